@@ -1,0 +1,125 @@
+"""What can go wrong in a way the user can mend.
+
+Every fault of a user's file, config or environment is a `SerProbeError`: it says what, where, what was
+expected, what was found, and what to do. Faults of ser-probe itself stay ordinary exceptions.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+
+
+class SerProbeError(Exception):
+    """A fault in the user's input or environment.
+
+    Args:
+        what: One sentence: what is wrong.
+        where: Path, row or config key.
+        expected: What would have been right.
+        found: What was there instead.
+        fix: What to do about it.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        expected: object = None,
+        found: object = None,
+        fix: str | None = None,
+    ) -> None:
+        self.what, self.where, self.expected, self.found, self.fix = what, where, expected, found, fix
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        details = {"where": self.where, "expected": self.expected, "found": self.found, "to do": self.fix}
+        lines = [f"  {name}: {detail}" for name, detail in details.items() if detail is not None]
+        return "\n".join([self.what, *lines])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only details survive the trip back from a worker process.
+        return (_rebuild, (type(self), self.__dict__.copy()))
+
+
+def _rebuild(kind: type[SerProbeError], state: dict[str, object]) -> SerProbeError:
+    error = kind(str(state["what"]))
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigError(SerProbeError):
+    """A study's configuration is wrong."""
+
+
+class ManifestError(SerProbeError):
+    """A manifest cannot be used."""
+
+
+class CorpusError(SerProbeError):
+    """A corpus folder is not what its importer expects."""
+
+
+class SplitError(SerProbeError):
+    """The speakers cannot be split as asked."""
+
+
+class AudioError(SerProbeError):
+    """A clip cannot be decoded or used."""
+
+
+class BackboneError(SerProbeError):
+    """A backbone cannot be found, loaded or run."""
+
+
+class CheckpointError(SerProbeError):
+    """A checkpoint is incomplete or does not fit."""
+
+
+class CacheError(SerProbeError):
+    """An embedding cache is missing, damaged or was made from something else."""
+
+
+class AnalysisError(SerProbeError):
+    """The data do not admit the analysis asked for."""
+
+
+class MissingExtraError(SerProbeError):
+    """An optional dependency is not installed."""
+
+
+def collect(
+    kind: type[SerProbeError], what: str, faults: Sequence[str], *, where: object = None
+) -> SerProbeError:
+    """Return one error that lists all faults, so that the user mends them in one go."""
+    listed = "\n".join(f"  - {fault}" for fault in faults)
+    plural = "" if len(faults) == 1 else "s"
+    return kind(f"{what}: {len(faults)} fault{plural}\n{listed}", where=where)
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for near matches of a name, or the list of options where none is near."""
+    known = sorted(options)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return "did you mean " + " or ".join(repr(match) for match in near) + "?"
+    return "known: " + ", ".join(known)
+
+
+def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import an optional dependency.
+
+    Raises:
+        MissingExtraError: If it is not installed; the message names the extra that brings it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{purpose} needs the package {module!r}, which is not installed",
+            found=error,
+            fix=f"pip install 'ser-probe[{extra}]'",
+        ) from error

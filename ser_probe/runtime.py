@@ -1,0 +1,148 @@
+"""The machine a study runs on: seeds, device, precision, logging, progress, and the run record. Layer 0.
+
+torch is imported inside functions only, so that the command line answers at once.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import logging
+import os
+import platform
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ser_probe.errors import SerProbeError
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger("ser_probe")
+
+_RECORDED_PACKAGES = (
+    "ser-probe", "torch", "torchaudio", "transformers", "accelerate", "h5py", "numpy", "scipy",
+    "scikit-learn", "pandas", "umap-learn", "opensmile", "soundfile", "pyloudnorm",
+)  # fmt: skip
+
+
+class Progress(Protocol):
+    """How long work tells what it has done. The command line draws it; `SILENT` does not."""
+
+    def start(self, what: str, total: float, unit: str) -> None:
+        """Begin a stretch of work of `total` units."""
+
+    def advance(self, amount: float = 1, **fields: object) -> None:
+        """Say that some units are done; `fields` are shown beside the bar (`loss=0.31`)."""
+
+    def finish(self) -> None:
+        """End the stretch of work."""
+
+    def say(self, message: str) -> None:
+        """Print a line that stays, above the bar."""
+
+
+class Silent:
+    """A progress that shows nothing."""
+
+    def start(self, what: str, total: float, unit: str) -> None:
+        """Show nothing."""
+
+    def advance(self, amount: float = 1, **fields: object) -> None:
+        """Show nothing."""
+
+    def finish(self) -> None:
+        """Show nothing."""
+
+    def say(self, message: str) -> None:
+        """Show nothing."""
+
+
+SILENT = Silent()
+
+
+def derive_seed(*parts: object) -> int:
+    """Return a seed in [0, 2**31) that depends on all parts and on nothing else.
+
+    Seeds of different uses (a split, a probe, a layer) stay independent of each other and stable across
+    processes, which `hash` is not.
+    """
+    digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
+    return int.from_bytes(digest[:4], "big") % 2**31
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - transformers draws its SpecAugment masks from this generator
+    torch.manual_seed(seed)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device by name; `auto` takes CUDA where there is one.
+
+    Raises:
+        SerProbeError: If the device does not exist on this machine.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SerProbeError(
+            "The device name is not known to torch", expected="auto, cpu, cuda, cuda:N", found=name
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SerProbeError(
+            "CUDA was asked for, but torch sees no CUDA device", found=name, fix="use --device cpu"
+        )
+    return device
+
+
+def package_versions() -> dict[str, str | None]:
+    """Return the installed versions of the packages that can change a result; None where one is absent."""
+    versions: dict[str, str | None] = {}
+    for package in _RECORDED_PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def run_record(device: str | None = None) -> dict[str, Any]:
+    """Return what must be known to repeat a run: versions, git commit, command, machine kind, time in UTC."""
+    return {
+        "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu_count": os.cpu_count(),
+        "device": device,
+        "packages": package_versions(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the working folder, with `+changes` where files differ from it; None outside git."""
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5
+        )
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True, timeout=5
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() + ("+changes" if status.stdout.strip() else "")
