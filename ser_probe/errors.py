@@ -91,9 +91,7 @@ class MissingExtraError(SerProbeError):
     """An optional dependency is not installed."""
 
 
-def collect(
-    kind: type[SerProbeError], what: str, faults: Sequence[str], *, where: object = None
-) -> SerProbeError:
+def collect(kind: type[SerProbeError], what: str, faults: Sequence[str], *, where: object = None) -> SerProbeError:
     """Return one error that lists all faults, so that the user mends them in one go."""
     listed = "\n".join(f"  - {fault}" for fault in faults)
     plural = "" if len(faults) == 1 else "s"

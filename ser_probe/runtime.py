@@ -103,9 +103,7 @@ def pick_device(name: str = "auto") -> torch.device:
             "The device name is not known to torch", expected="auto, cpu, cuda, cuda:N", found=name
         ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise SerProbeError(
-            "CUDA was asked for, but torch sees no CUDA device", found=name, fix="use --device cpu"
-        )
+        raise SerProbeError("CUDA was asked for, but torch sees no CUDA device", found=name, fix="use --device cpu")
     return device
 
 
@@ -137,9 +135,7 @@ def run_record(device: str | None = None) -> dict[str, Any]:
 def _git_commit() -> str | None:
     """Return the commit of the working folder, with `+changes` where files differ from it; None outside git."""
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5
-        )
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5)
         status = subprocess.run(
             ["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True, timeout=5
         )
