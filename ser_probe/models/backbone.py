@@ -30,21 +30,8 @@ MIN_SAMPLES = 400
 
 # Absent from a checkpoint or left over in it without touching what extraction sees.
 _HARMLESS_KEYS = (
-    "masked_spec_embed",
-    "lm_head",
-    "classifier",
-    "projector",
-    "quantizer",
-    "project_q",
-    "project_hid",
-)
-_HARMLESS_KEYS += (
-    "layer_weights",
-    "tdnn",
-    "objective",
-    "feature_extractor_head",
-    "final_proj",
-    "label_embs_concat",
+    *("masked_spec_embed", "lm_head", "classifier", "projector", "quantizer", "project_q", "project_hid"),
+    *("layer_weights", "tdnn", "objective", "feature_extractor_head", "final_proj", "label_embs_concat"),
 )
 
 # Config entries that say how a model was made or trained, not what its forward pass computes.
@@ -177,6 +164,15 @@ def hash_tensors(tensors: dict[str, torch.Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _quiet_transformers() -> None:
+    """Switch off the bars that transformers draws while it loads and saves; ser-probe shows its own progress."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    # "Some weights were not initialised" is an error here, raised with more to say.
+    transformers_logging.set_verbosity_error()
 
 
 def load_backbone(name: str | Path, *, revision: str | None = None, device: torch.device | str = "cpu") -> Backbone:
