@@ -1,0 +1,78 @@
+"""Scores of a classifier, and the concordance of numeric predictions.
+
+Scores are computed from confusion matrices, so that thousands of probes and bootstrap resamples (whose confusion
+matrices are weighted sums of the speakers' ones) are scored at once. Values and conventions are scikit-learn's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ser_probe.analysis.inputs import check_lengths
+from ser_probe.errors import AnalysisError
+
+MEASURES = ("weighted_f1", "macro_f1", "uar", "accuracy")
+
+
+def confusion_matrices(y_true: np.ndarray, y_pred: np.ndarray, n_classes: int) -> np.ndarray:
+    """Count true against predicted classes, for many classifiers at once.
+
+    Args:
+        y_true: True classes, int in [0, C), of shape [N].
+        y_pred: Predicted classes, int in [0, C), of shape [..., N].
+        n_classes: C.
+
+    Returns:
+        Counts, int64 of shape [..., C, C]; rows are the true classes.
+    """
+    check_lengths(true=y_true, predicted=np.moveaxis(y_pred, -1, 0))
+    leading = y_pred.shape[:-1]
+    n_classifiers = int(np.prod(leading, dtype=int))
+    cells = y_true * n_classes + y_pred.reshape(n_classifiers, -1)
+    cells = cells + np.arange(n_classifiers)[:, None] * n_classes**2
+    counts = np.bincount(cells.ravel(), minlength=n_classifiers * n_classes**2)
+    return counts.reshape(*leading, n_classes, n_classes)
+
+
+def confusion_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores of confusion matrices.
+
+    Args:
+        confusion: Counts of shape [..., C, C]; rows are the true classes.
+
+    Returns:
+        By measure, values in [0, 1] of shape [...]; NaN where there is no clip:
+
+        - `uar`: the mean recall over the classes that occur (unweighted average recall, balanced accuracy);
+        - `macro_f1`: the mean F1 over the classes that occur or are predicted;
+        - `weighted_f1`: the mean F1 weighted by how often each class occurs;
+        - `accuracy`: the share of clips that are right.
+    """
+    right = np.diagonal(confusion, axis1=-2, axis2=-1).astype(float)
+    occurring, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    total = occurring.sum(axis=-1)
+    f1 = 2 * right / np.maximum(occurring + predicted, 1)  # 0 for a class that never occurs nor is predicted
+    recall = right / np.maximum(occurring, 1)
+    with np.errstate(invalid="ignore"):
+        return {
+            "weighted_f1": (f1 * occurring).sum(axis=-1) / total,
+            "macro_f1": f1.sum(axis=-1) / (occurring + predicted > 0).sum(axis=-1),
+            "uar": recall.sum(axis=-1) / (occurring > 0).sum(axis=-1),
+            "accuracy": right.sum(axis=-1) / total,
+        }
+
+
+def ccc(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+    """Return Lin's concordance correlation coefficient (Lin 1989, Biometrics 45, equation 2), in [-1, 1].
+
+    Unlike Pearson's r it is lowered by a wrong mean or a wrong spread. Variances are population variances.
+
+    Raises:
+        AnalysisError: If the two are the same constant, for which it is not defined.
+    """
+    check_lengths(true=y_true, predicted=y_pred)
+    x, y = np.asarray(y_true, float), np.asarray(y_pred, float)
+    spread = x.var() + y.var() + (x.mean() - y.mean()) ** 2
+    if spread == 0:
+        raise AnalysisError("The concordance of two equal constants is not defined", found=f"{x.size} values {x[:1]}")
+    return float(2 * ((x - x.mean()) * (y - y.mean())).mean() / spread)
