@@ -1,0 +1,304 @@
+"""What is wrong with a manifest, all of it at once.
+
+Two kinds of trouble: a *fault* is structural (a column is missing, two labels for one recording) and stops the
+study; a *reject* is a clip that cannot be used, which is listed and left out. The room may not decode audio, so
+the caller hands in the function that looks into a file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from ser_probe.data.manifest import ALIASES, NUMBER_COLUMNS, Manifest, resolve_path
+from ser_probe.errors import ManifestError, SerProbeError, collect, did_you_mean
+from ser_probe.files import is_lfs_pointer
+from ser_probe.runtime import SILENT, Progress
+
+# 400 samples at 16 kHz: the receptive field of the convolutional front ends, below which a clip yields no frame.
+MIN_DURATION_S = 0.025
+MAX_DURATION_S = 60.0
+LFS_FIX = "run `git lfs install` and `git lfs pull` in the corpus's clone"
+
+_SHOWN = 5
+
+
+class AudioFacts(Protocol):
+    """What a look into a clip's file tells."""
+
+    @property
+    def clip_id(self) -> str:
+        """Hash of the file's bytes."""
+
+    @property
+    def duration_s(self) -> float:
+        """Duration in seconds."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Sampling rate in Hz, as stored."""
+
+    @property
+    def channels(self) -> int:
+        """Number of channels, as stored."""
+
+
+@dataclass(frozen=True, eq=False)
+class ManifestReport:
+    """What a check found.
+
+    Attributes:
+        manifest: The usable clips, with `clip_id` and `duration_s` as measured.
+        faults: What must be mended before the manifest can be used.
+        warnings: What is worth knowing.
+        rejects: The clips left out: columns path, kind, reason.
+    """
+
+    manifest: Manifest
+    faults: list[str]
+    warnings: list[str]
+    rejects: pd.DataFrame
+
+    def raise_for_faults(self) -> None:
+        """Stop if there is a fault.
+
+        Raises:
+            ManifestError: With all faults.
+        """
+        if self.faults:
+            where = self.manifest.source or self.manifest.audio_root
+            raise collect(ManifestError, "The manifest cannot be used", self.faults, where=where)
+
+    def summary(self) -> str:
+        """Return what was found in a few lines."""
+        table = self.manifest.table
+        parts = [f"{len(table)} clips"]
+        if "duration_s" in table:
+            parts.append(f"{table['duration_s'].sum() / 3600:.2f} h")
+        parts += [f"{table[name].nunique()} {name}s" for name in ("speaker", "label") if name in table]
+        lines = [", ".join(parts)]
+        if len(self.rejects):
+            kinds = self.rejects["kind"].value_counts()
+            listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+            lines.append(f"{len(self.rejects)} clips left out: {listed}")
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        lines += [f"fault: {fault}" for fault in self.faults]
+        return "\n".join(lines)
+
+
+def check_manifest(
+    manifest: Manifest,
+    inspect: Callable[[Path], AudioFacts],
+    *,
+    min_duration_s: float = MIN_DURATION_S,
+    max_duration_s: float = MAX_DURATION_S,
+    for_learning: bool = True,
+    strict: bool = False,
+    n_threads: int | None = None,
+    progress: Progress = SILENT,
+) -> ManifestReport:
+    """Check a manifest's columns, cells and files.
+
+    Args:
+        manifest: What to check.
+        inspect: Looks into one file; raises a `SerProbeError` if it cannot be used.
+        min_duration_s: Shorter clips are left out, in seconds.
+        max_duration_s: Longer clips are left out, in seconds.
+        for_learning: Whether labels and speakers are needed.
+        strict: Whether a clip that cannot be used is a fault.
+        n_threads: Files looked into at a time; chosen by the machine if None.
+        progress: Told of each file.
+
+    Returns:
+        The report; nothing is raised for what is wrong, see `ManifestReport.raise_for_faults`.
+    """
+    table = manifest.table.reset_index(drop=True)
+    manifest = dataclasses.replace(manifest, table=table)
+    faults = [*_missing_columns(table, for_learning), *_broken_cells(table, for_learning)]
+    if not len(table):
+        return ManifestReport(manifest, [*faults, "the manifest has no rows"], [], _reject_table([]))
+    if "path" not in table:
+        return ManifestReport(manifest, faults, [], _reject_table([]))
+
+    facts, rejects = _look_into_files(manifest, inspect, min_duration_s, max_duration_s, n_threads, progress)
+    clips = table.loc[list(facts)].assign(
+        clip_id=[fact.clip_id for fact in facts.values()],
+        duration_s=[float(fact.duration_s) for fact in facts.values()],
+    )
+    clash_faults, duplicates, warnings = _find_duplicates(clips, for_learning)
+    clips = clips.drop(index=[row for row, _, _ in duplicates])
+    faults += clash_faults
+    rejected = _reject_table(
+        (str(table.loc[row, "path"]), kind, reason) for row, kind, reason in sorted([*rejects, *duplicates])
+    )
+    pointers = int((rejected["kind"] == "lfs_pointer").sum())
+    if pointers:
+        warnings.append(f"{pointers} of {len(table)} files are Git LFS pointers, not audio: {LFS_FIX}")
+    if not len(clips):
+        faults.append(
+            "no clip can be used: " + _first(f"{reject.path}: {reject.reason}" for reject in rejected.itertuples())
+        )
+    elif strict:
+        faults += [f"{reject.path}: {reject.reason}" for reject in rejected.itertuples()]
+    if len(clips):
+        faults += _thin_labels(clips, for_learning)
+    warnings += _shared_speaker_names(clips)
+    usable = dataclasses.replace(manifest, table=clips.reset_index(drop=True))
+    return ManifestReport(usable, faults, warnings, rejected)
+
+
+def _missing_columns(table: pd.DataFrame, for_learning: bool) -> Iterator[str]:
+    for name in ("path", "label", "speaker") if for_learning else ("path",):
+        if name in table:
+            continue
+        aliases = [repr(alias) for alias, meant in ALIASES.items() if meant == name]
+        also = f" (or {' or '.join(aliases)})" if aliases else ""
+        yield f"column {name!r}{also} is missing; {did_you_mean(name, map(str, table.columns))}"
+
+
+def _broken_cells(table: pd.DataFrame, for_learning: bool) -> Iterator[str]:
+    for name in ("path", "label", "speaker") if for_learning else ("path",):
+        if name in table and (empty := _rows(table[name].isna() | (table[name] == ""))):
+            yield f"column {name!r} is empty in {empty}"
+    for name in NUMBER_COLUMNS:
+        if name in table and not pd.api.types.is_numeric_dtype(table[name]):
+            words = table[name].where(table[name] != "").dropna()
+            broken = words[pd.to_numeric(words, errors="coerce").isna()]
+            if len(broken):
+                rows = _rows(table.index.isin(broken.index))
+                yield f"column {name!r} must hold numbers; found {_first(map(repr, broken))} in {rows}"
+    if {"speaker", "gender"} <= {*table.columns}:
+        genders = table[table["gender"] != ""].groupby("speaker")["gender"].unique()
+        for speaker, found in genders[genders.str.len() > 1].items():
+            yield f"speaker {speaker!r} appears with {len(found)} genders: {', '.join(sorted(found))}"
+
+
+def _look_into_files(
+    manifest: Manifest,
+    inspect: Callable[[Path], AudioFacts],
+    min_duration_s: float,
+    max_duration_s: float,
+    n_threads: int | None,
+    progress: Progress,
+) -> tuple[dict[int, AudioFacts], list[tuple[int, str, str]]]:
+    """Return the facts of the usable files by row, and row, kind and reason of the others."""
+
+    def look(written: str) -> AudioFacts | tuple[str, str]:
+        try:
+            path = resolve_path(manifest.audio_root, written)
+            if trouble := _file_trouble(path, written):
+                return trouble
+            facts = inspect(path)
+        except (SerProbeError, OSError, ValueError) as error:
+            return "unreadable", " ".join(str(error).split())
+        return _length_trouble(facts.duration_s, min_duration_s, max_duration_s) or facts
+
+    facts: dict[int, AudioFacts] = {}
+    rejects: list[tuple[int, str, str]] = []
+    paths = manifest.table["path"]
+    progress.start("checking clips", len(paths), "clips")
+    pool = ThreadPoolExecutor(n_threads or min(16, 2 * (os.cpu_count() or 1)))
+    try:
+        for row, found in zip(paths.index, pool.map(look, paths), strict=True):
+            if isinstance(found, tuple):
+                rejects.append((row, *found))
+            else:
+                facts[row] = found
+            progress.advance()
+    finally:
+        # After Ctrl-C the files not yet begun are not waited for.
+        pool.shutdown(cancel_futures=True)
+        progress.finish()
+    return facts, rejects
+
+
+def _file_trouble(path: Path, written: str) -> tuple[str, str] | None:
+    if not written:
+        return "missing", "the row names no file"
+    if not path.exists():
+        hint = "; write paths with / instead of \\" if "\\" in written else ""
+        return (
+            "missing",
+            f"no such file below {path.parent}{hint}" if path.parent.is_dir() else f"no folder {path.parent}{hint}",
+        )
+    if not path.is_file():
+        return "unreadable", "it is not a file"
+    if not path.stat().st_size:
+        return "empty", "the file has no bytes"
+    if is_lfs_pointer(path):
+        return "lfs_pointer", f"a Git LFS pointer, not audio: {LFS_FIX}"
+    return None
+
+
+def _length_trouble(duration_s: float, min_duration_s: float, max_duration_s: float) -> tuple[str, str] | None:
+    if duration_s <= 0:
+        return "empty", "the file holds no samples"
+    if duration_s < min_duration_s:
+        return "too_short", f"{duration_s * 1000:.2f} ms, shorter than {min_duration_s * 1000:g} ms"
+    if duration_s > max_duration_s:
+        return "too_long", f"{duration_s:.1f} s, longer than {max_duration_s:g} s"
+    return None
+
+
+def _find_duplicates(
+    clips: pd.DataFrame, for_learning: bool
+) -> tuple[list[str], list[tuple[int, str, str]], list[str]]:
+    """Return faults, rejects and warnings for clips with the same content.
+
+    The first of several equal clips stays. Two labels for one recording contradict each other, and two speakers
+    would let it stand on both sides of a split: both are for the user to settle.
+    """
+    faults, rejects = [], []
+    for _, same in clips[clips["clip_id"].duplicated(keep=False)].groupby("clip_id", sort=False):
+        first, *others = same.index
+        clashes = [
+            f"{name}s {', '.join(sorted(same[name].unique()))}"
+            for name in ("label", "speaker")
+            if for_learning and name in same and same[name].nunique() > 1
+        ]
+        if clashes:
+            faults.append(f"the same audio has {' and '.join(clashes)}: {_first(same['path'])}")
+        rejects += [(row, "duplicate", f"the same audio as {same.loc[first, 'path']}") for row in others]
+    warnings = [f"{len(rejects)} clips repeat the audio of another and are left out"] if rejects else []
+    return faults, rejects, warnings
+
+
+def _thin_labels(clips: pd.DataFrame, for_learning: bool) -> Iterator[str]:
+    """Labels from which nothing can be learned about other speakers."""
+    if not for_learning or not {"label", "speaker"} <= {*clips.columns}:
+        return
+    speakers = clips[clips["label"] != ""].groupby("label")["speaker"].nunique()
+    for label, count in speakers[speakers < 2].items():
+        yield f"label {label!r} has {count} speaker; at least 2 are needed to test on a speaker not trained on"
+    if len(speakers) == 1:
+        yield f"there is only one label, {speakers.index[0]!r}"
+
+
+def _shared_speaker_names(clips: pd.DataFrame) -> Iterator[str]:
+    if {"speaker", "corpus"} <= {*clips.columns}:
+        corpora = clips.groupby("speaker")["corpus"].nunique()
+        if shared := list(corpora[corpora > 1].index):
+            yield f"speakers {_first(map(repr, shared))} appear in several corpora and count as the same people"
+
+
+def _reject_table(rejects: Iterable[tuple[str, str, str]]) -> pd.DataFrame:
+    return pd.DataFrame(list(rejects), columns=["path", "kind", "reason"], dtype=str)
+
+
+def _first(items: Iterable[str]) -> str:
+    shown = list(items)
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return ", ".join(shown[:_SHOWN]) + more
+
+
+def _rows(chosen: Iterable[bool]) -> str:
+    """Return row numbers as a spreadsheet shows them (the header is row 1), or '' if there are none."""
+    numbers = [str(number) for number, hit in enumerate(chosen, start=2) if hit]
+    return f"row{'s' * (len(numbers) > 1)} {_first(numbers)}" if numbers else ""
