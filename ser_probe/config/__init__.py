@@ -1,0 +1,44 @@
+"""The study's configuration: one YAML, checked as a whole before anything runs. Layer 3.
+
+`sections` and `analyses` say which keys there are, `study` which of them exclude each other, `loading` turns
+a file and `--set` overrides into a `StudyConfig` or into one message with every fault. Only steps and the
+command line see these objects; the rooms below take plain arguments. Nothing here loads torch.
+"""
+
+from ser_probe.config.analyses import AnalyzeConfig, DriftConfig, ProbeConfig, SimilarityConfig, UmapConfig
+from ser_probe.config.loading import json_schema, load_study, study_yaml
+from ser_probe.config.sections import (
+    AudioConfig,
+    BackboneConfig,
+    DataConfig,
+    EarlyStopping,
+    ExtractConfig,
+    FinetuneConfig,
+    Fractions,
+    OutputConfig,
+    Section,
+    SplitConfig,
+)
+from ser_probe.config.study import StudyConfig
+
+__all__ = [
+    "AnalyzeConfig",
+    "AudioConfig",
+    "BackboneConfig",
+    "DataConfig",
+    "DriftConfig",
+    "EarlyStopping",
+    "ExtractConfig",
+    "FinetuneConfig",
+    "Fractions",
+    "OutputConfig",
+    "ProbeConfig",
+    "Section",
+    "SimilarityConfig",
+    "SplitConfig",
+    "StudyConfig",
+    "UmapConfig",
+    "json_schema",
+    "load_study",
+    "study_yaml",
+]

@@ -1,0 +1,124 @@
+"""From a YAML file and `--set key=value` to a checked study, or to one message with every fault."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from ser_probe.config.document import Document, Location, UnreadableYamlError, parse_yaml, read_document
+from ser_probe.config.faults import clashing_keys, describe_errors
+from ser_probe.config.sections import Section
+from ser_probe.config.study import COMBINATION, StudyConfig
+from ser_probe.errors import ConfigError, collect
+
+# The least that a study needs, to look for clashes among the other keys while one of these is missing.
+_LEAST: dict[str, Any] = {"name": "stand-in", "data": {}, "backbone": {"name": "stand-in"}}
+
+
+def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read and check a study.
+
+    Args:
+        path: A YAML file. Relative paths inside it start from the current folder, as those of `--set` do.
+        overrides: `a.b=value` each, the value in YAML; the later wins.
+
+    Raises:
+        ConfigError: With every fault of file and overrides: key, line, what was expected and found.
+    """
+    path = Path(path)
+    document = read_document(path)
+    for override in overrides:
+        _apply_override(document, override)
+    study: StudyConfig | None = None
+    try:
+        study = StudyConfig.model_validate(document.values)
+    except ValidationError as error:
+        document.faults += describe_errors(error, StudyConfig, document.values, document.origins)
+        document.faults += _remaining_clashes(error, document)
+    if study is None or document.faults:
+        raise collect(ConfigError, "The study's configuration cannot be used", document.faults, where=path)
+    return study
+
+
+def study_yaml(study: Section) -> str:
+    """Return a study as YAML with every default spelled out; `load_study` reads it back to an equal study."""
+    return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a study, for editors that complete and check YAML."""
+    schema = StudyConfig.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "ser-probe study"}
+
+
+def _apply_override(document: Document, override: str) -> None:
+    """Set one dotted key, making the sections on the way; what cannot be set becomes a fault."""
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        document.faults.append(f"--set {override}: expected key=value, as in finetune.epochs=3")
+        return
+    try:
+        value = parse_yaml(text)
+    except UnreadableYamlError as error:
+        document.faults.append(f"--set {override}: the value is not valid YAML ({error}); put it in quotes")
+        return
+    section = document.values
+    for depth, part in enumerate(parts[:-1], start=1):
+        if section.get(part) is None:
+            section[part] = {}
+        if not isinstance(section[part], dict):
+            above = ".".join(parts[:depth])
+            document.faults.append(f"--set {override}: {above} is a value and has no keys below it")
+            return
+        section = section[part]
+    section[parts[-1]] = value
+    document.origins[tuple(parts)] = "--set"
+
+
+def _remaining_clashes(error: ValidationError, document: Document) -> list[str]:
+    """Find the impossible combinations that single faulty keys hide: check again without those keys."""
+    faulty = [fault["loc"] for fault in error.errors() if fault["type"] != COMBINATION]
+    repaired = _copied(document.values)
+    for fault in error.errors():
+        _repair(repaired, fault["loc"], missing=fault["type"] == "missing")
+    try:
+        StudyConfig.model_validate(repaired)
+    except ValidationError as again:
+        return [
+            f"{document.name_of(keys[0])}: {message}"
+            for keys, message in clashing_keys(again)
+            if faulty and not any(_overlap(tuple(key.split(".")), bad) for key in keys for bad in faulty)
+        ]
+    return []
+
+
+def _overlap(one: Location, other: Location) -> bool:
+    """Tell whether one key lies inside the other."""
+    depth = min(len(one), len(other))
+    return one[:depth] == other[:depth]
+
+
+def _copied(value: Any) -> Any:
+    """Copy nested mappings; lists are replaced as a whole and need no copy."""
+    return {key: _copied(below) for key, below in value.items()} if isinstance(value, dict) else value
+
+
+def _repair(values: dict[str, Any], location: Location, *, missing: bool) -> None:
+    """Take a faulty key away, so that its default stands in; a required one gets the least, or loses its section."""
+    section: Any = values
+    least: Any = _LEAST
+    for depth, part in enumerate(location):
+        least = least.get(part) if isinstance(least, dict) else None
+        below = section.get(part)
+        last = depth == len(location) - (2 if missing and least is None else 1)
+        if last or not isinstance(below, dict):
+            section.pop(part, None)
+            if least is not None:
+                section[part] = least
+            return
+        section = below

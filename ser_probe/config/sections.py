@@ -1,0 +1,201 @@
+"""The sections of a study up to the analyses: data, audio, split, backbone, extract, finetune, output.
+
+The text under a key is its description: it reaches the JSON schema, and so the editor, and the command
+line's help. Defaults are those of Study E (see `docs/`) where it states one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+# Strict: YAML has its own numbers and truth values, so text or `true` in a number's place is a slip.
+Count = Annotated[int, Field(strict=True, ge=1)]
+Whole = Annotated[int, Field(strict=True, ge=0)]
+Number = Annotated[float, Field(strict=True)]
+Level = Annotated[float, Field(strict=True, le=0)]
+Positive = Annotated[float, Field(strict=True, gt=0)]
+NonNegative = Annotated[float, Field(strict=True, ge=0)]
+Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Flag = Annotated[bool, Field(strict=True)]
+Name = Annotated[str, Field(min_length=1)]
+FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
+Split = Literal["train", "validation", "test"]
+Layer = Annotated[int, Field(strict=True, ge=0)] | Literal["final"]
+
+
+class Section(BaseModel):
+    """A group of keys: unknown keys are refused, values cannot be changed after checking."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
+
+
+class DataConfig(Section):
+    """The clips: either a manifest, or a corpus that an importer knows. Paths start from the current folder."""
+
+    manifest: FilePath | None = None
+    """CSV, TSV or Parquet file with one row per clip. Excludes `corpus`."""
+    audio_root: FilePath | None = None
+    """Folder that the manifest's paths start from; null: the manifest's own folder."""
+    corpus: Name | None = None
+    """Importer that reads a corpus folder (`sample`, `emovo`, `emodb`, `crema_d`). Excludes `manifest`."""
+    root: FilePath | None = None
+    """Folder of the corpus. The built-in `sample` corpus is synthesised there (seconds) if it is not yet."""
+    options: dict[str, str | int | float | bool] = {}
+    """Options of the importer, such as `labels: voted` for `crema_d`."""
+    target: Name = "label"
+    """Column to learn and to probe."""
+    labels: tuple[Name, ...] | None = None
+    """Labels to keep; null keeps all. Clips with other labels are left out, not rejected."""
+    keep: dict[str, tuple[Name, ...]] = {}
+    """Values to keep of other columns, as `language: [it]`."""
+    strict: Flag = False
+    """Stop at the first unusable clip; false: list it in `rejects.csv`, count it, and go on."""
+
+
+class AudioConfig(Section):
+    """How a clip becomes samples. Every value is part of the cache key: changing one computes anew."""
+
+    sample_rate_hz: Literal[16000] = 16000
+    """Sampling rate in Hz after resampling; the backbones know no other."""
+    loudness_lufs: Level | None = -23.0
+    """Loudness to normalise each clip to, in LUFS (gated ITU-R BS.1770); null leaves levels as they are."""
+    peak_dbfs: Level | None = None
+    """Highest sample allowed, in dB of full scale: louder clips are scaled down after normalising; null: off."""
+    min_duration_s: Annotated[float, Field(strict=True, ge=0.025)] = 0.1
+    """Clips shorter than this, in seconds, are rejected. Under 0.025 s (400 samples) no frame exists."""
+    max_duration_s: Positive = 30.0
+    """Clips longer than this, in seconds, are rejected: memory grows with the square of the duration."""
+
+
+class Fractions(Section):
+    """Shares of the speakers; they sum to 1."""
+
+    train: Share
+    """Share of the speakers to train on."""
+    validation: Share
+    """Share of the speakers to choose checkpoints and layers on."""
+    test: Share
+    """Share of the speakers held out until the end."""
+
+
+class SplitConfig(Section):
+    """Which speakers train, validate and test. No speaker is ever in two splits."""
+
+    scheme: Literal["study_e", "study_b", "fractions", "loso", "kfold", "manifest"] = "study_e"
+    """`study_e` 64/20/16, `study_b` 64/16/20, own `fractions`, `loso` leave one speaker out, `kfold` groups of
+    speakers, or the `manifest`'s own split column."""
+    seed: Whole = 0
+    """Seed of the draw of speakers; unset: the study's seed."""
+    fractions: Fractions | None = None
+    """Shares for the scheme `fractions`, such as `{train: 0.6, validation: 0.2, test: 0.2}`."""
+    folds: Annotated[int, Field(strict=True, ge=3)] = 5
+    """Groups of speakers for `kfold`."""
+    fold: Whole = 0
+    """Which group (`kfold`) or speaker (`loso`) tests, counted from 0."""
+
+
+class BackboneConfig(Section):
+    """The pretrained model that is looked into."""
+
+    name: Name
+    """Hugging Face id, local folder, or a `tiny-*` model that needs no download (its weights are random)."""
+    revision: Name | None = None
+    """Commit, tag or branch of the Hugging Face repository; name a commit to be able to repeat the study."""
+
+
+class ExtractConfig(Section):
+    """What is stored of every checkpoint: the embeddings of each layer for each clip."""
+
+    pooling: Literal["mean"] = "mean"
+    """How frames become one vector per clip: the mean over the clip's own frames."""
+    precision: Literal["fp32"] = "fp32"
+    """Arithmetic of the forward pass."""
+    storage: Literal["float32", "float16"] = "float32"
+    """Type on disk. float16 halves the file and costs 2e-4 of relative precision."""
+    layers: Literal["all"] = "all"
+    """Which layers to store. All come from one forward pass, so leaving some out would save disk only."""
+    splits: Literal["all"] | tuple[Split, ...] = "all"
+    """Which splits to extract. Fewer splits cost less time and disk; `[test]` is enough for Study E."""
+    checkpoints: Literal["all"] | tuple[Whole, ...] = "all"
+    """Which saved steps of fine-tuning to extract; each costs one pass over the clips and one file."""
+    egemaps: Flag = True
+    """Also extract the 88 eGeMAPS functionals (needs the extra `egemaps`); about 10 clips/s per core, once."""
+    batch_seconds: Positive = 60.0
+    """Largest padded length of a batch, in seconds of audio: more is faster on a GPU and takes more memory."""
+    max_clips: Count = 64
+    """Largest number of clips in a batch."""
+    workers: Whole = 1
+    """Processes that decode audio ahead of the model; 0 decodes in the main process."""
+    device: Name = "auto"
+    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
+    verify: Whole = 4
+    """Clips to run again alone, to prove that batching changed nothing; the difference is stored in the cache."""
+
+
+class EarlyStopping(Section):
+    """When to stop fine-tuning before its last step."""
+
+    metric: Literal["loss", "accuracy", "uar", "macro_f1"] = "loss"
+    """What is watched on the validation split; loss must fall, the others must rise."""
+    threshold: NonNegative = 0.025
+    """A smaller change than this does not count as an improvement."""
+    patience: Count = 5
+    """Evaluations (one every `checkpoint_every` steps) without improvement before stopping."""
+
+
+class FinetuneConfig(Section):
+    """Full fine-tuning with a linear head on the mean over frames."""
+
+    enabled: Flag = True
+    """false looks at the pretrained model alone (step 0)."""
+    seed: Whole = 0
+    """Seed of head, order and dropout; unset: the study's seed."""
+    epochs: Positive = 10.0
+    """Passes over the training split; early stopping may end sooner."""
+    max_steps: Count | None = None
+    """Optimiser steps to stop at, whatever the epochs; null: no limit."""
+    batch_size: Count = 16
+    """Clips in a forward pass. Memory grows with it; halve it and double `gradient_accumulation` to save some."""
+    gradient_accumulation: Count = 1
+    """Forward passes summed into one optimiser step."""
+    learning_rate: Positive = 1e-5
+    """Highest learning rate of AdamW."""
+    head_learning_rate: Positive | None = None
+    """Own learning rate of the new head; null: as the backbone."""
+    weight_decay: NonNegative = 0.01
+    """Weight decay of AdamW; biases and norms are spared."""
+    warmup_ratio: Share = 0.1
+    """Share of all steps over which the learning rate rises from 0."""
+    scheduler: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate goes on after the warm-up."""
+    checkpoint_every: Count = 50
+    """Steps between evaluations; each saves a checkpoint (wavlm-large: 1.2 GB) and is extracted later."""
+    early_stopping: EarlyStopping | None = EarlyStopping()
+    """null trains to the last step."""
+    train_front_end: Flag = False
+    """Also train the convolutions that turn samples into frames; needs about twice the time and memory."""
+    spec_augment: Flag = False
+    """Mask random stretches of time and channels in training, as the pretraining recipes do."""
+    dropout: Share = 0.0
+    """Share of the pooled vector dropped before the linear head in training."""
+    cache_front_end: Literal["auto"] | Flag = "auto"
+    """Compute the frozen front end once per clip and keep it on disk (about 100 kB per second of audio for base and
+    large models). Same results, less time; `auto` does so where the front end is frozen."""
+    keep_optimizer: Literal["last", "all"] = "last"
+    """Optimiser states, twice the model's size each, to keep: `last` is enough to resume."""
+    device: Name = "auto"
+    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
+
+
+class OutputConfig(Section):
+    """Where things are written."""
+
+    runs: FilePath = Path("runs")
+    """Folder of the studies; this one writes to `runs/<name>/`."""
+    cache: FilePath = Path("cache")
+    """Folder of the embedding files, shared by all studies: what one has computed the others reuse."""

@@ -1,0 +1,171 @@
+"""A whole study, and the combinations of values that cannot work together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from ser_probe.config.analyses import AnalyzeConfig
+from ser_probe.config.sections import (
+    AudioConfig,
+    BackboneConfig,
+    DataConfig,
+    ExtractConfig,
+    FinetuneConfig,
+    OutputConfig,
+    Section,
+    SplitConfig,
+    Whole,
+)
+from ser_probe.data.schemes import SPLITS
+from ser_probe.models.catalogue import KNOWN_CHECKPOINTS, TINY_CONFIGS
+
+FRACTION_TOLERANCE = 1e-6  # 0.64 + 0.2 + 0.16 is not 1 in binary
+COMBINATION = "impossible_combination"
+
+
+class Clash(NamedTuple):
+    """Values that exclude each other: the keys involved, the first of them the one to mend, and why."""
+
+    keys: tuple[str, ...]
+    message: str
+
+
+class StudyConfig(Section):
+    """One study: what is trained, what is stored, what is measured."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the study and of its folder: letters, digits, dot, dash, underscore."""
+    seed: Whole = 0
+    """Seed of everything that draws lots and has no seed of its own."""
+    data: DataConfig
+    """The clips."""
+    audio: AudioConfig = AudioConfig()
+    """How a clip becomes samples."""
+    split: SplitConfig = SplitConfig()
+    """Which speakers train, validate and test."""
+    backbone: BackboneConfig
+    """The pretrained model."""
+    extract: ExtractConfig = ExtractConfig()
+    """What is stored of every checkpoint."""
+    finetune: FinetuneConfig = FinetuneConfig()
+    """How the model is fine-tuned."""
+    analyze: AnalyzeConfig = AnalyzeConfig()
+    """What is computed from the stored embeddings."""
+    output: OutputConfig = OutputConfig()
+    """Where things are written."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hand_down_seed(cls, study: Any) -> Any:
+        """Give the study's seed to the sections that state none, so that the resolved study shows it."""
+        if not isinstance(study, dict) or type(study.get("seed")) is not int:
+            return study
+        sections = {section: study.get(section, {}) for section in ("split", "finetune")}
+        seeded = {
+            section: {"seed": study["seed"], **values}
+            for section, values in sections.items()
+            if isinstance(values, dict)
+        }
+        return {**study, **seeded}
+
+    @model_validator(mode="after")
+    def _refuse_clashes(self) -> Self:
+        clashes = [*_data_clashes(self), *_split_clashes(self), *_training_clashes(self), *_analysis_clashes(self)]
+        if clashes:
+            raise PydanticCustomError(COMBINATION, "values exclude each other", {"clashes": clashes})
+        return self
+
+
+def _data_clashes(study: StudyConfig) -> Iterator[Clash]:
+    data, audio = study.data, study.audio
+    if data.manifest is not None and data.corpus is not None:
+        yield Clash(("data.manifest", "data.corpus"), "give a manifest or a corpus, not both")
+    if data.manifest is None and data.corpus is None:
+        yield Clash(("data.manifest", "data.corpus"), "give data.manifest, or data.corpus with data.root")
+    if data.corpus is not None and data.root is None:
+        yield Clash(("data.root", "data.corpus"), f"data.corpus '{data.corpus}' needs the folder of the corpus")
+    if data.corpus is not None and data.audio_root is not None:
+        yield Clash(("data.audio_root", "data.corpus"), "belongs to data.manifest; a corpus lies in data.root")
+    if data.corpus is None and data.root is not None:
+        yield Clash(("data.root", "data.corpus"), "belongs to data.corpus; a manifest has data.audio_root")
+    if data.corpus is None and data.options:
+        yield Clash(("data.options", "data.corpus"), "belong to an importer; a manifest has none")
+    if data.labels is not None and len(set(data.labels)) < 2:
+        yield Clash(("data.labels",), "at least two different labels are needed to tell them apart")
+    if audio.min_duration_s >= audio.max_duration_s:
+        yield Clash(
+            ("audio.min_duration_s", "audio.max_duration_s"),
+            f"must be below audio.max_duration_s ({audio.max_duration_s:g})",
+        )
+
+
+def _split_clashes(study: StudyConfig) -> Iterator[Clash]:
+    split = study.split
+    keys = ("split.fractions", "split.scheme")
+    if split.scheme == "fractions" and split.fractions is None:
+        yield Clash(keys, "needed by split.scheme 'fractions'")
+    if split.scheme != "fractions" and split.fractions is not None:
+        yield Clash(keys, f"would be ignored by split.scheme '{split.scheme}': set split.scheme to 'fractions'")
+    if split.fractions is not None:
+        total = split.fractions.train + split.fractions.validation + split.fractions.test
+        if abs(total - 1) > FRACTION_TOLERANCE:
+            yield Clash(("split.fractions",), f"must sum to 1, sum to {total:g}")
+    if split.scheme == "kfold" and split.fold >= split.folds:
+        yield Clash(("split.fold", "split.folds"), f"must be below split.folds ({split.folds})")
+    if split.scheme == "manifest" and study.data.corpus is not None:
+        yield Clash(("split.scheme", "data.corpus"), "'manifest' needs data.manifest with a split column")
+
+
+def _training_clashes(study: StudyConfig) -> Iterator[Clash]:
+    backbone, extract, finetune = study.backbone, study.extract, study.finetune
+    if backbone.name in TINY_CONFIGS and backbone.revision is not None:
+        yield Clash(("backbone.revision", "backbone.name"), f"'{backbone.name}' is built here and has no revision")
+    if finetune.train_front_end and finetune.cache_front_end is True:
+        yield Clash(
+            ("finetune.cache_front_end", "finetune.train_front_end"),
+            "a front end that is trained changes at every step and cannot be computed once",
+        )
+    if not finetune.enabled and extract.checkpoints != "all" and any(extract.checkpoints):
+        yield Clash(
+            ("extract.checkpoints", "finetune.enabled"),
+            "without fine-tuning there is only step 0",
+        )
+
+
+def _analysis_clashes(study: StudyConfig) -> Iterator[Clash]:
+    analyze, extract = study.analyze, study.extract
+    extracted = set(SPLITS if extract.splits == "all" else extract.splits)
+    looked_at = SPLITS if analyze.splits == "all" else analyze.splits
+    missing = [split for split in looked_at if split not in extracted]
+    if missing:
+        yield Clash(("analyze.splits", "extract.splits"), f"not in extract.splits: {', '.join(missing)}")
+    if analyze.probe is not None:
+        needed = SPLITS if analyze.probe.splits == "study" else ("test",)
+        missing = [split for split in needed if split not in extracted]
+        if missing:
+            yield Clash(
+                ("analyze.probe.splits", "extract.splits"),
+                f"'{analyze.probe.splits}' needs clips that extract.splits leaves out: {', '.join(missing)}",
+            )
+    if analyze.similarity is not None and analyze.similarity.egemaps and not extract.egemaps:
+        yield Clash(("analyze.similarity.egemaps", "extract.egemaps"), "needs extract.egemaps: true")
+    if analyze.umap is not None:
+        depth = _depth(study.backbone.name)
+        beyond = [layer for layer in analyze.umap.layers if layer != "final" and depth is not None and layer > depth]
+        if beyond:
+            yield Clash(
+                ("analyze.umap.layers", "backbone.name"),
+                f"'{study.backbone.name}' has the layers 0 to {depth} and 'final'; found {beyond}",
+            )
+
+
+def _depth(backbone: str) -> int | None:
+    """Return the number of blocks of a backbone that the catalogue knows."""
+    if backbone in KNOWN_CHECKPOINTS:
+        return KNOWN_CHECKPOINTS[backbone].layers
+    config = TINY_CONFIGS.get(backbone)
+    return None if config is None else int(config["num_hidden_layers"])
