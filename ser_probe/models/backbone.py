@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 
 from ser_probe.errors import BackboneError, did_you_mean
+from ser_probe.files import is_lfs_pointer
 from ser_probe.models.catalogue import SUPPORTED_FAMILIES, TINY_CONFIGS, TINY_SEED, known_names
 from ser_probe.runtime import logger
 
@@ -26,13 +29,18 @@ LAYER_CONTRACT_VERSION = 1
 """Rises when the meaning of a layer name or the forward pass changes, so that no older cache is served."""
 
 MIN_SAMPLES = 400
-"""A shorter clip (25 ms at 16 kHz) yields no frame in any supported front end."""
+"""A shorter clip (25 ms at 16 kHz) yields no frame in the front end that all published models share."""
 
-# Absent from a checkpoint or left over in it without touching what extraction sees.
-_HARMLESS_KEYS = (
-    *("masked_spec_embed", "lm_head", "classifier", "projector", "quantizer", "project_q", "project_hid"),
-    *("layer_weights", "tdnn", "objective", "feature_extractor_head", "final_proj", "label_embs_concat"),
-)
+# The one weight of the model that extraction never reads: a checkpoint may lack it.
+_UNUSED_WEIGHTS = frozenset({"masked_spec_embed"})
+
+# What the forward pass runs through. Anything else in a checkpoint (heads, quantisers) may be left over.
+_USED_MODULES = ("feature_extractor.", "feature_projection.", "encoder.")
+
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+# Named here, because a config may ask for another kernel, which transformers would fetch from the hub and run.
+_ATTENTION = {"wav2vec2": "sdpa", "hubert": "sdpa", "wavlm": "eager"}
 
 # Config entries that say how a model was made or trained, not what its forward pass computes.
 _VOLATILE_CONFIG_KEYS = frozenset(
@@ -44,15 +52,7 @@ _VOLATILE_CONFIG_KEYS = frozenset(
     )
 )
 _VOLATILE_CONFIG_PARTS = (
-    "dropout",
-    "layerdrop",
-    "mask_",
-    "ctc_",
-    "codevector",
-    "contrastive",
-    "diversity",
-    "tdnn",
-    "xvector",
+    *("dropout", "layerdrop", "mask_", "ctc_", "codevector", "contrastive", "diversity", "tdnn", "xvector"),
 )
 
 
@@ -116,6 +116,14 @@ class Backbone:
         return bool(self.config.do_stable_layer_norm)
 
     @property
+    def min_samples(self) -> int:
+        """Samples that make one frame: the receptive field of the front end, `MIN_SAMPLES` as published."""
+        field, stride = 1, 1
+        for kernel, step in zip(self.config.conv_kernel, self.config.conv_stride, strict=True):
+            field, stride = field + (kernel - 1) * stride, stride * step
+        return field
+
+    @property
     def layer_names(self) -> tuple[str, ...]:
         """The stored layers: '0' .. 'N', and 'final' where it differs from layer N."""
         blocks = tuple(str(index) for index in range(self.n_layers + 1))
@@ -140,7 +148,7 @@ class Backbone:
 
     def weights_hash(self) -> str:
         """Return 64 hex digits over the names, types, shapes and bytes of all weights the forward pass uses."""
-        return hash_tensors({name: t for name, t in self.model.state_dict().items() if name != "masked_spec_embed"})
+        return hash_tensors({name: t for name, t in self.model.state_dict().items() if name not in _UNUSED_WEIGHTS})
 
     def front_end_hash(self) -> str:
         """Return the same over the convolutional front end alone."""
@@ -167,16 +175,18 @@ def hash_tensors(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def _quiet_transformers() -> None:
-    """Switch off the bars that transformers draws while it loads and saves; ser-probe shows its own progress."""
+    """Keep transformers from drawing bars, from warning where we raise, and from writing to the hub."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
     # "Some weights were not initialised" is an error here, raised with more to say.
     transformers_logging.set_verbosity_error()
+    # For a .bin on the hub it would ask a bot, from a background thread, to open a pull request there.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 
 
 def load_backbone(name: str | Path, *, revision: str | None = None, device: torch.device | str = "cpu") -> Backbone:
-    """Load a backbone in evaluation mode and float32.
+    """Load a backbone in evaluation mode and float32. The caller's random state is left as it was.
 
     Args:
         name: A `tiny-*` name, a local directory in Hugging Face format, or a model id on the Hugging Face hub.
@@ -188,8 +198,10 @@ def load_backbone(name: str | Path, *, revision: str | None = None, device: torc
             encoder's weights, or comes in a file that holds more than tensors.
     """
     _quiet_transformers()
-    name = str(name)
-    backbone = _build_tiny(name) if name in TINY_CONFIGS else _load_pretrained(name, revision)
+    # The generator of the CPU alone: torch.manual_seed would reseed every CUDA device for good.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(TINY_SEED)
+        backbone = _build_tiny(str(name)) if str(name) in TINY_CONFIGS else _load_pretrained(name, revision)
     backbone.model.to(device).eval()
     return backbone
 
@@ -211,115 +223,159 @@ def _build_tiny(name: str) -> Backbone:
 
     settings = dict(TINY_CONFIGS[name])
     config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-    # The caller's random state is none of our business.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(TINY_SEED)
-        model = AutoModel.from_config(config)
+    model = AutoModel.from_config(config, attn_implementation=_ATTENTION[config.model_type])
     return Backbone(model.float(), name, InputSpec(16_000, normalise=config.feat_extract_norm == "layer"))
 
 
-def _load_pretrained(name: str, revision: str | None) -> Backbone:
+def _load_pretrained(name: str | Path, revision: str | None) -> Backbone:
     from transformers import AutoConfig, AutoModel
 
+    folder = _local_folder(name)
+    source = str(folder or name)
+    options: dict[str, Any] = {
+        "revision": revision or "main",
+        "trust_remote_code": False,
+        "local_files_only": folder is not None,
+    }
+    # A damaged or hostile file makes transformers raise almost anything; each kind is a fault of the file.
+    try:
+        config = AutoConfig.from_pretrained(source, **options)
+    except Exception as error:
+        raise _unloadable(name, folder, error, what="config") from error
+    _refuse_unsupported(name, config)
+    try:
+        model, loading = AutoModel.from_pretrained(
+            source,
+            config=config,
+            attn_implementation=_ATTENTION[config.model_type],
+            dtype=torch.float32,
+            output_loading_info=True,
+            # Listed by _refuse_incomplete, with the missing ones.
+            ignore_mismatched_sizes=True,
+            weights_only=True,
+            **options,
+        )
+    except Exception as error:
+        raise _unloadable(name, folder, error, what="weights") from error
+    _refuse_incomplete(name, loading, prefix=f"{model.base_model_prefix}.")
+    spec = _input_spec(source, folder, config, options)
+    return Backbone(model, str(name), spec, revision=getattr(config, "_commit_hash", None))
+
+
+def _local_folder(name: str | Path) -> Path | None:
+    """Return the directory that a name means, or None for a model id on the hub.
+
+    Raises:
+        BackboneError: If it is neither, or the directory holds no model.
+    """
     folder = Path(name).expanduser()
-    is_folder = folder.is_dir()
-    source = str(folder) if is_folder else name
-    if not is_folder and (name.startswith((".", "/", "~")) or name.count("/") != 1):
+    if str(name) and folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BackboneError(
+                "The model directory has no config.json", where=folder, fix="give the folder that holds it"
+            )
+        return folder
+    if isinstance(name, Path) or name.startswith((".", "/", "~")):
+        raise BackboneError("There is no such model directory", where=folder)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise BackboneError(
             f"There is no backbone named {name!r}",
             expected="a tiny-* name, a local directory, or a hub id such as microsoft/wavlm-large",
             fix=did_you_mean(name, known_names()),
         )
-    options: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False}
-    if is_folder:
-        options["local_files_only"] = True
-        if not (folder / "config.json").is_file():
-            raise BackboneError(
-                "The model directory has no config.json", where=folder, fix="give the folder that holds it"
-            )
-    try:
-        config = AutoConfig.from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
-        raise _unreachable(name, is_folder, error) from error
-    if config.model_type not in SUPPORTED_FAMILIES or getattr(config, "add_adapter", False):
-        found = (
-            f"{config.model_type} with a convolutional adapter"
-            if config.model_type in SUPPORTED_FAMILIES
-            else config.model_type
-        )
-        raise BackboneError(
-            f"The backbone {name!r} is of a family that ser-probe cannot run exactly",
-            expected=", ".join(SUPPORTED_FAMILIES),
-            found=found,
-        )
-    try:
-        model, loading = AutoModel.from_pretrained(
-            source, config=config, output_loading_info=True, weights_only=True, dtype=torch.float32, **options
-        )
-    except pickle.UnpicklingError as error:
-        raise _unsafe(name) from error
-    except (OSError, ValueError, RuntimeError) as error:
-        if "weights only" in str(error).lower() or "weights_only" in str(error):
-            raise _unsafe(name) from error
-        raise _unreachable(name, is_folder, error, what="weights") from error
-    _refuse_incomplete(name, loading)
-    commit = getattr(config, "_commit_hash", None)
-    return Backbone(model, name, _input_spec(source, config, options), revision=commit)
+    return None
 
 
-def _input_spec(source: str, config: Any, options: dict[str, Any]) -> InputSpec:
+def _input_spec(source: str, folder: Path | None, config: Any, options: dict[str, Any]) -> InputSpec:
     from transformers import Wav2Vec2FeatureExtractor
 
     try:
         extractor = Wav2Vec2FeatureExtractor.from_pretrained(source, **options)
-    except OSError:
-        normalise = config.feat_extract_norm == "layer"
-        logger.warning(
-            "%s has no preprocessor_config.json: taking 16 kHz, input normalisation %s as its norm kind suggests",
-            source, "on" if normalise else "off",
-        )  # fmt: skip
-        return InputSpec(16_000, normalise)
-    return InputSpec(int(extractor.sampling_rate), bool(extractor.do_normalize))
+        return InputSpec(int(extractor.sampling_rate), bool(extractor.do_normalize))
+    except (OSError, ValueError, TypeError) as error:
+        if folder and (folder / "preprocessor_config.json").exists():
+            raise BackboneError(
+                "The settings of the model's feature extractor cannot be read",
+                where=folder / "preprocessor_config.json",
+                found=_first_line(error),
+            ) from error
+    normalise = config.feat_extract_norm == "layer"
+    logger.warning(
+        "%s has no preprocessor_config.json: taking 16 kHz, input normalisation %s as its norm kind suggests",
+        source, "on" if normalise else "off",
+    )  # fmt: skip
+    return InputSpec(16_000, normalise)
 
 
-def _refuse_incomplete(name: str, loading: dict[str, Any]) -> None:
-    """Raise where weights that the forward pass uses kept their random initial values."""
-    missing = [key for key in loading["missing_keys"] if not any(part in key for part in _HARMLESS_KEYS)]
-    mismatched = [str(key) for key in loading["mismatched_keys"]]
-    if not missing and not mismatched:
-        return
-    left_over = sorted(key for key in loading["unexpected_keys"] if not any(part in key for part in _HARMLESS_KEYS))
-    shown = sorted(missing)[:10] + mismatched[:10]
+def _refuse_unsupported(name: str | Path, config: Any) -> None:
+    """Raise where the forward pass of ser-probe would not be the model's own."""
+    found = str(config.model_type)
+    if config.model_type in SUPPORTED_FAMILIES:
+        if getattr(config, "add_adapter", False):
+            found += " with a convolutional adapter"
+        elif getattr(config, "quantization_config", None):
+            found += " with quantised weights"
+        else:
+            return
     raise BackboneError(
-        f"{len(missing) + len(mismatched)} weights of the encoder of {name!r} were not loaded and would stay random: "
-        + ", ".join(shown)
-        + (", ..." if len(missing) + len(mismatched) > len(shown) else ""),
-        expected="every weight of the encoder in the checkpoint",
-        found=f"in the checkpoint but not in the model: {', '.join(left_over[:10]) or 'nothing'}",
+        f"The backbone {str(name)!r} is of a kind that ser-probe cannot run exactly",
+        expected=", ".join(SUPPORTED_FAMILIES),
+        found=found,
+    )
+
+
+def _refuse_incomplete(name: str | Path, loading: dict[str, Any], *, prefix: str) -> None:
+    """Raise where weights of the encoder would stay random, or some of the checkpoint's were left over."""
+    random = sorted(key for key in loading["missing_keys"] if key.removeprefix(prefix) not in _UNUSED_WEIGHTS)
+    random += [
+        f"{key} (shape {tuple(found)}, not {tuple(expected)})" for key, found, expected in loading["mismatched_keys"]
+    ]
+    # Layers that the config does not count, say: the rest would load, and be another model.
+    left_over = sorted(key for key in loading["unexpected_keys"] if key.removeprefix(prefix).startswith(_USED_MODULES))
+    if not random and not left_over:
+        return
+    raise BackboneError(
+        f"The config and the weights of {str(name)!r} do not fit: {len(random)} weights of the encoder were not loaded "
+        f"and would stay random, {len(left_over)} of the checkpoint were not used",
+        expected="every weight of the encoder in the checkpoint, and no other",
+        found=f"not loaded: {_shorten(random)}; not used: {_shorten(left_over or sorted(loading['unexpected_keys']))}",
         fix="re-export the checkpoint with the transformers release it was made by, or use another one",
     )
 
 
-def _unsafe(name: str) -> BackboneError:
-    return BackboneError(
-        f"The weights of {name!r} hold more than tensors; loading them could run code, so they are refused",
-        expected="safetensors, or a .bin that torch's weights-only loader accepts",
-        fix="convert the checkpoint to safetensors on a machine that trusts it",
-    )
-
-
-def _unreachable(name: str, is_folder: bool, error: Exception, *, what: str = "config") -> BackboneError:
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if is_folder:
+def _unloadable(name: str | Path, folder: Path | None, error: Exception, *, what: str) -> BackboneError:
+    """Return the error for a config or for weights that transformers could not load."""
+    if folder and any(is_lfs_pointer(folder / file) for file in _WEIGHT_FILES if (folder / file).is_file()):
         return BackboneError(
-            f"The {what} of the local model could not be loaded",
-            where=name,
-            expected="config.json and model.safetensors (or pytorch_model.bin)",
-            found=first_line,
-            fix="check that the directory is a complete Hugging Face model",
+            "The model's weights are Git LFS pointers", where=folder, fix="run `git lfs pull` in this directory"
+        )
+    if isinstance(error, pickle.UnpicklingError):
+        # torch's own message goes on to recommend the loader that runs code.
+        reason = re.search(r"Unsupported (global: GLOBAL \S+|\w+ \S+)", str(error))
+        return BackboneError(
+            f"The weights of {str(name)!r} hold more than tensors, or are damaged; loading could run code: refused",
+            expected="safetensors, or a .bin that torch's weights-only loader accepts",
+            found=reason.group() if reason else None,
+            fix="convert the checkpoint to safetensors on a machine that trusts it",
+        )
+    if folder is None:
+        return BackboneError(
+            f"The {what} of {str(name)!r} could not be loaded from the hub, and it is no local directory",
+            found=_first_line(error),
+            fix=did_you_mean(str(name), known_names()) + " For private or offline use see HF_TOKEN and HF_HUB_OFFLINE.",
         )
     return BackboneError(
-        f"The backbone {name!r} could not be loaded from the hub",
-        found=first_line,
-        fix=did_you_mean(name, known_names()) + " For a private or offline use see HF_TOKEN and HF_HUB_OFFLINE.",
+        f"The {what} of the local model could not be loaded",
+        where=folder,
+        expected="config.json and model.safetensors (or pytorch_model.bin)",
+        found=_first_line(error),
+        fix="check that the directory is a complete Hugging Face model",
     )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _shorten(names: list[str]) -> str:
+    return (", ".join(names[:10]) + (", ..." if len(names) > 10 else "")) or "none"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ from ser_probe.errors import CheckpointError
 from ser_probe.files import read_json, write_json
 from ser_probe.models.backbone import load_backbone, save_backbone
 from ser_probe.models.heads import SerClassifier
+from ser_probe.models.pooling import POOLINGS
 
 _REQUIRED_FILES = ("config.json", "head.safetensors", "head.json", "labels.json")
 
@@ -50,19 +52,45 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> tupl
             found=f"missing: {', '.join(missing)}",
             fix="give a checkpoint-<step> folder that fine-tuning has written",
         )
-    settings, labels = read_json(folder / "head.json"), read_json(folder / "labels.json")
-    if settings["n_classes"] != len(labels):
+    settings, labels = _read_settings(folder), _read_json(folder / "labels.json")
+    if not isinstance(labels, list) or settings["n_classes"] != len(labels):
         raise CheckpointError(
             "The head and the labels of the checkpoint do not fit",
             where=folder,
             expected=f"{settings['n_classes']} labels",
-            found=f"{len(labels)} labels",
+            found=labels,
         )
     classifier = SerClassifier(
         load_backbone(folder), settings["n_classes"], pooling=settings["pooling"], dropout=settings["dropout"]
     )
     load_head(folder, classifier)
     return classifier.to(device).eval(), labels
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    """Return the head's settings, checked against what this release can rebuild."""
+    settings = _read_json(folder / "head.json")
+    expected = f"kind linear, n_classes, dropout, and pooling one of {', '.join(POOLINGS)}"
+    if (
+        not isinstance(settings, dict)
+        or not {"kind", "n_classes", "pooling", "dropout"} <= settings.keys()
+        or settings["kind"] != "linear"
+        or settings["pooling"] not in POOLINGS
+    ):
+        raise CheckpointError(
+            "The settings of the head are not ones that this release knows",
+            where=folder / "head.json",
+            expected=expected,
+            found=settings,
+        )
+    return settings
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise CheckpointError("A file of the checkpoint is not JSON", where=path, found=error) from error
 
 
 def load_head(folder: Path, classifier: SerClassifier) -> None:
@@ -73,7 +101,7 @@ def load_head(folder: Path, classifier: SerClassifier) -> None:
     """
     try:
         classifier.head.load_state_dict(load_file(folder / "head.safetensors"))
-    except (RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             "The head's weights do not fit", where=folder / "head.safetensors", found=error
         ) from error

@@ -12,7 +12,8 @@ returns has changed between transformers releases.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_probe.errors import BackboneError
-from ser_probe.models.backbone import MIN_SAMPLES, Backbone
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.pooling import POOLINGS
 
 LayerCallback = Callable[[str, Tensor, Tensor], None]
@@ -72,11 +73,11 @@ def run_front_end(backbone: Backbone, clips: Sequence[np.ndarray]) -> Frames:
         BackboneError: If a clip is shorter than one frame: the stock model would take all its padding as valid.
     """
     for position, clip in enumerate(clips):
-        if len(clip) < MIN_SAMPLES:
+        if len(clip) < backbone.min_samples:
             raise BackboneError(
                 "A clip is too short for one frame",
                 where=f"clip {position} of the batch",
-                expected=f"at least {MIN_SAMPLES} samples",
+                expected=f"at least {backbone.min_samples} samples",
                 found=len(clip),
             )
     if backbone.input.normalise:
@@ -91,7 +92,7 @@ def run_front_end(backbone: Backbone, clips: Sequence[np.ndarray]) -> Frames:
 def pad_frames(frames: Sequence[Tensor | np.ndarray]) -> Frames:
     """Return front-end outputs of single clips, each [T_i, C], as one zero-padded batch."""
     tensors = [torch.as_tensor(frame) for frame in frames]
-    lengths = torch.tensor([len(tensor) for tensor in tensors])
+    lengths = torch.tensor([len(tensor) for tensor in tensors], device=tensors[0].device)
     return Frames(nn.utils.rnn.pad_sequence(tensors, batch_first=True), lengths)
 
 
@@ -148,11 +149,13 @@ def run_encoder(
     model, mask = backbone.model, frames.mask
     projected = model.feature_projection(frames.features)
     hidden = projected[0] if isinstance(projected, tuple) else projected
-    if spec_augment and model.training:
+    # transformers refuses a batch that is shorter than one masked stretch; such short clips go unmasked.
+    if spec_augment and model.training and hidden.shape[1] >= model.config.mask_time_length:
         hidden = model._mask_hidden_states(hidden, attention_mask=mask)
     # The encoder writes zeros into padded frames in place; a leaf or a view of our input must not be touched.
     hidden = hidden.masked_fill(~mask[..., None], 0.0)
     handles = _capture_layers(backbone, mask, on_layer) if on_layer else []
+    handles += _exact_batch_norm(backbone, mask)
     try:
         final = model.encoder(hidden, attention_mask=mask)[0]
     finally:
@@ -180,6 +183,18 @@ def _capture_layers(backbone: Backbone, mask: Tensor, on_layer: LayerCallback) -
     return handles
 
 
+def _exact_batch_norm(backbone: Backbone, mask: Tensor) -> list[Any]:
+    """Keep padded frames zero where a batch norm stands before the positional convolution (mHuBERT).
+
+    It runs with its stored statistics in training too: those of a batch would make a clip depend on the others.
+    """
+    batch_norm = getattr(backbone.model.encoder.pos_conv_embed, "batch_norm", None)
+    if batch_norm is None:
+        return []
+    batch_norm.eval()
+    return [batch_norm.register_forward_hook(lambda _module, _args, output: output * mask[:, None])]
+
+
 def pooled_layers(backbone: Backbone, clips: Sequence[np.ndarray], pooling: str = "mean") -> np.ndarray:
     """Return the pooled embedding of every stored layer, from one forward pass.
 
@@ -191,9 +206,8 @@ def pooled_layers(backbone: Backbone, clips: Sequence[np.ndarray], pooling: str 
     Returns:
         float32 of shape [L, B, D], layers in the order of `backbone.layer_names`.
     """
-    with torch.inference_mode():
-        frames = run_front_end(backbone, clips)
-        return pool_layers(backbone, frames, pooling)
+    with torch.inference_mode(), _evaluation(backbone.model):
+        return pool_layers(backbone, run_front_end(backbone, clips), pooling)
 
 
 def pool_layers(backbone: Backbone, frames: Frames, pooling: str = "mean") -> np.ndarray:
@@ -204,9 +218,18 @@ def pool_layers(backbone: Backbone, frames: Frames, pooling: str = "mean") -> np
     def keep(name: str, hidden: Tensor, mask: Tensor) -> None:
         pooled[name] = pool(hidden, mask)
 
-    if backbone.model.training:
-        backbone.model.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), _evaluation(backbone.model):
         run_encoder(backbone, frames.to(backbone.device), keep)
         stacked = torch.stack([pooled[name] for name in backbone.layer_names])
     return stacked.float().cpu().numpy()
+
+
+@contextlib.contextmanager
+def _evaluation(model: nn.Module) -> Iterator[None]:
+    """Put a model in evaluation mode, and back into the mode it was in: extraction may happen amid training."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
