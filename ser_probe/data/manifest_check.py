@@ -85,9 +85,7 @@ class ManifestReport:
         parts += [f"{table[name].nunique()} {name}s" for name in ("speaker", "label") if name in table]
         lines = [", ".join(parts)]
         if len(self.rejects):
-            kinds = self.rejects["kind"].value_counts()
-            listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-            lines.append(f"{len(self.rejects)} clips left out: {listed}")
+            lines.append(f"{len(self.rejects)} clips left out: {_count_kinds(self.rejects)}")
         lines += [f"warning: {warning}" for warning in self.warnings]
         lines += [f"fault: {fault}" for fault in self.faults]
         return "\n".join(lines)
@@ -142,11 +140,9 @@ def check_manifest(
     if pointers:
         warnings.append(f"{pointers} of {len(table)} files are Git LFS pointers, not audio: {LFS_FIX}")
     if not len(clips):
-        faults.append(
-            "no clip can be used: " + _first(f"{reject.path}: {reject.reason}" for reject in rejected.itertuples())
-        )
+        faults.append(f"no clip can be used: {_count_kinds(rejected)}, such as {_describe(rejected)[0]}")
     elif strict:
-        faults += [f"{reject.path}: {reject.reason}" for reject in rejected.itertuples()]
+        faults += _describe(rejected)
     if len(clips):
         faults += _thin_labels(clips, for_learning)
     warnings += _shared_speaker_names(clips)
@@ -266,7 +262,10 @@ def _find_duplicates(
         if clashes:
             faults.append(f"the same audio has {' and '.join(clashes)}: {_first(same['path'])}")
         rejects += [(row, "duplicate", f"the same audio as {same.loc[first, 'path']}") for row in others]
-    warnings = [f"{len(rejects)} clips repeat the audio of another and are left out"] if rejects else []
+    repeat = (
+        "clip repeats the audio of another and is" if len(rejects) == 1 else "clips repeat the audio of others and are"
+    )
+    warnings = [f"{len(rejects)} {repeat} left out"] if rejects else []
     return faults, rejects, warnings
 
 
@@ -290,6 +289,14 @@ def _shared_speaker_names(clips: pd.DataFrame) -> Iterator[str]:
 
 def _reject_table(rejects: Iterable[tuple[str, str, str]]) -> pd.DataFrame:
     return pd.DataFrame(list(rejects), columns=["path", "kind", "reason"], dtype=str)
+
+
+def _count_kinds(rejects: pd.DataFrame) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in rejects["kind"].value_counts().items())
+
+
+def _describe(rejects: pd.DataFrame) -> list[str]:
+    return [f"{path}: {reason}" for path, reason in zip(rejects["path"], rejects["reason"], strict=True)]
 
 
 def _first(items: Iterable[str]) -> str:

@@ -123,6 +123,8 @@ def _add_demographics(table: pd.DataFrame, home: Path) -> pd.DataFrame:
     actors = _read_table(path, ["ActorID", "Age", "Sex", "Race", "Ethnicity"]).set_index("ActorID")
     if unknown := sorted({*table["speaker"]} - {*actors.index}):
         raise CorpusError("CREMA-D's demographics lack actors", where=path, found=shorten(unknown))
+    if strange := sorted({age for age in actors["Age"] if not age.isdecimal()}):
+        raise CorpusError("CREMA-D's demographics hold ages that are not numbers", where=path, found=shorten(strange))
     known = actors.loc[table["speaker"]]
     return table.assign(
         gender=known["Sex"].str.lower().to_numpy(),

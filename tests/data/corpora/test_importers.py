@@ -1,0 +1,79 @@
+"""One contract for every importer there is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ser_probe.data.corpora import IMPORTERS, import_corpus
+from ser_probe.data.labels import EMOTIONS
+from ser_probe.data.manifest import Manifest, read_manifest, write_manifest
+from ser_probe.data.manifest_check import check_manifest
+from ser_probe.errors import CorpusError
+from tests.data.conftest import look_at_wav
+
+COLUMNS = ["path", "label", "speaker", "gender", "sentence", "language", "corpus"]
+WITH_TREE = sorted({*IMPORTERS} - {"sample"})  # the sample makes its own clips, in its own test
+
+
+@pytest.fixture(params=WITH_TREE)
+def imported(request: pytest.FixtureRequest) -> tuple[str, Path, pd.DataFrame]:
+    root = request.getfixturevalue(f"{request.param}_tree")
+    return request.param, root, import_corpus(request.param, root)
+
+
+def test_rows_keep_the_contract(imported: tuple[str, Path, pd.DataFrame]) -> None:
+    name, root, table = imported
+    assert [column for column in COLUMNS if column not in table] == []
+    assert not table[COLUMNS].isna().any(axis=None)
+    assert not (table[COLUMNS] == "").any(axis=None)
+    assert set(table["label"]) <= set(EMOTIONS)
+    assert set(table["gender"]) == {"female", "male"}
+    assert set(table["corpus"]) == {name}
+    assert table["label_code"].groupby(table["label"]).nunique().eq(1).all()
+    assert table["path"].is_monotonic_increasing
+    assert table["path"].is_unique
+    assert table.index.equals(pd.RangeIndex(len(table)))
+    assert all((root / path).is_file() for path in table["path"])
+    assert sorted(root.rglob("*.wav")) == sorted(root / path for path in table["path"])
+
+
+def test_rows_pass_the_check_and_survive_a_file(imported: tuple[str, Path, pd.DataFrame], tmp_path: Path) -> None:
+    _, root, table = imported
+    report = check_manifest(Manifest(table, root), look_at_wav)
+    assert report.faults == report.warnings == []
+    back = read_manifest(write_manifest(table, tmp_path / "m.csv"), audio_root=root).table
+    pd.testing.assert_frame_equal(back, table, check_dtype=False)
+
+
+@pytest.mark.parametrize("name", WITH_TREE)
+def test_a_home_relative_root_is_expanded(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = request.getfixturevalue(f"{name}_tree")
+    monkeypatch.setenv("HOME", str(root.parent))
+    pd.testing.assert_frame_equal(import_corpus(name, f"~/{root.name}"), import_corpus(name, root))
+
+
+@pytest.mark.parametrize("name", sorted(IMPORTERS))
+def test_entries_are_described(name: str) -> None:
+    importer = IMPORTERS[name]
+    assert importer.name == name
+    assert all([importer.title, importer.source, importer.terms, importer.layout, *importer.options.values()])
+    with pytest.raises(CorpusError, match="has no option 'colour'"):
+        import_corpus(name, "anywhere", colour="red")
+
+
+def test_unknown_importer() -> None:
+    with pytest.raises(CorpusError, match=r"no importer of that name(.|\n)*did you mean 'emovo'"):
+        import_corpus("emowo", "anywhere")
+
+
+def test_listing_the_importers_loads_none_of_them() -> None:
+    code = "import sys, ser_probe.data.corpora, ser_probe.data.schemes; print('pandas' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "False"
