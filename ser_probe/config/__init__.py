@@ -6,7 +6,7 @@ command line see these objects; the rooms below take plain arguments. Nothing he
 """
 
 from ser_probe.config.analyses import AnalyzeConfig, DriftConfig, ProbeConfig, SimilarityConfig, UmapConfig
-from ser_probe.config.loading import json_schema, load_study, study_yaml
+from ser_probe.config.loading import check_options, json_schema, load_study, study_yaml
 from ser_probe.config.sections import (
     AudioConfig,
     BackboneConfig,
@@ -38,6 +38,7 @@ __all__ = [
     "SplitConfig",
     "StudyConfig",
     "UmapConfig",
+    "check_options",
     "json_schema",
     "load_study",
     "study_yaml",

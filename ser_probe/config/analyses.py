@@ -19,6 +19,8 @@ class ProbeConfig(Section):
     speaker of the probe; `study` reuses the study's own splits, the only way with few speakers."""
     target: Name | None = None
     """Column to predict; null: the study's target."""
+    groups: Name = "speaker"
+    """Column whose values are never in two parts of the probe's split; intervals are drawn over it."""
     seeds: Count = 10
     """Initialisations per layer and checkpoint; time grows with it."""
     learning_rate: Positive = 1e-2

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -14,6 +14,8 @@ from ser_probe.config.faults import clashing_keys, describe_errors
 from ser_probe.config.sections import Section
 from ser_probe.config.study import COMBINATION, StudyConfig
 from ser_probe.errors import ConfigError, collect
+
+S = TypeVar("S", bound=Section)
 
 # The least that a study needs, to look for clashes among the other keys while one of these is missing.
 _LEAST: dict[str, Any] = {"name": "stand-in", "data": {}, "backbone": {"name": "stand-in"}}
@@ -33,15 +35,39 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudyConfig:
     document = read_document(path)
     for override in overrides:
         _apply_override(document, override)
-    study: StudyConfig | None = None
+    return _check(document, StudyConfig, where=path)
+
+
+def check_options(schema: type[S], options: Mapping[str, Any], overrides: Sequence[str] = ()) -> S:
+    """Make a study, or a section of one, from what was given on a command line.
+
+    Args:
+        schema: What to make.
+        options: Value by dotted key; None stands for an option that was not given.
+        overrides: `a.b=value` each, as for `load_study`.
+
+    Raises:
+        ConfigError: With every fault.
+    """
+    document = Document({})
+    for key, value in options.items():
+        if value is not None:
+            _set(document, tuple(key.split(".")), value, "command line")
+    for override in overrides:
+        _apply_override(document, override)
+    return _check(document, schema, where=None)
+
+
+def _check(document: Document, schema: type[S], *, where: Path | None) -> S:
+    checked: S | None = None
     try:
-        study = StudyConfig.model_validate(document.values)
+        checked = schema.model_validate(document.values)
     except ValidationError as error:
-        document.faults += describe_errors(error, StudyConfig, document.values, document.origins)
-        document.faults += _remaining_clashes(error, document)
-    if study is None or document.faults:
-        raise collect(ConfigError, "The study's configuration cannot be used", document.faults, where=path)
-    return study
+        document.faults += describe_errors(error, schema, document.values, document.origins)
+        document.faults += _remaining_clashes(error, document, schema)
+    if checked is None or document.faults:
+        raise collect(ConfigError, "The configuration cannot be used", document.faults, where=where)
+    return checked
 
 
 def study_yaml(study: Section) -> str:
@@ -56,7 +82,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _apply_override(document: Document, override: str) -> None:
-    """Set one dotted key, making the sections on the way; what cannot be set becomes a fault."""
+    """Set the key of one `--set`; what cannot be set becomes a fault."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -67,27 +93,33 @@ def _apply_override(document: Document, override: str) -> None:
     except UnreadableYamlError as error:
         document.faults.append(f"--set {override}: the value is not valid YAML ({error}); put it in quotes")
         return
+    blocked_by = _set(document, tuple(parts), value, "--set")
+    if blocked_by is not None:
+        document.faults.append(f"--set {override}: {blocked_by} is a value and has no keys below it")
+
+
+def _set(document: Document, location: tuple[str, ...], value: Any, origin: str) -> str | None:
+    """Set a key, making the sections on the way; return the key that is no section where one is in the way."""
     section = document.values
-    for depth, part in enumerate(parts[:-1], start=1):
+    for depth, part in enumerate(location[:-1], start=1):
         if section.get(part) is None:
             section[part] = {}
         if not isinstance(section[part], dict):
-            above = ".".join(parts[:depth])
-            document.faults.append(f"--set {override}: {above} is a value and has no keys below it")
-            return
+            return ".".join(location[:depth])
         section = section[part]
-    section[parts[-1]] = value
-    document.origins[tuple(parts)] = "--set"
+    section[location[-1]] = value
+    document.origins[location] = origin
+    return None
 
 
-def _remaining_clashes(error: ValidationError, document: Document) -> list[str]:
+def _remaining_clashes(error: ValidationError, document: Document, schema: type[Section]) -> list[str]:
     """Find the impossible combinations that single faulty keys hide: check again without those keys."""
     faulty = [fault["loc"] for fault in error.errors() if fault["type"] != COMBINATION]
     repaired = _copied(document.values)
     for fault in error.errors():
         _repair(repaired, fault["loc"], missing=fault["type"] == "missing")
     try:
-        StudyConfig.model_validate(repaired)
+        schema.model_validate(repaired)
     except ValidationError as again:
         return [
             f"{document.name_of(keys[0])}: {message}"

@@ -1,0 +1,116 @@
+"""Options that several commands share.
+
+An option that was not given is None and leaves the study's default in force. The defaults that help texts
+show are written here by hand, because reading them from the schema would slow every `--help` down; a test
+compares the two.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+OFF = "off"
+
+CacheFiles = Annotated[list[Path], typer.Argument(metavar="CACHE", help="Embedding files, one per checkpoint.")]
+TableFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the tables to.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set any key of a study, as in a YAML file. May be repeated."),
+]
+AudioRoot = Annotated[
+    Path | None,
+    typer.Option(help="Folder that the manifest's paths start from.", show_default="the manifest's folder"),
+]
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", metavar="NAME_OR_DIR", help="Hugging Face id, local folder, checkpoint or tiny-*."),
+]
+Revision = Annotated[str | None, typer.Option(help="Commit, tag or branch of the Hugging Face repository.")]
+Labels = Annotated[str | None, typer.Option(metavar="A,B,...", help="Labels to keep; clips with others are left out.")]
+Loudness = Annotated[
+    str | None,
+    typer.Option(metavar="LUFS|off", help="Loudness to normalise clips to, or off.", show_default="-23.0"),
+]
+Peak = Annotated[
+    str | None,
+    typer.Option(metavar="DBFS|off", help="Highest sample allowed, in dB of full scale.", show_default=OFF),
+]
+MinDuration = Annotated[float | None, typer.Option(help="Reject clips shorter than this, in s.", show_default="0.1")]
+MaxDuration = Annotated[float | None, typer.Option(help="Reject clips longer than this, in s.", show_default="30.0")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at the first unusable clip instead of listing it and going on.")
+]
+Scheme = Annotated[
+    str | None,
+    typer.Option(
+        "--scheme",
+        "--split",
+        help="How speakers are split: study_e, study_b, loso, kfold or manifest.",
+        show_default="study_e",
+    ),
+]
+Fold = Annotated[int | None, typer.Option(help="Which group or speaker tests, from 0.", show_default="0")]
+Folds = Annotated[int | None, typer.Option(help="Groups of speakers for kfold.", show_default="5")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything that draws lots.", show_default="0")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default="auto")]
+ClipSplits = Annotated[
+    str | None,
+    typer.Option(
+        "--splits", metavar="A,B,...", help="Clips to look at: all, or some of train,validation,test.",
+        show_default="all",
+    ),
+]  # fmt: skip
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def listed(text: str | None) -> list[Any] | str | None:
+    """Return the entries of `0,6,final`, numbers as numbers; the word `all` stays a word, None stays None."""
+    if text is None or text == "all":
+        return text
+    entries = [entry.strip() for entry in text.split(",")]
+    return [int(entry) if entry.isdecimal() else entry for entry in entries if entry]
+
+
+def names(text: str | None) -> list[str] | None:
+    """Return the entries of `anger,joy`, all of them text."""
+    return None if text is None else [entry.strip() for entry in text.split(",") if entry.strip()]
+
+
+def switched(key: str, text: str | None) -> tuple[dict[str, object], list[str]]:
+    """Return an option that takes a number or `off`, as an option or, for `off`, as the override to null."""
+    if text == OFF:
+        return {}, [f"{key}=null"]
+    try:
+        return {key: None if text is None else float(text)}, []
+    except ValueError:
+        return {key: text}, []
+
+
+def clip_options(
+    loudness_lufs: str | None,
+    peak_dbfs: str | None,
+    min_duration_s: float | None,
+    max_duration_s: float | None,
+    strict: bool,
+) -> tuple[dict[str, object], list[str]]:
+    """Return the options of reading clips as keys of a study, and overrides for those that are off."""
+    loudness, no_loudness = switched("audio.loudness_lufs", loudness_lufs)
+    peak, no_peak = switched("audio.peak_dbfs", peak_dbfs)
+    options = {
+        **loudness,
+        **peak,
+        "audio.min_duration_s": min_duration_s,
+        "audio.max_duration_s": max_duration_s,
+        "data.strict": strict or None,
+    }
+    return options, [*no_loudness, *no_peak]
+
+
+def study_name(path: Path) -> str:
+    """Return a study's name made from the path that it writes to."""
+    from ser_probe.files import slug
+
+    return slug(path.stem)

@@ -1,0 +1,92 @@
+"""The command line: parse, call a step, print, exit code. Steps are imported by the command that needs them.
+
+Exit codes: 0 done, 1 a fault in the user's input or environment, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ser_probe import __version__
+from ser_probe.cli import analyze, cache, doctor, extract, finetune, prepare, report, run
+from ser_probe.cli.terminal import EXIT_FAULT, EXIT_INTERRUPTED, print_error, print_note, print_result
+from ser_probe.errors import SerProbeError
+
+INTERRUPTED = "interrupted: what is on disk is kept; run the same command to go on"
+
+
+class Commands(TyperGroup):
+    """The commands, with every fault of the user's turned into one message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command.
+
+        Raises:
+            typer.Exit: With the exit code, after the message.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print_note(f"\n{INTERRUPTED}")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except (SerProbeError, OSError) as error:
+            # A closed pipe (`| head`) is typer's to handle.
+            if ctx.params["debug"] or getattr(error, "errno", None) == errno.EPIPE:
+                raise
+            print_error(error if isinstance(error, SerProbeError) else _describe_os_error(error))
+            raise typer.Exit(EXIT_FAULT) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+app.command("prepare")(prepare.prepare)
+app.command("extract")(extract.extract)
+app.command("finetune")(finetune.finetune)
+app.add_typer(analyze.app, name="analyze")
+app.command("report")(report.report)
+app.command("run")(run.run)
+app.add_typer(cache.app, name="cache")
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print_result(f"ser-probe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def ser_probe(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and stop.")
+    ] = False,
+) -> None:
+    """What fine-tuning does to speech representations, layer by layer, checkpoint by checkpoint."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="ser-probe")
+
+
+def _describe_os_error(error: OSError) -> str:
+    """Return a message for what the operating system refused: a full disk, a folder without write access."""
+    where = f"\n  where: {error.filename}" if error.filename else ""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    fix = "\n  to do: make space, then run the same command to go on" if full else ""
+    return f"{error.strerror or error}{where}{fix}"
+
+
+if __name__ == "__main__":
+    main()
