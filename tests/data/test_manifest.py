@@ -138,7 +138,8 @@ def test_written_manifest_reads_back(tmp_path: Path, name: str) -> None:
 
 
 def test_parquet_numbers_in_text_columns_become_text(tmp_path: Path) -> None:
-    table = pd.DataFrame({"path": ["a", "b"], "speaker": [1.0, np.nan], "label": ["x", None], "age": [1, 2]})
+    table = pd.DataFrame({"path": ["a", "b"], "speaker": [1.0, np.nan], "age": [1, 2]})
+    table["label"] = pd.Series(["x", pd.NA], dtype="string")
     table.to_parquet(tmp_path / "m.parquet")
     back = read_manifest(tmp_path / "m.parquet").table
     assert back["speaker"].tolist() == ["1", ""]

@@ -73,13 +73,14 @@ def test_the_shortest_usable_clip_has_400_samples(small_manifest: Manifest) -> N
 def test_paths_that_cannot_be_files(small_manifest: Manifest) -> None:
     (small_manifest.audio_root / "folder.wav").mkdir()
     paths = [*small_manifest.table["path"]]
-    paths[:4] = ["../up.wav", "folder.wav", "nowhere\\a.wav", "nul\0.wav"]
+    paths[:5] = ["../up.wav", "folder.wav", "nowhere\\a.wav", "nul\0.wav", ""]
     report = check_manifest(change(small_manifest, path=paths), look_at_wav)
     reasons = dict(zip(report.rejects["path"], report.rejects["reason"], strict=True))
     assert "climbs out of the audio root" in reasons["../up.wav"]
     assert reasons["folder.wav"] == "it is not a file"
     assert "write paths with /" in reasons["nowhere\\a.wav"]
     assert "nul\0.wav" in reasons
+    assert reasons[""] == "the row names no file"
 
 
 def test_strict_makes_a_reject_a_fault(small_manifest: Manifest) -> None:

@@ -77,3 +77,13 @@ def test_listing_the_importers_loads_none_of_them() -> None:
     code = "import sys, ser_probe.data.corpora, ser_probe.data.schemes; print('pandas' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "False"
+
+
+def test_the_sample_is_handed_its_folder_and_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # What it makes is the matter of its own test; here only the way there.
+    sample = pytest.importorskip("ser_probe.data.sample")
+    calls: list[tuple[Path, dict[str, object]]] = []
+    monkeypatch.setattr(sample, "write_sample_corpus", lambda root, **options: calls.append((root, options)))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    import_corpus("sample", "~/made", seed=3)
+    assert calls == [(tmp_path / "made", {"seed": 3})]
