@@ -12,6 +12,7 @@ import json
 import os
 import pickle
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,6 +182,8 @@ def _quiet_transformers() -> None:
     transformers_logging.disable_progress_bar()
     # "Some weights were not initialised" is an error here, raised with more to say.
     transformers_logging.set_verbosity_error()
+    # WavLM's attention hands torch a boolean mask beside its position bias, at every layer of every batch.
+    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
     # For a .bin on the hub it would ask a bot, from a background thread, to open a pull request there.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 
