@@ -12,7 +12,7 @@ from ser_probe.cli.terminal import finish
 
 
 def finetune(
-    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest with labels and speakers: CSV, TSV or Parquet.")],
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest with labels and speakers.")],
     model: flags.Model,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the run; an unfinished run goes on.")

@@ -25,7 +25,7 @@ def prepare(
     seed: flags.Seed = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Option of the importer, as labels=voted. May be repeated."),
+        typer.Option(metavar="KEY=VALUE", help="Option of the importer, as labels=voice_vote. May be repeated."),
     ] = None,
     labels: flags.Labels = None,
     min_duration_s: flags.MinDuration = None,

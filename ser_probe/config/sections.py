@@ -46,7 +46,7 @@ class DataConfig(Section):
     root: FilePath | None = None
     """Folder of the corpus. The built-in `sample` corpus is synthesised there (seconds) if it is not yet."""
     options: dict[str, str | int | float | bool] = {}
-    """Options of the importer, such as `labels: voted` for `crema_d`."""
+    """Options of the importer, such as `labels: voice_vote` for `crema_d`."""
     target: Name = "label"
     """Column to learn and to probe."""
     labels: tuple[Name, ...] | None = None

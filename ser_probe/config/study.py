@@ -20,7 +20,9 @@ from ser_probe.config.sections import (
     SplitConfig,
     Whole,
 )
+from ser_probe.data.corpora import IMPORTERS
 from ser_probe.data.schemes import SPLITS
+from ser_probe.errors import did_you_mean
 from ser_probe.models.catalogue import KNOWN_CHECKPOINTS, TINY_CONFIGS
 
 FRACTION_TOLERANCE = 1e-6  # 0.64 + 0.2 + 0.16 is not 1 in binary
@@ -74,10 +76,39 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _refuse_clashes(self) -> Self:
-        clashes = [*_data_clashes(self), *_split_clashes(self), *_training_clashes(self), *_analysis_clashes(self)]
+        clashes = [
+            *_corpus_clashes(self),
+            *_data_clashes(self),
+            *_split_clashes(self),
+            *_training_clashes(self),
+            *_analysis_clashes(self),
+        ]
         if clashes:
             raise PydanticCustomError(COMBINATION, "values exclude each other", {"clashes": clashes})
         return self
+
+
+def _corpus_clashes(study: StudyConfig) -> Iterator[Clash]:
+    data = study.data
+    if data.corpus is None:
+        if data.root is not None:
+            yield Clash(("data.root", "data.corpus"), "belongs to data.corpus; a manifest has data.audio_root")
+        if data.options:
+            yield Clash(("data.options", "data.corpus"), "belong to an importer; a manifest has none")
+        return
+    if data.audio_root is not None:
+        yield Clash(("data.audio_root", "data.corpus"), "belongs to data.manifest; a corpus lies in data.root")
+    if data.corpus not in IMPORTERS:
+        near = did_you_mean(data.corpus, IMPORTERS)
+        yield Clash(("data.corpus",), f"there is no importer '{data.corpus}'; {near}")
+        return
+    if data.root is None:
+        yield Clash(("data.root", "data.corpus"), f"data.corpus '{data.corpus}' needs the folder of the corpus")
+    known = IMPORTERS[data.corpus].options
+    for option in data.options:
+        if option not in known:
+            near = did_you_mean(option, known) if known else "it has none"
+            yield Clash((f"data.options.{option}", "data.corpus"), f"no option of the importer; {near}")
 
 
 def _data_clashes(study: StudyConfig) -> Iterator[Clash]:
@@ -86,14 +117,6 @@ def _data_clashes(study: StudyConfig) -> Iterator[Clash]:
         yield Clash(("data.manifest", "data.corpus"), "give a manifest or a corpus, not both")
     if data.manifest is None and data.corpus is None:
         yield Clash(("data.manifest", "data.corpus"), "give data.manifest, or data.corpus with data.root")
-    if data.corpus is not None and data.root is None:
-        yield Clash(("data.root", "data.corpus"), f"data.corpus '{data.corpus}' needs the folder of the corpus")
-    if data.corpus is not None and data.audio_root is not None:
-        yield Clash(("data.audio_root", "data.corpus"), "belongs to data.manifest; a corpus lies in data.root")
-    if data.corpus is None and data.root is not None:
-        yield Clash(("data.root", "data.corpus"), "belongs to data.corpus; a manifest has data.audio_root")
-    if data.corpus is None and data.options:
-        yield Clash(("data.options", "data.corpus"), "belong to an importer; a manifest has none")
     if data.labels is not None and len(set(data.labels)) < 2:
         yield Clash(("data.labels",), "at least two different labels are needed to tell them apart")
     if audio.min_duration_s >= audio.max_duration_s:

@@ -1,0 +1,254 @@
+"""The verb `doctor`: what works on this machine, what does not, and what to do about it.
+
+Packages with compiled parts are tried in processes of their own: one that cannot be loaded, or that takes its
+process down, is a finding and not the end of the examination.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["ok", "note", "missing", "fault"]
+
+LEAST_PYTHON = (3, 11)
+LOW_DISK_GB = 5.0
+TRIAL_SECONDS = 120
+_GB = 1e9
+_OFFLINE_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_PAIR = ("torch", "torchaudio")
+
+TORCH_TRIAL = """
+import json, torch, torchaudio
+torchaudio.functional.resample(torch.zeros(1, 800), 8000, 16000)
+devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+print(json.dumps({"torch": torch.__version__, "torchaudio": torchaudio.__version__, "threads": torch.get_num_threads(),
+    "devices": [f"{d.name}, {d.total_memory / 1e9:.0f} GB" for d in devices]}))
+"""
+SOUNDFILE_TRIAL = """
+import json, soundfile
+print(json.dumps({"version": soundfile.__version__, "library": soundfile.__libsndfile_version__,
+    "formats": sorted(set(soundfile.available_formats()) & {"WAV", "FLAC", "OGG", "MP3", "AIFF"})}))
+"""
+OPENSMILE_TRIAL = """
+import json, numpy, opensmile
+smile = opensmile.Smile(feature_set=opensmile.FeatureSet.eGeMAPSv02)
+smile.process_signal(numpy.zeros(16000, dtype="float32"), 16000)
+print(json.dumps({"version": opensmile.__version__}))
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        what: What was looked at.
+        state: `ok`; `note`, worth knowing; `missing`, optional and absent; `fault`, needed and unusable.
+        found: What is there.
+        fix: What to do, where there is something.
+    """
+
+    what: str
+    state: State
+    found: str
+    fix: str | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the finding as a JSON-like mapping."""
+        return asdict(self)
+
+
+def examine(*, runs: Path, cache: Path) -> list[Finding]:
+    """Look at everything that a study needs or can use.
+
+    Args:
+        runs: Folder of the studies.
+        cache: Folder of the embedding files.
+
+    Returns:
+        Findings in the order in which they should be mended.
+    """
+    trials = {"torch": TORCH_TRIAL, "soundfile": SOUNDFILE_TRIAL}
+    if _installed("opensmile"):
+        trials["opensmile"] = OPENSMILE_TRIAL
+    with ThreadPoolExecutor() as pool:
+        results = dict(zip(trials, pool.map(try_code, trials.values()), strict=True))
+    return [
+        check_python(sys.version_info[:3]),
+        check_requirements(importlib.metadata.requires("ser-probe") or []),
+        *check_torch(results["torch"]),
+        check_soundfile(results["soundfile"]),
+        check_memory(),
+        check_disk("disk for runs", runs),
+        check_disk("disk for cache", cache),
+        *check_extras(importlib.metadata.requires("ser-probe") or [], results.get("opensmile")),
+        check_git_lfs(shutil.which("git-lfs")),
+        check_hub(os.environ),
+    ]
+
+
+def try_code(code: str) -> dict[str, Any]:
+    """Run code in a new interpreter and return the JSON that it prints, or `{"error": last line}`."""
+    try:
+        trial = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=TRIAL_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"no answer within {TRIAL_SECONDS} s"}
+    if trial.returncode == 0:
+        return json.loads(trial.stdout.strip().splitlines()[-1])
+    lines = trial.stderr.strip().splitlines()
+    return {"error": lines[-1] if lines else f"the process ended with code {trial.returncode}"}
+
+
+def check_python(version: tuple[int, ...]) -> Finding:
+    """Check the interpreter's version."""
+    found = ".".join(str(part) for part in version) + f" on {platform.system()} {platform.machine()}"
+    if version[:2] < LEAST_PYTHON:
+        least = ".".join(str(part) for part in LEAST_PYTHON)
+        return Finding("python", "fault", found, f"make the environment with Python {least} or newer")
+    return Finding("python", "ok", found)
+
+
+def check_requirements(requirements: Iterable[str]) -> Finding:
+    """Check that every package that ser-probe itself needs is installed."""
+    needed = [_package(requirement) for requirement in requirements if _extra(requirement) is None]
+    absent = [package for package in needed if not _installed(package)]
+    if absent:
+        return Finding("packages", "fault", "not installed: " + ", ".join(absent), "pip install ser-probe")
+    shown = ("ser-probe", "transformers", "h5py", "numpy", "scikit-learn", "pandas", "umap-learn")
+    versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in shown)
+    return Finding("packages", "ok", versions)
+
+
+def check_torch(trial: dict[str, Any]) -> list[Finding]:
+    """Judge whether torch and torchaudio work together, and what they run on.
+
+    torchaudio refuses to load beside a torch that was built for another CUDA version.
+    """
+    pair = [each for each in importlib.metadata.requires("ser-probe") or [] if _package(each) in _PAIR]
+    if "error" in trial:
+        versions = ", ".join(f"{name} {_version(name)}" for name in _PAIR)
+        install = " ".join(f"'{requirement}'" for requirement in pair)
+        fix = f"install the matching pair from one index: pip install --force-reinstall {install}"
+        return [Finding("torch pair", "fault", f"{versions} cannot be used together: {trial['error']}", fix)]
+    devices = trial["devices"]
+    device = Finding("device", "ok", "; ".join(devices)) if devices else Finding(
+        "device", "note", "no CUDA device: everything runs on the CPU, large backbones slowly"
+    )  # fmt: skip
+    return [
+        Finding("torch pair", "ok", f"torch {trial['torch']}, torchaudio {trial['torchaudio']}"),
+        device,
+        Finding("threads", "ok", f"torch uses {trial['threads']} of {os.cpu_count()} processors"),
+    ]
+
+
+def check_soundfile(trial: dict[str, Any]) -> Finding:
+    """Judge whether audio can be read."""
+    if "error" in trial:
+        fix = "pip install --force-reinstall soundfile; on systems without wheels also install libsndfile"
+        return Finding("audio reading", "fault", f"soundfile cannot be used: {trial['error']}", fix)
+    return Finding("audio reading", "ok", f"soundfile {trial['version']}: {', '.join(trial['formats'])}")
+
+
+def check_memory() -> Finding:
+    """Report the machine's memory."""
+    try:
+        pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return Finding("memory", "note", "unknown on this system")
+    return Finding("memory", "ok", f"{pages * page_bytes / _GB:.0f} GB")
+
+
+def check_disk(what: str, folder: Path) -> Finding:
+    """Check that a folder, or the nearest folder above it that exists, has space and can be written to."""
+    existing = next(each for each in [folder.absolute(), *folder.absolute().parents] if each.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        return Finding(
+            what, "fault", f"{existing} cannot be written to", "choose another folder with output.* in the YAML"
+        )
+    free_gb = shutil.disk_usage(existing).free / _GB
+    found = f"{free_gb:.0f} GB free for {folder}"
+    if free_gb < LOW_DISK_GB:
+        return Finding(what, "note", found, "a study of a large backbone writes tens of GB: make space")
+    return Finding(what, "ok", found)
+
+
+def check_extras(requirements: Iterable[str], opensmile_trial: dict[str, Any] | None) -> list[Finding]:
+    """List the extras, and how to get those that are absent."""
+    packages: dict[str, list[str]] = {}
+    for requirement in requirements:
+        extra = _extra(requirement)
+        if extra is not None and extra not in ("all", "dev"):
+            packages.setdefault(extra, []).append(_package(requirement))
+    findings = []
+    for extra, needed in packages.items():
+        absent = [package for package in needed if not _installed(package)]
+        versions = ", ".join(f"{package} {_version(package)}" for package in needed)
+        if absent:
+            fix = f"pip install 'ser-probe[{extra}]'"
+            findings.append(Finding(f"extra {extra}", "missing", f"not installed: {', '.join(absent)}", fix))
+        elif extra == "egemaps" and opensmile_trial is not None and "error" in opensmile_trial:
+            fix = "pip install --force-reinstall opensmile, or set extract.egemaps to false"
+            findings.append(Finding("extra egemaps", "note", f"cannot be used: {opensmile_trial['error']}", fix))
+        else:
+            findings.append(Finding(f"extra {extra}", "ok", versions))
+    return findings
+
+
+def check_git_lfs(program: str | None) -> Finding:
+    """Report whether Git LFS is there, which some corpora are kept in."""
+    if program is None:
+        fix = "install git-lfs, then run `git lfs pull` in the corpus's folder"
+        return Finding("git lfs", "missing", "needed only for corpora that are kept in Git LFS, as CREMA-D", fix)
+    return Finding("git lfs", "ok", "installed")
+
+
+def check_hub(environment: Mapping[str, str]) -> Finding:
+    """Report where Hugging Face models are kept, how many there are, and whether downloads are turned off."""
+    home = Path(environment.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    folder = Path(environment.get("HF_HUB_CACHE", home / "hub")).expanduser()
+    count = len(list(folder.glob("models--*"))) if folder.is_dir() else 0
+    found = f"{count} models in {folder}"
+    offline = [
+        name for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if environment.get(name, "0") not in ("", "0")
+    ]
+    if offline:
+        fix = "unset it to download backbones; tiny-* backbones and local folders work without"
+        return Finding("model downloads", "note", f"turned off by {', '.join(offline)}; {found}", fix)
+    return Finding("model downloads", "ok", found)
+
+
+def _package(requirement: str) -> str:
+    """Return the package of a requirement such as `torch==2.11.*; extra == 'x'`."""
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    return found.group() if found else requirement
+
+
+def _extra(requirement: str) -> str | None:
+    """Return the extra that a requirement belongs to."""
+    found = re.search(r"""extra == ['"]([^'"]+)['"]""", requirement)
+    return found.group(1) if found else None
+
+
+def _installed(package: str) -> bool:
+    return _version(package) != "absent"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
