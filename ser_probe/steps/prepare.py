@@ -1,0 +1,156 @@
+"""The verb `prepare`: a corpus or a manifest -> a checked manifest with speaker-disjoint splits, and its audit."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ser_probe.config import AudioConfig, DataConfig, SplitConfig
+from ser_probe.data.corpora import import_corpus
+from ser_probe.data.manifest import Manifest, read_manifest, write_manifest
+from ser_probe.data.manifest_check import ManifestReport, check_manifest
+from ser_probe.data.splits import audit_splits, check_splits, split_speakers, summarise_audit
+from ser_probe.errors import ManifestError, did_you_mean
+from ser_probe.files import atomic_path
+from ser_probe.runtime import SILENT, Progress, logger
+from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.tables import write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class PreparedClips:
+    """What `prepare` found.
+
+    Attributes:
+        report: The check: usable clips with `clip_id`, `duration_s` and, where asked for, `split`; rejects; warnings.
+        audit: Who and what is in each split; None where no split was made.
+    """
+
+    report: ManifestReport
+    audit: pd.DataFrame | None
+
+    @property
+    def manifest(self) -> Manifest:
+        """The usable clips."""
+        return self.report.manifest
+
+
+def prepare_clips(
+    data: DataConfig, audio: AudioConfig, split: SplitConfig | None, *, progress: Progress = SILENT
+) -> PreparedClips:
+    """Import, filter, check and split the clips of a study.
+
+    Raises:
+        CorpusError: If the corpus folder is not what its importer expects.
+        ManifestError: With all faults of the manifest at once.
+        SplitError: If the speakers cannot be split as asked.
+    """
+    from ser_probe.audio.load import inspect_clip
+
+    manifest = choose_clips(import_clips(data, progress=progress), data)
+    report = check_manifest(
+        manifest,
+        inspect_clip,
+        min_duration_s=audio.min_duration_s,
+        max_duration_s=audio.max_duration_s,
+        strict=data.strict,
+        progress=progress,
+    )
+    report.raise_for_faults()
+    for warning in report.warnings:
+        logger.warning("%s", warning)
+    if split is None:
+        if "split" not in report.manifest.table:
+            return PreparedClips(report, None)
+        check_splits(report.manifest.table)
+        return PreparedClips(report, audit_splits(report.manifest.table))
+    table = report.manifest.table
+    scheme: str | Mapping[str, float] = split.scheme
+    if split.fractions is not None:
+        scheme = split.fractions.model_dump()
+    parts = split_speakers(table, scheme=scheme, seed=split.seed, k=split.folds, fold=split.fold)
+    table = table.assign(split=parts)
+    report = dataclasses.replace(report, manifest=dataclasses.replace(report.manifest, table=table))
+    return PreparedClips(report, audit_splits(table))
+
+
+def import_clips(data: DataConfig, *, progress: Progress = SILENT) -> Manifest:
+    """Return the manifest that the config names, or the rows of its corpus."""
+    if data.manifest is not None:
+        return read_manifest(data.manifest, audio_root=data.audio_root)
+    assert data.corpus is not None, "the config's own check lets only one of the two be absent"
+    root = Path(data.root) if data.root is not None else Path()
+    if data.corpus == "sample":
+        progress.say(f"the built-in sample corpus lies in {root}; it is synthesised if it is not there yet")
+    return Manifest(import_corpus(data.corpus, root, **data.options), root)
+
+
+def choose_clips(manifest: Manifest, data: DataConfig) -> Manifest:
+    """Return the clips with the labels and column values that the config keeps, the target as column `label`.
+
+    Raises:
+        ManifestError: If a column or a label asked for does not exist.
+    """
+    table = manifest.table
+    if data.target != "label":
+        _require_column(table, data.target, manifest.source)
+        table = table.assign(label=table[data.target])
+    wanted = {name: list(values) for name, values in data.keep.items()}
+    if data.labels is not None:
+        wanted["label"] = list(data.labels)
+    for column, values in wanted.items():
+        _require_column(table, column, manifest.source)
+        known = set(table[column].dropna().astype(str))
+        for value in values:
+            if value not in known:
+                raise ManifestError(
+                    f"No clip has {column} {value!r}", where=manifest.source, fix=did_you_mean(value, known)
+                )
+        table = table[table[column].astype(str).isin(values)]
+    return dataclasses.replace(manifest, table=table.reset_index(drop=True))
+
+
+def _require_column(table: pd.DataFrame, column: str, where: object) -> None:
+    if column not in table:
+        raise ManifestError(
+            f"The manifest has no column {column!r}", where=where, fix=did_you_mean(column, map(str, table.columns))
+        )
+
+
+def write_prepared(prepared: PreparedClips, manifest_path: Path, tables: Path, rejects_path: Path) -> list[Path]:
+    """Write the manifest, the rejects and the audit table; return the files."""
+    written = [write_manifest(prepared.manifest, manifest_path), rejects_path]
+    with atomic_path(rejects_path) as temporary:
+        prepared.report.rejects.to_csv(temporary, index=False)
+    if prepared.audit is not None:
+        written += write_table(prepared.audit, tables, "split_audit")
+    return written
+
+
+def prepare_corpus(
+    data: DataConfig, audio: AudioConfig, split: SplitConfig | None, output: Path, *, progress: Progress = SILENT
+) -> Outcome:
+    """Write a checked and split manifest: the whole verb.
+
+    Args:
+        data: The corpus or manifest to import.
+        audio: Length limits.
+        split: How to split the speakers; None keeps a split column or makes none.
+        output: The manifest to write; rejects and audit lie beside it.
+        progress: Told of each file.
+    """
+    prepared = prepare_clips(data, audio, split, progress=progress)
+    rejects_path = output.with_name(f"{output.stem}.rejects.csv")
+    with_audit = output.with_name(f"{output.stem}.audit")
+    files = write_prepared(prepared, output, with_audit, rejects_path)
+    summary: dict[str, object] = {"clips": prepared.report.summary()}
+    if prepared.audit is not None:
+        summary["splits"] = "\n" + summarise_audit(prepared.audit)
+    return Outcome(tuple(reversed(files)), summary, len(prepared.report.rejects), rejects_path)

@@ -1,0 +1,163 @@
+"""Caches joined on clip id: the same clips, in the same order, of every checkpoint and of the acoustic features.
+
+Labels, speakers and splits come from a study's manifest where there is one (it is the truth of that study),
+else from the columns that the caches carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ser_probe.analysis.inputs import RepresentationKey
+from ser_probe.embeddings.store import EmbeddingCache
+from ser_probe.errors import AnalysisError, did_you_mean
+from ser_probe.runtime import logger
+
+FEATURE_LAYER = "functionals"
+
+
+@dataclass(frozen=True)
+class Representation:
+    """One cache seen through the joined clips.
+
+    Args:
+        path: The cache file.
+        model: Name of the model or feature set.
+        checkpoint: Such as `step-50`; empty for acoustic features.
+        step: Optimiser steps of fine-tuning; NaN where there is none.
+        pooling: How frames became one vector.
+        layer_names: The stored layers, in order.
+        rows: Row in the file of each joined clip, [N].
+    """
+
+    path: Path
+    model: str
+    checkpoint: str
+    step: float
+    pooling: str
+    layer_names: tuple[str, ...]
+    rows: np.ndarray
+
+    def layer(self, name: str) -> np.ndarray:
+        """Return a layer's embeddings of the joined clips, float32 [N, D]; aliases such as `final` resolve."""
+        with EmbeddingCache.open(self.path) as cache:
+            return cache.layer(name)[self.rows]
+
+    def layers(self) -> list[np.ndarray]:
+        """Return all stored layers of the joined clips, L arrays [N, D]."""
+        with EmbeddingCache.open(self.path) as cache:
+            return [cache.layer(name)[self.rows] for name in self.layer_names]
+
+    def key(self, layer: str) -> RepresentationKey:
+        """Return the name a layer carries into the tables."""
+        return RepresentationKey(self.model, self.checkpoint, self.step, layer)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Representations of the same clips.
+
+    Args:
+        clips: One row per clip: clip_id and the columns known of it.
+        checkpoints: Representations of models, by step.
+        features: Acoustic features, None without.
+        n_dropped: Clips that are in some file or in the manifest, but not in all of them.
+    """
+
+    clips: pd.DataFrame
+    checkpoints: tuple[Representation, ...]
+    features: Representation | None
+    n_dropped: int
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of the clips as text, [N].
+
+        Raises:
+            AnalysisError: If there is no such column, or a clip has no value in it.
+        """
+        if name not in self.clips:
+            known = [str(column) for column in self.clips.columns]
+            raise AnalysisError(f"The clips have no column {name!r}", fix=did_you_mean(name, known))
+        column = self.clips[name]
+        if column.isna().any():
+            raise AnalysisError(
+                f"{int(column.isna().sum())} clips have no {name}",
+                where=f"such as clip {self.clips.loc[column.isna(), 'clip_id'].iloc[0]}",
+                fix="complete the manifest and extract again",
+            )
+        return column.astype(str).to_numpy()
+
+
+def join_caches(
+    paths: Sequence[Path],
+    *,
+    features: Path | None = None,
+    clips: pd.DataFrame | None = None,
+    splits: Sequence[str] | None = None,
+) -> Joined:
+    """Join caches, and optionally acoustic features, on clip id.
+
+    Args:
+        paths: Caches of models; they are put in the order of their steps.
+        features: Cache of acoustic features.
+        clips: A study's clips with `clip_id`; by default the columns that the first cache carries.
+        splits: Keep clips of these splits only.
+
+    Raises:
+        AnalysisError: If no clip is in all files, or a split is asked for that the clips do not name.
+        CacheError: If a file cannot be read.
+    """
+    files = [*paths, *([features] if features is not None else [])]
+    if not paths:
+        raise AnalysisError("There is nothing to analyse", expected="at least one embedding file")
+    opened = [EmbeddingCache.open(path) for path in files]
+    try:
+        table = opened[0].clips if clips is None else clips
+        if splits is not None:
+            if "split" not in table:
+                raise AnalysisError(
+                    "The clips have no column 'split'", fix="analyse all clips, or extract from a manifest with splits"
+                )
+            table = table[table["split"].isin(list(splits))]
+        n_wanted = len(table)
+        # A clip listed twice under two names is one observation.
+        table = table.drop_duplicates("clip_id")
+        known = set.intersection(*(set(cache.clip_ids) for cache in opened))
+        table = table[table["clip_id"].isin(known)].reset_index(drop=True)
+        if table.empty:
+            raise AnalysisError(
+                "No clip is in all of the files",
+                where=", ".join(str(path) for path in files),
+                found=f"{n_wanted} clips asked for, {len(known)} shared by the files",
+                fix="extract the same manifest with each model",
+            )
+        if len(table) < n_wanted:
+            logger.warning(
+                "%d of %d clips are not in all of the files and are left out", n_wanted - len(table), n_wanted
+            )
+        ids = list(table["clip_id"])
+        represented = [_represent(path, cache, ids) for path, cache in zip(files, opened, strict=True)]
+    finally:
+        for cache in opened:
+            cache.close()
+    models = sorted(represented[: len(paths)], key=lambda one: (one.model, one.step))
+    return Joined(table, tuple(models), represented[-1] if features is not None else None, n_wanted - len(table))
+
+
+def _represent(path: Path, cache: EmbeddingCache, clip_ids: list[str]) -> Representation:
+    attributes = cache.attributes
+    step = attributes.get("step")
+    return Representation(
+        path=path,
+        model=str(attributes.get("model", path.stem)),
+        checkpoint=str(attributes.get("checkpoint", "")),
+        step=float("nan") if step is None else float(step),
+        pooling=str(attributes.get("pooling", "")),
+        layer_names=tuple(cache.layer_names),
+        rows=np.asarray(cache.select(clip_ids)),
+    )

@@ -1,0 +1,44 @@
+"""Tidy tables on disk: each is written as Parquet (types kept) and CSV (opens anywhere), atomically."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ser_probe.errors import AnalysisError
+from ser_probe.files import atomic_path
+
+KEY_COLUMNS = (
+    *("corpus", "model", "run_seed", "checkpoint", "step", "layer", "pooling"),
+    *("feature", "measure", "value", "ci_low", "ci_high", "n"),
+)
+"""The columns that all tables share, in their order; a table holds those that it has, then its own."""
+
+
+def write_table(table: pd.DataFrame, folder: Path, name: str) -> list[Path]:
+    """Write `<name>.parquet` and `<name>.csv` into a folder, shared key columns first.
+
+    Returns:
+        Both paths.
+    """
+    first = [column for column in KEY_COLUMNS if column in table.columns]
+    table = table[[*first, *(column for column in table.columns if column not in first)]]
+    paths = [folder / f"{name}.parquet", folder / f"{name}.csv"]
+    with atomic_path(paths[0]) as temporary:
+        table.to_parquet(temporary, index=False)
+    with atomic_path(paths[1]) as temporary:
+        table.to_csv(temporary, index=False)
+    return paths
+
+
+def read_table(folder: Path, name: str) -> pd.DataFrame:
+    """Read a table by name from its Parquet file.
+
+    Raises:
+        AnalysisError: If it is not there.
+    """
+    path = folder / f"{name}.parquet"
+    if not path.is_file():
+        raise AnalysisError("A table is missing", where=path, fix="run the analysis that writes it first")
+    return pd.read_parquet(path)
