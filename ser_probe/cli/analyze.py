@@ -13,7 +13,7 @@ from ser_probe.cli.terminal import finish
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Analyse embedding files; seconds, on a laptop.")
 
 Features = Annotated[
-    Path | None, typer.Option("--with", metavar="FEATURES.h5", help="Also compare with these features (eGeMAPS).")
+    Path | None, typer.Option("--with", metavar="FEATURES.h5", help="Features to set beside the layers (eGeMAPS).")
 ]
 
 
@@ -21,6 +21,7 @@ Features = Annotated[
 def probe(
     caches: flags.CacheFiles,
     output: flags.TableFolder,
+    features: Features = None,
     target: Annotated[str | None, typer.Option(help="Column to predict.", show_default="label")] = None,
     groups: Annotated[
         str | None, typer.Option(help="Column never shared by two splits.", show_default="speaker")
@@ -74,7 +75,7 @@ def probe(
     )
     split = check_options(SplitConfig, {"scheme": scheme, "seed": split_seed})
     with open_progress() as progress:
-        outcome = probe_caches(caches, output, probe=config, split=split, progress=progress)
+        outcome = probe_caches(caches, output, probe=config, split=split, features=features, progress=progress)
     finish(outcome)
 
 
@@ -150,11 +151,15 @@ def umap(
     min_dist: Annotated[float | None, typer.Option(help="How close two points may come.", show_default="0.1")] = None,
     fit: Annotated[
         str | None,
-        typer.Option(help="each: every file its own map; first: all in the first one's.", show_default="each"),
+        typer.Option(help="joint: one map of all files; reference: all on the first one's map.",
+                     show_default="joint"),
+    ] = None,
+    pca_dims: Annotated[
+        int | None, typer.Option(help="Principal components kept before laying out.", show_default="50")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the layout.")] = 0,
     splits: flags.ClipSplits = None,
-) -> None:
+) -> None:  # fmt: skip
     """Draw maps of the clips in two dimensions, coloured by label, speaker, gender."""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig, check_options
@@ -167,6 +172,7 @@ def umap(
         "umap.n_neighbors": n_neighbors,
         "umap.min_dist": min_dist,
         "umap.fit": fit,
+        "umap.pca_dims": pca_dims,
     }
     config = check_options(AnalyzeConfig, options)
     with open_progress() as progress:

@@ -71,9 +71,11 @@ class UmapConfig(Section):
     """Neighbours that a clip is kept close to: few show detail, many show the whole."""
     min_dist: Share = 0.1
     """How close two points may come."""
-    fit: Literal["each", "first"] = "each"
-    """`each` lays out every checkpoint on its own under the same rules; `first` lays out step 0 and places later
-    checkpoints into that map."""
+    fit: Literal["joint", "reference"] = "joint"
+    """All checkpoints of a layer share one map: `joint` lays all of them out together; `reference` lays out step 0
+    and places the later ones among its clips, which shows what became of the old map and nothing new."""
+    pca_dims: Annotated[int, Field(strict=True, ge=2)] = 50
+    """Principal components kept before laying out; fewer are faster and drop detail."""
 
 
 class AnalyzeConfig(Section):
