@@ -261,8 +261,19 @@ def _load_pretrained(name: str | Path, revision: str | None) -> Backbone:
     except Exception as error:
         raise _unloadable(name, folder, error, what="weights") from error
     _refuse_incomplete(name, loading, prefix=f"{model.base_model_prefix}.")
+    _move_off_the_file(model)
     spec = _input_spec(source, folder, config, options)
     return Backbone(model, str(name), spec, revision=getattr(config, "_commit_hash", None))
+
+
+def _move_off_the_file(model: torch.nn.Module) -> None:
+    """Copy weights that are mapped into memory from their file into memory of their own.
+
+    In the file they lie at any multiple of 8 bytes, and CPU kernels round differently by alignment: the same weights
+    would give other bits once saved and loaded. And a file that is replaced under a map takes the process down.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
 
 
 def _local_folder(name: str | Path) -> Path | None:

@@ -1,0 +1,522 @@
+"""Loading and saving backbones: all of the weights or none, and never anybody's code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ser_probe.errors import BackboneError
+from ser_probe.models.backbone import Backbone, hash_tensors, load_backbone, save_backbone
+from ser_probe.models.catalogue import KNOWN_CHECKPOINTS, TINY_CONFIGS
+from ser_probe.models.forward import pooled_layers
+
+Weights = dict[str, Tensor]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_models: dict[str, Backbone]) -> Path:
+    """A saved model: pre-norm WavLM."""
+    save_backbone(tiny_models["tiny-wavlm-large"], tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def expected_hash(tiny_models: dict[str, Backbone]) -> str:
+    return tiny_models["tiny-wavlm-large"].weights_hash()
+
+
+def rewrite(folder: Path, change: Callable[[Weights], dict[str, Any]], *, as_bin: bool = False) -> None:
+    """Change the weights of a saved model."""
+    weights = change(load_file(folder / "model.safetensors"))
+    if as_bin:
+        (folder / "model.safetensors").unlink()
+        torch.save(weights, folder / "pytorch_model.bin")
+    else:
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def configure(folder: Path, **entries: Any) -> None:
+    """Change the config of a saved model."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+
+
+class Bomb:
+    """Writes a file when it is unpickled by a loader that runs code."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (str(self.marker), "w"))
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Tiny models
+
+
+def test_tiny_models_are_the_same_in_every_process(tiny_models: dict[str, Backbone]) -> None:
+    script = (
+        "import json, torch; torch.manual_seed(99); from ser_probe.models.backbone import load_backbone;"
+        f"print(json.dumps({{n: load_backbone(n).weights_hash() for n in {list(TINY_CONFIGS)}}}))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    hashes = {name: backbone.weights_hash() for name, backbone in tiny_models.items()}
+    assert json.loads(found.stdout) == hashes
+    assert len(set(hashes.values())) == len(hashes)
+
+
+@pytest.mark.parametrize("source", ["tiny", "saved", "saved without its mask embedding"])
+def test_loading_leaves_the_random_state_alone(folder: Path, source: str) -> None:
+    if source.endswith("embedding"):
+        rewrite(folder, lambda weights: {k: v for k, v in weights.items() if k != "masked_spec_embed"})
+    before = torch.random.get_rng_state()
+    first = load_backbone("tiny-hubert-base" if source == "tiny" else folder)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(3)
+    again = load_backbone("tiny-hubert-base" if source == "tiny" else folder)
+    assert hash_tensors(first.model.state_dict()) == hash_tensors(again.model.state_dict())
+
+
+def test_a_backbone_knows_itself(backbone: Backbone) -> None:
+    config = TINY_CONFIGS[backbone.name]
+    large = backbone.name.endswith("large")
+    assert backbone.family == config["model_type"]
+    assert (backbone.n_layers, backbone.width) == (config["num_hidden_layers"], config["hidden_size"])
+    assert backbone.layer_names == ("0", "1", "2", "3", "4", "final")[: 6 if large else 5]
+    assert backbone.aliases == ({} if large else {"final": "4"})
+    assert (backbone.pre_norm, backbone.input.normalise, backbone.input.sample_rate_hz) == (large, large, 16_000)
+    assert backbone.device == torch.device("cpu")
+    assert not backbone.model.training
+    assert {p.dtype for p in backbone.model.parameters()} == {torch.float32}
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Round trips
+
+
+def test_save_and_load_give_the_same_backbone(backbone: Backbone, tmp_path: Path, clips: list[np.ndarray]) -> None:
+    save_backbone(backbone, tmp_path)
+    again = load_backbone(tmp_path)
+    assert again.weights_hash() == backbone.weights_hash()
+    assert again.front_end_hash() == backbone.front_end_hash()
+    assert again.architecture() == backbone.architecture()
+    assert again.input == backbone.input
+    np.testing.assert_array_equal(pooled_layers(again, clips[:3]), pooled_layers(backbone, clips[:3]))
+    assert not list(tmp_path.glob("*.bin"))
+
+
+@pytest.mark.parametrize("shift", range(0, 64, 8))
+def test_the_bits_do_not_depend_on_where_weights_lie_in_their_file(
+    tiny_models: dict[str, Backbone], clips: list[np.ndarray], tmp_path: Path, shift: int
+) -> None:
+    """A resumed run must equal an uninterrupted one bit for bit, though its weights come from another file."""
+    backbone = tiny_models["tiny-hubert-base"]
+    save_backbone(backbone, tmp_path)
+    weights = tmp_path / "model.safetensors"
+    # The header's length, and with it the place of every weight, follows from the metadata's.
+    save_file(load_file(weights), weights, {"format": "pt", "note": "x" * (shift + 1)})
+    loaded = load_backbone(tmp_path)
+    weights.write_bytes(b"")
+    np.testing.assert_array_equal(pooled_layers(loaded, clips[:8]), pooled_layers(backbone, clips[:8]))
+
+
+def test_automodel_opens_what_was_saved(folder: Path, expected_hash: str) -> None:
+    model = transformers.AutoModel.from_pretrained(folder)
+    assert hash_tensors({k: v for k, v in model.state_dict().items() if k != "masked_spec_embed"}) == expected_hash
+
+
+def test_a_half_precision_checkpoint_is_run_in_float32(folder: Path) -> None:
+    rewrite(folder, lambda weights: {key: weight.half() for key, weight in weights.items()})
+    configure(folder, dtype="float16")
+    loaded = load_backbone(folder)
+    assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
+
+
+def test_the_weights_hash_sees_what_the_forward_pass_uses_and_nothing_else() -> None:
+    backbone = load_backbone("tiny-hubert-large")
+    whole, front = backbone.weights_hash(), backbone.front_end_hash()
+    with torch.no_grad():
+        backbone.model.masked_spec_embed += 1
+    assert backbone.weights_hash() == whole
+    with torch.no_grad():
+        backbone.model.encoder.layers[3].final_layer_norm.bias[0] += 1e-6
+    assert backbone.weights_hash() != whole
+    assert backbone.front_end_hash() == front
+
+
+def test_hash_tensors_sees_names_types_and_shapes() -> None:
+    zeros = torch.zeros(4)
+    variants = [{"a": zeros}, {"b": zeros}, {"a": zeros.view(2, 2)}, {"a": zeros.int()}, {"a": zeros.bfloat16()}]
+    assert len({hash_tensors(variant) for variant in variants}) == len(variants)
+    assert hash_tensors({"a": zeros, "b": zeros + 1}) == hash_tensors({"b": zeros + 1, "a": zeros})
+
+
+def test_the_architecture_is_what_the_forward_pass_computes(folder: Path) -> None:
+    before = load_backbone(folder).architecture()
+    configure(folder, hidden_dropout=0.3, layerdrop=0.2, mask_time_prob=0.5, id2label={"0": "joy"}, vocab_size=99)
+    assert load_backbone(folder).architecture() == before
+    configure(folder, hidden_act="relu")
+    assert load_backbone(folder).architecture() != before
+    assert {
+        "hidden_size",
+        "num_hidden_layers",
+        "do_stable_layer_norm",
+        "conv_kernel",
+        "layer_norm_eps",
+    } <= before.keys()
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Checkpoints of the field: other names, other files
+
+
+def to_old_names(weights: Weights) -> Weights:
+    """Name the positional convolution's weight norm as before torch's parametrizations."""
+    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    pattern = re.compile("|".join(map(re.escape, names)))
+    return {pattern.sub(lambda match: names[match.group()], key): weight for key, weight in weights.items()}
+
+
+@pytest.mark.parametrize("as_bin", [False, True])
+@pytest.mark.parametrize("rename", [lambda weights: weights, to_old_names], ids=["new names", "old names"])
+def test_both_namings_of_the_weight_norm_load(
+    folder: Path, expected_hash: str, rename: Callable[[Weights], Weights], as_bin: bool, tmp_path: Path
+) -> None:
+    rewrite(folder, rename, as_bin=as_bin)
+    loaded = load_backbone(folder)
+    assert loaded.weights_hash() == expected_hash
+    save_backbone(loaded, tmp_path / "again")
+    assert load_backbone(tmp_path / "again").weights_hash() == expected_hash
+
+
+@pytest.mark.parametrize("head", ["ForCTC", "ForSequenceClassification", "ForPreTraining"])
+@pytest.mark.parametrize("family", ["Wav2Vec2", "Hubert", "WavLM"])
+def test_a_checkpoint_with_a_head_loads(family: str, head: str, tmp_path: Path) -> None:
+    kind = getattr(transformers, f"{family}{head}", None)
+    if kind is None:  # only wav2vec 2.0 has a pre-training class
+        return
+    name = f"tiny-{family.lower()}-base"
+    entries = {k: v for k, v in TINY_CONFIGS[name].items() if k != "model_type"}
+    model = kind(kind.config_class(**entries))
+    model.save_pretrained(tmp_path)
+    loaded = load_backbone(tmp_path)
+    inner = {k: v for k, v in model.base_model.state_dict().items() if k != "masked_spec_embed"}
+    assert loaded.weights_hash() == hash_tensors(inner)
+    save_backbone(loaded, tmp_path / "again")
+    assert load_backbone(tmp_path / "again").weights_hash() == loaded.weights_hash()
+
+
+def test_heads_and_quantisers_may_be_left_over(folder: Path, expected_hash: str) -> None:
+    extra = ("lm_head.weight", "quantizer.codevectors", "project_q.weight", "classifier.bias", "label_embs_concat")
+    rewrite(folder, lambda weights: {**weights, **{key: torch.ones(3) for key in extra}})
+    assert load_backbone(folder).weights_hash() == expected_hash
+
+
+def test_safetensors_are_preferred(folder: Path, expected_hash: str, tmp_path: Path) -> None:
+    torch.save({"bomb": Bomb(tmp_path / "marker")}, folder / "pytorch_model.bin")
+    assert load_backbone(folder).weights_hash() == expected_hash
+    assert not (tmp_path / "marker").exists()
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Weights that do not fit
+
+
+def test_every_single_weight_is_needed(tiny_models: dict[str, Backbone], tmp_path: Path) -> None:
+    """One of each kind: what differs in the block's number alone is tried once."""
+    for name in ("tiny-wav2vec2-base", "tiny-wavlm-large"):
+        save_backbone(tiny_models[name], tmp_path)
+        whole = load_file(tmp_path / "model.safetensors")
+        kinds = {re.sub(r"layers\.\d", "", key): key for key in whole}
+        assert len(kinds) > 25
+        for key in kinds.values():
+            save_file({k: v for k, v in whole.items() if k != key}, tmp_path / "model.safetensors", {"format": "pt"})
+            if key == "masked_spec_embed":
+                assert load_backbone(tmp_path).weights_hash() == tiny_models[name].weights_hash()
+                continue
+            with pytest.raises(BackboneError, match="1 weights of the encoder were not loaded") as caught:
+                load_backbone(tmp_path)
+            assert key in caught.value.found
+
+
+@pytest.mark.parametrize("part", ["weight_g", "weight_v"])
+def test_half_a_weight_norm_is_refused_under_old_names_too(folder: Path, part: str) -> None:
+    rewrite(folder, lambda w: {k: v for k, v in to_old_names(w).items() if not k.endswith(part)})
+    with pytest.raises(BackboneError, match="would stay random") as caught:
+        load_backbone(folder)
+    assert "pos_conv_embed" in caught.value.found
+
+
+def test_names_that_only_resemble_a_head_hide_nothing(folder: Path) -> None:
+    """A list of harmless name parts would let an encoder weight slip through."""
+    rewrite(folder, lambda w: {k.replace("encoder.layers.1.", "classifier.layers.1."): v for k, v in w.items()})
+    with pytest.raises(BackboneError, match="19 weights of the encoder were not loaded"):
+        load_backbone(folder)
+
+
+def test_a_wrapped_checkpoint_says_what_it_holds_instead(folder: Path) -> None:
+    rewrite(folder, lambda weights: {f"module.{key}": weight for key, weight in weights.items()})
+    with pytest.raises(BackboneError, match="would stay random") as caught:
+        load_backbone(folder)
+    assert "not used: module.encoder" in caught.value.found
+
+
+def test_another_shape_is_refused_with_both_shapes(folder: Path) -> None:
+    key = "encoder.layers.0.attention.q_proj.weight"
+    rewrite(folder, lambda weights: {**weights, key: torch.zeros(5, 7)})
+    with pytest.raises(BackboneError, match="do not fit") as caught:
+        load_backbone(folder)
+    assert f"{key} (shape (5, 7), not (96, 96))" in caught.value.found
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "message"),
+    [(2, "0 weights .* not loaded .* 38 of the checkpoint were not used"), (5, "19 weights .* 0 of the checkpoint")],
+)
+def test_a_config_that_counts_other_layers_is_refused(folder: Path, n_layers: int, message: str) -> None:
+    configure(folder, num_hidden_layers=n_layers)
+    with pytest.raises(BackboneError, match=message):
+        load_backbone(folder)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Hostile files
+
+
+@pytest.mark.parametrize("container", ["zip", "plain pickle"])
+def test_a_bin_with_more_than_tensors_is_refused_and_not_run(folder: Path, tmp_path: Path, container: str) -> None:
+    marker = tmp_path / "marker"
+    rewrite(folder, lambda weights: {**weights, "bomb": Bomb(marker)}, as_bin=True)
+    if container == "plain pickle":
+        (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"bomb": Bomb(marker)}, protocol=2))
+    with pytest.raises(BackboneError, match="hold more than tensors, or are damaged") as caught:
+        load_backbone(folder)
+    assert not marker.exists()
+    assert "weights_only" not in str(caught.value), "torch's advice to load it unsafely must not reach the user"
+    if container == "zip":
+        # A counter-case: the bomb is live, and the loader that runs code does set it off.
+        torch.load(folder / "pytorch_model.bin", weights_only=False)["bomb"].close()
+        assert marker.exists()
+
+
+AUTO_MAP = {
+    "AutoConfig": "remote.Config",
+    "AutoModel": "remote.Model",
+    "AutoFeatureExtractor": "remote.Extractor",
+}
+
+
+def plant_remote_code(folder: Path, marker: Path) -> None:
+    (folder / "remote.py").write_text(f"open({str(marker)!r}, 'w')\nclass Config: pass\nModel = Extractor = Config\n")
+    configure(folder, auto_map=AUTO_MAP)
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "auto_map": AUTO_MAP}))
+
+
+def test_remote_code_is_never_run(folder: Path, expected_hash: str, tmp_path: Path) -> None:
+    plant_remote_code(folder, tmp_path / "marker")
+    assert load_backbone(folder).weights_hash() == expected_hash, "the family's own class runs it"
+    assert not (tmp_path / "marker").exists()
+
+
+def test_a_model_that_is_nothing_without_its_code_is_refused(folder: Path, tmp_path: Path) -> None:
+    plant_remote_code(folder, tmp_path / "marker")
+    configure(folder, model_type="my-speech-model")
+    with pytest.raises(BackboneError, match="config of the local model could not be loaded"):
+        load_backbone(folder)
+    assert not (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_a_config_cannot_ask_for_an_attention_kernel_of_the_hub(folder: Path, expected_hash: str, key: str) -> None:
+    configure(folder, **{key: "kernels-community/flash-attn"})
+    loaded = load_backbone(folder)
+    assert loaded.weights_hash() == expected_hash
+    assert loaded.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize(
+    ("entries", "found"),
+    [
+        ({"model_type": "whisper"}, "whisper"),
+        ({"model_type": "bert"}, "bert"),
+        ({"model_type": "wav2vec2-conformer"}, "wav2vec2-conformer"),
+        ({"add_adapter": True}, "wavlm with a convolutional adapter"),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "wavlm with quantised weights"),
+    ],
+)
+def test_what_would_not_run_exactly_is_refused(folder: Path, entries: dict[str, Any], found: str) -> None:
+    configure(folder, **entries)
+    with pytest.raises(BackboneError, match="of a kind that ser-probe cannot run exactly") as caught:
+        load_backbone(folder)
+    assert caught.value.found == found
+    assert caught.value.expected == "wav2vec2, hubert, wavlm"
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Damaged and incomplete directories
+
+
+def test_a_directory_without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(BackboneError, match="weights of the local model could not be loaded") as caught:
+        load_backbone(folder)
+    assert "no file named model.safetensors" in caught.value.found
+
+
+def test_a_directory_without_a_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    with pytest.raises(BackboneError, match=r"has no config\.json"):
+        load_backbone(folder)
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    for name in (tmp_path / "no" / "where", str(tmp_path / "nowhere"), "./nowhere", Path("no/where")):
+        with pytest.raises(BackboneError, match="no such model directory"):
+            load_backbone(name)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("damage", ["cut", "emptied"])
+def test_damaged_weights(folder: Path, file: str, damage: str) -> None:
+    rewrite(folder, dict, as_bin=file.endswith("bin"))
+    content = (folder / file).read_bytes()
+    (folder / file).write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    with pytest.raises(BackboneError, match=r"weights of .* (could not be loaded|are damaged)"):
+        load_backbone(folder)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_that_git_lfs_has_not_fetched(folder: Path, file: str) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 377\n")
+    with pytest.raises(BackboneError, match="Git LFS pointers") as caught:
+        load_backbone(folder)
+    assert "git lfs pull" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{", "not a valid JSON"),
+        ("{}", "model_type"),
+        ('{"model_type": "hubert", "num_hidden_layers": "x"}', "Validation"),
+    ],
+)
+def test_an_unreadable_config(folder: Path, text: str, found: str) -> None:
+    (folder / "config.json").write_text(text)
+    with pytest.raises(BackboneError, match="config of the local model could not be loaded") as caught:
+        load_backbone(folder)
+    assert found in caught.value.found
+
+
+@pytest.mark.parametrize("text", ["{", '{"sampling_rate": "fast"}'])
+def test_unreadable_feature_extractor_settings_are_not_guessed(folder: Path, text: str) -> None:
+    (folder / "preprocessor_config.json").write_text(text)
+    with pytest.raises(BackboneError, match="feature extractor cannot be read"):
+        load_backbone(folder)
+
+
+@pytest.mark.parametrize("size", ["base", "large"])
+def test_without_feature_extractor_settings_the_norm_decides_and_is_said(
+    size: str, tiny_models: dict[str, Backbone], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_backbone(tiny_models[f"tiny-hubert-{size}"], tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+    with caplog.at_level("WARNING", logger="ser_probe"):
+        loaded = load_backbone(tmp_path)
+    assert loaded.input.normalise == (size == "large")
+    assert "has no preprocessor_config.json" in caplog.text
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_the_feature_extractor_settings_decide_where_there_are_any(folder: Path, normalise: bool) -> None:
+    settings = {"do_normalize": normalise, "sampling_rate": 8_000, "feature_extractor_type": "Wav2Vec2FeatureExtractor"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    loaded = load_backbone(folder)
+    assert (loaded.input.normalise, loaded.input.sample_rate_hz) == (normalise, 8_000)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Names and the hub
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("wavlm-large", "microsoft/wavlm-large"),
+        ("hubert-base-ls960", "facebook/hubert-base-ls960"),
+        ("tiny-wavlm", "tiny-wavlm-large"),
+        ("tiny-hubert-bas", "tiny-hubert-base"),
+        ("", "known: "),
+        ("not a model", "known: "),
+        ("too/many/parts", "known: "),
+    ],
+)
+def test_an_unknown_name_gets_near_matches(name: str, near: str) -> None:
+    with pytest.raises(BackboneError, match="There is no backbone named") as caught:
+        load_backbone(name)
+    assert near in caught.value.fix
+
+
+HUB_SCRIPT = """
+import json, sys, threading, time
+from ser_probe.errors import BackboneError
+from ser_probe.models.backbone import load_backbone
+for name, revision in json.loads(sys.argv[1]):
+    start = time.perf_counter()
+    try:
+        backbone = load_backbone(name, revision=revision)
+        answer = {"hash": backbone.weights_hash(), "commit": backbone.revision, "normalise": backbone.input.normalise}
+    except BackboneError as error:
+        answer = {"error": error.what, "found": str(error.found), "fix": error.fix}
+    answer["seconds"] = time.perf_counter() - start
+    answer["threads"] = [thread.name for thread in threading.enumerate()]
+    print(json.dumps(answer))
+"""
+
+
+def load_in_a_new_process(wanted: list[tuple[str, str | None]], tmp_path: Path, **environment: str) -> list[dict]:
+    """Load hub ids where nothing of transformers is imported yet: it reads its environment then."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_", "DISABLE_SAFETENSORS"))}
+    ran = subprocess.run(
+        [sys.executable, "-c", HUB_SCRIPT, json.dumps(wanted)],
+        env={**kept, "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "*", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+def test_offline_an_id_fails_at_once_with_near_matches(tmp_path: Path) -> None:
+    (answer,) = load_in_a_new_process([("microsoft/wavlm-lrge", None)], tmp_path, HF_HUB_OFFLINE="1")
+    assert answer["error"].startswith("The config of 'microsoft/wavlm-lrge' could not be loaded from the hub")
+    assert "microsoft/wavlm-large" in answer["fix"]
+    assert "HF_HUB_OFFLINE" in answer["fix"]
+    assert answer["seconds"] < 10, "no waiting for a network; importing transformers is in this figure"
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KNOWN_CHECKPOINTS)
+def test_known_checkpoints_are_as_the_catalogue_says(name: str) -> None:
+    known, loaded = KNOWN_CHECKPOINTS[name], load_backbone(name)
+    assert (loaded.family, loaded.n_layers, loaded.width) == (known.family, known.layers, known.width)
+    assert loaded.pre_norm == known.pre_norm
