@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +23,7 @@ def measure_drift(
     reference: Path,
     analyze: AnalyzeConfig,
     clips: pd.DataFrame | None = None,
+    context: Mapping[str, object] | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Write the table `drift`: each layer of each cache against the same layer of the reference.
@@ -33,6 +34,7 @@ def measure_drift(
         reference: The file to measure from, usually step 0.
         analyze: What to measure, on which splits.
         clips: The study's clips; by default the columns of the caches.
+        context: Columns to add to the tables, such as corpus and run seed.
         progress: Told of each checkpoint.
 
     Raises:
@@ -62,4 +64,4 @@ def measure_drift(
     progress.finish()
     table = pd.concat(tables, ignore_index=True)
     table = table[table["measure"].isin(config.measures)].reset_index(drop=True)
-    return Outcome(tuple(write_table(table, output, "drift")), {"clips": len(joined.clips)})
+    return Outcome(tuple(write_table(table.assign(**context or {}), output, "drift")), {"clips": len(joined.clips)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ def probe_caches(
     split: SplitConfig,
     features: Path | None = None,
     clips: pd.DataFrame | None = None,
+    context: Mapping[str, object] | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Write `probe` (a row a seed), `probe_summary` (means with intervals over speakers) and `best_layers`.
@@ -48,6 +49,7 @@ def probe_caches(
         split: How held-out speakers are divided anew, for `probe.splits: heldout`.
         features: Acoustic features, as a baseline.
         clips: The study's clips; by default the columns of the caches.
+        context: Columns to add to the tables, such as corpus and run seed.
         progress: Told of each representation.
     """
     joined = join_caches(
@@ -63,7 +65,7 @@ def probe_caches(
     if "majority_class" in probe.controls:
         name = RepresentationKey("majority_class", "", float("nan"), "")
         trained.append((joined.checkpoints[0], majority_probe(labels, parts, groups=speakers, name=name)))
-    extra = {"feature": "embedding", "target": target, "family": "linear"}
+    extra = {"feature": "embedding", "target": target, "family": "linear", **(context or {})}
     seeds = _collect(trained, score_probes, extra)
     summary = _collect(trained, summarise_probes, extra)
     best = best_layer(summary[summary["model"] != "majority_class"], measure=_HEADLINE_MEASURE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ def compare_caches(
     analyze: AnalyzeConfig,
     features: Path | None = None,
     clips: pd.DataFrame | None = None,
+    context: Mapping[str, object] | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Write the table `similarity`: with features, within each checkpoint, and from the first to each other one.
@@ -34,6 +35,7 @@ def compare_caches(
         analyze: What to compare, on which splits.
         features: Acoustic features to compare with.
         clips: The study's clips; by default the columns of the caches.
+        context: Columns to add to the tables, such as corpus and run seed.
         progress: Told of each comparison.
     """
     config = analyze.similarity or SimilarityConfig()
@@ -58,7 +60,7 @@ def compare_caches(
     table = pd.concat(tables, ignore_index=True)
     table = table[table["measure"].isin(config.measures)].reset_index(drop=True)
     facts: dict[str, object] = {"clips": len(joined.clips), "pairs of representations": len(table)}
-    return Outcome(tuple(write_table(table, output, "similarity")), facts)
+    return Outcome(tuple(write_table(table.assign(**context or {}), output, "similarity")), facts)
 
 
 def _named(one: Representation) -> dict[RepresentationKey, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +23,7 @@ def map_caches(
     analyze: AnalyzeConfig,
     seed: int = 0,
     clips: pd.DataFrame | None = None,
+    context: Mapping[str, object] | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Write the table `umap`: a row per layer, checkpoint and clip, with its coordinates and the map's trust.
@@ -33,6 +34,7 @@ def map_caches(
         analyze: Which layers to map and how, on which splits.
         seed: Seed of the layout.
         clips: The study's clips; by default the columns of the caches.
+        context: Columns to add to the tables, such as corpus and run seed.
         progress: Told of each layer.
 
     Raises:
@@ -61,4 +63,4 @@ def map_caches(
         progress.advance()
     progress.finish()
     table = pd.concat(tables, ignore_index=True)
-    return Outcome(tuple(write_table(table, output, "umap")), {"clips": len(joined.clips)})
+    return Outcome(tuple(write_table(table.assign(**context or {}), output, "umap")), {"clips": len(joined.clips)})

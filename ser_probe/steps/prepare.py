@@ -43,24 +43,34 @@ class PreparedClips:
 
 
 def prepare_clips(
-    data: DataConfig, audio: AudioConfig, split: SplitConfig | None, *, progress: Progress = SILENT
+    manifest: Manifest,
+    audio: AudioConfig,
+    split: SplitConfig | None,
+    *,
+    strict: bool = False,
+    progress: Progress = SILENT,
 ) -> PreparedClips:
-    """Import, filter, check and split the clips of a study.
+    """Check and split clips.
+
+    Args:
+        manifest: The clips, from `read_clips`.
+        audio: Length limits.
+        split: How to split the speakers; None keeps a split column, audited, or makes none.
+        strict: Whether one unusable clip stops everything.
+        progress: Told of each file.
 
     Raises:
-        CorpusError: If the corpus folder is not what its importer expects.
         ManifestError: With all faults of the manifest at once.
         SplitError: If the speakers cannot be split as asked.
     """
     from ser_probe.audio.load import inspect_clip
 
-    manifest = choose_clips(import_clips(data, progress=progress), data)
     report = check_manifest(
         manifest,
         inspect_clip,
         min_duration_s=audio.min_duration_s,
         max_duration_s=audio.max_duration_s,
-        strict=data.strict,
+        strict=strict,
         progress=progress,
     )
     report.raise_for_faults()
@@ -81,23 +91,24 @@ def prepare_clips(
     return PreparedClips(report, audit_splits(table))
 
 
-def import_clips(data: DataConfig, *, progress: Progress = SILENT) -> Manifest:
-    """Return the manifest that the config names, or the rows of its corpus."""
+def read_clips(data: DataConfig, *, progress: Progress = SILENT) -> Manifest:
+    """Return the clips that the config names: a manifest's or a corpus's rows, those it keeps, not yet checked.
+
+    Raises:
+        CorpusError: If the corpus folder is not what its importer expects.
+        ManifestError: If the manifest cannot be read, or lacks a column or label that the config asks for.
+    """
     if data.manifest is not None:
-        return read_manifest(data.manifest, audio_root=data.audio_root)
+        return _choose_clips(read_manifest(data.manifest, audio_root=data.audio_root), data)
     assert data.corpus is not None, "the config's own check lets only one of the two be absent"
     root = Path(data.root) if data.root is not None else Path()
     if data.corpus == "sample":
         progress.say(f"the built-in sample corpus lies in {root}; it is synthesised if it is not there yet")
-    return Manifest(import_corpus(data.corpus, root, **data.options), root)
+    return _choose_clips(Manifest(import_corpus(data.corpus, root, **data.options), root), data)
 
 
-def choose_clips(manifest: Manifest, data: DataConfig) -> Manifest:
-    """Return the clips with the labels and column values that the config keeps, the target as column `label`.
-
-    Raises:
-        ManifestError: If a column or a label asked for does not exist.
-    """
+def _choose_clips(manifest: Manifest, data: DataConfig) -> Manifest:
+    """Return the clips with the labels and column values that the config keeps, the target as column `label`."""
     table = manifest.table
     if data.target != "label":
         _require_column(table, data.target, manifest.source)
@@ -146,7 +157,8 @@ def prepare_corpus(
         output: The manifest to write; rejects and audit lie beside it.
         progress: Told of each file.
     """
-    prepared = prepare_clips(data, audio, split, progress=progress)
+    manifest = read_clips(data, progress=progress)
+    prepared = prepare_clips(manifest, audio, split, strict=data.strict, progress=progress)
     rejects_path = output.with_name(f"{output.stem}.rejects.csv")
     with_audit = output.with_name(f"{output.stem}.audit")
     files = write_prepared(prepared, output, with_audit, rejects_path)

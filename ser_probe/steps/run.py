@@ -1,0 +1,233 @@
+"""The verb `run`: a whole study from one config, resumable at any point, doing only what is missing or stale."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ser_probe.config import StudyConfig, study_yaml
+from ser_probe.data.manifest import Manifest, read_manifest
+from ser_probe.errors import ConfigError, did_you_mean
+from ser_probe.files import fingerprint, read_json, write_json, write_text
+from ser_probe.runtime import SILENT, Progress, pick_device, run_record
+from ser_probe.steps.analyze_drift import measure_drift
+from ser_probe.steps.analyze_probe import probe_caches
+from ser_probe.steps.analyze_similarity import compare_caches
+from ser_probe.steps.analyze_umap import map_caches
+from ser_probe.steps.extract import Source, extract_features, extract_sources
+from ser_probe.steps.finetune import train_study
+from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.prepare import prepare_clips, read_clips, write_prepared
+from ser_probe.steps.report import write_report
+from ser_probe.steps.stages import Stages, file_state, file_states
+
+STAGES = ("prepare", "finetune", "extract", "egemaps", "probe", "similarity", "drift", "umap", "report")
+
+
+def run_study(study: StudyConfig, *, progress: Progress = SILENT, force: Iterable[str] = ()) -> Outcome:
+    """Run a study, stage by stage; a stage whose inputs are as they were is skipped, and said so.
+
+    Args:
+        study: The resolved config.
+        progress: Told of the work, and of what is skipped and why.
+        force: Names of `STAGES` to run though they are fresh; `all` for every one.
+
+    Raises:
+        ConfigError: If a forced stage does not exist.
+        SerProbeError: For every fault of input, as the stages raise them.
+    """
+    unknown = [name for name in force if name not in (*STAGES, "all")]
+    if unknown:
+        raise ConfigError(f"There is no stage {unknown[0]!r}", fix=did_you_mean(unknown[0], (*STAGES, "all")))
+    return _Run(study, progress, force).run()
+
+
+class _Run:
+    """One run of a study: its folder, its stages, and what they hand to each other."""
+
+    def __init__(self, study: StudyConfig, progress: Progress, force: Iterable[str]) -> None:
+        self.study, self.progress = study, progress
+        self.folder = study.output.runs / study.name
+        self.tables = self.folder / "tables"
+        self.stages = Stages(self.folder, progress, force=force)
+        self.started = time.monotonic()
+
+    def run(self) -> Outcome:
+        """Run all stages; return the report's path and what was done."""
+        study = self.study
+        write_text(self.folder / "config.yaml", study_yaml(study))
+        self._prepare()
+        sources = self._finetune() if study.finetune.enabled else [Source(study.backbone.name, "step-0", 0)]
+        caches = self._extract(sources)
+        features = self._egemaps() if study.extract.egemaps else None
+        self._analyse(caches, features)
+        self._record()
+        report = self._report()
+        rejects = pd.read_csv(self.folder / "rejects.csv")
+        minutes = (time.monotonic() - self.started) / 60
+        summary = {
+            "done": ", ".join(self.stages.done) or "nothing, all was fresh",
+            "skipped": ", ".join(self.stages.skipped) or "nothing",
+            "time": f"{minutes:.1f} min",
+        }
+        return Outcome((report,), summary, len(rejects), self.folder / "rejects.csv")
+
+    def _prepare(self) -> None:
+        study = self.study
+        manifest = read_clips(study.data, progress=self.progress)
+        inputs = {
+            "data": study.data.model_dump(),
+            "audio.min_duration_s": study.audio.min_duration_s,
+            "audio.max_duration_s": study.audio.max_duration_s,
+            "split": study.split.model_dump(),
+            "rows": fingerprint(manifest.table.to_json()),
+            "audio files": file_states(manifest.audio_root / path for path in manifest.table["path"]),
+        }
+
+        def work() -> list[Path]:
+            split = None if study.split.scheme == "manifest" else study.split
+            prepared = prepare_clips(manifest, study.audio, split, strict=study.data.strict, progress=self.progress)
+            self.progress.say(prepared.report.summary())
+            return write_prepared(prepared, self.folder / "manifest.csv", self.tables, self.folder / "rejects.csv")
+
+        self.stages.run("prepare", inputs, work)
+        self.manifest = read_manifest(self.folder / "manifest.csv")
+        self.clips_print = fingerprint(self.manifest.table.to_json())
+        corpora = self.manifest.table["corpus"].dropna().unique() if "corpus" in self.manifest.table else []
+        self.context = {"corpus": "+".join(map(str, corpora)), "run_seed": study.finetune.seed}
+
+    def _finetune(self) -> list[Source]:
+        study = self.study
+        inputs = {
+            "finetune": study.finetune.model_dump(exclude={"device", "cache_front_end", "keep_optimizer"}),
+            "backbone": study.backbone.model_dump(),
+            "backbone files": _folder_state(study.backbone.name),
+            "audio": study.audio.model_dump(),
+            "clips and splits": self.clips_print,
+        }
+        written = self.stages.run(
+            "finetune", inputs, lambda: train_study(study, self.manifest, self.folder, progress=self.progress)
+        )
+        folders = sorted({path.parent for path in written if path.parent.name.startswith("checkpoint-")}, key=_step)
+        wanted = study.extract.checkpoints
+        sources = [Source(str(folder), f"step-{_step(folder)}", _step(folder)) for folder in folders]
+        return [source for source in sources if wanted == "all" or source.step in wanted]
+
+    def _extract(self, sources: list[Source]) -> list[Path]:
+        study = self.study
+        inputs = {
+            **self._extraction_inputs(),
+            "pooling": study.extract.pooling,
+            "precision": study.extract.precision,
+            "verify": study.extract.verify,
+            "checkpoints": [[source.checkpoint, _folder_state(source.name)] for source in sources],
+        }
+
+        def work() -> list[Path]:
+            results = extract_sources(
+                sources, self._clips(), study, study.output.cache, model=study.backbone.name, progress=self.progress
+            )
+            return [result.path for result in results]
+
+        return self.stages.run("extract", inputs, work)
+
+    def _egemaps(self) -> Path:
+        study = self.study
+        return self.stages.run(
+            "egemaps",
+            self._extraction_inputs(),
+            lambda: [extract_features(self._clips(), study, study.output.cache, progress=self.progress).path],
+        )[0]
+
+    def _extraction_inputs(self) -> dict[str, Any]:
+        study = self.study
+        return {
+            "audio": study.audio.model_dump(),
+            "splits": study.extract.splits,
+            "storage": study.extract.storage,
+            "clips": self.clips_print,
+        }
+
+    def _clips(self) -> Manifest:
+        splits = self.study.extract.splits
+        table = self.manifest.table
+        if splits != "all":
+            table = table[table["split"].isin(splits)].reset_index(drop=True)
+        return Manifest(table, self.manifest.audio_root, self.manifest.source)
+
+    def _analyse(self, caches: list[Path], features: Path | None) -> None:
+        analyze, clips = self.study.analyze, self.manifest.table
+        common: dict[str, Any] = {"clips": clips, "context": self.context, "progress": self.progress}
+        inputs = {
+            "clips": self.clips_print,
+            "caches": [[str(path), file_state(path)] for path in [*caches, features or Path()]],
+        }
+
+        def stage(name: str, config: Any, work: Any) -> None:
+            if config is not None:
+                own = {**inputs, "settings": config.model_dump(), "splits": analyze.splits}
+                self.stages.run(name, own, lambda: work().files)
+
+        stage(
+            "probe",
+            analyze.probe,
+            lambda: probe_caches(
+                caches, self.tables, probe=analyze.probe, split=self.study.split, features=features, **common
+            ),
+        )
+        stage(
+            "similarity",
+            analyze.similarity,
+            lambda: compare_caches(caches, self.tables, analyze=analyze, features=features, **common),
+        )
+        stage(
+            "drift",
+            analyze.drift,
+            lambda: measure_drift(caches, self.tables, reference=caches[0], analyze=analyze, **common),
+        )
+        stage(
+            "umap",
+            analyze.umap,
+            lambda: map_caches(caches, self.tables, analyze=analyze, seed=self.study.seed, **common),
+        )
+
+    def _record(self) -> None:
+        """Write what this run was made with. A run that did nothing keeps the record of the one that did."""
+        path = self.folder / "record.json"
+        if self.stages.done or not path.is_file():
+            before = read_json(path)["runs"] if path.is_file() else []
+            device = str(pick_device(self.study.finetune.device))
+            seconds = round(time.monotonic() - self.started, 1)
+            this = {
+                **run_record(device),
+                "stages": self.stages.done,
+                "skipped": self.stages.skipped,
+                "seconds": seconds,
+            }
+            write_json(path, {"study": self.study.name, "runs": [*before, this]})
+
+    def _report(self) -> Path:
+        tables = sorted(self.tables.glob("*.parquet"))
+        inputs = {
+            "config": fingerprint(study_yaml(self.study)),
+            "tables": {path.name: file_state(path) for path in tables},
+            "record": file_state(self.folder / "record.json"),
+        }
+        work = lambda: write_report(self.folder, progress=self.progress).files  # noqa: E731 - one line, used once
+        return self.stages.run("report", inputs, work)[-1]
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("checkpoint-"))
+
+
+def _folder_state(name: str) -> str | None:
+    """Return the state of a local model's files; None for a name that is no folder."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        return None
+    return file_states(sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".pt"))
