@@ -53,6 +53,7 @@ def extract(
         "name": flags.study_name(output),
         "data.manifest": str(manifest),
         "data.audio_root": None if audio_root is None else str(audio_root),
+        "split.scheme": "manifest",
         "backbone.name": model,
         "backbone.revision": revision,
         "extract.splits": flags.listed(splits),

@@ -86,7 +86,7 @@ def read_document(path: Path) -> Document:
         fix = did_you_mean(str(path), near) if near else "give the path of a study's YAML file"
         raise ConfigError("There is no such study file", where=path, fix=fix)
     try:
-        values, node = _parse(path.read_text(encoding="utf-8"))
+        values, keys = _parse(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError("The study file is not text in UTF-8", where=path, found=error) from error
     except UnreadableYamlError as error:
@@ -100,7 +100,7 @@ def read_document(path: Path) -> Document:
         )
     document = Document(values)
     first_lines: dict[Location, int] = {}
-    for location, line in _keys(node, (), frozenset()):
+    for location, line in keys:
         if location in first_lines:
             dotted = ".".join(str(part) for part in location)
             document.faults.append(f"{dotted}: given twice, in line {first_lines[location]} and line {line}")
@@ -109,25 +109,31 @@ def read_document(path: Path) -> Document:
     return document
 
 
-def _parse(text: str) -> tuple[Any, yaml.Node | None]:
-    loader = _Loader(text)
+def _parse(text: str) -> tuple[Any, list[tuple[Location, int]]]:
+    """Return the value of a text, and the location and line of every key in it."""
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
-        return (None if node is None else loader.construct_document(node)), node
+        keys = list(_keys(node, (), frozenset()))
+        return (None if node is None else loader.construct_document(node)), keys
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
         raise UnreadableYamlError(f"{where}{error.problem}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UnreadableYamlError(" ".join(str(error).split())) from error
-    finally:
-        loader.dispose()
 
 
 def _keys(node: yaml.Node | None, above: Location, open_nodes: frozenset[int]) -> Iterator[tuple[Location, int]]:
-    """Yield the location and line of every key; an anchor that contains itself is entered once."""
-    if not isinstance(node, yaml.CollectionNode) or id(node) in open_nodes:
+    """Yield the location and line of every key.
+
+    Raises:
+        ValueError: If an anchor contains itself.
+    """
+    if not isinstance(node, yaml.CollectionNode):
         return
+    if id(node) in open_nodes:
+        raise ValueError(f"line {node.start_mark.line + 1}: the anchor contains itself")
     open_nodes |= {id(node)}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:

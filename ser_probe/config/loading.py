@@ -104,10 +104,13 @@ def _set(document: Document, location: tuple[str, ...], value: Any, origin: str)
     for depth, part in enumerate(location[:-1], start=1):
         if section.get(part) is None:
             section[part] = {}
+            document.origins[location[:depth]] = origin
         if not isinstance(section[part], dict):
             return ".".join(location[:depth])
         section = section[part]
     section[location[-1]] = value
+    for replaced in [each for each in document.origins if each[: len(location)] == location]:
+        del document.origins[replaced]
     document.origins[location] = origin
     return None
 

@@ -58,7 +58,7 @@ class StudyConfig(Section):
     analyze: AnalyzeConfig = AnalyzeConfig()
     """What is computed from the stored embeddings."""
     output: OutputConfig = OutputConfig()
-    """Where things are written."""
+    """The folders that studies and caches are written to."""
 
     @model_validator(mode="before")
     @classmethod
