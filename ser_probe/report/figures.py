@@ -1,0 +1,173 @@
+"""Whole figures: panels put together from tables, saved as PNG and SVG, and the table of all there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ser_probe.errors import AnalysisError
+from ser_probe.files import atomic_path, slug
+from ser_probe.report import captions
+from ser_probe.report.compose_changes import draw_drift, draw_splits, draw_training, draw_umap
+from ser_probe.report.compose_layers import (
+    draw_acoustic_similarity,
+    draw_biased_cka,
+    draw_layer_similarity,
+    draw_scores,
+)
+from ser_probe.report.style import short, styled
+from ser_probe.report.tables import variants
+
+PNG_DPI = 200
+
+
+@dataclass(frozen=True)
+class FigureEntry:
+    """A figure on disk: its name, what it is called, its files, and how to read it."""
+
+    name: str
+    title: str
+    png: Path
+    svg: Path
+    caption: str
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """A figure that can be drawn: from which table, how, and one for each value of which columns.
+
+    Args:
+        title: What the figure is called in the report.
+        table: The name of the table it is drawn from.
+        draw: Takes the table and the options below; returns the figure.
+        caption: How to read it, and how it misleads.
+        apart: Columns whose values are not mixed: each value that occurs gets a figure of its own.
+        named: Those of them that name the figure even where there is only one value.
+        options: What `draw` is given beside the table.
+    """
+
+    title: str
+    table: str
+    draw: Callable[..., Figure]
+    caption: str
+    apart: tuple[str, ...] = ("corpus", "model")
+    named: tuple[str, ...] = ()
+    options: Mapping[str, Any] | None = None
+
+
+_PROBE_KEYS = ("corpus", "model", "target", "family", "pooling")
+
+FIGURES: dict[str, FigureSpec] = {
+    "splits": FigureSpec("Clips per split", "audit", draw_splits, captions.SPLITS, apart=()),
+    "training": FigureSpec("Fine-tuning", "training", draw_training, captions.TRAINING),
+    "cka_egemaps": FigureSpec(
+        "Similarity to eGeMAPS, per layer and checkpoint",
+        "similarity",
+        draw_acoustic_similarity,
+        captions.ACOUSTIC_SIMILARITY,
+        apart=("model_a",),
+    ),
+    "f1_layers": FigureSpec(
+        "F1 per layer and checkpoint",
+        "probe",
+        draw_scores,
+        captions.SCORES,
+        apart=_PROBE_KEYS,
+        options={"measure": "weighted_f1"},
+    ),
+    "uar_layers": FigureSpec(
+        "Unweighted average recall per layer and checkpoint",
+        "probe",
+        draw_scores,
+        captions.SCORES,
+        apart=_PROBE_KEYS,
+        options={"measure": "uar"},
+    ),
+    "cka_layers": FigureSpec(
+        "Similarity between layers", "similarity", draw_layer_similarity, captions.LAYER_SIMILARITY, apart=("model_a",)
+    ),
+    "cka_biased": FigureSpec(
+        "Biased CKA beside its independence baseline",
+        "similarity",
+        draw_biased_cka,
+        captions.BIASED_CKA,
+        apart=("model_a",),
+    ),
+    "drift_steps": FigureSpec(
+        "Drift over fine-tuning", "drift", draw_drift, captions.DRIFT_STEPS, options={"x": "step"}
+    ),
+    "drift_layers": FigureSpec(
+        "Drift along the layers", "drift", draw_drift, captions.DRIFT_LAYERS, options={"x": "layer"}
+    ),
+    "umap": FigureSpec("UMAP", "umap", draw_umap, captions.UMAP, apart=("corpus", "model", "layer"), named=("layer",)),
+}
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG (200 dpi) and SVG; equal figures give equal bytes.
+
+    Args:
+        figure: The figure.
+        folder: Where to; it is made where it does not exist.
+        name: The files' name without suffix.
+
+    Returns:
+        The paths of the PNG and of the SVG.
+    """
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    # Neither the date nor the drawing library's version goes into a file, so that a repeated run shows no change.
+    metadata: list[dict[str, Any]] = [{"Software": None}, {"Date": None, "Creator": None}]
+    with styled():
+        for path, values in zip(paths, metadata, strict=True):
+            with atomic_path(path) as temporary:
+                figure.savefig(temporary, dpi=PNG_DPI, metadata=values)
+    return paths
+
+
+def write_figures(
+    tables: Mapping[str, pd.DataFrame],
+    folder: Path,
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    names: Sequence[str] | None = None,
+) -> tuple[list[FigureEntry], list[str]]:
+    """Draw and save every figure that the tables allow.
+
+    Args:
+        tables: The tables by name: audit, training, probe, similarity, drift, umap. Absent ones are passed over.
+        folder: Where to.
+        options: More for a figure's draw function, by figure name (`{"training": {"best_step": 150}}`).
+        names: Which figures; all of `FIGURES` by default.
+
+    Returns:
+        What was written, and a line for each figure that could not be drawn although its table is there.
+
+    Raises:
+        AnalysisError: If a name is not one of `FIGURES`.
+    """
+    unknown = sorted({*(names or ()), *(options or {})} - set(FIGURES))
+    if unknown:
+        raise AnalysisError("There is no such figure", found=", ".join(unknown), expected=", ".join(FIGURES))
+    written: list[FigureEntry] = []
+    left_out: list[str] = []
+    for name, spec in FIGURES.items():
+        if spec.table not in tables or (names is not None and name not in names):
+            continue
+        given = {**(spec.options or {}), **(options or {}).get(name, {})}
+        for values, part in variants(tables[spec.table], spec.apart, named=spec.named):
+            try:
+                figure = spec.draw(part, **given)
+            except AnalysisError as error:
+                left_out.append(f"{spec.title}: {error.what}" + (f" ({error.found})" if error.found else ""))
+                continue
+            file_name = "_".join([name, *(slug(value) for value in values.values())])
+            detail = ", ".join(f"{key.removesuffix('_a')} {short(value)}" for key, value in values.items())
+            title = f"{spec.title} ({detail})" if detail else spec.title
+            png, svg = save_figure(figure, folder, file_name)
+            written.append(FigureEntry(file_name, title, png, svg, " ".join(spec.caption.split())))
+    return written, left_out

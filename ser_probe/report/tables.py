@@ -1,0 +1,145 @@
+"""What the figures need of a tidy table: its columns checked, its layers and steps in order, its rows picked.
+
+Shared conventions: a layer is a string ('0'..'N', 'final'); the row of an acoustic feature set has the
+layer 'functionals' and neither a checkpoint nor a step.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import pandas as pd
+
+from ser_probe.errors import AnalysisError
+
+FUNCTIONALS = "functionals"
+_ROLES = ("model", "checkpoint", "step", "layer")
+
+
+def layer_order(names: Iterable[object]) -> list[str]:
+    """Return layer names without repeats in the order of the network: 0, 1, ..., 10, other names, final."""
+
+    def position(name: str) -> tuple[int, int, str]:
+        if re.fullmatch(r"\d+", name):
+            return (0, int(name), "")
+        return (2 if name == "final" else 1, 0, name)
+
+    return sorted({str(name) for name in names}, key=position)
+
+
+def step_order(steps: Iterable[float]) -> list[int]:
+    """Return the fine-tuning steps without repeats, ascending, leaving out rows that have none."""
+    return sorted({int(step) for step in steps if not pd.isna(step)})
+
+
+def need(table: pd.DataFrame, columns: Sequence[str], what: str) -> pd.DataFrame:
+    """Return the table if it has rows and these columns.
+
+    Raises:
+        AnalysisError: If it is empty or lacks a column.
+    """
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise AnalysisError(
+            f"The {what} table lacks columns that its figure is drawn from",
+            expected=", ".join(columns),
+            found="without " + ", ".join(missing),
+        )
+    if table.empty:
+        raise AnalysisError(
+            f"The {what} table is empty: there is nothing to draw",
+            fix="run the analysis that writes it, or leave the figure out",
+        )
+    return table
+
+
+def pick(table: pd.DataFrame, what: str, **values: object) -> pd.DataFrame:
+    """Return the rows whose columns have these values.
+
+    Raises:
+        AnalysisError: If a column is missing or no row is left.
+    """
+    need(table, list(values), what)
+    chosen = table
+    for column, value in values.items():
+        rows = chosen[chosen[column] == value]
+        if rows.empty:
+            raise AnalysisError(
+                f"The {what} table holds nothing to draw",
+                expected=f"{column} = {value!r}",
+                found=", ".join(repr(x) for x in chosen[column].drop_duplicates().head(8)),
+            )
+        chosen = rows
+    return chosen
+
+
+def with_acoustics(similarity: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparisons of a layer with an acoustic feature set, the layer always on side `a`."""
+    need(similarity, ["layer_a", "layer_b"], "similarity")
+    acoustic_a, acoustic_b = similarity["layer_a"] == FUNCTIONALS, similarity["layer_b"] == FUNCTIONALS
+    swap = {f"{role}_a": f"{role}_b" for role in _ROLES} | {f"{role}_b": f"{role}_a" for role in _ROLES}
+    turned = similarity[acoustic_a & ~acoustic_b].rename(columns=swap)
+    return pd.concat([similarity[acoustic_b & ~acoustic_a], turned], ignore_index=True)
+
+
+def between_layers(similarity: pd.DataFrame, step_a: int, step_b: int) -> pd.DataFrame:
+    """Return the comparisons of one model's layers at two steps, `a` at `step_a` and `b` at `step_b`.
+
+    A measure of similarity is symmetric, so a pair that was written once is returned both ways round.
+    """
+    columns = ["model_a", "step_a", "layer_a", "model_b", "step_b", "layer_b", "measure", "value"]
+    need(similarity, columns, "similarity")
+    swap = {f"{role}_a": f"{role}_b" for role in _ROLES} | {f"{role}_b": f"{role}_a" for role in _ROLES}
+    pairs = similarity[similarity["model_a"] == similarity["model_b"]]
+    both = pd.concat([pairs, pairs.rename(columns=swap)], ignore_index=True)
+    return both[(both["step_a"] == step_a) & (both["step_b"] == step_b)]
+
+
+def variants(
+    table: pd.DataFrame, keys: Sequence[str], *, named: Sequence[str] = ()
+) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """Yield one part of a table per combination of its keys, with the key values that tell the parts apart.
+
+    A key that has only one value tells nothing and is left out of the names, unless it is in `named`. Rows
+    that stand beside every part (acoustic features, the majority class) are added to each part they fit.
+    """
+    beside = pd.Series(False, index=table.index)
+    if "layer" in table:
+        beside |= table["layer"].astype(str) == FUNCTIONALS
+    if "control" in table:
+        beside |= table["control"] == "majority_class"
+    own, shared = table[~beside], table[beside]
+    split_by = [key for key in keys if key in own and (own[key].nunique() > 1 or key in named)]
+    if not split_by or own.empty:
+        yield {}, table
+        return
+    for values, part in own.groupby(split_by, sort=False):
+        names = {key: str(value) for key, value in zip(split_by, values, strict=True)}
+        fitting = shared
+        for key, value in zip(split_by, values, strict=True):
+            if key not in ("model", "pooling", "layer"):
+                fitting = fitting[(fitting[key] == value) | fitting[key].isna() | (fitting[key] == "")]
+        yield names, pd.concat([part, fitting], ignore_index=True)
+
+
+def clip_count(table: pd.DataFrame) -> str:
+    """Return `n = 588 clips` where all rows agree on it, a range where they do not, nothing where unknown."""
+    counts = pd.to_numeric(table["n"], errors="coerce").dropna() if "n" in table else pd.Series(dtype=float)
+    if counts.empty:
+        return ""
+    low, high = int(counts.min()), int(counts.max())
+    return f"n = {low} clips" if low == high else f"n = {low} to {high} clips"
+
+
+def best_layers(probe: pd.DataFrame, measure: str) -> dict[int, str]:
+    """Return per step the layer with the best mean score on the validation speakers, never on the test ones."""
+    need(probe, ["step", "layer", "control", "split", "measure", "value"], "probe")
+    rows = probe[(probe["control"] == "none") & (probe["split"] == "validation") & (probe["measure"] == measure)]
+    rows = rows[(rows["layer"] != FUNCTIONALS) & rows["step"].notna()]
+    if rows.empty:
+        return {}
+    # In the order of the network, so that of equal layers the one nearest the input is taken.
+    means = rows.pivot_table(index="step", columns="layer", values="value", aggfunc="mean")
+    best = means.reindex(columns=layer_order(means.columns)).idxmax(axis="columns")
+    return {int(step): str(layer) for step, layer in zip(best.index.astype(int), best, strict=True)}
