@@ -1,0 +1,309 @@
+"""Sealing: the shards become the finished file, in one step that a reader sees as before or after.
+
+Whatever kills a sealing process, the finished file is the old one or the new one, whole, and the shards are
+removed only when the new one is in place: sealing again completes the work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ser_probe.embeddings import store_file
+from ser_probe.embeddings.key import CacheKey, check_key
+from ser_probe.embeddings.shards import read_shards, remove_stale_partials, set_aside, shards_folder
+from ser_probe.embeddings.store_file import ROW_COLUMNS, DamagedCacheError, Header
+from ser_probe.errors import CacheError
+from ser_probe.files import atomic_path
+from ser_probe.runtime import logger, package_versions
+
+_LISTED_CLIPS = 3
+_STORED = list(ROW_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What sealing did.
+
+    Args:
+        n_clips: Clips in the finished file.
+        n_new: Clips that were not in it before.
+        n_rejects: Clips that could not be embedded.
+        written: False where the file was complete already and was left alone.
+    """
+
+    n_clips: int
+    n_new: int
+    n_rejects: int
+    written: bool
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A file to merge, and which of its rows go where."""
+
+    path: Path
+    header: Header
+    rows: np.ndarray
+    places: np.ndarray
+
+
+def seal(path: Path, key: CacheKey, clips: pd.DataFrame, attributes: Mapping[str, Any] | None = None) -> Sealed:
+    """Merge the finished file, if there is one, and the shards into the finished file.
+
+    Clips already in the file keep their places; new ones follow in the order of `clips`. The datasets
+    depend on the content alone, not on how many shards or runs it took.
+
+    Args:
+        path: The finished file.
+        key: What the values depend on.
+        clips: The manifest's clips: `clip_id`, `path`, and any further columns, which are stored beside the
+            embeddings. Of clips with one id the first counts.
+        attributes: How the values were made, JSON-like: model, device, speed, verify error.
+
+    Raises:
+        CacheError: If clips are neither stored nor rejected, no clip could be embedded, a file was made from
+            something else or is damaged, or the disk is full.
+    """
+    with _only_sealer(path):
+        remove_stale_partials(path)
+        finished = _read_finished(path, key)
+        shards = read_shards(path, key)
+        files = [*finished, *shards]
+        wanted = _plain_clips(clips)
+        rejects = _merge_rejects(files, wanted)
+        _check_complete(path, files, rejects, wanted)
+        ids, sources = _place(files, wanted)
+        old = finished[0][1] if finished else None
+        columns = _merge_columns(ids, wanted, old)
+        unchanged = (
+            old is not None
+            and len(ids) == len(old.rows)
+            and columns.equals(_columns_of(old))
+            and rejects.equals(old.rejects)
+        )
+        if not unchanged:
+            merged = Header(
+                key=key,
+                layout=files[0][1].layout,
+                rows=pd.concat([_merge_stored(sources), columns], axis=1),
+                rejects=rejects,
+                sealed=True,
+                attributes={**(old.attributes if old else {}), **_made_now(), **(attributes or {})},
+            )
+            _write(path, merged, sources)
+        _remove_shards(path, [shard for shard, _ in shards])
+    return Sealed(len(ids), len(ids) - (len(old.rows) if old else 0), len(rejects), not unchanged)
+
+
+def update_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
+    """Add to what a finished file records of how it was made; the file is rewritten in one atomic step.
+
+    Raises:
+        CacheError: If the file is missing or damaged, or the disk is full.
+    """
+    with _only_sealer(path):
+        if not path.is_file():
+            raise CacheError("There is no embedding cache here", where=path, fix="run the extraction")
+        with path.open("rb") as stream:
+            header = store_file.read_header(stream, path)
+        everything = np.arange(len(header.rows))
+        fields = {**header.__dict__, "attributes": {**header.attributes, **attributes}}
+        _write(path, Header(**fields), [_Source(path, header, everything, everything)])
+
+
+def _read_finished(path: Path, key: CacheKey) -> list[tuple[Path, Header]]:
+    if not path.exists():
+        return []
+    with path.open("rb") as stream:
+        header = store_file.read_header(stream, path)
+    check_key(header.key, key, where=path)
+    return [(path, header)]
+
+
+def _plain_clips(clips: pd.DataFrame) -> pd.DataFrame:
+    """Return the manifest's columns to be stored, indexed by clip id."""
+    unique = clips.drop_duplicates("clip_id").set_index("clip_id")
+    return store_file.plain_columns(unique.drop(columns=[name for name in _STORED if name in unique]))
+
+
+def _check_complete(
+    path: Path, files: Sequence[tuple[Path, Header]], rejects: pd.DataFrame, wanted: pd.DataFrame
+) -> None:
+    stored = {clip_id for _, header in files for clip_id in header.rows["clip_id"]}
+    missing = [clip_id for clip_id in wanted.index if clip_id not in stored.union(rejects["clip_id"])]
+    if missing:
+        raise CacheError(
+            f"{len(missing)} of {len(wanted)} clips are not computed yet, so the cache cannot be finished",
+            where=path,
+            found="missing " + ", ".join(missing[:_LISTED_CLIPS]) + (", ..." if missing[_LISTED_CLIPS:] else ""),
+            fix="run the extraction again: only the missing clips are computed",
+        )
+    if not stored:
+        raise CacheError(
+            "No clip could be embedded, so there is nothing to store",
+            where=path,
+            found=f"{len(rejects)} rejected clips" + (f", the first: {rejects['reason'][0]}" if len(rejects) else ""),
+        )
+    for source, header in files:
+        if header.layout != files[0][1].layout:
+            raise CacheError(
+                "Files of one key have different layers",
+                where=source,
+                expected=f"as in {files[0][0].name}",
+                fix="delete the shards and extract again",
+            )
+
+
+def _place(files: Sequence[tuple[Path, Header]], wanted: pd.DataFrame) -> tuple[list[str], list[_Source]]:
+    """Give every clip its row: those of the finished file first, then the manifest's order, then by id."""
+    n_finished = sum(header.sealed for _, header in files)
+    kept = [clip_id for _, header in files[:n_finished] for clip_id in header.rows["clip_id"]]
+    shard_ids = {clip_id for _, header in files[n_finished:] for clip_id in header.rows["clip_id"]} - set(kept)
+    new = [clip_id for clip_id in wanted.index if clip_id in shard_ids]
+    others = sorted(shard_ids.difference(new))  # from another process's manifest
+    ids = [*kept, *new, *others]
+    free = {clip_id: place for place, clip_id in enumerate(ids)}
+    sources = []
+    for source, header in files:
+        taken = [(row, free.pop(clip_id)) for row, clip_id in enumerate(header.rows["clip_id"]) if clip_id in free]
+        rows, places = np.array(taken, dtype=np.intp).reshape(-1, 2).T
+        if len(rows):
+            sources.append(_Source(source, header, rows, places))
+    return ids, sources
+
+
+def _merge_stored(sources: Sequence[_Source]) -> pd.DataFrame:
+    parts = [source.header.rows[_STORED].iloc[source.rows].set_index(source.places) for source in sources]
+    return pd.concat(parts).sort_index()
+
+
+def _merge_rejects(files: Sequence[tuple[Path, Header]], wanted: pd.DataFrame) -> pd.DataFrame:
+    everything = pd.concat([header.rejects for _, header in files]) if files else store_file.no_rejects()
+    stored = {clip_id for _, header in files for clip_id in header.rows["clip_id"]}
+    unique = everything[~everything["clip_id"].isin(stored)].drop_duplicates("clip_id")
+    order = {clip_id: place for place, clip_id in enumerate(wanted.index)}
+    ranks = [(order.get(clip_id, len(order)), clip_id) for clip_id in unique["clip_id"]]
+    return unique.iloc[sorted(range(len(ranks)), key=ranks.__getitem__)].reset_index(drop=True)
+
+
+def _columns_of(header: Header) -> pd.DataFrame:
+    return header.rows.drop(columns=_STORED)
+
+
+def _merge_columns(ids: list[str], wanted: pd.DataFrame, old: Header | None) -> pd.DataFrame:
+    """Return the manifest's columns for all clips: this manifest's where it has the clip, else the file's."""
+    columns = wanted.reindex(ids)
+    if old is not None:
+        before = _columns_of(old).set_axis(old.rows["clip_id"], axis=0).reindex(ids)
+        known = columns.index.isin(wanted.index)
+        columns = pd.DataFrame(
+            {
+                name: columns[name].astype(object).where(known, before[name] if name in before else None)
+                if name in columns
+                else before[name]
+                for name in dict.fromkeys([*before, *columns])
+            },
+            index=columns.index,
+        ).infer_objects()
+    return store_file.plain_columns(columns.reset_index(drop=True))
+
+
+def _made_now() -> dict[str, Any]:
+    now = datetime.datetime.now(datetime.UTC)
+    return {"created_utc": now.isoformat(timespec="seconds"), "packages": package_versions()}
+
+
+def _write(path: Path, header: Header, sources: Sequence[_Source]) -> None:
+    try:
+        store_file.check_space(path, header)
+        with atomic_path(path) as temporary:
+            store_file.write_file(temporary, header, _merged_layers(header, sources))
+    except OSError as error:
+        raise store_file.disk_error(
+            error, path, "run the same command again: the shards are complete and nothing is computed again"
+        ) from error
+
+
+def _merged_layers(header: Header, sources: Sequence[_Source]) -> Iterator[np.ndarray]:
+    """Yield the layers of the finished file one by one; at the end, refuse rows that changed on disk."""
+    sums = [0] * len(header.rows)
+    for index in range(header.shape[0]):
+        layer = np.empty(header.shape[1:], dtype=header.key.dtype)
+        for source in sources:
+            with source.path.open("rb", buffering=0) as stream:
+                layer[source.places] = store_file.read_layer(stream, source.header, index)[source.rows]
+        for row, values in enumerate(layer):
+            sums[row] = zlib.crc32(values, sums[row])
+        yield layer
+    expected = header.rows["row_crc32"].to_numpy()
+    for source in sources:
+        if (np.array(sums, dtype=np.uint32)[source.places] == expected[source.places]).all():
+            continue
+        error = DamagedCacheError(
+            "Embeddings on disk are not what was written",
+            where=source.path,
+            fix="delete the file and extract again" if source.header.sealed else "run the extraction again",
+        )
+        if not source.header.sealed:
+            set_aside(source.path, error)
+        raise error
+
+
+def _remove_shards(path: Path, shards: Sequence[Path]) -> None:
+    for shard in shards:
+        shard.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _only_sealer(path: Path) -> Iterator[None]:
+    """Hold the right to replace the finished file; another process that wants it waits.
+
+    Without it a sealer that read the old file could undo what a quicker one has just merged. The lock is
+    the kernel's, so it ends with its process, however that ends.
+    """
+    folder = shards_folder(path)
+    descriptor = _lock(folder / "seal.lock")
+    try:
+        pattern = re.compile(re.escape(f".{path.stem}.") + r"\d+" + re.escape(f".partial{path.suffix}"))
+        for leftover in filter(lambda file: pattern.fullmatch(file.name), list(path.parent.iterdir())):
+            leftover.unlink(missing_ok=True)
+        yield
+    finally:
+        (folder / "seal.lock").unlink(missing_ok=True)
+        os.close(descriptor)
+        with contextlib.suppress(OSError):  # not empty: shards are left, or others are at work
+            folder.rmdir()
+
+
+def _lock(path: Path) -> int:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # the folder was removed since
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("Another process is finishing this cache; waiting for it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            logger.warning("This disk has no file locks (%s): finish the cache from one process only", error)
+            return descriptor
+        # The one who held it before removed the file: a lock on it excludes nobody any more.
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                return descriptor
+        os.close(descriptor)

@@ -1,0 +1,297 @@
+"""Shards: how embeddings reach the disk while they are computed, and what is there already.
+
+A shard holds some whole batches and appears under its name in one step, so a run killed at any instant loses
+at most its open shard. Several processes and hosts may write shards of one cache side by side: each shard has
+a name of its own, and nobody ever changes one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pandas as pd
+
+from ser_probe.embeddings import store_file
+from ser_probe.embeddings.key import CacheKey, check_key
+from ser_probe.embeddings.store_file import DamagedCacheError, Header, Layout
+from ser_probe.errors import CacheError
+from ser_probe.files import atomic_path
+from ser_probe.runtime import logger
+
+SECONDS_PER_SHARD = 20.0
+BYTES_PER_SHARD = 256 << 20
+_STALE_AFTER_S = 24 * 3600.0
+_PARTIAL = re.compile(r"\.shard-(?P<node>[0-9a-f]+)-\d+-[0-9a-f]+\.(?P<pid>\d+)\.partial\.h5")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The embeddings of one batch.
+
+    Args:
+        clip_ids: Ids of the clips, shape [B].
+        embeddings: Values, shape [L, B, D].
+        n_frames: Frames the pooling saw, shape [B].
+        duration_s: Durations in s, shape [B].
+    """
+
+    clip_ids: Sequence[str]
+    embeddings: np.ndarray
+    n_frames: Sequence[int] | np.ndarray
+    duration_s: Sequence[float] | np.ndarray
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What is on disk and need not be computed again.
+
+    Args:
+        clips: Clip id -> the file that holds it.
+        rejects: Id of a clip that could not be embedded -> the reason.
+    """
+
+    clips: dict[str, Path]
+    rejects: dict[str, str]
+
+    def __contains__(self, clip_id: object) -> bool:
+        return clip_id in self.clips or clip_id in self.rejects
+
+    def __len__(self) -> int:
+        return len(self.clips) + len(self.rejects)
+
+
+def shards_folder(path: Path) -> Path:
+    """Return the folder that holds the shards of a cache, beside it."""
+    return path.with_name(path.name + ".shards")
+
+
+class ShardWriter:
+    """Collects batches and commits them as shards; a context manager.
+
+    Leaving the context commits what is complete, also after an error or Ctrl-C, so that nothing computed is
+    lost; only after a disk error it does not try again.
+
+    Args:
+        path: The finished file to be; shards go to a folder beside it.
+        key: What the values depend on.
+        layout: Layers and width.
+        seconds_per_shard: Wall time after which the open shard is committed.
+        bytes_per_shard: Size at which it is committed earlier.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        key: CacheKey,
+        layout: Layout,
+        *,
+        seconds_per_shard: float = SECONDS_PER_SHARD,
+        bytes_per_shard: int = BYTES_PER_SHARD,
+    ) -> None:
+        self.path, self.key, self.layout = path, key, layout
+        self.seconds_per_shard, self.bytes_per_shard = seconds_per_shard, bytes_per_shard
+        self._batches: list[tuple[pd.DataFrame, np.ndarray]] = []
+        self._rejects: list[tuple[str, str, str]] = []
+        self._opened_s = time.monotonic()
+        self._disk_failed = False
+
+    def add(self, rows: Rows) -> None:
+        """Take a batch; commit the open shard if it is old or large enough.
+
+        Raises:
+            CacheError: If a value is not finite, or not once it is stored as float16, or the disk is full.
+            ValueError: If the arrays do not fit each other or the layout.
+        """
+        n_clips = len(rows.clip_ids)
+        expected = (len(self.layout.layer_names), n_clips, self.layout.width)
+        if rows.embeddings.shape != expected or len(rows.n_frames) != n_clips or len(rows.duration_s) != n_clips:
+            raise ValueError(f"The batch does not fit the layout: {rows.embeddings.shape} against {expected}")
+        values = self._cast(rows)
+        table = pd.DataFrame({
+            "clip_id": pd.Series(list(rows.clip_ids), dtype=object),
+            "n_frames": np.asarray(rows.n_frames, dtype=np.int32),
+            "duration_s": np.asarray(rows.duration_s, dtype=np.float64),
+            "row_crc32": store_file.row_checksums(values, n_clips),
+        })  # fmt: skip
+        self._batches.append((table, values))
+        size = sum(batch.nbytes for _, batch in self._batches)
+        if size >= self.bytes_per_shard or time.monotonic() - self._opened_s >= self.seconds_per_shard:
+            self.commit()
+
+    def reject(self, clip_id: str, path: str, reason: str) -> None:
+        """Note that a clip cannot be embedded, so that a resumed run does not try it again."""
+        self._rejects.append((clip_id, path, reason))
+
+    def commit(self) -> None:
+        """Write the open shard, if there is anything in it.
+
+        Raises:
+            CacheError: If the disk is full or not writable; earlier shards are safe.
+        """
+        if self._batches or self._rejects:
+            tables = [table for table, _ in self._batches] or [store_file.no_rows()]
+            header = Header(
+                key=self.key,
+                layout=self.layout,
+                rows=pd.concat(tables, ignore_index=True),
+                rejects=store_file.plain_columns(
+                    pd.DataFrame(self._rejects, columns=list(store_file.REJECT_COLUMNS), dtype=object)
+                ),
+                sealed=False,
+            )
+            try:
+                self._write(header)
+            except OSError as error:
+                self._disk_failed = True
+                raise _disk_error(error, self.path, self.key) from error
+            self._batches, self._rejects = [], []
+        self._opened_s = time.monotonic()
+
+    def _write(self, header: Header) -> None:
+        shard = shards_folder(self.path) / f"shard-{_node()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.h5"
+        empty = np.empty((0, self.layout.width), dtype=self.key.dtype)
+        for attempt in ("first", "last"):
+            layers = (
+                np.concatenate([empty, *(values[index] for _, values in self._batches)])
+                for index in range(len(self.layout.layer_names))
+            )
+            try:
+                with atomic_path(shard) as temporary:
+                    store_file.write_file(temporary, header, layers)
+                return
+            except FileNotFoundError:
+                # Another process that has just sealed all other shards removed the empty folder.
+                if attempt == "last":
+                    raise
+
+    def _cast(self, rows: Rows) -> np.ndarray:
+        """Return the values as stored, refusing any that are not finite."""
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(rows.embeddings, dtype=self.key.dtype)
+        finite = np.isfinite(values).all(axis=2)
+        if finite.all():
+            return values
+        layer, clip = np.argwhere(~finite)[0]
+        overflow = bool(np.isfinite(rows.embeddings[layer, clip]).all())
+        raise CacheError(
+            "An embedding is too large for float16" if overflow else "The model's output is not finite",
+            where=f"clip {rows.clip_ids[clip]}, layer {self.layout.layer_names[layer]}",
+            expected=f"at most {np.finfo(np.float16).max:.0f}" if overflow else "finite values",
+            found=f"{np.abs(rows.embeddings[layer, clip]).max():.6g}" if overflow else "NaN or infinity",
+            fix="use storage float32" if overflow else "use precision fp32, or look at the clip",
+        )
+
+    def __enter__(self) -> ShardWriter:
+        self._opened_s = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._disk_failed:
+            return
+        try:
+            self.commit()
+        except CacheError as fault:
+            if error is None:
+                raise
+            logger.error("%s", fault)  # the error that ended the run is the one to show
+
+
+def committed(path: Path, key: CacheKey) -> Committed:
+    """Return the clips that the finished file and its shards hold already.
+
+    Leftovers of dead processes are removed; a shard that cannot be read is set aside with a warning.
+
+    Raises:
+        CacheError: If the file or a shard was made from something else.
+    """
+    remove_stale_partials(path)
+    sources = read_shards(path, key)
+    # After the shards, because a shard that vanished meanwhile was merged into the finished file.
+    if path.exists():
+        with path.open("rb") as stream:
+            header = store_file.read_header(stream, path)
+        check_key(header.key, key, where=path)
+        sources.append((path, header))
+    clips = {clip_id: source for source, header in sources for clip_id in header.rows["clip_id"]}
+    rejects = {
+        clip_id: reason
+        for _, header in sources
+        for clip_id, reason in zip(header.rejects["clip_id"], header.rejects["reason"], strict=True)
+        if clip_id not in clips
+    }
+    return Committed(clips, rejects)
+
+
+def read_shards(path: Path, key: CacheKey) -> list[tuple[Path, Header]]:
+    """Return the shards of a cache with their headers, in the order of their names.
+
+    Raises:
+        CacheError: If a shard was made from something else.
+    """
+    found = []
+    for shard in sorted(shards_folder(path).glob("shard-*.h5")):
+        try:
+            with shard.open("rb") as stream:
+                header = store_file.read_header(stream, shard)
+        except FileNotFoundError:
+            continue
+        except DamagedCacheError as error:
+            set_aside(shard, error)
+            continue
+        check_key(header.key, key, where=shard)
+        found.append((shard, header))
+    return found
+
+
+def set_aside(shard: Path, error: CacheError) -> None:
+    """Rename a damaged shard, so that its clips are computed again and the file can be looked at."""
+    logger.warning("A damaged shard is set aside as %s.damaged; its clips are computed again.\n%s", shard.name, error)
+    shard.rename(shard.with_name(shard.name + ".damaged"))
+
+
+def remove_stale_partials(path: Path) -> None:
+    """Remove unfinished shards of processes that are gone from this machine, and those a day old."""
+    for partial in shards_folder(path).glob(".shard-*.partial.h5"):
+        match = _PARTIAL.fullmatch(partial.name)
+        try:
+            old = time.time() - partial.stat().st_mtime > _STALE_AFTER_S
+        except FileNotFoundError:
+            continue
+        if old or (match and match["node"] == _node() and not _is_alive(int(match["pid"]))):
+            partial.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _node() -> str:
+    """Return a short hash of this machine's name: process ids of other machines say nothing here."""
+    return blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+
+
+def _disk_error(error: OSError, path: Path, key: CacheKey) -> CacheError:
+    safe = len(committed(path, key))
+    return store_file.disk_error(
+        error,
+        shards_folder(path),
+        f"run the same command again: {safe} clips are safe on disk and are not computed again",
+    )
