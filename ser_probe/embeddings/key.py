@@ -6,6 +6,7 @@ Names of files and folders never enter a key: a renamed file or a moved folder i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ _LABELS = {
 _SHOWN_CHARACTERS = 24
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CacheKey:
     """The ingredients of a key, all JSON-like.
 
@@ -45,7 +46,7 @@ class CacheKey:
         audio: The audio preprocessing.
         pooling: Name of the pooling over frames.
         precision: Precision of the computation, such as `fp32`.
-        layer_contract: Version of the meaning of layer names.
+        layer_contract: Version of the meaning of layer names; 0 where there is but one layer.
         storage: Precision of the stored values, `float32` or `float16`.
         extra: Anything else that changes a value; left out of the digest while empty.
 
@@ -60,7 +61,7 @@ class CacheKey:
     audio: Mapping[str, Any]
     pooling: str
     precision: str
-    layer_contract: int
+    layer_contract: int = 0
     storage: str = "float32"
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -86,7 +87,7 @@ class CacheKey:
         plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in named.items()}
         return json.loads(json.dumps(plain, allow_nan=False))
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """64 hex digits that identify the ingredients."""
         return files.fingerprint(self.ingredients)
@@ -100,6 +101,9 @@ class CacheKey:
     def dtype(self) -> np.dtype:
         """The stored values' type."""
         return STORAGES[self.storage]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CacheKey) and self.digest == other.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -123,7 +127,7 @@ def check_key(found: CacheKey, expected: CacheKey, *, where: object) -> None:
     Raises:
         CacheError: If the keys differ; the message holds both and says what differs.
     """
-    if found.digest == expected.digest:
+    if found == expected:
         return
     differences = "\n".join(f"  - {difference}" for difference in explain_difference(found, expected))
     raise CacheError(

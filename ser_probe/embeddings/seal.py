@@ -11,7 +11,6 @@ import datetime
 import fcntl
 import os
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +89,8 @@ def seal(path: Path, key: CacheKey, clips: pd.DataFrame, attributes: Mapping[str
         unchanged = (
             old is not None
             and len(ids) == len(old.rows)
-            and columns.equals(_columns_of(old))
-            and rejects.equals(old.rejects)
+            and _equal(columns, _columns_of(old))
+            and _equal(rejects, old.rejects)
         )
         if not unchanged:
             merged = Header(
@@ -135,7 +134,8 @@ def _read_finished(path: Path, key: CacheKey) -> list[tuple[Path, Header]]:
 def _plain_clips(clips: pd.DataFrame) -> pd.DataFrame:
     """Return the manifest's columns to be stored, indexed by clip id."""
     unique = clips.drop_duplicates("clip_id").set_index("clip_id")
-    return store_file.plain_columns(unique.drop(columns=[name for name in _STORED if name in unique]))
+    others = [name for name in unique if name not in _STORED and name != "path"]
+    return store_file.plain_columns(unique[["path", *others]])
 
 
 def _check_complete(
@@ -198,6 +198,11 @@ def _merge_rejects(files: Sequence[tuple[Path, Header]], wanted: pd.DataFrame) -
     return unique.iloc[sorted(range(len(ranks)), key=ranks.__getitem__)].reset_index(drop=True)
 
 
+def _equal(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    # As objects, because pandas has several types for text.
+    return first.astype(object).equals(second.astype(object))
+
+
 def _columns_of(header: Header) -> pd.DataFrame:
     return header.rows.drop(columns=_STORED)
 
@@ -207,16 +212,12 @@ def _merge_columns(ids: list[str], wanted: pd.DataFrame, old: Header | None) -> 
     columns = wanted.reindex(ids)
     if old is not None:
         before = _columns_of(old).set_axis(old.rows["clip_id"], axis=0).reindex(ids)
-        known = columns.index.isin(wanted.index)
-        columns = pd.DataFrame(
-            {
-                name: columns[name].astype(object).where(known, before[name] if name in before else None)
-                if name in columns
-                else before[name]
-                for name in dict.fromkeys([*before, *columns])
-            },
-            index=columns.index,
-        ).infer_objects()
+        foreign = ~columns.index.isin(wanted.index)
+        columns = columns.reindex(columns=list(dict.fromkeys([*before, *columns]))).astype(object)
+        for name in before:
+            # A column that this manifest does not have keeps its values for all clips.
+            columns[name] = columns[name].where(~foreign, before[name]) if name in wanted else before[name]
+        columns = columns.infer_objects()
     return store_file.plain_columns(columns.reset_index(drop=True))
 
 
@@ -231,6 +232,8 @@ def _write(path: Path, header: Header, sources: Sequence[_Source]) -> None:
         with atomic_path(path) as temporary:
             store_file.write_file(temporary, header, _merged_layers(header, sources))
     except OSError as error:
+        if error.errno is None:  # a complaint of HDF5's, not of the disk's
+            raise
         raise store_file.disk_error(
             error, path, "run the same command again: the shards are complete and nothing is computed again"
         ) from error
@@ -238,18 +241,17 @@ def _write(path: Path, header: Header, sources: Sequence[_Source]) -> None:
 
 def _merged_layers(header: Header, sources: Sequence[_Source]) -> Iterator[np.ndarray]:
     """Yield the layers of the finished file one by one; at the end, refuse rows that changed on disk."""
-    sums = [0] * len(header.rows)
+    sums = store_file.begin_checksums(header.rows["clip_id"])
     for index in range(header.shape[0]):
         layer = np.empty(header.shape[1:], dtype=header.key.dtype)
         for source in sources:
             with source.path.open("rb", buffering=0) as stream:
                 layer[source.places] = store_file.read_layer(stream, source.header, index)[source.rows]
-        for row, values in enumerate(layer):
-            sums[row] = zlib.crc32(values, sums[row])
+        store_file.extend_checksums(sums, layer)
         yield layer
-    expected = header.rows["row_crc32"].to_numpy()
+    sound = np.array(sums) == header.rows["row_crc32"].to_numpy()
     for source in sources:
-        if (np.array(sums, dtype=np.uint32)[source.places] == expected[source.places]).all():
+        if sound[source.places].all():
             continue
         error = DamagedCacheError(
             "Embeddings on disk are not what was written",
@@ -274,7 +276,10 @@ def _only_sealer(path: Path) -> Iterator[None]:
     the kernel's, so it ends with its process, however that ends.
     """
     folder = shards_folder(path)
-    descriptor = _lock(folder / "seal.lock")
+    try:
+        descriptor = _lock(folder / "seal.lock")
+    except OSError as error:
+        raise store_file.disk_error(error, path, "run the same command again") from error
     try:
         pattern = re.compile(re.escape(f".{path.stem}.") + r"\d+" + re.escape(f".partial{path.suffix}"))
         for leftover in filter(lambda file: pattern.fullmatch(file.name), list(path.parent.iterdir())):

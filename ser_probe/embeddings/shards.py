@@ -117,11 +117,14 @@ class ShardWriter:
         if rows.embeddings.shape != expected or len(rows.n_frames) != n_clips or len(rows.duration_s) != n_clips:
             raise ValueError(f"The batch does not fit the layout: {rows.embeddings.shape} against {expected}")
         values = self._cast(rows)
+        sums = store_file.begin_checksums(rows.clip_ids)
+        for layer in values:
+            store_file.extend_checksums(sums, layer)
         table = pd.DataFrame({
             "clip_id": pd.Series(list(rows.clip_ids), dtype=object),
             "n_frames": np.asarray(rows.n_frames, dtype=np.int32),
             "duration_s": np.asarray(rows.duration_s, dtype=np.float64),
-            "row_crc32": store_file.row_checksums(values, n_clips),
+            "row_crc32": np.array(sums, dtype=np.uint32),
         })  # fmt: skip
         self._batches.append((table, values))
         size = sum(batch.nbytes for _, batch in self._batches)
@@ -153,6 +156,8 @@ class ShardWriter:
                 self._write(header)
             except OSError as error:
                 self._disk_failed = True
+                if error.errno is None:  # a complaint of HDF5's, not of the disk's
+                    raise
                 raise _disk_error(error, self.path, self.key) from error
             self._batches, self._rejects = [], []
         self._opened_s = time.monotonic()

@@ -129,17 +129,15 @@ class EmbeddingCache:
 
     def verify(self) -> list[str]:
         """Re-read the whole file against its checksums; return the faults in words, none where all is well."""
-        faults, layers = [], range(len(self.layer_names))
-        for index in layers:
-            data = store_file.read_layer(self._stream, self._header, index)
-            if store_file.layer_checksum(data) != self._header.checksums[index]:
-                faults.append(f"layer {self.layer_names[index]} is not what was written")
-        if faults:
-            data_layers = (store_file.read_layer(self._stream, self._header, index) for index in layers)
-            sums = store_file.row_checksums(data_layers, len(self))
-            changed = np.flatnonzero(sums != self._header.rows["row_crc32"].to_numpy())
-            faults += [f"clip {self._rows[row]} is not what was written" for row in changed]
-        return faults
+        faults = []
+        sums = store_file.begin_checksums(self.clip_ids)
+        for index, name in enumerate(self.layer_names):
+            layer = store_file.read_layer(self._stream, self._header, index)
+            if store_file.layer_checksum(layer) != self._header.checksums[index]:
+                faults.append(f"layer {name} is not what was written")
+            store_file.extend_checksums(sums, layer)
+        changed = np.flatnonzero(np.array(sums) != self._header.rows["row_crc32"].to_numpy())
+        return faults + [f"clip {self._rows[row]} is not what was written" for row in changed]
 
     def close(self) -> None:
         """Close the file; memory maps taken from it stay valid."""

@@ -7,12 +7,11 @@ locks; what is written when, and what becomes of shards, is for `shards` and `se
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ser_probe.embeddings.key import CacheKey
+from ser_probe.embeddings.store_image import MemoryFile
 from ser_probe.errors import CacheError, did_you_mean
 
 FORMAT = "ser-probe embeddings"
@@ -30,7 +30,6 @@ SCHEMA_VERSION = 1
 ROW_COLUMNS: dict[str, Any] = {"clip_id": object, "n_frames": "<i4", "duration_s": "<f8", "row_crc32": "<u4"}
 REJECT_COLUMNS = ("clip_id", "path", "reason")
 _CHECKSUM_BYTES = 16
-_PAGE_BYTES = 1 << 16
 _TEXT = h5py.string_dtype("utf-8")
 
 
@@ -118,7 +117,7 @@ def write_file(path: Path, header: Header, layers: Iterable[np.ndarray]) -> None
     Raises:
         OSError: If the disk is full or not writable.
     """
-    image = _MemoryFile()
+    image = MemoryFile()
     with path.open("wb") as stream:
         with h5py.File(image, "w") as file:
             _write_header(file, header)
@@ -143,7 +142,9 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
         with h5py.File(stream, "r") as file:
             _check_format(file, path)
             header = _parse_header(file)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except CacheError:
+        raise
+    except Exception as error:  # whatever h5py makes of bytes that are not what was written
         raise DamagedCacheError(
             "The embedding cache cannot be read: it is damaged, cut short, or not an HDF5 file",
             where=path,
@@ -181,13 +182,15 @@ def layer_checksum(layer: np.ndarray) -> str:
     return blake2b(_bytes_of(layer), digest_size=_CHECKSUM_BYTES).hexdigest()
 
 
-def row_checksums(layers: Iterable[np.ndarray], n_rows: int) -> np.ndarray:
-    """Return each clip's CRC-32 over its values in all layers, in layer order, uint32 of shape [N]."""
-    sums = [0] * n_rows
-    for layer in layers:
-        for row, values in enumerate(layer):
-            sums[row] = zlib.crc32(values, sums[row])
-    return np.array(sums, dtype=np.uint32)
+def begin_checksums(clip_ids: Iterable[str]) -> list[int]:
+    """Return the CRC-32 of each clip's id, so that values under another clip's id do not pass."""
+    return [zlib.crc32(clip_id.encode()) for clip_id in clip_ids]
+
+
+def extend_checksums(sums: list[int], layer: np.ndarray) -> None:
+    """Take a layer, shape [N, D], into the clips' checksums; layers come in their order."""
+    for row, values in enumerate(layer):
+        sums[row] = zlib.crc32(values, sums[row])
 
 
 def no_rows() -> pd.DataFrame:
@@ -342,56 +345,3 @@ def _read_column(dataset: h5py.Dataset) -> np.ndarray:
 def _bytes_of(layer: np.ndarray) -> memoryview:
     """Return a view of an array's bytes; an empty array has none to view."""
     return memoryview(np.ascontiguousarray(layer).data).cast("B") if layer.size else memoryview(b"")
-
-
-class _MemoryFile(io.RawIOBase):
-    """The file as HDF5 sees it while it is being written: pages in memory, none for places never touched."""
-
-    def __init__(self) -> None:
-        self._pages: dict[int, bytearray] = {}
-        self._position = self._size = 0
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def truncate(self, size: int | None = None) -> int:
-        self._size = self._position if size is None else size
-        return self._size
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        for page, inside, part in self._parts(len(view)):
-            view[part] = self._pages.get(page, bytes(_PAGE_BYTES))[inside]
-        self._position += len(view)
-        return len(view)
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        for page, inside, part in self._parts(len(view)):
-            self._pages.setdefault(page, bytearray(_PAGE_BYTES))[inside] = view[part]
-        self._position += len(view)
-        self._size = max(self._size, self._position)
-        return len(view)
-
-    def _parts(self, length: int) -> Iterator[tuple[int, slice, slice]]:
-        """Cut the next `length` bytes at page borders: page, place inside the page, place in the data."""
-        done = 0
-        while done < length:
-            page, start = divmod(self._position + done, _PAGE_BYTES)
-            count = min(_PAGE_BYTES - start, length - done)
-            yield page, slice(start, start + count), slice(done, done + count)
-            done += count
-
-    def copy_to(self, stream: BinaryIO, *, hole: tuple[int, int]) -> None:
-        """Write the pages to a file, but nothing between the two offsets of `hole`."""
-        for page, data in sorted(self._pages.items()):
-            start = page * _PAGE_BYTES
-            for low, high in ((start, min(start + _PAGE_BYTES, hole[0])), (max(start, hole[1]), start + _PAGE_BYTES)):
-                if low < high:
-                    stream.seek(low)
-                    stream.write(data[low - start : high - start])
-        stream.truncate(self._size)
