@@ -235,13 +235,11 @@ def _load_pretrained(name: str | Path, revision: str | None) -> Backbone:
 
     folder = _local_folder(name)
     source = str(folder or name)
-    options: dict[str, Any] = {
-        "revision": revision or "main",
-        "trust_remote_code": False,
-        "local_files_only": folder is not None,
-    }
+    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": folder is not None}
     # A damaged or hostile file makes transformers raise almost anything; each kind is a fault of the file.
     try:
+        if folder is None:
+            options["revision"] = _commit_of(source, revision)
         config = AutoConfig.from_pretrained(source, **options)
     except Exception as error:
         raise _unloadable(name, folder, error, what="config") from error
@@ -262,8 +260,15 @@ def _load_pretrained(name: str | Path, revision: str | None) -> Backbone:
         raise _unloadable(name, folder, error, what="weights") from error
     _refuse_incomplete(name, loading, prefix=f"{model.base_model_prefix}.")
     _move_off_the_file(model)
-    spec = _input_spec(source, folder, config, options)
-    return Backbone(model, str(name), spec, revision=getattr(config, "_commit_hash", None))
+    return Backbone(model, str(name), _input_spec(source, folder, config, options), options.get("revision"))
+
+
+def _commit_of(name: str, revision: str | None) -> str:
+    """Return the commit that a revision of a hub model means now, so that config, weights and settings are of one."""
+    from transformers.utils import cached_file
+
+    # The cache keeps each commit's files in a folder of the commit's name.
+    return Path(str(cached_file(name, "config.json", revision=revision or "main"))).parent.name
 
 
 def _move_off_the_file(model: torch.nn.Module) -> None:
@@ -285,9 +290,7 @@ def _local_folder(name: str | Path) -> Path | None:
     folder = Path(name).expanduser()
     if str(name) and folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise BackboneError(
-                "The model directory has no config.json", where=folder, fix="give the folder that holds it"
-            )
+            raise BackboneError("The model directory has no config.json", where=folder, fix="give the folder with it")
         return folder
     if isinstance(name, Path) or name.startswith((".", "/", "~")):
         raise BackboneError("There is no such model directory", where=folder)
@@ -314,10 +317,8 @@ def _input_spec(source: str, folder: Path | None, config: Any, options: dict[str
                 found=_first_line(error),
             ) from error
     normalise = config.feat_extract_norm == "layer"
-    logger.warning(
-        "%s has no preprocessor_config.json: taking 16 kHz, input normalisation %s as its norm kind suggests",
-        source, "on" if normalise else "off",
-    )  # fmt: skip
+    said = f"{source} has no preprocessor_config.json: taking 16 kHz, input normalisation"
+    logger.warning("%s %s as its norm kind suggests", said, "on" if normalise else "off")
     return InputSpec(16_000, normalise)
 
 

@@ -70,17 +70,18 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> tupl
 def _read_settings(folder: Path) -> dict[str, Any]:
     """Return the head's settings, checked against what this release can rebuild."""
     settings = _read_json(folder / "head.json")
-    expected = f"kind linear, n_classes, dropout, and pooling one of {', '.join(POOLINGS)}"
-    if (
-        not isinstance(settings, dict)
-        or not {"kind", "n_classes", "pooling", "dropout"} <= settings.keys()
-        or settings["kind"] != "linear"
-        or settings["pooling"] not in POOLINGS
-    ):
+    known = (
+        isinstance(settings, dict)
+        and settings.get("kind") == "linear"
+        and str(settings.get("pooling")) in POOLINGS
+        and isinstance(settings.get("n_classes"), int)
+        and isinstance(settings.get("dropout"), int | float)
+    )
+    if not known:
         raise CheckpointError(
             "The settings of the head are not ones that this release knows",
             where=folder / "head.json",
-            expected=expected,
+            expected=f"kind linear, n_classes, dropout, and pooling one of {', '.join(POOLINGS)}",
             found=settings,
         )
     return settings

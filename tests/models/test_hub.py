@@ -1,0 +1,155 @@
+"""Loading by hub id, from a small hub of our own on this machine: revisions, .bin files, no network."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ser_probe.models.backbone import Backbone, load_backbone, save_backbone
+from ser_probe.models.catalogue import KNOWN_CHECKPOINTS
+
+COMMITS = {"main": "a" * 40, "v2": "b" * 40}
+
+# For a model with nothing but a .bin, transformers would ask a bot, from a thread of its own, to open a pull request
+# there; it first asks whether the model is private. Our hub leaves that unanswered, so nothing leaves this machine.
+CONVERSION_STARTS = "GET /api/models/me/model"
+
+SCRIPT = """
+import json, sys, time
+from ser_probe.errors import BackboneError
+from ser_probe.models.backbone import load_backbone
+for name, revision in json.loads(sys.argv[1]):
+    start = time.perf_counter()
+    try:
+        backbone = load_backbone(name, revision=revision)
+        answer = {"hash": backbone.weights_hash(), "commit": backbone.revision, "normalise": backbone.input.normalise}
+    except BackboneError as error:
+        answer = {"error": error.what, "found": str(error.found), "fix": error.fix}
+    answer["seconds"] = time.perf_counter() - start
+    print(json.dumps(answer))
+"""
+
+
+def load_in_a_new_process(wanted: list[tuple[str, str | None]], home: Path, **environment: str) -> list[dict[str, Any]]:
+    """Load hub ids in a process of their own: transformers reads its environment when it is imported."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_", "DISABLE_SAFETENSORS"))}
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(wanted)],
+        env={**kept, "HF_HOME": str(home), "NO_PROXY": "*", "no_proxy": "*", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+@dataclass
+class Hub:
+    """A model hub with one model, me/model: a folder per revision, and every request that came."""
+
+    root: Path
+    address: str = ""
+    requests: list[str] = field(default_factory=list)
+
+    def find(self, path: str) -> tuple[str | None, bytes | None]:
+        """Return the commit that a request path names, and the content it asks for."""
+        parts = path.split("?")[0].strip("/").split("/")
+        names = {**{commit: name for name, commit in COMMITS.items()}, **{name: name for name in COMMITS}}
+        match parts:
+            case ["api", "models", "me", "model", "revision", name] if name in names:
+                commit = COMMITS[names[name]]
+                return commit, json.dumps({"id": "me/model", "sha": commit, "siblings": []}).encode()
+            case ["me", "model", "resolve", name, file] if name in names:
+                found = self.root / names[name] / file
+                return COMMITS[names[name]], found.read_bytes() if found.is_file() else None
+        return None, None
+
+
+@pytest.fixture
+def hub(tmp_path: Path, tiny_models: dict[str, Backbone]) -> Iterator[Hub]:
+    """The hub runs while a test does. Both revisions hold nothing but a .bin, as several published models do."""
+    hub = Hub(tmp_path / "hub")
+    for revision, name in (("main", "tiny-wavlm-large"), ("v2", "tiny-hubert-base")):
+        folder = hub.root / revision
+        save_backbone(tiny_models[name], folder)
+        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+        (folder / "model.safetensors").unlink()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            hub.requests.append(f"{self.command} {self.path}")
+            commit, content = hub.find(self.path)
+            self.send_response(404 if content is None else 200)
+            if content is None:
+                self.send_header("X-Error-Code", "EntryNotFound" if commit else "RevisionNotFound")
+            if commit:
+                self.send_header("X-Repo-Commit", commit)
+            self.send_header("ETag", f'"{hashlib.sha256(content or b"").hexdigest()}"')
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            if content is not None and self.command != "HEAD":
+                self.wfile.write(content)
+
+        do_GET = do_POST = do_HEAD
+
+        def log_message(self, *_: Any) -> None:
+            """Keep quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        hub.address = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield hub
+        server.shutdown()
+
+
+def test_a_hub_id_loads_at_its_revision(hub: Hub, tiny_models: dict[str, Backbone], tmp_path: Path) -> None:
+    wanted = [("me/model", None), ("me/model", "v2"), ("me/model", COMMITS["v2"]), ("me/model", "v3")]
+    main, tag, commit, absent = load_in_a_new_process(wanted, tmp_path / "home", HF_ENDPOINT=hub.address)
+
+    assert main["hash"] == tiny_models["tiny-wavlm-large"].weights_hash()
+    assert main["normalise"]
+    assert tag["hash"] == commit["hash"] == tiny_models["tiny-hubert-base"].weights_hash()
+    assert not tag["normalise"]
+    assert [answer["commit"] for answer in (main, tag, commit)] == [COMMITS["main"], COMMITS["v2"], COMMITS["v2"]]
+    assert CONVERSION_STARTS not in hub.requests
+    assert absent["error"].startswith("The config of 'me/model' could not be loaded from the hub")
+    assert "v3" in absent["found"]
+
+
+def test_a_conversion_would_be_noticed(hub: Hub, tmp_path: Path) -> None:
+    """The counter-case to the absence of `CONVERSION_STARTS` above: the request comes where somebody wants it."""
+    load_in_a_new_process(
+        [("me/model", None)], tmp_path / "home", HF_ENDPOINT=hub.address, DISABLE_SAFETENSORS_CONVERSION="0"
+    )
+    assert CONVERSION_STARTS in hub.requests
+
+
+def test_offline_an_id_fails_at_once_with_near_matches(tmp_path: Path) -> None:
+    (answer,) = load_in_a_new_process([("microsoft/wavlm-lrge", None)], tmp_path / "home", HF_HUB_OFFLINE="1")
+    assert answer["error"].startswith("The config of 'microsoft/wavlm-lrge' could not be loaded from the hub")
+    assert "microsoft/wavlm-large" in answer["fix"]
+    assert "HF_HUB_OFFLINE" in answer["fix"]
+    assert answer["seconds"] < 10, "no waiting for a network; importing transformers is in this figure"
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KNOWN_CHECKPOINTS)
+def test_known_checkpoints_are_as_the_catalogue_says(name: str) -> None:
+    known, loaded = KNOWN_CHECKPOINTS[name], load_backbone(name)
+    assert (loaded.family, loaded.n_layers, loaded.width) == (known.family, known.layers, known.width)
+    assert loaded.pre_norm == known.pre_norm
