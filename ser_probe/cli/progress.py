@@ -25,7 +25,7 @@ class Stretch:
     what: str
     total: float
     unit: str
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=lambda: time.monotonic())
     done: float = 0.0
     fields: dict[str, object] = field(default_factory=dict)
 
@@ -114,9 +114,9 @@ class Bars(Lines):
     def finish(self) -> None:
         """Take the innermost bar away and leave its result."""
         self._bars.remove_task(self._tasks.pop())
-        self.say(self._stretches.pop().result())
         if not self._tasks:
             self._bars.stop()
+        self.say(self._stretches.pop().result())
 
     def close(self) -> None:
         """Leave the terminal as it was, also after an error."""

@@ -176,9 +176,8 @@ def check_disk(what: str, folder: Path) -> Finding:
     """Check that a folder, or the nearest folder above it that exists, has space and can be written to."""
     existing = next(each for each in [folder.absolute(), *folder.absolute().parents] if each.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        return Finding(
-            what, "fault", f"{existing} cannot be written to", "choose another folder with output.* in the YAML"
-        )
+        fix = "choose another folder with output.runs and output.cache"
+        return Finding(what, "fault", f"{existing} cannot be written to", fix)
     free_gb = shutil.disk_usage(existing).free / _GB
     found = f"{free_gb:.0f} GB free for {folder}"
     if free_gb < LOW_DISK_GB:

@@ -1,0 +1,131 @@
+"""What a user sees when something is wrong: one message, the right stream, the right exit code."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ser_probe import __version__
+from ser_probe.cli import main as command_line
+from ser_probe.cli.main import app
+from ser_probe.errors import SerProbeError
+
+Captured = pytest.CaptureFixture[str]
+LEAST = "name: least\ndata: {corpus: emovo, root: x}\nbackbone: {name: tiny-wavlm-base}\n"
+
+
+def exit_code(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        app(list(words))
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(LEAST)
+    return path
+
+
+def test_version(capsys: Captured) -> None:
+    assert exit_code("--version") == 0
+    assert capsys.readouterr().out == f"ser-probe {__version__}\n"
+
+
+def test_a_fault_is_one_message_on_stderr(study: Path, capsys: Captured) -> None:
+    assert exit_code("run", str(study), "--set", "sead=3") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: The configuration cannot be used: 1 fault\n  - sead (--set): unknown key")
+    assert "Traceback" not in captured.err
+
+
+def test_debug_shows_the_traceback(study: Path) -> None:
+    with pytest.raises(SerProbeError, match="sead"):
+        app(["--debug", "run", str(study), "--set", "sead=3"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["nothing-like-this"], ["run", "--no-such-flag"], ["run"], ["extract", "m.csv"], ["doctor", "too", "many"]],
+)
+def test_wrong_usage(words: list[str], capsys: Captured) -> None:
+    assert exit_code(*words) == 2
+    assert "Usage: " in capsys.readouterr().err
+
+
+def test_print_config_resolves_and_runs_nothing(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert exit_code("run", str(study), "--set", "finetune.epochs=3", "--print-config") == 0
+    assert "  epochs: 3" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [study]
+
+
+def test_write_schema(tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    assert exit_code("run", "--write-schema", str(path)) == 0
+    assert "finetune" in json.loads(path.read_text())["properties"]
+
+
+def test_text_from_files_is_only_text(tmp_path: Path, capsys: Captured) -> None:
+    """Neither a terminal's escape codes nor markup in a key do anything."""
+    path = tmp_path / "study.yaml"
+    path.write_text(LEAST + '"[red]sead\\e[31m": 3\n')
+    assert exit_code("run", str(path)) == 1
+    error = capsys.readouterr().err
+    assert "[red]sead\\x1b[31m (line 4): unknown key" in error
+    assert "\x1b" not in error
+
+
+def test_the_machines_refusals_are_messages(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    target = tmp_path / "file"
+    target.write_text("")
+    assert exit_code("run", "--write-schema", str(target / "schema.json")) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+    message = command_line._describe_os_error(OSError(errno.ENOSPC, "No space left on device", "cache/x.h5"))
+    assert message == (
+        "No space left on device\n  where: cache/x.h5\n  to do: make space, then run the same command to go on"
+    )
+    assert command_line._describe_os_error(OSError("odd")) == "odd"
+
+
+def test_interruption(tmp_path: Path) -> None:
+    """Ctrl-C in a real process: exit code 130 and what to do, no traceback."""
+    fifo = tmp_path / "study.yaml"
+    os.mkfifo(fifo)  # reading it waits until somebody writes
+    code = (
+        "import pathlib, sys\n"
+        "pathlib.Path.is_file = pathlib.Path.exists\n"  # a pipe is no file, and the command must get to reading it
+        "from ser_probe.cli.main import main\n"
+        f"sys.argv = ['ser-probe', 'run', {str(fifo)!r}]\n"
+        "import ser_probe.config\n"
+        "print('ready', flush=True)\n"
+        "main()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert error.strip() == command_line.INTERRUPTED
+
+
+def test_a_closed_pipe_is_no_fault(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m ser_probe.cli.reference | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == "# Commands\n"
