@@ -81,7 +81,7 @@ def read_document(path: Path) -> Document:
     Raises:
         ConfigError: If the file is missing, is not text, is not YAML or is not a mapping.
     """
-    if not path.is_file():
+    if not path.exists() or path.is_dir():  # a pipe is welcome: ser-probe run <(...)
         near = [str(each) for each in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
         fix = did_you_mean(str(path), near) if near else "give the path of a study's YAML file"
         raise ConfigError("There is no such study file", where=path, fix=fix)

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -104,23 +103,14 @@ def test_the_machines_refusals_are_messages(
 
 def test_interruption(tmp_path: Path) -> None:
     """Ctrl-C in a real process: exit code 130 and what to do, no traceback."""
-    fifo = tmp_path / "study.yaml"
-    os.mkfifo(fifo)  # reading it waits until somebody writes
-    code = (
-        "import pathlib, sys\n"
-        "pathlib.Path.is_file = pathlib.Path.exists\n"  # a pipe is no file, and the command must get to reading it
-        "from ser_probe.cli.main import main\n"
-        f"sys.argv = ['ser-probe', 'run', {str(fifo)!r}]\n"
-        "import ser_probe.config\n"
-        "print('ready', flush=True)\n"
-        "main()\n"
+    pipe = tmp_path / "study.yaml"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ser_probe.cli.main", "run", str(pipe)], stderr=subprocess.PIPE, text=True
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    with pipe.open("w"):  # opens when the command has opened it too, and keeps it waiting for content
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=30)
     assert process.returncode == 130
     assert error.strip() == command_line.INTERRUPTED
 
