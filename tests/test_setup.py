@@ -29,8 +29,10 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    # The tests themselves run under make, which hands its options down.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(
-        ["make", *words], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        ["make", *words], cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, check=False
     )
 
 
