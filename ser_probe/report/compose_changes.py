@@ -35,12 +35,14 @@ def draw_drift(table: pd.DataFrame, *, x: str = "step") -> Figure:
         x: `step` (a line per layer) or `layer` (a line per step).
 
     Raises:
-        AnalysisError: If the table is empty, or `x` is neither.
+        AnalysisError: If the table is empty or holds only step 0, or `x` is neither.
     """
     if x not in ("step", "layer"):
         raise AnalysisError("Drift is drawn against one of two things", expected="x = 'step' or 'layer'", found=x)
     with styled():
         measures = drift_measures(need(table, ["step", "layer", "measure", "value"], "drift"))
+        if step_order(table["step"]) == [0]:
+            raise AnalysisError("The drift table holds only step 0, which is what drift is measured against")
         figure = new_figure(PAGE_WIDTH_IN, 3.2)
         axes = list(figure.subplots(1, len(measures), squeeze=False)[0])
         plot = plot_drift_over_steps if x == "step" else plot_drift_over_layers
@@ -174,6 +176,11 @@ def draw_splits(table: pd.DataFrame, *, by: Sequence[str] = ("label", "gender"))
         for ax, name in zip(figure.subplots(1, len(present), squeeze=False)[0], present, strict=True):
             plot_clips_per_split(table, ax, by=name)
             # Below the panel: bars of any length stay free of the legend.
-            ax.legend(title=name, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, columnspacing=1)
+            # Named one by one, since a legend leaves out labels that begin with an underscore.
+            names = [str(bars.get_label()) for bars in ax.containers]
+            ax.legend(
+                ax.containers, names, title=name, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3,
+                columnspacing=1,
+            )  # fmt: skip
         figure.suptitle("Clips per split")
         return figure

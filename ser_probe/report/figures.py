@@ -123,6 +123,8 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     # Neither the date nor the drawing library's version goes into a file, so that a repeated run shows no change.
     metadata: list[dict[str, Any]] = [{"Software": None}, {"Date": None, "Creator": None}]
     with styled():
+        # One pass makes room for the legends, the next one for what their room displaced.
+        figure.draw_without_rendering()
         for path, values in zip(paths, metadata, strict=True):
             with atomic_path(path) as temporary:
                 figure.savefig(temporary, dpi=PNG_DPI, metadata=values)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ser_probe.report.style import ACCENT, CLASS_COLOURS, GREY, measure_name, short
+from ser_probe.report.style import ACCENT, CLASS_COLOURS, GREY, LEGEND_CHARACTERS, measure_name, short
 from ser_probe.report.tables import need, pick
 
 _SPLIT_LINES = {"train": ("-", CLASS_COLOURS[0]), "validation": ("--", CLASS_COLOURS[1])}
@@ -111,7 +111,7 @@ def plot_clips_per_split(table: pd.DataFrame, ax: Axes, *, by: str) -> Axes:
         ax.barh(
             counts.index, counts[name], left=left, height=0.66, color=CLASS_COLOURS[i % len(CLASS_COLOURS)],
             hatch=_HATCHES[i // len(CLASS_COLOURS) % len(_HATCHES)], edgecolor="white", linewidth=0.8,
-            label=short(name),
+            label=short(name, LEGEND_CHARACTERS),
         )  # fmt: skip
         left += counts[name].to_numpy()
     ax.invert_yaxis()

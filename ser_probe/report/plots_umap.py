@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ser_probe.report.style import class_styles, short
+from ser_probe.report.style import LEGEND_CHARACTERS, class_styles, short
 from ser_probe.report.tables import need
 
 _MARGIN = 0.04
@@ -82,6 +82,7 @@ def add_class_legend(ax: Axes, names: Sequence[str], title: str) -> None:
         Line2D([], [], linestyle="none", marker=marker, color=fill, markersize=6, markeredgewidth=0)
         for fill, marker in class_styles(names).values()
     ]
-    ax.legend(handles, [short(name) for name in names], title=title, loc="center left", bbox_to_anchor=(1.02, 0.5),
-              alignment="left", handletextpad=0.2, borderaxespad=0, ncols=1 if len(names) <= 8 else 2,
+    shown = [short(name, LEGEND_CHARACTERS) for name in names]
+    ax.legend(handles, shown, title=title, loc="center left", bbox_to_anchor=(1.02, 0.5), alignment="left",
+              handletextpad=0.2, borderaxespad=0, ncols=1 if len(names) <= 8 else 2,
               columnspacing=0.8, labelspacing=0.3)  # fmt: skip

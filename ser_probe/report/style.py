@@ -69,7 +69,8 @@ MEASURES = {
     "learning_rate": "learning rate",
 }
 
-_LONGEST_LABEL = 40
+# A legend stands beside its panel and takes the room for its longest name from it.
+LEGEND_CHARACTERS = 18
 
 
 def styled() -> AbstractContextManager[None]:
@@ -82,10 +83,10 @@ def measure_name(measure: str) -> str:
     return MEASURES.get(measure, measure.replace("_", " "))
 
 
-def short(text: object) -> str:
+def short(text: object, most: int = 40) -> str:
     """Return a label on one line and no longer than fits; it comes from files and may be anything."""
     line = " ".join(str(text).split())
-    return line if len(line) <= _LONGEST_LABEL else line[: _LONGEST_LABEL - 1] + "…"
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def line_colours(count: int, name: str) -> list[str]:
