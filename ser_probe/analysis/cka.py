@@ -52,7 +52,7 @@ def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = True, route: Ro
     own = hsic(xc, xc, debiased), hsic(yc, yc, debiased)
     check_own(np.array(own[:1]), ["x"])
     check_own(np.array(own[1:]), ["y"])
-    return float(hsic(xc, yc, debiased) / np.sqrt(own[0] * own[1]))
+    return float(np.clip(hsic(xc, yc, debiased) / np.sqrt(own[0] * own[1]), -1, 1))
 
 
 def _hsic_features(x: np.ndarray, y: np.ndarray, debiased: bool) -> float:

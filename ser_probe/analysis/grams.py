@@ -146,7 +146,8 @@ class PairedHsic:
             check_own(own_a, self.first.names)
             check_own(own_b, self.second.names)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return cross / np.sqrt(own_a[:, None] * own_b[None, :])
+            # Rounding may pass the bound of the Cauchy-Schwarz inequality by 1e-16.
+            return np.clip(cross / np.sqrt(own_a[:, None] * own_b[None, :]), -1, 1)
 
 
 def _hsic(

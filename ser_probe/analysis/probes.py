@@ -112,7 +112,10 @@ def fit_probes(
     """
     x = check_features(x, "The probes' features", ndim=3)
     check_lengths(features=x[0], labels=y, split=split, groups=groups)
-    check_lengths(representations=x, names=names)
+    if len(x) != len(names):
+        raise AnalysisError(
+            "The probes need one name per representation", expected=f"{len(x)} names", found=f"{len(names)}"
+        )
     check_split(y, split, groups)
     split, groups = np.asarray(split).astype(str), np.asarray(groups).astype(str)
     classes, labels = group_codes(y)

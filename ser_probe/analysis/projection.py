@@ -83,7 +83,8 @@ def umap_panels(
     ]
     _check_panels(every, n_neighbors, fit)
     dims = min(pca_dims, *every[0].shape)
-    options = {"n_neighbors": n_neighbors, "min_dist": min_dist, "random_state": seed}
+    # AlignedUMAP draws its layout from transform_seed, which is fixed unless set.
+    options = {"n_neighbors": n_neighbors, "min_dist": min_dist, "random_state": seed, "transform_seed": seed}
     logger.info("Loading UMAP, which is compiled on first use; that takes some twenty seconds")
     with warnings.catch_warnings():
         # umap warns of its single thread (the price of a repeatable map) and of spectral starts that it replaces.

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from ser_probe.analysis.metrics import MEASURES, ccc, confusion_matrices, confusion_scores
+from ser_probe.errors import AnalysisError
+
+N_CLASSES = 5
+# Both are sums of the same few hundred float64 terms.
+ROUNDING = 1e-12
+
+
+@pytest.mark.parametrize("missing", [None, "true", "predicted", "both"])
+def test_scores_equal_sklearn(rng: np.random.Generator, missing: str | None) -> None:
+    y_true, y_pred = rng.integers(0, N_CLASSES, 200), rng.integers(0, N_CLASSES, (3, 4, 200))
+    if missing in ("true", "both"):
+        y_true[y_true == 2] = 0
+    if missing in ("predicted", "both"):
+        y_pred[y_pred == 2] = 1
+    confusion = confusion_matrices(y_true, y_pred, N_CLASSES)
+    scores = confusion_scores(confusion)
+    assert tuple(scores) == MEASURES
+    for cell in np.ndindex(3, 4):
+        own = y_pred[cell]
+        expected = {
+            "weighted_f1": sk.f1_score(y_true, own, average="weighted", zero_division=0),
+            "macro_f1": sk.f1_score(y_true, own, average="macro", zero_division=0),
+            "uar": sk.recall_score(y_true, own, average="macro", labels=np.unique(y_true)),
+            "accuracy": sk.accuracy_score(y_true, own),
+        }
+        np.testing.assert_array_equal(confusion[cell], sk.confusion_matrix(y_true, own, labels=np.arange(N_CLASSES)))
+        for measure, value in expected.items():
+            assert scores[measure][cell] == pytest.approx(value, abs=ROUNDING)
+
+
+def test_uar_ignores_how_often_a_class_occurs_and_accuracy_does_not() -> None:
+    rare, common = np.array([[2, 0], [1, 1]]), np.array([[20, 0], [1, 1]])
+    assert confusion_scores(rare)["uar"] == confusion_scores(common)["uar"] == 0.75
+    assert confusion_scores(rare)["accuracy"] < confusion_scores(common)["accuracy"]
+
+
+def test_no_clips_have_no_score() -> None:
+    assert all(np.isnan(value) for value in confusion_scores(np.zeros((3, 3), int)).values())
+
+
+def test_predictions_of_other_clips_are_refused() -> None:
+    with pytest.raises(AnalysisError, match="do not describe the same clips"):
+        confusion_matrices(np.zeros(3, int), np.zeros((2, 4), int), 2)
+
+
+def test_ccc_equals_its_closed_form_and_feels_shift_and_scale(rng: np.random.Generator) -> None:
+    x = rng.standard_normal(400)
+    y = 0.5 * x + 0.3 * rng.standard_normal(400) + 0.2
+    pearson = np.corrcoef(x, y)[0, 1]
+    expected = 2 * pearson * x.std() * y.std() / (x.var() + y.var() + (x.mean() - y.mean()) ** 2)
+    assert ccc(x, y) == pytest.approx(expected, abs=ROUNDING)
+    assert ccc(x, x) == pytest.approx(1, abs=ROUNDING)
+    assert ccc(x, -x + 2 * x.mean()) == pytest.approx(-1, abs=ROUNDING)
+    assert ccc(x, x + 1) < 0.8  # Pearson's r would be 1
+    assert ccc(x, 3 * x) < 0.8
+    assert ccc(x, np.ones(400)) == pytest.approx(0, abs=ROUNDING)
+
+
+def test_ccc_of_equal_constants_is_not_defined() -> None:
+    with pytest.raises(AnalysisError, match="two equal constants"):
+        ccc(np.ones(3), np.ones(3))
