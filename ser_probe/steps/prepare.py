@@ -48,6 +48,7 @@ def prepare_clips(
     split: SplitConfig | None,
     *,
     strict: bool = False,
+    for_learning: bool = True,
     progress: Progress = SILENT,
 ) -> PreparedClips:
     """Check and split clips.
@@ -57,6 +58,7 @@ def prepare_clips(
         audio: Length limits.
         split: How to split the speakers; None keeps a split column, audited, or makes none.
         strict: Whether one unusable clip stops everything.
+        for_learning: Whether labels and speakers are needed.
         progress: Told of each file.
 
     Raises:
@@ -70,6 +72,7 @@ def prepare_clips(
         inspect_clip,
         min_duration_s=audio.min_duration_s,
         max_duration_s=audio.max_duration_s,
+        for_learning=for_learning,
         strict=strict,
         progress=progress,
     )
@@ -77,9 +80,10 @@ def prepare_clips(
     for warning in report.warnings:
         logger.warning("%s", warning)
     if split is None:
-        if "split" not in report.manifest.table:
+        if not {"split", "speaker"} <= set(report.manifest.table):
             return PreparedClips(report, None)
-        check_splits(report.manifest.table)
+        if for_learning:
+            check_splits(report.manifest.table)
         return PreparedClips(report, audit_splits(report.manifest.table))
     table = report.manifest.table
     scheme: str | Mapping[str, float] = split.scheme

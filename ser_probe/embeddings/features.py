@@ -1,0 +1,91 @@
+"""Acoustic features in the same kind of file: a "model" with the one layer `functionals`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser_probe.audio.load import AudioSpec, load_clip
+from ser_probe.embeddings.feed import FeedClock
+from ser_probe.embeddings.key import CacheKey
+from ser_probe.embeddings.passes import (
+    ClipList,
+    Extraction,
+    ExtractionSettings,
+    Job,
+    measure_speeds,
+    run_batches,
+    stored_rejects,
+)
+from ser_probe.embeddings.seal import seal
+from ser_probe.embeddings.shards import committed
+from ser_probe.embeddings.store_file import Layout
+from ser_probe.runtime import SILENT, Progress
+
+FUNCTIONALS = "functionals"
+FEATURE_CONTRACT_VERSION = 1
+"""Rises when the meaning of the layer `functionals` changes."""
+
+
+def feature_key(settings: ExtractionSettings, ingredients: dict[str, Any]) -> CacheKey:
+    """Return the key of acoustic features under these settings; `ingredients` identify the feature set."""
+    return CacheKey(
+        kind="features",
+        weights=str(ingredients["feature_set"]),
+        architecture=ingredients,
+        model_input={"sample_rate_hz": settings.audio.sample_rate_hz},
+        audio=settings.audio.ingredients(),
+        pooling=FUNCTIONALS,
+        precision="fp32",
+        storage=settings.storage,
+        layer_contract=FEATURE_CONTRACT_VERSION,
+    )
+
+
+def extract_features(
+    path: Path,
+    clips: ClipList,
+    settings: ExtractionSettings,
+    *,
+    functionals: Callable[[Sequence[np.ndarray], int], np.ndarray],
+    names: Sequence[str],
+    ingredients: dict[str, Any],
+    progress: Progress = SILENT,
+) -> Extraction:
+    """Extract acoustic features into the same kind of file, as a model with the one layer `functionals`.
+
+    Args:
+        path: The cache to write or to complete.
+        clips: What to extract.
+        settings: How; the features are computed in the worker processes.
+        functionals: Samples of B clips and their rate in Hz -> features [B, D]; must be picklable.
+        names: D names.
+        ingredients: What identifies the features, for the key.
+        progress: Told of clips.
+
+    Raises:
+        CacheError: As `extract`.
+        AudioError: As `extract`.
+    """
+    clips = clips.unique()
+    key = feature_key(settings, ingredients)
+    attributes = {"model": ingredients["feature_set"], "pooling": FUNCTIONALS, "feature_names": list(names)}
+    job = Job(path, key, Layout((FUNCTIONALS,), len(names)), committed(path, key), attributes)
+    clock, audio_s = FeedClock(), 0.0
+    work = functools.partial(_load_features, spec=settings.audio, functionals=functionals)
+    for batch, decoded in run_batches([job], clips, settings, work, clock, progress):
+        if batch.clip_ids:
+            job.add(batch, np.stack(decoded.arrays)[None])
+        audio_s += float(batch.duration_s.sum())
+    speed = measure_speeds([job], audio_s, clock)[0]
+    seal(path, key, clips.table, {**job.attributes, **speed})
+    rejects = stored_rejects(path, key, clips)
+    return Extraction(path, key, len(clips.table), job.n_computed, rejects, speed)
+
+
+def _load_features(path: Path, *, spec: AudioSpec, functionals: Callable[..., np.ndarray]) -> np.ndarray:
+    return functionals([load_clip(path, spec).samples], spec.sample_rate_hz)[0]

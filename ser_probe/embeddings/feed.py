@@ -1,0 +1,124 @@
+"""Decoding ahead of the device: clips are read, resampled and levelled in worker processes, batch by batch.
+
+A clip that cannot be decoded comes back as its error, in its place; what to do about it is the caller's choice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser_probe.errors import AudioError
+from ser_probe.files import content_id
+
+ClipWork = Callable[[Path], np.ndarray]
+
+
+@dataclass(frozen=True)
+class DecodedBatch:
+    """One batch of the plan, decoded.
+
+    Args:
+        number: Its place in the plan.
+        rows: Rows of the clip list that were decoded, in the plan's order.
+        arrays: What the work made of each of these rows (samples, or features), in the same order.
+        rejects: Rows that failed, with the reason.
+    """
+
+    number: int
+    rows: list[int]
+    arrays: list[np.ndarray]
+    rejects: list[tuple[int, str]]
+
+
+@dataclass
+class FeedClock:
+    """How long the consumer waited for the feed, in seconds."""
+
+    waited_s: float = 0.0
+    started_s: float = field(default_factory=time.perf_counter)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.started_s
+
+    @property
+    def wait_share(self) -> float:
+        """Share of the time since the start that was spent waiting, in [0, 1]."""
+        return self.waited_s / max(self.elapsed_s, 1e-9)
+
+
+class _ClipDataset:
+    """Map-style data set: row -> (row, array or the reason why there is none)."""
+
+    def __init__(self, paths: Sequence[Path], clip_ids: Sequence[str], work: ClipWork) -> None:
+        self.paths, self.clip_ids, self.work = paths, clip_ids, work
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[int, np.ndarray | str]:
+        path = self.paths[row]
+        try:
+            if path.is_file() and content_id(path) != self.clip_ids[row]:
+                raise AudioError(
+                    "The clip is not the one that the manifest was made from: its file was changed since",
+                    where=path,
+                    fix="prepare the manifest again",
+                )
+            return row, self.work(path)
+        except AudioError as error:
+            return row, str(error)
+
+
+def _keep_as_list(items: list[Any]) -> list[Any]:
+    return items
+
+
+def feed_batches(
+    paths: Sequence[Path],
+    clip_ids: Sequence[str],
+    plan: Sequence[tuple[int, Sequence[int]]],
+    work: ClipWork,
+    *,
+    workers: int,
+    clock: FeedClock,
+) -> Iterator[DecodedBatch]:
+    """Yield the batches of a plan in order, decoded `workers` processes ahead.
+
+    Args:
+        paths: Audio file of each row.
+        clip_ids: Hash of each file's bytes; a file with others is rejected, so that nothing is stored under a wrong id.
+        plan: Pairs of batch number and its rows.
+        work: What to make of a file; it runs in a worker process and must be picklable. An `AudioError` it raises
+            rejects the clip.
+        workers: Number of processes; 0 decodes in this one.
+        clock: Counts the time spent waiting.
+    """
+    from torch.utils.data import DataLoader
+
+    loader: DataLoader[Any] = DataLoader(
+        _ClipDataset(paths, clip_ids, work),  # type: ignore[arg-type]
+        batch_sampler=[[int(row) for row in rows] for _, rows in plan],
+        num_workers=workers,
+        collate_fn=_keep_as_list,
+        prefetch_factor=4 if workers else None,
+    )
+    items = iter(loader)
+    for number, _ in plan:
+        asked = time.perf_counter()
+        batch = next(items)
+        clock.waited_s += time.perf_counter() - asked
+        good = [(row, made) for row, made in batch if not isinstance(made, str)]
+        yield DecodedBatch(
+            number,
+            [row for row, _ in good],
+            [made for _, made in good],
+            [(row, made) for row, made in batch if isinstance(made, str)],
+        )

@@ -1,0 +1,211 @@
+"""What every extraction shares: the clips, the settings, and the loop from batch plan to shards.
+
+`extract` (backbones) and `features` (acoustics) say what to compute of a batch; here is decided which batches
+there are, which rows each cache still lacks, and what happens to a clip that cannot be used.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ser_probe.audio.load import AudioSpec
+from ser_probe.embeddings.feed import ClipWork, DecodedBatch, FeedClock, feed_batches
+from ser_probe.embeddings.key import CacheKey
+from ser_probe.embeddings.plan import drop_done, plan_batches
+from ser_probe.embeddings.shards import Committed, Rows, ShardWriter
+from ser_probe.embeddings.store import EmbeddingCache
+from ser_probe.embeddings.store_file import Layout
+from ser_probe.errors import AudioError
+from ser_probe.runtime import Progress, logger
+
+
+@dataclass(frozen=True)
+class ClipList:
+    """The clips to extract.
+
+    Args:
+        table: One row per clip with `clip_id`, `path` (as text), `duration_s` and the manifest's further columns.
+        paths: Audio file of each row, [N].
+    """
+
+    table: pd.DataFrame
+    paths: Sequence[Path]
+
+    def unique(self) -> ClipList:
+        """Return the clips without repeats of the same content: it is computed once, under its first name."""
+        first = ~self.table["clip_id"].duplicated().to_numpy()
+        return ClipList(
+            self.table[first].reset_index(drop=True), [p for p, keep in zip(self.paths, first, strict=True) if keep]
+        )
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """How to extract.
+
+    Args:
+        audio: How a clip becomes samples.
+        pooling: Name of the pooling over frames.
+        storage: `float32` or `float16`.
+        batch_seconds: Padded seconds a batch may hold.
+        max_clips: Largest number of clips in a batch.
+        workers: Processes that decode ahead; 0 decodes in the main one.
+        verify: How many clips to run again alone.
+        strict: Whether the first clip that cannot be decoded stops everything.
+    """
+
+    audio: AudioSpec
+    pooling: str = "mean"
+    storage: str = "float32"
+    batch_seconds: float = 60.0
+    max_clips: int | None = 64
+    workers: int = 1
+    verify: int = 0
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What an extraction did for one cache.
+
+    Args:
+        path: The sealed cache.
+        key: Its key.
+        n_clips: Clips asked for, repeats of the same content counted once.
+        n_computed: Clips computed now; the others were in the cache or its shards.
+        rejects: Clips that could not be used: clip_id, path, reason.
+        speed: clips_per_s, audio_s_per_s, wait_share, peak_memory_mib of this run; empty where nothing was computed.
+        verify_error: Largest relative difference of a clip alone from the stored one; None if not measured.
+    """
+
+    path: Path
+    key: CacheKey
+    n_clips: int
+    n_computed: int
+    rejects: pd.DataFrame
+    speed: dict[str, float]
+    verify_error: float | None = None
+
+
+@dataclass
+class Job:
+    """One cache on its way: what it still lacks, and its open writer."""
+
+    path: Path
+    key: CacheKey
+    layout: Layout
+    done: Committed
+    attributes: dict[str, Any]
+    writer: ShardWriter | None = None
+    n_computed: int = 0
+
+    def lacking(self, clip_ids: Sequence[str]) -> np.ndarray:
+        """Return which clips are neither on disk nor known to be unusable, bool of shape [N]."""
+        return np.array([clip_id not in self.done for clip_id in clip_ids], dtype=bool)
+
+    def unfinished(self, clip_ids: Sequence[str]) -> np.ndarray:
+        """Return which clips the finished file does not hold, whatever the shards do, bool of shape [N]."""
+        return np.array([self.done.clips.get(clip_id) != self.path for clip_id in clip_ids], dtype=bool)
+
+    def add(self, batch: ClipBatch, embeddings: np.ndarray) -> None:
+        """Store the rows of a batch that this cache lacks; `embeddings` is [L, B, D]."""
+        assert self.writer is not None, "jobs are run with open writers"
+        kept = np.flatnonzero(self.lacking(batch.clip_ids))
+        if len(kept):
+            ids = [batch.clip_ids[index] for index in kept]
+            self.writer.add(Rows(ids, embeddings[:, kept], batch.n_frames[kept], batch.duration_s[kept]))
+            self.n_computed += len(kept)
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """The clips of a batch that were decoded."""
+
+    clip_ids: list[str]
+    n_frames: np.ndarray
+    duration_s: np.ndarray
+
+
+def run_batches(
+    jobs: Sequence[Job],
+    clips: ClipList,
+    settings: ExtractionSettings,
+    work: ClipWork,
+    clock: FeedClock,
+    progress: Progress,
+) -> Iterator[tuple[ClipBatch, DecodedBatch]]:
+    """Yield the decoded batches that any job lacks, with open writers; what was added is committed on the way out.
+
+    Args:
+        jobs: The caches to complete.
+        clips: The clips, each content once.
+        settings: Budget, workers, strictness.
+        work: What the workers make of a file.
+        clock: Counts the time spent waiting for them.
+        progress: Told of clips.
+
+    Raises:
+        AudioError: If `settings.strict` and a clip cannot be used.
+    """
+    table = clips.table
+    ids, durations = table["clip_id"].tolist(), table["duration_s"].to_numpy(dtype=np.float64)
+    lacking = np.logical_or.reduce([job.lacking(ids) for job in jobs])
+    # Planned over what no finished file holds: a resumed run, whose shards are no finished file, plans the same
+    # batches; a bigger manifest plans its new clips among themselves.
+    unfinished = np.flatnonzero(np.logical_or.reduce([job.unfinished(ids) for job in jobs]))
+    plan = plan_batches(
+        durations[unfinished],
+        [ids[row] for row in unfinished],
+        budget_s=settings.batch_seconds,
+        max_clips=settings.max_clips,
+    )
+    plan = drop_done([unfinished[batch] for batch in plan], ~lacking)
+    if not plan:
+        return
+    progress.start("extract", int(lacking.sum()), "clips")
+    with ExitStack() as stack:
+        for job in jobs:
+            job.writer = stack.enter_context(ShardWriter(job.path, job.key, job.layout))
+        numbered = [(number, rows.tolist()) for number, rows in enumerate(plan)]
+        for decoded in feed_batches(clips.paths, ids, numbered, work, workers=settings.workers, clock=clock):
+            _reject(jobs, clips, decoded, settings.strict)
+            chosen = [ids[row] for row in decoded.rows]
+            yield ClipBatch(chosen, np.zeros(len(chosen), np.int32), durations[decoded.rows]), decoded
+            progress.advance(len(decoded.rows) + len(decoded.rejects), wait=f"{clock.wait_share:.0%}")
+    progress.finish()
+
+
+def _reject(jobs: Sequence[Job], clips: ClipList, decoded: DecodedBatch, strict: bool) -> None:
+    for row, reason in decoded.rejects:
+        if strict:
+            raise AudioError(reason, fix="mend or remove the clip, or run without --strict")
+        clip_id, path = clips.table["clip_id"].iloc[row], str(clips.table["path"].iloc[row])
+        logger.warning("left out: %s", reason.replace("\n", "; "))
+        for job in jobs:
+            assert job.writer is not None, "jobs are run with open writers"
+            if clip_id not in job.done:
+                job.writer.reject(clip_id, path, reason.splitlines()[0])
+
+
+def measure_speeds(jobs: Sequence[Job], audio_s: float, clock: FeedClock) -> list[dict[str, float]]:
+    """Return the speed of the pass, for the caches it computed something for."""
+    seconds = max(clock.elapsed_s, 1e-9)
+    # Linux counts the peak in KiB, macOS in bytes.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))
+    speed = {"audio_s_per_s": audio_s / seconds, "wait_share": clock.wait_share, "peak_memory_mib": peak}
+    return [{"clips_per_s": job.n_computed / seconds, **speed} if job.n_computed else {} for job in jobs]
+
+
+def stored_rejects(path: Path, key: CacheKey, clips: ClipList) -> pd.DataFrame:
+    """Return which of the clips a sealed cache knows to be unusable: clip_id, path, reason."""
+    with EmbeddingCache.open(path, expect_key=key) as cache:
+        return cache.rejects[cache.rejects["clip_id"].isin(clips.table["clip_id"])].reset_index(drop=True)
