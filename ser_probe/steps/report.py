@@ -1,0 +1,72 @@
+"""The verb `report`: the figures of a study, drawn from its written tables, and one self-contained HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from ser_probe.errors import AnalysisError
+from ser_probe.files import read_json
+from ser_probe.report.figures import write_figures
+from ser_probe.report.html import write_report as write_html
+from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.tables import read_table
+
+_TABLES = ("training", "probe", "probe_summary", "best_layers", "similarity", "drift", "umap")
+
+
+def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
+    """Draw all figures of a study again and write its report.
+
+    Args:
+        run_dir: The study's folder, with its config and tables.
+        progress: Told of what could not be drawn.
+
+    Raises:
+        AnalysisError: If the folder is not a study's.
+    """
+    config_path = run_dir / "config.yaml"
+    if not config_path.is_file():
+        raise AnalysisError(
+            "The folder is not a study's", where=run_dir, expected="config.yaml and tables/", fix="give runs/<study>"
+        )
+    config_yaml = config_path.read_text(encoding="utf-8")
+    folder = run_dir / "tables"
+    tables = {name: read_table(folder, name) for name in _TABLES if (folder / f"{name}.parquet").is_file()}
+    audit = read_table(folder, "split_audit") if (folder / "split_audit.parquet").is_file() else pd.DataFrame()
+    best = _read_best(run_dir)
+    progress.start("figures", 1, "set")
+    figures, undrawn = write_figures(
+        {**tables, **({} if audit.empty else {"audit": audit})},
+        run_dir / "figures",
+        options={"training": {"best_step": best["step"]}} if best else None,
+    )
+    progress.advance()
+    progress.finish()
+    for line in undrawn:
+        progress.say(line)
+    record = read_json(run_dir / "record.json") if (run_dir / "record.json").is_file() else {}
+    rejects = pd.read_csv(run_dir / "rejects.csv") if (run_dir / "rejects.csv").is_file() else None
+    shown = ("best_layers", "probe_summary", "similarity", "drift", "training")
+    path = write_html(
+        run_dir / "report.html",
+        title=str(yaml.safe_load(config_yaml).get("name", run_dir.name)),
+        config_yaml=config_yaml,
+        record=record["runs"][-1] if record.get("runs") else record,
+        audit=audit,
+        tables={name: tables[name] for name in shown if name in tables},
+        figures=figures,
+        rejects=rejects,
+        notes=undrawn,
+        facts={"best step": f"{best['step']} ({best['metric']} {best['value']:.4g})"} if best else None,
+    )
+    files = [file for figure in figures for file in (figure.png, figure.svg)]
+    return Outcome((*files, path), {"figures": len(figures)})
+
+
+def _read_best(run_dir: Path) -> dict[str, object] | None:
+    path = run_dir / "checkpoints" / "best.json"
+    return read_json(path) if path.is_file() else None
