@@ -28,12 +28,16 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     # The tests themselves run under make, which hands its options down.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(
-        ["make", *words], cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, check=False
+        words, cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, check=False
     )
+
+
+def make(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, "make", *words, **environment)
 
 
 def stamp(folder: Path, *, seconds_after_pyproject: float) -> None:
@@ -87,11 +91,11 @@ def test_ci_runs_lint_and_tests_and_stops_at_the_first_fault(tmp_path: Path) -> 
     script = shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
     assert os.access(script, os.X_OK)
     (tmp_path / "Makefile").write_text("lint:\n\t@echo linted\ntest:\n\t@echo tested; false\n")
-    done = subprocess.run([script], cwd="/", capture_output=True, text=True, check=False)
+    done = run(Path("/"), script)
     assert done.stdout.split() == ["linted", "tested"]
     assert done.returncode != 0
     (tmp_path / "Makefile").write_text("lint:\n\t@false\ntest:\n\t@echo tested\n")
-    assert subprocess.run([script], capture_output=True, text=True, check=False).stdout == ""
+    assert run(Path("/"), script).stdout == ""
 
 
 def test_packaging_promises() -> None:
