@@ -173,6 +173,11 @@ class FinetuneConfig(Section):
     """Share of all steps over which the learning rate rises from 0."""
     scheduler: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate goes on after the warm-up."""
+    max_grad_norm: Positive = 1.0
+    """Longer gradients are scaled down to this norm."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the encoder in training; weights stay float32. bf16 is faster on recent GPUs, and what is trained
+    is then no longer exactly what extraction measures in fp32."""
     checkpoint_every: Count = 50
     """Steps between evaluations; each saves a checkpoint (wavlm-large: 1.2 GB) and is extracted later."""
     early_stopping: EarlyStopping | None = EarlyStopping()
