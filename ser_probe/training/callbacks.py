@@ -1,0 +1,100 @@
+"""What happens around the training loop: seeds per step, the checkpoint before training, progress, early stopping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ser_probe.runtime import Progress, derive_seed, seed_everything
+from ser_probe.training.history import should_stop
+from ser_probe.training.settings import METRICS, TrainingSettings
+
+if TYPE_CHECKING:
+    from ser_probe.training.trainer import SerTrainer
+
+
+class StepSeeds(TrainerCallback):
+    """Seeds every step on its own, so that dropout and masks do not depend on what ran before in this process.
+
+    A resumed run then needs no saved random state, and evaluating more often does not change the training.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Seed all generators."""
+        seed_everything(derive_seed(self.seed, "step", state.global_step))
+
+
+class EarlyStopping(TrainerCallback):
+    """Ends the training when the validation clips no longer improve; keeps no state of its own."""
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        self.settings = settings
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Look at all evaluations so far."""
+        if should_stop(state.log_history, self.settings):
+            control.should_training_stop = True
+
+
+class StepZero(TrainerCallback):
+    """Measures and saves the model before its first step."""
+
+    trainer: SerTrainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Evaluate and save, unless the run is resumed."""
+        if state.global_step == 0:
+            self.trainer.evaluate()
+            self.trainer.save_step()
+
+
+class Reporter(TrainerCallback):
+    """Tells the progress and TensorBoard what is logged.
+
+    Args:
+        progress: Advanced by each step; told of each evaluation.
+        folder: Where TensorBoard's events go.
+        first_step: The step this process starts from; later events of a killed run are dropped from view.
+    """
+
+    def __init__(self, progress: Progress, folder: Path, first_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.progress = progress
+        self.events = SummaryWriter(str(folder), purge_step=first_step + 1 if first_step else None)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Pass on a step's loss or an evaluation's scores."""
+        logs = logs or {}
+        for name in (*METRICS, "learning_rate", "grad_norm"):
+            for split, key in (("train", name), ("validation", f"eval_{name}")):
+                if key in logs:
+                    self.events.add_scalar(f"{split}/{name}", logs[key], state.global_step)
+        if "loss" in logs:
+            self.progress.advance(1, loss=f"{logs['loss']:.3f}")
+        elif "eval_loss" in logs:
+            self.events.flush()
+            self.progress.say(
+                f"step {state.global_step}: validation loss {logs['eval_loss']:.3f}, UAR {logs['eval_uar']:.3f}, "
+                f"macro F1 {logs['eval_macro_f1']:.3f}"
+            )
+
+    def close(self) -> None:
+        """Write out the events."""
+        self.events.close()

@@ -1,0 +1,137 @@
+"""A run's checkpoints on disk: whole or not there, and able to be resumed or not.
+
+    checkpoint-<step>/   the model files of `ser_probe.models.checkpoint`, and
+        trainer_state.json         step, epoch, all that was measured so far
+        optimizer.pt, scheduler.pt what is needed to resume; by default in the newest checkpoint only
+        checkpoint.json            every file with its size; what is not listed here is no checkpoint
+
+There is no saved random state, since order, dropout and masks are functions of the seed and the step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from ser_probe.errors import CheckpointError
+from ser_probe.files import fsync_path, read_json, write_json
+from ser_probe.runtime import Progress
+
+CONTENTS = "checkpoint.json"
+STATE = "trainer_state.json"
+RESUME_FILES = ("optimizer.pt", "scheduler.pt")
+
+_NAME = re.compile(r"checkpoint-(\d+)")
+_LEFTOVER = re.compile(r"\.checkpoint-\d+\.partial")
+
+
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    """Return where the checkpoint of a step lies in a run's folder of checkpoints."""
+    return folder / f"checkpoint-{step}"
+
+
+def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Return step and path of every checkpoint, by step, whole or not."""
+    if not folder.is_dir():
+        return []
+    matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir() if path.is_dir())
+    return sorted((int(match[1]), path) for match, path in matches if match)
+
+
+def find_fault(checkpoint: Path, *, to_resume: bool = False) -> str | None:
+    """Return what is wrong with a checkpoint, None if nothing is.
+
+    Args:
+        checkpoint: The folder.
+        to_resume: Whether the optimiser's state must be there too.
+    """
+    try:
+        sizes = dict(read_json(checkpoint / CONTENTS)["files"])
+        read_json(checkpoint / STATE)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{CONTENTS} or {STATE} cannot be read ({error})"
+    for name, n_bytes in sizes.items():
+        if name in RESUME_FILES and not to_resume:
+            continue
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != n_bytes:
+            return f"{name} has {path.stat().st_size} bytes, not {n_bytes}"
+    return None
+
+
+@contextlib.contextmanager
+def new_checkpoint(folder: Path, step: int) -> Iterator[Path]:
+    """Yield a temporary folder to write a checkpoint into; on success it is flushed to disk and renamed.
+
+    Raises:
+        CheckpointError: If it cannot be written, as on a full disk; nothing is left of it.
+    """
+    temporary = folder / f".checkpoint-{step}.partial"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        files = sorted(path for path in temporary.iterdir() if path.is_file())
+        write_json(temporary / CONTENTS, {"step": step, "files": {path.name: path.stat().st_size for path in files}})
+        for path in (*files, temporary):
+            fsync_path(path)
+        final = checkpoint_folder(folder, step)
+        shutil.rmtree(final, ignore_errors=True)  # a damaged one, which resuming has passed over
+        os.replace(temporary, final)
+        fsync_path(folder)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap the system's error
+        raise CheckpointError(
+            f"The checkpoint of step {step} could not be written",
+            where=folder,
+            found=str(error).partition("\n")[0] or type(error).__name__,
+            fix="make room on the disk; the same command goes on from the checkpoint before",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def drop_resume_files(folder: Path, *, before: int) -> None:
+    """Delete the optimiser states of checkpoints before a step; their model files stay."""
+    for step, path in list_checkpoints(folder):
+        if step < before:
+            for name in RESUME_FILES:
+                (path / name).unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed run was writing. Only the holder of the run's lock may call this."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if _LEFTOVER.fullmatch(path.name):
+                shutil.rmtree(path)
+
+
+def newest_resumable(folder: Path, progress: Progress) -> Path | None:
+    """Return the newest checkpoint that training can go on from, None where there is no checkpoint.
+
+    Raises:
+        CheckpointError: If there are checkpoints, and none can be resumed from.
+    """
+    faults = []
+    for step, path in reversed(list_checkpoints(folder)):
+        fault = find_fault(path, to_resume=True)
+        if fault is None:
+            return path
+        faults.append(f"checkpoint-{step}: {fault}")
+        progress.say(f"passed over checkpoint-{step}: {fault}")
+    if not faults:
+        return None
+    raise CheckpointError(
+        "Training cannot go on: no checkpoint is whole and has its optimiser state",
+        where=folder,
+        found="; ".join(faults),
+        fix="start over with --restart, or in another folder",
+    )

@@ -1,0 +1,45 @@
+"""One writer at a time: a lock on a file, which the operating system releases whatever ends its holder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ser_probe.errors import CheckpointError
+from ser_probe.runtime import Progress
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, what: str, progress: Progress | None = None) -> Iterator[None]:
+    """Hold a lock while the block runs.
+
+    Args:
+        path: The lock file; it stays, empty.
+        what: What another holder does, for the message.
+        progress: Told when we wait; None raises instead of waiting.
+
+    Raises:
+        CheckpointError: If another process holds it and `progress` is None.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system: the user must not start two runs in one folder
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if progress is None:
+                raise CheckpointError(
+                    f"Another process {what}", where=path.parent, fix="wait for it, or use another folder"
+                ) from error
+            progress.say(f"waiting: another process {what}")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
