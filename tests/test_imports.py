@@ -45,7 +45,6 @@ DOORS = {
     "typer": ("cli",),
     "rich": ("cli",),
     "pydantic": ("config",),
-    "yaml": ("config",),
 }
 LAZY = ("torch", "torchaudio", "transformers", "umap", "pandas")
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc"}
