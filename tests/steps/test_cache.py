@@ -15,7 +15,7 @@ from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store_file import Layout
 from ser_probe.errors import CacheError
-from ser_probe.steps.cache import describe_caches, find_caches, verify_caches
+from ser_probe.steps.cache import describe_caches, verify_caches
 
 KEY = CacheKey(
     kind="embeddings", weights="0" * 64, architecture={"hidden_size": 4}, model_input={"sample_rate_hz": 16000},
@@ -45,8 +45,8 @@ def run(*words: str) -> int:
 def test_describe(cache_file: Path) -> None:
     (facts,) = describe_caches([cache_file.parent])
     assert (facts["file"], facts["clips"], facts["width"]) == (str(cache_file), 3, 4)
-    assert facts["layers"] == "0, 1, final (= 1)"
-    assert (facts["key"], facts["pooling"], facts["audio"]) == (KEY.digest, "mean", {"loudness_lufs": -23.0})
+    assert (facts["layers"], facts["aliases"]) == ("0 1", "final=1")
+    assert (facts["key"], facts["key ingredients"]) == (KEY.digest, KEY.ingredients)
 
 
 def test_info_prints_facts_and_no_control_characters(cache_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,14 +70,15 @@ def test_verify_finds_a_changed_value(cache_file: Path, capsys: pytest.CaptureFi
     broken = cache_file.with_name("c.h5")
     broken.write_bytes(b"not an embedding file")
     states = [check["state"] for check in verify_caches([cache_file.parent])]
-    assert states == ["ok", "damaged", "unreadable"]
+    assert states == ["ok", "damaged", "damaged"]
     capsys.readouterr()
     assert run("verify", str(cache_file.parent)) == 1
     assert "layer 1 is not what was written" in capsys.readouterr().out
 
 
 def test_nothing_to_look_into(tmp_path: Path) -> None:
-    with pytest.raises(CacheError, match="The folder holds no embedding files"):
-        find_caches([tmp_path])
+    for look in (describe_caches, verify_caches):
+        with pytest.raises(CacheError, match="The folder holds no embedding file"):
+            look([tmp_path])
     with pytest.raises(CacheError, match="There is no embedding cache here"):
         describe_caches([tmp_path / "x.h5"])
