@@ -280,8 +280,9 @@ def _write_column(group: h5py.Group, name: str, values: pd.Series) -> None:
 
 
 def _member(column: str) -> str:
-    """Return a column's name as one HDF5 name: a slash would open a group, a lone dot is the group itself."""
-    return "%2E" if column == "." else column.replace("%", "%25").replace("/", "%2F")
+    """Return a column's name as one HDF5 name: a slash would open a group, and '' and '.' are the group itself."""
+    special = {"": "%", ".": "%2E"}
+    return special.get(column) or column.replace("%", "%25").replace("/", "%2F")
 
 
 def _allocate(file: h5py.File, header: Header) -> int:
