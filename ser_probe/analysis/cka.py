@@ -152,8 +152,11 @@ def cka_pairs(
 
     Each Gram matrix is computed once, in blocks of rows; a block of all of them times a block of all the others,
     each flattened, gives the inner products of all pairs in one matrix product. Intervals leave one speaker out at
-    a time: the blocks follow the speakers, so that a left-out speaker's share is known and subtracted, and the
-    intervals cost little more than the values.
+    a time; the products are kept by speaker, so that a left-out speaker's share is subtracted and not recomputed.
+
+    An interval is about the speakers at hand. Two clips of one speaker have the speaker in common, which is part of
+    the value, and more so with fewer speakers (simulated: 0.43 with 6 speakers where many have 0.37; the intervals
+    then cover the latter in 90 to 96 of 100 studies).
 
     Args:
         representations: R arrays of shape [N, D]; widths may differ.

@@ -7,7 +7,7 @@ no Gram. Each is kept by speaker, so that HSIC without a speaker is a subtractio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,24 +93,27 @@ def inner_products(first: PreparedFeatures, second: PreparedFeatures, memory_byt
     own = [np.zeros((n_groups, width)) for width in (shape[1], shape[1], shape[2], shape[2])]
     both = shape[1] + (0 if second is first else shape[2])
     most_rows = max(1, int(memory_bytes / (8 * n * both)))
-    for group, columns, block in _row_blocks(first.sizes, most_rows):
+    for low in range(0, n, most_rows):
+        block = slice(low, min(low + most_rows, n))
         grams = _gram_rows(first, block)
         others = grams if second is first else _gram_rows(second, block)
-        rows[group] += _flat(grams) @ _flat(others).T
-        inner, inner_others = _flat(grams[:, :, columns]), _flat(others[:, :, columns])
-        within[group] += inner @ inner_others.T
-        for total, part in zip(own, (_flat(grams), inner, _flat(others), inner_others), strict=True):
-            total[group] += np.einsum("ij,ij->i", part, part)
+        for group, columns in enumerate(_speakers(first.sizes)):
+            inside = slice(max(columns.start, block.start) - low, min(columns.stop, block.stop) - low)
+            if inside.start >= inside.stop:
+                continue
+            part, part_others = _flat(grams, inside), _flat(others, inside)
+            rows[group] += part @ part_others.T
+            inner, inner_others = _flat(grams[:, inside, columns]), _flat(others[:, inside, columns])
+            within[group] += inner @ inner_others.T
+            for total, mine in zip(own, (part, inner, part_others, inner_others), strict=True):
+                total[group] += np.einsum("ij,ij->i", mine, mine)
     return InnerProducts(rows, within, *own)
 
 
-def _row_blocks(sizes: Sequence[int], most_rows: int) -> Iterator[tuple[int, slice, slice]]:
-    """Yield speaker, the speaker's clips, and at most `most_rows` of them, until every clip had its turn."""
-    start = 0
-    for group, size in enumerate(sizes):
-        for low in range(start, start + size, most_rows):
-            yield group, slice(start, start + size), slice(low, min(low + most_rows, start + size))
-        start += size
+def _speakers(sizes: Sequence[int]) -> list[slice]:
+    """Return each speaker's clips."""
+    stops = np.cumsum(sizes).tolist()
+    return [slice(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]
 
 
 def _gram_rows(prepared: PreparedFeatures, block: slice) -> np.ndarray:
@@ -122,8 +125,11 @@ def _gram_rows(prepared: PreparedFeatures, block: slice) -> np.ndarray:
     return grams
 
 
-def _flat(grams: np.ndarray) -> np.ndarray:
-    return grams.reshape(len(grams), -1)
+def _flat(grams: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+    """Return some rows of each Gram, one after the other, [R, rows * N]: a view, where the Grams are contiguous."""
+    n_columns = grams.shape[2]
+    start, stop, _ = rows.indices(grams.shape[1])
+    return grams.reshape(len(grams), -1)[:, start * n_columns : stop * n_columns]
 
 
 class PairedHsic:

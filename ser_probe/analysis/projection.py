@@ -4,15 +4,15 @@ UMAP (McInnes et al. 2018) keeps neighbourhoods, not distances: gaps between clu
 nothing, and the map is one of many. Two maps fitted apart cannot be compared at all, so the panels of one layer over
 checkpoints share their layout here, in one of two ways:
 
-- `aligned` (umap's AlignedUMAP): each panel keeps its own neighbourhoods, and each clip is drawn towards itself in
-  the neighbouring panels. Clips that did not move still wander, by about a tenth of the map's spread; sudden moves
-  are smoothed a little.
+- `joint`: all panels are laid out together (umap's AlignedUMAP): each keeps its own neighbourhoods, and each clip is
+  drawn towards itself in the neighbouring panels. Clips that did not move still wander, by about a tenth of the
+  map's spread; sudden moves are smoothed a little.
 - `reference`: one map fitted on the reference; later panels are placed among its clips. Unmoved clips stay put. It
   shows what became of the old map and nothing else: what is new in a panel has no place on it, and clips that
   moved far land on whatever old cluster is nearest.
 
 Measured on 300 clips whose clusters by speaker regroup by label over 8 panels (trustworthiness; maps of each panel
-alone reach 0.97): aligned 0.95 to 0.98 in every panel; reference 0.97 at first, 0.65 at the end. One map of all
+alone reach 0.97): joint 0.95 to 0.98 in every panel; reference 0.97 at first, 0.65 at the end. One map of all
 panels stacked, which suggests itself, falls to 0.63 where panels hardly differ, because a clip's nearest neighbours
 are then its own copies; it is therefore not offered.
 """
@@ -32,7 +32,7 @@ from ser_probe.analysis.inputs import check_features
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import logger
 
-Fit = Literal["aligned", "reference"]
+Fit = Literal["joint", "reference"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def umap_panels(
     n_neighbors: int = 15,
     min_dist: float = 0.1,
     pca_dims: int = 50,
-    fit: Fit = "aligned",
+    fit: Fit = "joint",
 ) -> UmapPanels:
     """Map a layer's clips at several checkpoints, in one layout. The same seed gives the same maps.
 
@@ -70,7 +70,7 @@ def umap_panels(
         n_neighbors: Neighbours that define a clip's surroundings; small shows detail, large shows outlines.
         min_dist: How close clips may lie on the map.
         pca_dims: Dimensions that PCA leaves for UMAP.
-        fit: `aligned` or `reference`; see the module.
+        fit: `joint` or `reference`; see the module.
 
     Returns:
         The reference and then the other panels, in order.
@@ -89,7 +89,7 @@ def umap_panels(
     with warnings.catch_warnings():
         # umap warns of its single thread (the price of a repeatable map) and of spectral starts that it replaces.
         warnings.simplefilter("ignore")
-        place = _place_aligned if fit == "aligned" and panels else _place_on_reference
+        place = _place_aligned if fit == "joint" and panels else _place_on_reference
         coordinates = place(every, dims, seed, options)
     trusted = [_trust(*pair, n_neighbors) for pair in zip(every, coordinates, strict=True)]
     return UmapPanels(coordinates, trusted, fit)

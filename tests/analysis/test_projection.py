@@ -24,7 +24,7 @@ def clips() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def aligned(clips: dict[str, np.ndarray]) -> UmapPanels:
+def joint(clips: dict[str, np.ndarray]) -> UmapPanels:
     return umap_panels(clips["first"], [clips["first"], clips["last"]], **OPTIONS)
 
 
@@ -33,33 +33,33 @@ def on_reference(clips: dict[str, np.ndarray]) -> UmapPanels:
     return umap_panels(clips["first"], [clips["first"], clips["last"]], fit="reference", **OPTIONS)
 
 
-def test_the_same_seed_gives_the_same_map(clips: dict[str, np.ndarray], aligned: UmapPanels) -> None:
+def test_the_same_seed_gives_the_same_map(clips: dict[str, np.ndarray], joint: UmapPanels) -> None:
     again = umap_panels(clips["first"], [clips["first"], clips["last"]], **OPTIONS)
-    for a, b in zip(aligned.coordinates, again.coordinates, strict=True):
+    for a, b in zip(joint.coordinates, again.coordinates, strict=True):
         np.testing.assert_array_equal(a, b)
     other = umap_panels(clips["first"], [clips["first"], clips["last"]], **{**OPTIONS, "seed": 4})
-    assert (other.coordinates[0] != aligned.coordinates[0]).any()
+    assert (other.coordinates[0] != joint.coordinates[0]).any()
 
 
-def test_clips_that_did_not_move_stay(aligned: UmapPanels, on_reference: UmapPanels) -> None:
+def test_clips_that_did_not_move_stay(joint: UmapPanels, on_reference: UmapPanels) -> None:
     np.testing.assert_array_equal(on_reference.coordinates[0], on_reference.coordinates[1])
-    first, same, last = aligned.coordinates
+    first, same, last = joint.coordinates
     spread = first.std(axis=0).mean()
     assert np.median(np.linalg.norm(same - first, axis=1)) < 0.4 * spread
     assert np.median(np.linalg.norm(last - first, axis=1)) > 0.4 * spread
 
 
-def test_aligned_panels_show_what_is_new_and_placed_ones_do_not(
-    clips: dict[str, np.ndarray], aligned: UmapPanels, on_reference: UmapPanels
+def test_joint_panels_show_what_is_new_and_placed_ones_do_not(
+    clips: dict[str, np.ndarray], joint: UmapPanels, on_reference: UmapPanels
 ) -> None:
-    assert silhouette_score(aligned.coordinates[0], clips["speaker"]) > 0.4
-    assert silhouette_score(aligned.coordinates[2], clips["label"]) > 0.4
-    assert aligned.trustworthiness[2] > on_reference.trustworthiness[2] + 0.05
-    assert min(aligned.trustworthiness) > 0.8
+    assert silhouette_score(joint.coordinates[0], clips["speaker"]) > 0.4
+    assert silhouette_score(joint.coordinates[2], clips["label"]) > 0.4
+    assert joint.trustworthiness[2] > on_reference.trustworthiness[2] + 0.05
+    assert min(joint.trustworthiness) > 0.8
 
 
-def test_shapes(aligned: UmapPanels, on_reference: UmapPanels, clips: dict[str, np.ndarray]) -> None:
-    for panels in (aligned, on_reference):
+def test_shapes(joint: UmapPanels, on_reference: UmapPanels, clips: dict[str, np.ndarray]) -> None:
+    for panels in (joint, on_reference):
         assert [panel.shape for panel in panels.coordinates] == [(N, 2)] * 3
         assert {panel.dtype for panel in panels.coordinates} == {np.dtype(np.float32)}
         assert len(panels.trustworthiness) == 3
@@ -80,6 +80,6 @@ def test_panels_of_other_clips_an_unknown_fit_and_nan(clips: dict[str, np.ndarra
     with pytest.raises(AnalysisError, match="different shape cannot share"):
         umap_panels(first, [first[:-1]])
     with pytest.raises(AnalysisError, match="way to fit the map is not known"):
-        umap_panels(first, [], fit="joint")  # type: ignore[arg-type]
+        umap_panels(first, [], fit="stacked")  # type: ignore[arg-type]
     with pytest.raises(AnalysisError, match="NaN or infinite"):
         umap_panels(first, [first * np.nan])
