@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 _TIMEOUT_S = 300
+_NOISE_SEED = 1
 
 # Constants of espeak-ng's speak_lib.h.
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -107,6 +108,8 @@ def _answer(order: dict[str, Any]) -> None:
     sample_rate_hz = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, order["data"].encode(), 0)
     if sample_rate_hz <= 0:
         sys.exit(f"espeak_Initialize returned {sample_rate_hz}")
+    # Initialising seeds the noise of breathy voices with the time of day.
+    library.espeak_ng_SetRandSeed(ctypes.c_long(_NOISE_SEED))
     heard: list[bytes] = []
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
