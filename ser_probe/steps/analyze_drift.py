@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -23,7 +24,7 @@ def measure_drift(
     reference: Path,
     analyze: AnalyzeConfig,
     clips: pd.DataFrame | None = None,
-    context: Mapping[str, object] | None = None,
+    context: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Write the table `drift`: each layer of each cache against the same layer of the reference.
@@ -58,7 +59,12 @@ def measure_drift(
                 found=", ".join(one.layer_names),
             )
         table = drift_table(then, one.layers(), list(one.layer_names), groups=speakers)
-        where = {"model": one.model, "checkpoint": one.checkpoint, "step": one.step, "pooling": one.pooling}
+        where: dict[str, Any] = {
+            "model": one.model,
+            "checkpoint": one.checkpoint,
+            "step": one.step,
+            "pooling": one.pooling,
+        }
         tables.append(table.assign(**where, reference=origin.checkpoint))
         progress.advance()
     progress.finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ def probe_caches(
     split: SplitConfig,
     features: Path | None = None,
     clips: pd.DataFrame | None = None,
-    context: Mapping[str, object] | None = None,
+    context: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Write `probe` (a row a seed), `probe_summary` (means with intervals over speakers) and `best_layers`.
@@ -55,7 +56,7 @@ def probe_caches(
     joined = join_caches(
         caches, features=features, clips=clips, splits=("test",) if probe.splits == "heldout" else None
     )
-    target, groups = probe.target or "label", getattr(probe, "groups", "speaker")
+    target, groups = probe.target or "label", probe.groups
     labels, speakers = joined.column(target), joined.column(groups)
     parts = _parts(joined, groups, probe, split)
     trained: list[tuple[Representation, Probes]] = []
@@ -65,7 +66,7 @@ def probe_caches(
     if "majority_class" in probe.controls:
         name = RepresentationKey("majority_class", "", float("nan"), "")
         trained.append((joined.checkpoints[0], majority_probe(labels, parts, groups=speakers, name=name)))
-    extra = {"feature": "embedding", "target": target, "family": "linear", **(context or {})}
+    extra: dict[str, Any] = {"feature": "embedding", "target": target, "family": "linear", **(context or {})}
     seeds = _collect(trained, score_probes, extra)
     summary = _collect(trained, summarise_probes, extra)
     best = best_layer(summary[summary["model"] != "majority_class"], measure=_HEADLINE_MEASURE)
@@ -123,7 +124,7 @@ def _train(
     ]  # fmt: skip
 
 
-def _collect(trained, tabulate, extra: dict[str, str]) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+def _collect(trained, tabulate, extra: dict[str, Any]) -> pd.DataFrame:  # type: ignore[no-untyped-def]
     tables = []
     for one, probes in trained:
         table = tabulate(probes).assign(pooling=one.pooling, **extra)

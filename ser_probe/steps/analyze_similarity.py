@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ def compare_caches(
     analyze: AnalyzeConfig,
     features: Path | None = None,
     clips: pd.DataFrame | None = None,
-    context: Mapping[str, object] | None = None,
+    context: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Write the table `similarity`: with features, within each checkpoint, and from the first to each other one.

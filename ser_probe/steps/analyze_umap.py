@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -23,7 +24,7 @@ def map_caches(
     analyze: AnalyzeConfig,
     seed: int = 0,
     clips: pd.DataFrame | None = None,
-    context: Mapping[str, object] | None = None,
+    context: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Write the table `umap`: a row per layer, checkpoint and clip, with its coordinates and the map's trust.
@@ -57,7 +58,7 @@ def map_caches(
             states[0], states[1:], seed=seed, n_neighbors=config.n_neighbors, min_dist=config.min_dist, fit=config.fit
         )
         for one, points, trust in zip(joined.checkpoints, panels.coordinates, panels.trustworthiness, strict=True):
-            place = {"model": one.model, "checkpoint": one.checkpoint, "step": one.step, "layer": layer}
+            place: dict[str, Any] = {"model": one.model, "checkpoint": one.checkpoint, "step": one.step, "layer": layer}
             table = pd.DataFrame({"clip_id": joined.clips["clip_id"], "x": points[:, 0], "y": points[:, 1], **columns})
             tables.append(table.assign(**place, pooling=one.pooling, trustworthiness=trust, fit=panels.fit))
         progress.advance()

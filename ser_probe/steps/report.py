@@ -68,5 +68,5 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
 
 
 def _read_best(run_dir: Path) -> dict[str, object] | None:
-    path = run_dir / "checkpoints" / "best.json"
+    path = run_dir / "best.json"
     return read_json(path) if path.is_file() else None

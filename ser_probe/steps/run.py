@@ -69,7 +69,7 @@ class _Run:
         report = self._report()
         rejects = pd.read_csv(self.folder / "rejects.csv")
         minutes = (time.monotonic() - self.started) / 60
-        summary = {
+        summary: dict[str, object] = {
             "done": ", ".join(self.stages.done) or "nothing, all was fresh",
             "skipped": ", ".join(self.stages.skipped) or "nothing",
             "time": f"{minutes:.1f} min",
@@ -97,8 +97,9 @@ class _Run:
         self.stages.run("prepare", inputs, work)
         self.manifest = read_manifest(self.folder / "manifest.csv")
         self.clips_print = fingerprint(self.manifest.table.to_json())
-        corpora = self.manifest.table["corpus"].dropna().unique() if "corpus" in self.manifest.table else []
-        self.context = {"corpus": "+".join(map(str, corpora)), "run_seed": study.finetune.seed}
+        table = self.manifest.table
+        corpora = sorted(map(str, table["corpus"].dropna().unique())) if "corpus" in table else []
+        self.context = {"corpus": "+".join(corpora), "run_seed": study.finetune.seed}
 
     def _finetune(self) -> list[Source]:
         study = self.study
@@ -128,9 +129,7 @@ class _Run:
         }
 
         def work() -> list[Path]:
-            results = extract_sources(
-                sources, self._clips(), study, study.output.cache, model=study.backbone.name, progress=self.progress
-            )
+            results = extract_sources(sources, self._clips(), study, study.output.cache, progress=self.progress)
             return [result.path for result in results]
 
         return self.stages.run("extract", inputs, work)
@@ -172,13 +171,15 @@ class _Run:
                 own = {**inputs, "settings": config.model_dump(), "splits": analyze.splits}
                 self.stages.run(name, own, lambda: work().files)
 
-        stage(
-            "probe",
-            analyze.probe,
-            lambda: probe_caches(
-                caches, self.tables, probe=analyze.probe, split=self.study.split, features=features, **common
-            ),
-        )
+        probe = analyze.probe
+        if probe is not None:
+            stage(
+                "probe",
+                probe,
+                lambda: probe_caches(
+                    caches, self.tables, probe=probe, split=self.study.split, features=features, **common
+                ),
+            )
         stage(
             "similarity",
             analyze.similarity,

@@ -35,7 +35,7 @@ from ser_probe.training.checkpoints import (
 )
 from ser_probe.training.dataset import ClipDataset
 from ser_probe.training.front_end_cache import open_front_end
-from ser_probe.training.history import best_evaluation, should_stop, training_table
+from ser_probe.training.history import best_evaluation, evaluations, should_stop, training_table
 from ser_probe.training.locks import exclusive
 from ser_probe.training.settings import Clips, TrainingSettings, check_clips
 
@@ -47,6 +47,10 @@ _RECORD = "training.json"
 
 # They change what is kept on disk or how long it takes, not the weights.
 _WITHOUT_EFFECT = ("cache_front_end", "keep_optimizer")
+
+
+class OtherRunError(CheckpointError):
+    """The folder holds a run that was begun with other settings or clips."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ def fine_tune(
 
     Raises:
         SplitError: If the clips cannot be learnt from.
-        CheckpointError: If the folder holds a run made from something else, a damaged one, or one in progress.
+        OtherRunError: If the folder holds a run made from something else.
+        CheckpointError: If it holds a damaged run, or one in progress.
         CacheError: If the front end's output cannot be kept.
         SerProbeError: If the loss diverges.
     """
@@ -183,34 +188,44 @@ class _Run:
         finished = read_json(self.folder / _RECORD)["finished"]
         if finished is None:
             return False
-        for step in finished["steps"]:
-            fault = find_fault(checkpoint_folder(self.checkpoints, step))
+        self._refuse_changed(finished["steps"])
+        return True
+
+    def _refuse_changed(self, steps: Sequence[int]) -> None:
+        """Raise where a checkpoint that the run has written is not there as it was; training would not redo it."""
+        for step in steps:
+            checkpoint = checkpoint_folder(self.checkpoints, step)
+            fault = find_fault(checkpoint)
             if fault:
                 raise CheckpointError(
-                    "A checkpoint of the finished run was changed",
-                    where=checkpoint_folder(self.checkpoints, step),
+                    "A checkpoint of the run was deleted or changed",
+                    where=checkpoint,
                     found=fault,
                     fix="put it back, or train anew with --restart",
                 )
-        return True
 
     def train(self, backbone: Backbone, train: ClipDataset, validation: ClipDataset) -> int | None:
         """Train to the end; return the step it went on from, None if it started anew."""
         newest = newest_resumable(self.checkpoints, self.progress)
         step, history = _read_state(newest) if newest else (0, [])
+        self._refuse_changed(_steps(history))
         total = self.settings.total_steps(len(train))
         # Killed between its last checkpoint and its end: the Trainer itself would train on.
         if step < total and not should_stop(history, self.settings):
             if newest:
                 self.progress.say(f"going on from step {step}")
             self._loop(backbone, train, validation, newest, step, total)
-        steps = [step for step, _ in list_checkpoints(self.checkpoints)]
-        _, history = _read_state(checkpoint_folder(self.checkpoints, steps[-1]))
-        self._write_best(history)
-        record = read_json(self.folder / _RECORD)
-        early = steps[-1] < total
-        write_json(self.folder / _RECORD, {**record, "finished": {"steps": steps, "stopped_early": early}})
+        self._finish(total)
         return step if newest else None
+
+    def _finish(self, total: int) -> None:
+        """Write down the best step, and that the run is over."""
+        last, history = _read_state(list_checkpoints(self.checkpoints)[-1][1])
+        step, value = best_evaluation(history, self.settings.metric)
+        write_json(self.folder / "best.json", {"step": step, "metric": self.settings.metric, "value": value})
+        record = read_json(self.folder / _RECORD)
+        record["finished"] = {"steps": _steps(history), "stopped_early": last < total}
+        write_json(self.folder / _RECORD, record)
 
     def _loop(
         self,
@@ -239,10 +254,6 @@ class _Run:
         finally:
             reporter.close()
             self.progress.finish()
-
-    def _write_best(self, history: list[dict[str, Any]]) -> None:
-        step, value = best_evaluation(history, self.settings.metric)
-        write_json(self.folder / "best.json", {"step": step, "metric": self.settings.metric, "value": value})
 
     def result(self) -> TrainingResult:
         """Return what a finished run has left, read from its folder."""
@@ -307,11 +318,16 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:12] + "..."
 
 
-def _foreign(folder: Path, found: str, expected: str) -> CheckpointError:
-    return CheckpointError(
+def _foreign(folder: Path, found: str, expected: str) -> OtherRunError:
+    return OtherRunError(
         "The folder holds another training run", where=folder, expected=expected, found=found,
         fix="take another folder, or --restart to delete the run that is there",
     )  # fmt: skip
+
+
+def _steps(history: list[dict[str, Any]]) -> list[int]:
+    """Return the steps that were evaluated, each of which has a checkpoint."""
+    return [step for step, _ in evaluations(history, "loss")]
 
 
 def _read_state(checkpoint: Path) -> tuple[int, list[dict[str, Any]]]:
