@@ -150,7 +150,9 @@ def fit_probes(
     return Probes(names, seeds, control, classes, labels, split, groups, predictions, n_epochs)
 
 
-def majority_probe(y: np.ndarray, split: np.ndarray, *, groups: np.ndarray, name: str = "") -> Probes:
+def majority_probe(
+    y: np.ndarray, split: np.ndarray, *, groups: np.ndarray, name: str | RepresentationKey = ""
+) -> Probes:
     """Return the control that always answers with the most frequent training class (the first of equals)."""
     check_lengths(labels=y, split=split, groups=groups)
     check_split(y, split, groups)

@@ -26,6 +26,7 @@ def similarity_table(
     others: Mapping[RepresentationKey, np.ndarray] | None = None,
     *,
     groups: np.ndarray | None = None,
+    standardise_others: bool = False,
     n_permutations: int = 0,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -36,6 +37,9 @@ def similarity_table(
         others: What to compare them with (eGeMAPS, another model); by default themselves, both ways round and each
             with itself, so that the table pivots into a full matrix.
         groups: Each clip's speaker [N]. With three speakers or more there are intervals: jackknife over speakers.
+        standardise_others: Give every feature of the others variance 1 first. CKA weighs features by their variance:
+            where they have units of their own (eGeMAPS: Hz, dB, semitones, ratios), raw values would compare with
+            the few features in the smallest unit, the formants in Hz, and with nothing else.
         n_permutations: How many permutations of the clips to draw for p values; 0 for none (`p` is NaN).
         seed: Seed of the permutations.
 
@@ -52,6 +56,8 @@ def similarity_table(
     Raises:
         AnalysisError: If there are fewer than 4 clips, NaN, features that do not vary, or other clip counts.
     """
+    if standardise_others:
+        others = {key: standardised(x) for key, x in (named if others is None else others).items()}
     first, second = list(named.values()), list((named if others is None else others).values())
     keys, other_keys = list(named), list(named if others is None else others)
     pairs = cka_pairs(
@@ -80,6 +86,14 @@ def similarity_table(
         )
     ]
     return pd.concat(tables, ignore_index=True)[COLUMNS]
+
+
+def standardised(x: np.ndarray) -> np.ndarray:
+    """Return features [N, D] with mean 0 and variance 1, float64; features that do not vary become 0."""
+    wide = np.asarray(x, np.float64)
+    centred, deviation = wide - wide.mean(axis=0), wide.std(axis=0)
+    constant = deviation <= np.finfo(np.float32).eps * np.abs(wide).max(axis=0)
+    return np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation))
 
 
 def permutation_p(

@@ -5,7 +5,7 @@ import pytest
 
 from ser_probe.analysis.cka import cka_baseline, linear_cka
 from ser_probe.analysis.inputs import RepresentationKey
-from ser_probe.analysis.similarity import COLUMNS, permutation_p, similarity_table
+from ser_probe.analysis.similarity import COLUMNS, permutation_p, similarity_table, standardised
 from ser_probe.errors import AnalysisError
 
 SPEAKERS = np.repeat(list("abcde"), 8)
@@ -43,6 +43,25 @@ def test_against_features_of_another_kind(rng: np.random.Generator) -> None:
     assert set(table["layer_b"]) == {"functionals"}
     assert table["step_b"].isna().all()
     assert table[["ci_low", "p", "n_speakers"]].isna().all(axis=None)
+
+
+def test_standardised_features_do_not_depend_on_their_units(rng: np.random.Generator) -> None:
+    layers, x = _layers(rng), rng.standard_normal((40, 88)) + rng.standard_normal((40, 1))
+    key = RepresentationKey("eGeMAPSv02", "", np.nan, "functionals")
+    other_units = x * np.geomspace(1e-3, 1e3, 88) + 5
+    tables = {
+        (standardise, name): similarity_table(layers, {key: features}, standardise_others=standardise)["value"]
+        for standardise in (True, False)
+        for name, features in (("as is", x), ("other units", other_units))
+    }
+    np.testing.assert_allclose(tables[True, "as is"], tables[True, "other units"], atol=1e-8)
+    assert np.abs(tables[False, "as is"] - tables[False, "other units"]).max() > 0.01
+
+
+def test_standardised_features_that_do_not_vary_become_zero(rng: np.random.Generator) -> None:
+    x = np.column_stack([rng.standard_normal(9), np.full(9, 0.1), np.zeros(9)])
+    np.testing.assert_array_equal(standardised(x)[:, 1:], 0)
+    np.testing.assert_allclose(standardised(x)[:, 0].std(), 1)
 
 
 def test_permutation_p_tells_related_from_unrelated(rng: np.random.Generator) -> None:
