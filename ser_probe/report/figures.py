@@ -70,7 +70,7 @@ FIGURES: dict[str, FigureSpec] = {
         "similarity",
         draw_acoustic_similarity,
         captions.ACOUSTIC_SIMILARITY,
-        apart=("model_a",),
+        apart=("corpus", "model_a"),
     ),
     "f1_layers": FigureSpec(
         "F1 per layer and checkpoint",
@@ -89,14 +89,18 @@ FIGURES: dict[str, FigureSpec] = {
         options={"measure": "uar"},
     ),
     "cka_layers": FigureSpec(
-        "Similarity between layers", "similarity", draw_layer_similarity, captions.LAYER_SIMILARITY, apart=("model_a",)
+        "Similarity between layers",
+        "similarity",
+        draw_layer_similarity,
+        captions.LAYER_SIMILARITY,
+        apart=("corpus", "model_a"),
     ),
     "cka_biased": FigureSpec(
         "Biased CKA beside its independence baseline",
         "similarity",
         draw_biased_cka,
         captions.BIASED_CKA,
-        apart=("model_a",),
+        apart=("corpus", "model_a"),
     ),
     "drift_steps": FigureSpec(
         "Drift over fine-tuning", "drift", draw_drift, captions.DRIFT_STEPS, options={"x": "step"}

@@ -12,16 +12,16 @@ from ser_probe.report.tables import FUNCTIONALS, best_layers, need, step_order, 
 _PROBE_KEYS = ("corpus", "model", "target", "family", "pooling")
 
 
-def probe_headline(probe: pd.DataFrame, *, measure: str = "uar") -> pd.DataFrame:
+def probe_headline(probe: pd.DataFrame, *, summary: pd.DataFrame | None = None, measure: str = "uar") -> pd.DataFrame:
     """Return per checkpoint the layer chosen on validation, its test score, and the controls beside it.
 
     Args:
-        probe: The probe table.
+        probe: The probe table, a row per probe seed.
+        summary: The probe summary table, whose intervals over speakers are shown.
         measure: Which measure chooses and is shown.
 
     Returns:
-        A row per checkpoint. Scores are means over probe seeds, `seeds SD` their standard deviation; the interval
-        is the mean of the seeds' intervals over speakers, where the table has them.
+        A row per checkpoint. Scores are means over probe seeds, `SD over seeds` their standard deviation.
     """
     need(probe, ["step", "layer", "control", "split", "measure", "value"], "probe")
     name = "UAR" if measure == "uar" else measure
@@ -34,14 +34,22 @@ def probe_headline(probe: pd.DataFrame, *, measure: str = "uar") -> pd.DataFrame
             scores = real[(real["step"] == step) & (real["layer"] == layer)]
             row: dict[str, object] = {**values, "step": step, "layer chosen on validation": layer}
             row[f"test {name}"] = scores["value"].mean()
-            row["seeds SD"] = scores["value"].std()
-            if "ci_low" in scores and scores["ci_low"].notna().any():
-                row["interval over speakers"] = f"{scores['ci_low'].mean():.3f} to {scores['ci_high'].mean():.3f}"
+            row["SD over seeds"] = scores["value"].std()
+            if summary is not None:
+                row["95 % over speakers"] = _interval(summary, measure, values, step, layer)
             row["eGeMAPS"] = real.loc[acoustic, "value"].mean()
             row["shuffled labels"] = test.loc[here & (test["control"] == "shuffled_labels"), "value"].mean()
             row["majority class"] = test.loc[test["control"] == "majority_class", "value"].mean()
             rows.append(row)
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+def _interval(summary: pd.DataFrame, measure: str, values: Mapping[str, str], step: int, layer: str) -> str | None:
+    """Return a test score's interval over speakers as text; None where there is none (too few speakers)."""
+    wanted = {**values, "control": "none", "split": "test", "measure": measure, "layer": layer}
+    rows = summary[(summary["step"] == step) & (summary[list(wanted)] == pd.Series(wanted)).all(axis="columns")]
+    rows = rows.dropna(subset=["ci_low", "ci_high"])
+    return None if len(rows) != 1 else f"{rows['ci_low'].iloc[0]:.3f} to {rows['ci_high'].iloc[0]:.3f}"
 
 
 def similarity_headline(similarity: pd.DataFrame, *, measure: str = "cka_debiased") -> pd.DataFrame:
@@ -95,7 +103,7 @@ def drift_headline(drift: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-_MAKERS: dict[str, tuple[str, str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
+_MAKERS: dict[str, tuple[str, str, Callable[..., pd.DataFrame]]] = {
     "probe": (
         "Where emotion is linearly readable",
         "The layer is chosen on the validation speakers and scored on the test speakers; scores are means over probe "
@@ -122,6 +130,9 @@ def headlines(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, str, pd.Dat
     made = []
     for name, (title, remark, make) in _MAKERS.items():
         # An empty table has been reported where its figure could not be drawn.
-        if name in tables and not tables[name].empty and not (table := make(tables[name])).empty:
+        if name not in tables or tables[name].empty:
+            continue
+        more = {"summary": tables["probe_summary"]} if name == "probe" and "probe_summary" in tables else {}
+        if not (table := make(tables[name], **more)).empty:
             made.append((title, remark, table))
     return made

@@ -92,7 +92,7 @@ def write_report(
     text = environment.get_template("report.html.j2").render(
         title=title,
         facts={key: _cell(value) for key, value in (facts or {}).items()},
-        headlines=[(name, remark, view_table(table)) for name, remark, table in headlines(tables)],
+        headlines=[(name, remark, view_table(table, decimals=3)) for name, remark, table in headlines(tables)],
         figures=[_view_figure(figure, path.parent) for figure in figures],
         audit=view_table(arrange_audit(audit)),
         shared_speakers=count_shared_speakers(audit),
@@ -106,14 +106,17 @@ def write_report(
     return path
 
 
-def view_table(table: pd.DataFrame, *, most: int | None = None) -> TableView:
-    """Return a table's first rows as text: numbers to four digits, an en dash for what is missing."""
+def view_table(table: pd.DataFrame, *, most: int | None = None, decimals: int | None = None) -> TableView:
+    """Return a table's first rows as text: numbers to four digits or so many decimals, a dash for what is missing."""
     shown = table if most is None else table.head(most)
     columns = [shown.iloc[:, i] for i in range(shown.shape[1])]
     return TableView(
         columns=[str(name) for name in table.columns],
         numeric=[bool(pd.api.types.is_numeric_dtype(column)) for column in columns],
-        rows=[[_cell(value) for value in row] for row in zip(*(column.tolist() for column in columns), strict=True)],
+        rows=[
+            [_cell(value, decimals) for value in row]
+            for row in zip(*(column.tolist() for column in columns), strict=True)
+        ],
         total=len(table),
     )
 
@@ -151,10 +154,12 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
     return pairs
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, decimals: int | None = None) -> str:
     """Return a value as it is read in a table."""
     if value is None or value is pd.NaT or (isinstance(value, float) and value != value):
         return "–"
+    if isinstance(value, float) and decimals is not None:
+        return f"{value:.{decimals}f}"
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
     return str(value)

@@ -104,10 +104,9 @@ def _draw_cells(grid: pd.DataFrame, ax: Axes, limits: tuple[float, float], numbe
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     if values.size <= MOST_NUMBERED_CELLS if numbers is None else numbers:
-        for (row, column), value in np.ndenumerate(values):
-            if value is not np.ma.masked:
-                colour = text_colour(mesh.get_cmap(), float(norm(value)))
-                ax.text(column + 0.5, row + 0.5, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=9)
+        for (row, column), value in np.ma.ndenumerate(values):
+            colour = text_colour(mesh.get_cmap(), float(norm(value)))
+            ax.text(column + 0.5, row + 0.5, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=9)
     return mesh
 
 

@@ -1,0 +1,236 @@
+"""Whole figures: every one is drawn, saved twice with equal bytes, and says what it cannot draw."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+
+from ser_probe.errors import AnalysisError
+from ser_probe.report.compose_changes import draw_drift, draw_splits, draw_training, draw_umap
+from ser_probe.report.compose_layers import (
+    draw_acoustic_similarity,
+    draw_biased_cka,
+    draw_layer_similarity,
+    draw_scores,
+)
+from ser_probe.report.figures import FIGURES, PNG_DPI, save_figure, write_figures
+from ser_probe.report.style import PAGE_WIDTH_IN
+
+Tables = dict[str, pd.DataFrame]
+MakeTables = Callable[[int, Sequence[int]], Tables]
+
+SMALLEST_FONT_PT = 9
+
+
+def one_part(tables: Tables, name: str) -> pd.DataFrame:
+    """The table of a figure, of one layer where the figure shows one."""
+    table = tables[FIGURES[name].table]
+    return table[table["layer"] == "final"] if name == "umap" else table
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_drawn_at_page_width_in_readable_fonts(tables: Tables, name: str) -> None:
+    figure = FIGURES[name].draw(one_part(tables, name), **(FIGURES[name].options or {}))
+    figure.draw_without_rendering()
+    assert figure.get_figwidth() <= PAGE_WIDTH_IN
+    shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    assert shown
+    assert min(text.get_fontsize() for text in shown) >= SMALLEST_FONT_PT
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_axis_of_data_is_named(tables: Tables, name: str) -> None:
+    figure = FIGURES[name].draw(one_part(tables, name), **(FIGURES[name].options or {}))
+    named = [ax for ax in figure.axes if ax.get_xlabel() or ax.get_ylabel()]
+    if name == "umap":
+        assert "no unit" in str(figure.get_supxlabel())
+        assert [ax.get_ylabel() for ax in named] == ["by label", "by speaker", "by gender"]
+    else:
+        assert len(named) == len(figure.axes)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_captions_say_how_to_read_a_figure(name: str) -> None:
+    assert len(FIGURES[name].caption.split()) > 20
+
+
+def test_nothing_sticks_out_of_a_large_figure(make_tables: MakeTables) -> None:
+    tables = make_tables(24, range(0, 400, 50))
+    for figure in (
+        draw_training(tables["training"], best_step=300, saved_steps=range(0, 400, 50)),
+        draw_scores(tables["probe"]),
+        draw_acoustic_similarity(tables["similarity"]),
+        draw_drift(tables["drift"]),
+    ):
+        figure.draw_without_rendering()
+        figure.draw_without_rendering()
+        box, page = figure.get_tightbbox(), figure.bbox_inches
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= page.x1
+        assert box.y1 <= page.y1
+
+
+def test_saved_files_are_png_at_200_dpi_and_svg_and_repeat_to_the_byte(tables: Tables, tmp_path: Path) -> None:
+    files = [save_figure(draw_scores(tables["probe"]), tmp_path / folder, "scores") for folder in ("a", "b")]
+    assert [path.name for path in files[0]] == ["scores.png", "scores.svg"]
+    for first, second in zip(*files, strict=True):
+        assert first.read_bytes() == second.read_bytes()
+    with Image.open(files[0][0]) as picture:
+        assert picture.width == round(PAGE_WIDTH_IN * PNG_DPI)
+        assert picture.info["dpi"] == pytest.approx((PNG_DPI, PNG_DPI), abs=0.1)
+    svg = files[0][1].read_text(encoding="utf-8")
+    assert svg.startswith("<?xml")
+    assert "<dc:date>" not in svg
+    assert [path.name for path in (tmp_path / "a").iterdir() if path.name.startswith(".")] == []
+
+
+def test_bytes_do_not_depend_on_the_process(tables: Tables, tmp_path: Path) -> None:
+    tables["drift"].to_csv(tmp_path / "drift.csv", index=False)
+    script = (
+        "import pandas, pathlib, sys\n"
+        "from ser_probe.report.figures import write_figures\n"
+        "table = pandas.read_csv('drift.csv', dtype={'layer': str})\n"
+        "write_figures({'drift': table}, pathlib.Path(sys.argv[1]), names=['drift_steps'])\n"
+    )
+    for folder in ("a", "b"):
+        subprocess.run([sys.executable, "-c", script, folder], cwd=tmp_path, check=True)
+    for kind in ("png", "svg"):
+        first, second = (tmp_path / folder / f"drift_steps.{kind}" for folder in ("a", "b"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone(tables: Tables, tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    write_figures({"audit": tables["audit"]}, tmp_path)
+    assert dict(matplotlib.rcParams) == before
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+def test_all_figures_of_a_study_are_written(tables: Tables, figures_folder: Path) -> None:
+    options = {"training": {"best_step": 100, "saved_steps": [0, 50, 100, 150]}}
+    entries, left_out = write_figures(tables, figures_folder, options=options)
+    assert left_out == []
+    assert {entry.name for entry in entries} == (set(FIGURES) - {"umap"}) | {"umap_0", "umap_final"}
+    for entry in entries:
+        assert entry.png.stat().st_size > 0
+        assert entry.svg.stat().st_size > 0
+
+
+def test_two_models_get_a_figure_each(tables: Tables, figures_folder: Path) -> None:
+    drift = pd.concat([tables["drift"], tables["drift"].assign(model="../../hubert large")])
+    entries, _ = write_figures({"drift": drift}, figures_folder, names=["drift_steps"])
+    # A name from a table is never a path.
+    assert [entry.name for entry in entries] == ["drift_steps_wavlm-large", "drift_steps_hubert-large"]
+    assert {path.parent for entry in entries for path in (entry.png, entry.svg)} == {figures_folder}
+
+
+def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(tables: Tables, figures_folder: Path) -> None:
+    similarity = tables["similarity"].drop(columns="baseline")
+    entries, left_out = write_figures({"similarity": similarity}, figures_folder)
+    assert {entry.name for entry in entries} == {"cka_egemaps", "cka_layers"}
+    assert left_out == [
+        "Biased CKA beside its independence baseline: Biased CKA is drawn only beside its independence baseline "
+        "(no baseline)"
+    ]
+
+
+@pytest.mark.parametrize("arguments", [{"names": ["heat"]}, {"options": {"heat": {}}}])
+def test_an_unknown_figure_is_refused(tables: Tables, tmp_path: Path, arguments: dict[str, object]) -> None:
+    with pytest.raises(AnalysisError, match=r"no such figure[\s\S]*found: heat"):
+        write_figures(tables, tmp_path, **arguments)  # type: ignore[arg-type]
+
+
+def test_biased_cka_never_stands_alone(tables: Tables) -> None:
+    with pytest.raises(AnalysisError, match="only beside its independence baseline"):
+        draw_biased_cka(tables["similarity"].assign(baseline=np.nan))
+    value, baseline = draw_biased_cka(tables["similarity"]).axes[:2]
+    assert value.collections[0].get_clim() == baseline.collections[0].get_clim()
+    np.testing.assert_allclose(baseline.collections[0].get_array(), 0.18)
+
+
+def test_layers_are_compared_within_and_across_on_one_scale(tables: Tables) -> None:
+    axes = [ax for ax in draw_layer_similarity(tables["similarity"]).axes if ax.get_title()]
+    assert [ax.get_title() for ax in axes] == ["within step 0", "within step 150", "step 0 to 150"]
+    assert len({ax.collections[0].get_clim() for ax in axes}) == 1
+    # Across, the last checkpoint is up and the first one across; the early layers are kept, the late ones are not.
+    assert (axes[2].get_xlabel(), axes[2].get_ylabel()) == ("layer at step 0", "layer at step 150")
+    diagonal = np.diag(axes[2].collections[0].get_array())
+    assert np.all(np.diff(diagonal) < 0)
+
+
+def test_without_comparisons_of_layers_there_is_no_matrix(tables: Tables) -> None:
+    similarity = tables["similarity"]
+    with pytest.raises(AnalysisError, match="no comparison between the layers of a model"):
+        draw_layer_similarity(similarity[similarity["layer_b"] == "functionals"])
+
+
+def test_many_checkpoints_are_shown_by_a_colour_bar(make_tables: MakeTables) -> None:
+    tables = make_tables(2, range(0, 1000, 50))
+    figure = draw_scores(tables["probe"])
+    assert [ax.get_ylabel() for ax in figure.axes] == ["weighted F1 (test speakers)", "fine-tuning step"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["eGeMAPS", "shuffled labels", "majority class"]
+
+
+def test_umap_panels_share_limits_and_say_how_far_to_trust_them(tables: Tables) -> None:
+    umap = tables["umap"]
+    figure = draw_umap(umap[umap["layer"] == "final"])
+    assert len(figure.axes) == 3 * 4
+    assert len({(ax.get_xlim(), ax.get_ylim()) for ax in figure.axes}) == 1
+    assert figure.axes[0].get_title() == "step 0\ntrustworthiness 0.90"
+
+
+def test_of_many_checkpoints_umap_shows_the_first_the_last_and_says_so(make_tables: MakeTables) -> None:
+    umap = make_tables(1, range(0, 450, 50))["umap"]
+    figure = draw_umap(umap[umap["layer"] == "final"].drop(columns="trustworthiness"))
+    assert [ax.get_title() for ax in figure.axes[:4]] == ["step 0", "step 150", "step 250", "step 400"]
+    assert "4 of 9 checkpoints" in figure.get_suptitle()
+
+
+def test_umap_of_several_layers_is_refused(tables: Tables) -> None:
+    with pytest.raises(AnalysisError, match=r"shows one layer[\s\S]*layers 0, final"):
+        draw_umap(tables["umap"])
+
+
+def test_umap_without_a_column_to_colour_by_is_refused(tables: Tables) -> None:
+    umap = tables["umap"]
+    with pytest.raises(AnalysisError, match=r"no column to colour by[\s\S]*label, speaker, gender"):
+        draw_umap(umap[umap["layer"] == "0"].drop(columns=["label", "speaker", "gender"]))
+
+
+def test_drift_of_step_0_alone_is_refused(tables: Tables) -> None:
+    drift = tables["drift"]
+    with pytest.raises(AnalysisError, match="holds only step 0"):
+        draw_drift(drift[drift["step"] == 0])
+    with pytest.raises(AnalysisError, match=r"against one of two things[\s\S]*found: depth"):
+        draw_drift(drift, x="depth")
+
+
+def test_an_audit_that_counts_no_class_is_refused(tables: Tables) -> None:
+    audit = tables["audit"]
+    with pytest.raises(AnalysisError, match="counts no class that can be drawn"):
+        draw_splits(audit[audit["measure"] == "clips"])
+
+
+def test_labels_are_text_whatever_they_look_like(tables: Tables, tmp_path: Path) -> None:
+    hostile = ["<script>alert(1)</script>", "$\\frac{", "_hidden", "x" * 300, "-->", "two\nlines"]
+    umap = tables["umap"][tables["umap"]["layer"] == "0"].copy()
+    names = sorted(umap["label"].unique())
+    umap["label"] = umap["label"].map(dict(zip(names, hostile, strict=True)))
+    figure = draw_umap(umap)
+    legend = figure.axes[3].get_legend()
+    assert legend is not None
+    shown = {text.get_text() for text in legend.get_texts()}
+    assert {"$\\frac{", "_hidden", "-->", "two lines"} <= shown
+    _, svg = save_figure(figure, tmp_path, "hostile")
+    assert "<script" not in svg.read_text(encoding="utf-8")
