@@ -1,0 +1,182 @@
+"""Kill fine-tuning at random moments, go on, and compare with a run that was left alone, bit for bit.
+
+    python benchmarks/kill_training.py --kills 3
+
+Each trial starts a fresh run in a process of its own, kills it with SIGKILL, starts it again and lets it end. Its
+checkpoints must then hold the same bits as those of the uninterrupted run: backbone, head and optimiser. The
+last trial waits until a checkpoint is being written. Needs no data: the clips are synthetic tones with noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ser_probe.training.settings import Clips
+
+SAMPLE_RATE_HZ = 16_000
+LABELS = ["low", "middle", "high"]
+STEPS, CHECKPOINT_EVERY = 60, 10
+
+
+def main() -> int:
+    """Run the trials and print a table; 1 where one differs."""
+    options = _options()
+    if options.worker:
+        train(options.worker, options.threads)
+        return 0
+    rng = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        # The first run also fills the front end's cache, which would take a part of each trial's time.
+        start(folder / "warm", options.threads).wait()
+        seconds = _time_checkpoints(folder / "whole", options.threads)
+        print(f"uninterrupted: {STEPS} steps, a checkpoint each {CHECKPOINT_EVERY} steps or {seconds:.1f} s")
+        print(f"{'trial':>5} {'killed after':>22} {'while':>9} {'left behind':>22} {'went on from':>13}  result")
+        results = []
+        for trial in range(1, options.kills + 1):
+            step = rng.randrange(0, STEPS, CHECKPOINT_EVERY)
+            delay_s = None if trial == options.kills else rng.uniform(0, seconds)
+            results.append(_trial(folder, trial, step, delay_s, options.threads))
+    print(f"{sum(results)} of {len(results)} resumed runs equal the uninterrupted one, bit for bit")
+    return 0 if all(results) else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=3, help="number of trials")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch; equality needs the same number")
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _time_checkpoints(run: Path, threads: int) -> float:
+    """Let a run end, and return the mean seconds from one of its checkpoints to the next."""
+    if start(run, threads).wait() != 0:
+        raise SystemExit("the uninterrupted run failed")
+    first, last = (run / "checkpoints" / f"checkpoint-{step}" / "checkpoint.json" for step in (0, STEPS))
+    return (last.stat().st_mtime - first.stat().st_mtime) / (STEPS // CHECKPOINT_EVERY)
+
+
+def _trial(folder: Path, trial: int, step: int, delay_s: float | None, threads: int) -> bool:
+    """Kill one run, let it go on, print how it went, and return whether it equals the uninterrupted one."""
+    run = folder / f"trial-{trial}"
+    while_doing = kill(start(run, threads), run, step, delay_s)
+    moment = f"step {step}" + ("" if delay_s is None else f" + {delay_s:.2f} s")
+    left = [path.name for path in (run / "checkpoints").iterdir()]
+    newest = max(int(name.rpartition("-")[2]) for name in left if name.startswith("checkpoint-"))
+    partial = next((name for name in left if name.startswith(".")), "-")
+    if start(run, threads).wait() != 0:
+        raise SystemExit(f"trial {trial}: the resumed run failed")
+    difference = "was over before the kill" if while_doing == "over" else compare(folder / "whole", run)
+    print(f"{trial:>5} {moment:>22} {while_doing:>9} {partial:>22} {newest:>13}  {difference or 'equal'}", flush=True)
+    return difference is None
+
+
+def start(run: Path, threads: int) -> subprocess.Popen[bytes]:
+    """Start a process that trains in a folder."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--worker", str(run), "--threads", str(threads)]
+    return subprocess.Popen(command)
+
+
+def kill(process: subprocess.Popen[bytes], run: Path, step: int, delay_s: float | None) -> str:
+    """Kill a process some seconds after the checkpoint of a step, or while it writes the next one.
+
+    Returns:
+        What it was doing: training, writing (a checkpoint), or over, if it ended by itself.
+    """
+    seen_s = None
+    while process.poll() is None:
+        now_s = time.monotonic()
+        if seen_s is None and (run / "checkpoints" / f"checkpoint-{step}").is_dir():
+            seen_s = now_s
+        if seen_s is not None:
+            # The folder that the step's own checkpoint was written into is renamed by now.
+            writing = any(run.glob("checkpoints/.checkpoint-*.partial"))
+            if writing if delay_s is None else now_s >= seen_s + delay_s:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return "writing" if writing else "training"
+        time.sleep(0.0005)
+    return "over"
+
+
+def compare(whole: Path, resumed: Path) -> str | None:
+    """Return the first difference between the checkpoints of two runs, None where all their bits are equal."""
+    import torch
+    from safetensors.torch import load_file
+
+    steps = sorted(path.name for path in (whole / "checkpoints").glob("checkpoint-*"))
+    if steps != sorted(path.name for path in (resumed / "checkpoints").glob("checkpoint-*")):
+        return "other checkpoints"
+    for step in steps:
+        for name in ("model.safetensors", "head.safetensors"):
+            ours, theirs = (load_file(run / "checkpoints" / step / name) for run in (resumed, whole))
+            if ours.keys() != theirs.keys() or any(not torch.equal(ours[key], theirs[key]) for key in ours):
+                return f"{step}/{name} differs"
+    last = max(steps, key=lambda name: int(name.rpartition("-")[2]))
+    ours, theirs = (
+        torch.load(run / "checkpoints" / last / "optimizer.pt", weights_only=True)["state"] for run in (resumed, whole)
+    )
+    for row, state in theirs.items():
+        if any(not torch.equal(value, ours[row][key]) for key, value in state.items()):
+            return "the optimiser's state differs"
+    return None
+
+
+def train(run: Path, threads: int = 1) -> None:
+    """Train in a folder, or go on there: dropout, SpecAugment, accumulation and shuffling are all on."""
+    import torch
+
+    from ser_probe.models.backbone import load_backbone
+    from ser_probe.training.fine_tuning import fine_tune
+    from ser_probe.training.settings import TrainingSettings
+
+    torch.set_num_threads(threads)
+    settings = TrainingSettings(
+        epochs=None,
+        max_steps=STEPS,
+        batch_size=4,
+        gradient_accumulation=2,
+        learning_rate=5e-4,
+        checkpoint_every=CHECKPOINT_EVERY,
+        early_stopping_patience=None,
+        spec_augment=True,
+        head_dropout=0.1,
+    )
+    fine_tune(
+        load_backbone("tiny-wavlm-base"),
+        synthetic_clips(30, seed=1),
+        synthetic_clips(12, seed=2),
+        LABELS,
+        settings,
+        run,
+        front_end_folder=run.parent / "front_end",
+        recipe={"synthetic": 1},
+    )
+
+
+def synthetic_clips(n_clips: int, seed: int, *, shortest_s: float = 0.5, longest_s: float = 1.5) -> Clips:
+    """Return tones of three heights in noise, of different durations."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n_clips) % len(LABELS)
+    samples = []
+    for label in labels:
+        time_s = np.arange(int(rng.uniform(shortest_s, longest_s) * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+        tone = np.sin(2 * np.pi * 120 * (label + rng.uniform(0.8, 1.2)) * time_s)
+        samples.append((0.3 * tone + 0.05 * rng.standard_normal(len(time_s))).astype(np.float32))
+    durations_s = np.array([len(clip) / SAMPLE_RATE_HZ for clip in samples])
+    return Clips([f"{seed}/{row}" for row in range(n_clips)], labels, durations_s, lambda row: samples[row])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
