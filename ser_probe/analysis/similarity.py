@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ser_probe.analysis.cka import cka_pairs
-from ser_probe.analysis.inputs import RepresentationKey
+from ser_probe.analysis.inputs import RepresentationKey, check_features
 from ser_probe.analysis.resampling import group_codes
 
 COLUMNS = [
@@ -90,7 +90,7 @@ def similarity_table(
 
 def standardised(x: np.ndarray) -> np.ndarray:
     """Return features [N, D] with mean 0 and variance 1, float64; features that do not vary become 0."""
-    wide = np.asarray(x, np.float64)
+    wide = check_features(x, "The features to standardise").astype(np.float64)
     centred, deviation = wide - wide.mean(axis=0), wide.std(axis=0)
     constant = deviation <= np.finfo(np.float32).eps * np.abs(wide).max(axis=0)
     return np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation))

@@ -62,6 +62,10 @@ def test_standardised_features_that_do_not_vary_become_zero(rng: np.random.Gener
     x = np.column_stack([rng.standard_normal(9), np.full(9, 0.1), np.zeros(9)])
     np.testing.assert_array_equal(standardised(x)[:, 1:], 0)
     np.testing.assert_allclose(standardised(x)[:, 0].std(), 1)
+    x[3, 0] = np.nan
+    with pytest.raises(AnalysisError, match="NaN or infinite") as caught:
+        standardised(x)
+    assert caught.value.where == "clips 3"
 
 
 def test_permutation_p_tells_related_from_unrelated(rng: np.random.Generator) -> None:
