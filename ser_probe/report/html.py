@@ -135,7 +135,7 @@ def arrange_audit(audit: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_shared_speakers(audit: pd.DataFrame) -> int | None:
-    """Return how many speakers are in more than one split, at most counted once per split; None if unknown."""
+    """Return how many speakers at least are in more than one split; None if the audit does not say."""
     if audit.empty:
         return None
     counts = audit.loc[audit["measure"] == "shared_speakers", "value"]

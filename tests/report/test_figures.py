@@ -197,6 +197,16 @@ def test_of_many_checkpoints_umap_shows_the_first_the_last_and_says_so(make_tabl
     assert "4 of 9 checkpoints" in figure.get_suptitle()
 
 
+def test_too_many_classes_to_tell_apart_are_counted_instead_of_listed(tables: Tables) -> None:
+    umap = tables["umap"][tables["umap"]["layer"] == "0"]
+    speakers = [str(1000 + i % 91) for i in range(len(umap))]
+    figure = draw_umap(umap.assign(speaker=speakers), colours=["speaker"])
+    legend = figure.axes[-1].get_legend()
+    assert legend is not None
+    assert legend.get_texts() == []
+    assert legend.get_title().get_text() == "speaker:\n91 classes,\ncolours repeat"
+
+
 def test_umap_of_several_layers_is_refused(tables: Tables) -> None:
     with pytest.raises(AnalysisError, match=r"shows one layer[\s\S]*layers 0, final"):
         draw_umap(tables["umap"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html.parser
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pandas as pd
 import pytest
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.figures import FigureEntry, write_figures
+from ser_probe.report.figures import FIGURES, FigureEntry, write_figures
 from ser_probe.report.html import arrange_audit, count_shared_speakers, flatten, view_table, write_report
+from tests.report.conftest import audit_table, drift_table
 
 Tables = dict[str, pd.DataFrame]
 
@@ -43,9 +45,22 @@ class Page(html.parser.HTMLParser):
         self.text += data
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two figures, drawn once."""
+    folder = tmp_path_factory.mktemp("drawn")
+    tables = {"audit": audit_table(), "drift": drift_table(["0", "final"], [0, 50])}
+    write_figures(tables, folder, names=["splits", "drift_steps"])
+    return folder
+
+
 @pytest.fixture
-def arguments(tables: Tables, tmp_path: Path) -> dict[str, Any]:
-    figures, _ = write_figures(tables, tmp_path / "figures", names=["splits", "drift_steps"])
+def arguments(tables: Tables, drawn: Path, tmp_path: Path) -> dict[str, Any]:
+    folder = shutil.copytree(drawn, tmp_path / "figures")
+    figures = [
+        FigureEntry(name, FIGURES[name].title, folder / f"{name}.png", folder / f"{name}.svg", "how to read it")
+        for name in ("splits", "drift_steps")
+    ]
     return dict(
         title="emovo tiny", config_yaml="seed: 0\nbackbone: tiny-wavlm-base\n", record=RECORD, audit=tables["audit"],
         tables={name: tables[name] for name in ("probe", "similarity", "drift")}, figures=figures,

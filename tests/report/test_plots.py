@@ -130,6 +130,14 @@ def test_controls_are_not_mixed_with_the_scores(tables: Tables, ax: Axes) -> Non
     np.testing.assert_allclose(line(ax, "majority class"), majority)
 
 
+def test_a_control_of_one_layer_is_a_line_across(tables: Tables, ax: Axes) -> None:
+    probe = tables["probe"]
+    one = probe[(probe["control"] != "shuffled_labels") | (probe["layer"] == "final")]
+    plot_scores_by_layer(one, ax, measure="uar")
+    rows = one[(one["control"] == "shuffled_labels") & (one["split"] == "test") & (one["measure"] == "uar")]
+    np.testing.assert_allclose(line(ax, "shuffled labels"), [rows["value"].mean()] * 2)
+
+
 def test_the_ring_is_where_validation_not_test_is_best(tables: Tables, ax: Axes) -> None:
     probe = tables["probe"].copy()
     probe = probe[probe["step"].isna() | (probe["step"] == 0)]
@@ -158,6 +166,12 @@ def test_drift_lines_are_the_table_both_ways(tables: Tables) -> None:
         np.testing.assert_array_equal(line(over_layers, str(step)), values[step])
     assert over_steps.get_ylabel() == over_layers.get_ylabel() == "mean cosine\n(1 = unchanged)"
     assert labels(over_layers.get_xticklabels()) == LAYERS
+
+
+def test_a_measure_without_a_known_zero_is_drawn_without_a_line_for_it(tables: Tables, ax: Axes) -> None:
+    plot_drift_over_steps(tables["drift"].replace("mean_cosine", "procrustes"), ax, measure="procrustes")
+    assert ax.get_ylabel() == "procrustes"
+    assert len(ax.lines) == len(LAYERS)
 
 
 def test_every_clip_is_a_point_of_its_class(tables: Tables, ax: Axes) -> None:
