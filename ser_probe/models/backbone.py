@@ -14,7 +14,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class Backbone:
         revision: The commit on the hub, where it came from there.
     """
 
-    model: Any
+    model: Any = field(repr=False)
     name: str
     input: InputSpec
     revision: str | None = None

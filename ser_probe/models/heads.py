@@ -63,6 +63,7 @@ class SerClassifier(nn.Module):
     def forward(self, inputs: Frames | Sequence[np.ndarray]) -> Tensor:
         """Return logits of shape [B, K] from the front end's output or from clips."""
         frames = inputs if isinstance(inputs, Frames) else run_front_end(self.backbone, inputs)
+        frames = frames.to(self.backbone.device)
         final = run_encoder(self.backbone, frames, spec_augment=self.spec_augment)
         return self.head(POOLINGS[self.pooling](final, frames.mask))
 

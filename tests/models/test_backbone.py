@@ -73,7 +73,7 @@ def test_tiny_models_are_the_same_in_every_process(tiny_models: dict[str, Backbo
         "import json, torch; torch.manual_seed(99); from ser_probe.models.backbone import load_backbone;"
         f"print(json.dumps({{n: load_backbone(n).weights_hash() for n in {list(TINY_CONFIGS)}}}))"
     )
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
     hashes = {name: backbone.weights_hash() for name, backbone in tiny_models.items()}
     assert json.loads(found.stdout) == hashes
     assert len(set(hashes.values())) == len(hashes)

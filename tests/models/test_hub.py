@@ -31,6 +31,7 @@ SCRIPT = """
 import json, sys, time
 from ser_probe.errors import BackboneError
 from ser_probe.models.backbone import load_backbone
+load_backbone("tiny-hubert-base")  # the import of transformers is not what is timed
 for name, revision in json.loads(sys.argv[1]):
     start = time.perf_counter()
     try:
@@ -51,7 +52,7 @@ def load_in_a_new_process(wanted: list[tuple[str, str | None]], home: Path, **en
         env={**kept, "HF_HOME": str(home), "NO_PROXY": "*", "no_proxy": "*", **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert ran.returncode == 0, ran.stderr
     return [json.loads(line) for line in ran.stdout.splitlines()]
@@ -130,6 +131,7 @@ def test_a_hub_id_loads_at_its_revision(hub: Hub, tiny_models: dict[str, Backbon
     assert "v3" in absent["found"]
 
 
+@pytest.mark.slow
 def test_a_conversion_would_be_noticed(hub: Hub, tmp_path: Path) -> None:
     """The counter-case to the absence of `CONVERSION_STARTS` above: the request comes where somebody wants it."""
     load_in_a_new_process(
@@ -143,7 +145,7 @@ def test_offline_an_id_fails_at_once_with_near_matches(tmp_path: Path) -> None:
     assert answer["error"].startswith("The config of 'microsoft/wavlm-lrge' could not be loaded from the hub")
     assert "microsoft/wavlm-large" in answer["fix"]
     assert "HF_HUB_OFFLINE" in answer["fix"]
-    assert answer["seconds"] < 10, "no waiting for a network; importing transformers is in this figure"
+    assert answer["seconds"] < 5, "no waiting for a network: it takes milliseconds; with retries, 20 s"
 
 
 @pytest.mark.network
