@@ -106,7 +106,7 @@ def _draw_cells(grid: pd.DataFrame, ax: Axes, limits: tuple[float, float], numbe
     if values.size <= MOST_NUMBERED_CELLS if numbers is None else numbers:
         for (row, column), value in np.ma.ndenumerate(values):
             colour = text_colour(mesh.get_cmap(), float(norm(value)))
-            ax.text(column + 0.5, row + 0.5, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=9)
+            ax.text(column + 0.5, row + 0.5, f"{value:z.2f}", ha="center", va="center", color=colour, fontsize=9)
     return mesh
 
 

@@ -82,6 +82,11 @@ def test_cells_without_a_value_stay_empty(tables: Tables, ax: Axes) -> None:
     assert len(ax.texts) == len(LAYERS) * len(STEPS) - 1
 
 
+def test_there_is_no_negative_zero(ax: Axes) -> None:
+    plot_layer_checkpoint_map(pd.DataFrame({"layer_a": ["0", "1"], "step_a": 0, "value": [-0.001, -0.02]}), ax)
+    assert labels(ax.texts) == ["0.00", "-0.02"]
+
+
 def test_numbers_are_printed_only_where_they_fit(ax: Axes) -> None:
     cells = [(str(layer), step, 0.5) for layer in range(26) for step in range(11)]
     plot_layer_checkpoint_map(pd.DataFrame(cells, columns=["layer_a", "step_a", "value"]), ax)
