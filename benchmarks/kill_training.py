@@ -24,28 +24,27 @@ from ser_probe.training.settings import Clips
 
 SAMPLE_RATE_HZ = 16_000
 LABELS = ["low", "middle", "high"]
-STEPS, CHECKPOINT_EVERY = 60, 10
 
 
 def main() -> int:
     """Run the trials and print a table; 1 where one differs."""
     options = _options()
     if options.worker:
-        train(options.worker, options.threads)
+        train(options.worker, options.threads, steps=options.steps, every=options.every)
         return 0
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         # The first run also fills the front end's cache, which would take a part of each trial's time.
-        start(folder / "warm", options.threads).wait()
-        seconds = _time_checkpoints(folder / "whole", options.threads)
-        print(f"uninterrupted: {STEPS} steps, a checkpoint each {CHECKPOINT_EVERY} steps or {seconds:.1f} s")
+        _start(folder / "warm", options).wait()
+        seconds = _time_checkpoints(folder / "whole", options)
+        print(f"uninterrupted: {options.steps} steps, a checkpoint each {options.every} steps or {seconds:.1f} s")
         print(f"{'trial':>5} {'killed after':>22} {'while':>9} {'left behind':>22} {'went on from':>13}  result")
         results = []
         for trial in range(1, options.kills + 1):
-            step = rng.randrange(0, STEPS, CHECKPOINT_EVERY)
+            step = rng.randrange(0, options.steps, options.every)
             delay_s = None if trial == options.kills else rng.uniform(0, seconds)
-            results.append(_trial(folder, trial, step, delay_s, options.threads))
+            results.append(_trial(folder, trial, step, delay_s, options))
     print(f"{sum(results)} of {len(results)} resumed runs equal the uninterrupted one, bit for bit")
     return 0 if all(results) else 1
 
@@ -55,37 +54,44 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=3, help="number of trials")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch; equality needs the same number")
+    parser.add_argument("--steps", type=int, default=60, help="of each run")
+    parser.add_argument("--every", type=int, default=10, help="steps between checkpoints")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _time_checkpoints(run: Path, threads: int) -> float:
+def _start(run: Path, options: argparse.Namespace) -> subprocess.Popen[bytes]:
+    return start(run, options.threads, steps=options.steps, every=options.every)
+
+
+def _time_checkpoints(run: Path, options: argparse.Namespace) -> float:
     """Let a run end, and return the mean seconds from one of its checkpoints to the next."""
-    if start(run, threads).wait() != 0:
+    if _start(run, options).wait() != 0:
         raise SystemExit("the uninterrupted run failed")
-    first, last = (run / "checkpoints" / f"checkpoint-{step}" / "checkpoint.json" for step in (0, STEPS))
-    return (last.stat().st_mtime - first.stat().st_mtime) / (STEPS // CHECKPOINT_EVERY)
+    first, last = (run / "checkpoints" / f"checkpoint-{step}" / "checkpoint.json" for step in (0, options.steps))
+    return (last.stat().st_mtime - first.stat().st_mtime) / options.steps * options.every
 
 
-def _trial(folder: Path, trial: int, step: int, delay_s: float | None, threads: int) -> bool:
+def _trial(folder: Path, trial: int, step: int, delay_s: float | None, options: argparse.Namespace) -> bool:
     """Kill one run, let it go on, print how it went, and return whether it equals the uninterrupted one."""
     run = folder / f"trial-{trial}"
-    while_doing = kill(start(run, threads), run, step, delay_s)
+    while_doing = kill(_start(run, options), run, step, delay_s)
     moment = f"step {step}" + ("" if delay_s is None else f" + {delay_s:.2f} s")
     left = [path.name for path in (run / "checkpoints").iterdir()]
     newest = max(int(name.rpartition("-")[2]) for name in left if name.startswith("checkpoint-"))
     partial = next((name for name in left if name.startswith(".")), "-")
-    if start(run, threads).wait() != 0:
+    if _start(run, options).wait() != 0:
         raise SystemExit(f"trial {trial}: the resumed run failed")
     difference = "was over before the kill" if while_doing == "over" else compare(folder / "whole", run)
     print(f"{trial:>5} {moment:>22} {while_doing:>9} {partial:>22} {newest:>13}  {difference or 'equal'}", flush=True)
     return difference is None
 
 
-def start(run: Path, threads: int) -> subprocess.Popen[bytes]:
+def start(run: Path, threads: int, *, steps: int, every: int) -> subprocess.Popen[bytes]:
     """Start a process that trains in a folder."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--worker", str(run), "--threads", str(threads)]
-    return subprocess.Popen(command)
+    options = {"--worker": run, "--threads": threads, "--steps": steps, "--every": every}
+    arguments = [str(part) for pair in options.items() for part in pair]
+    return subprocess.Popen([sys.executable, str(Path(__file__).resolve()), *arguments])
 
 
 def kill(process: subprocess.Popen[bytes], run: Path, step: int, delay_s: float | None) -> str:
@@ -133,7 +139,7 @@ def compare(whole: Path, resumed: Path) -> str | None:
     return None
 
 
-def train(run: Path, threads: int = 1) -> None:
+def train(run: Path, threads: int, *, steps: int, every: int) -> None:
     """Train in a folder, or go on there: dropout, SpecAugment, accumulation and shuffling are all on."""
     import torch
 
@@ -144,11 +150,11 @@ def train(run: Path, threads: int = 1) -> None:
     torch.set_num_threads(threads)
     settings = TrainingSettings(
         epochs=None,
-        max_steps=STEPS,
+        max_steps=steps,
         batch_size=4,
         gradient_accumulation=2,
         learning_rate=5e-4,
-        checkpoint_every=CHECKPOINT_EVERY,
+        checkpoint_every=every,
         early_stopping_patience=None,
         spec_augment=True,
         head_dropout=0.1,

@@ -51,8 +51,8 @@ class StepZero(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Evaluate and save, unless the run is resumed."""
-        if state.global_step == 0:
+        """Evaluate and save, unless the run goes on from a checkpoint, be it that of step 0."""
+        if not state.log_history:
             self.trainer.evaluate()
             self.trainer.save_step()
 

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ser_probe.errors import ConfigError, SplitError
+from ser_probe.training.settings import Clips, TrainingSettings, check_clips
+from tests.training.conftest import LABELS, make_clips
+
+
+def test_all_faults_of_settings_come_at_once() -> None:
+    with pytest.raises(ConfigError, match="3 faults") as caught:
+        TrainingSettings(batch_size=0, warmup_ratio=1.0, scheduler="steps")
+    for part in ("batch_size must be above 0", "warmup_ratio must be in", "linear, cosine, constant, not 'steps'"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
+        ({"early_stopping_threshold": -0.1}, "early_stopping_threshold must not be negative"),
+        ({"epochs": None, "max_steps": None}, "epochs and max_steps cannot both be None"),
+        ({"metric": "f1"}, "metric must be one of loss, accuracy, uar, macro_f1"),
+        ({"early_stopping_patience": 0}, "early_stopping_patience must be above 0"),
+    ],
+)
+def test_a_fault_of_settings_says_what_is_right(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainingSettings(**change)  # type: ignore[arg-type]
+
+
+def test_steps_are_counted_in_whole_batches() -> None:
+    # 13 clips are 4 batches of 4, the last with one clip; two batches a step make 2 steps an epoch.
+    settings = TrainingSettings(epochs=2.5, batch_size=4, gradient_accumulation=2)
+    assert settings.total_steps(13) == 5
+    assert dataclasses.replace(settings, max_steps=3).total_steps(13) == 3
+    assert dataclasses.replace(settings, max_steps=30).total_steps(13) == 5
+    assert dataclasses.replace(settings, epochs=None, max_steps=30).total_steps(13) == 30
+    assert TrainingSettings(epochs=1, batch_size=16).total_steps(3) == 1
+
+
+def test_a_trained_front_end_is_not_cached() -> None:
+    assert TrainingSettings().caches_front_end
+    assert not TrainingSettings(train_front_end=True).caches_front_end
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "labels", "message"),
+    [
+        (make_clips(0, 1, labels=[]), make_clips(3, 2), LABELS, "there are no training clips"),
+        (make_clips(3, 1), make_clips(0, 2, labels=[]), LABELS, "there are no validation clips"),
+        (make_clips(3, 1, labels=[0, 0, 0]), make_clips(3, 2, labels=[0, 0, 0]), ["a"], "there is only one class"),
+        (make_clips(3, 1, labels=[0, 1, 0]), make_clips(3, 2), LABELS, r"class 'high' has no training clip \(1 in"),
+        (make_clips(3, 1, labels=[0, 1, 3]), make_clips(3, 2), LABELS, r"labels of training clips must be in 0\.\.2"),
+        (Clips(["x"], np.array([0, 1]), np.ones(2), lambda row: np.zeros(1)), make_clips(3, 2), LABELS, "1 ids, 2 lab"),
+    ],
+)
+def test_clips_that_nothing_can_be_learnt_from_are_refused(
+    train: Clips, validation: Clips, labels: list[str], message: str
+) -> None:
+    with pytest.raises(SplitError, match=message):
+        check_clips(train, validation, labels)
