@@ -91,7 +91,7 @@ def fit_probes(
 
     Which clips may train a probe matters as much as how it is trained. Clips that a backbone was fine-tuned on lie
     apart by label in the later checkpoints because they were pushed there; a probe trained on them is not what it
-    would be on new speakers. Where there are enough held-out speakers, split those (`splits.inner_split`).
+    would be on new speakers. Where there are enough held-out speakers, split those.
 
     Args:
         x: Features of R representations of one width, [R, N, D].

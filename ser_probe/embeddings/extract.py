@@ -164,8 +164,9 @@ def _run_pass(
     return audio_s
 
 
-def _load_samples(path: Path, *, spec: AudioSpec) -> np.ndarray:
-    return load_clip(path, spec).samples
+def _load_samples(path: Path, *, spec: AudioSpec) -> tuple[np.ndarray, tuple[str, ...]]:
+    clip = load_clip(path, spec)
+    return clip.samples, clip.notes
 
 
 def _by_front_end(backbones: Sequence[Backbone]) -> list[list[int]]:

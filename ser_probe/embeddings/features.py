@@ -24,6 +24,7 @@ from ser_probe.embeddings.passes import (
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import committed
 from ser_probe.embeddings.store_file import Layout
+from ser_probe.errors import AudioError
 from ser_probe.runtime import SILENT, Progress
 
 FUNCTIONALS = "functionals"
@@ -87,5 +88,12 @@ def extract_features(
     return Extraction(path, key, len(clips.table), job.n_computed, rejects, speed)
 
 
-def _load_features(path: Path, *, spec: AudioSpec, functionals: Callable[..., np.ndarray]) -> np.ndarray:
-    return functionals([load_clip(path, spec).samples], spec.sample_rate_hz)[0]
+def _load_features(
+    path: Path, *, spec: AudioSpec, functionals: Callable[..., np.ndarray]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    clip = load_clip(path, spec)
+    try:
+        return functionals([clip.samples], spec.sample_rate_hz)[0], clip.notes
+    except AudioError as error:
+        # The features know samples only; the user wants to know the file.
+        raise AudioError(error.what, where=path, expected=error.expected, found=error.found, fix=error.fix) from error

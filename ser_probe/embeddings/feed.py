@@ -16,7 +16,8 @@ import numpy as np
 from ser_probe.errors import AudioError
 from ser_probe.files import content_id
 
-ClipWork = Callable[[Path], np.ndarray]
+ClipWork = Callable[[Path], tuple[np.ndarray, tuple[str, ...]]]
+"""What to make of a file: an array, and what was done to the clip that its user should know."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class DecodedBatch:
         rows: Rows of the clip list that were decoded, in the plan's order.
         arrays: What the work made of each of these rows (samples, or features), in the same order.
         rejects: Rows that failed, with the reason.
+        notes: What was done to clips that their user should know, one entry a clip and note.
     """
 
     number: int
     rows: list[int]
     arrays: list[np.ndarray]
     rejects: list[tuple[int, str]]
+    notes: list[str]
 
 
 @dataclass
@@ -55,7 +58,7 @@ class FeedClock:
 
 
 class _ClipDataset:
-    """Map-style data set: row -> (row, array or the reason why there is none)."""
+    """Map-style data set: row -> (row, array and notes, or the reason why there is none)."""
 
     def __init__(self, paths: Sequence[Path], clip_ids: Sequence[str], work: ClipWork) -> None:
         self.paths, self.clip_ids, self.work = paths, clip_ids, work
@@ -63,7 +66,7 @@ class _ClipDataset:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, row: int) -> tuple[int, np.ndarray | str]:
+    def __getitem__(self, row: int) -> tuple[int, tuple[np.ndarray, tuple[str, ...]] | str]:
         path = self.paths[row]
         try:
             if path.is_file() and content_id(path) != self.clip_ids[row]:
@@ -119,6 +122,7 @@ def feed_batches(
         yield DecodedBatch(
             number,
             [row for row, _ in good],
-            [made for _, made in good],
+            [array for _, (array, _) in good],
             [(row, made) for row, made in batch if isinstance(made, str)],
+            [note for _, (_, notes) in good for note in notes],
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -172,16 +173,20 @@ def run_batches(
     if not plan:
         return
     progress.start("extract", int(lacking.sum()), "clips")
+    notes: Counter[str] = Counter()
     with ExitStack() as stack:
         for job in jobs:
             job.writer = stack.enter_context(ShardWriter(job.path, job.key, job.layout))
         numbered = [(number, rows.tolist()) for number, rows in enumerate(plan)]
         for decoded in feed_batches(clips.paths, ids, numbered, work, workers=settings.workers, clock=clock):
             _reject(jobs, clips, decoded, settings.strict)
+            notes.update(decoded.notes)
             chosen = [ids[row] for row in decoded.rows]
             yield ClipBatch(chosen, np.zeros(len(chosen), np.int32), durations[decoded.rows]), decoded
             progress.advance(len(decoded.rows) + len(decoded.rejects), wait=f"{clock.wait_share:.0%}")
     progress.finish()
+    for note, count in notes.items():
+        logger.warning("%d clips: %s", count, note)
 
 
 def _reject(jobs: Sequence[Job], clips: ClipList, decoded: DecodedBatch, strict: bool) -> None:

@@ -55,7 +55,10 @@ def compare_caches(
     progress.start("similarity", len(pairs), "comparisons")
     for one, other in pairs:
         others = None if other is None else _named(other)
-        tables.append(similarity_table(_named(one), others, groups=speakers))
+        # CKA weighs a feature by its variance: in their own units, eGeMAPS would be little but formants in Hz.
+        tables.append(
+            similarity_table(_named(one), others, groups=speakers, standardise_others=other is joined.features)
+        )
         progress.advance()
     progress.finish()
     table = pd.concat(tables, ignore_index=True)

@@ -55,7 +55,13 @@ def map_caches(
             raise AnalysisError(f"There is no layer {layer!r}", where=first.path, fix=did_you_mean(layer, known))
         states = [one.layer(layer) for one in joined.checkpoints]
         panels = umap_panels(
-            states[0], states[1:], seed=seed, n_neighbors=config.n_neighbors, min_dist=config.min_dist, fit=config.fit
+            states[0],
+            states[1:],
+            seed=seed,
+            n_neighbors=config.n_neighbors,
+            min_dist=config.min_dist,
+            pca_dims=config.pca_dims,
+            fit=config.fit,
         )
         for one, points, trust in zip(joined.checkpoints, panels.coordinates, panels.trustworthiness, strict=True):
             place: dict[str, Any] = {"model": one.model, "checkpoint": one.checkpoint, "step": one.step, "layer": layer}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
 
+from ser_probe.data.manifest import read_manifest
 from ser_probe.errors import AnalysisError
 from ser_probe.files import read_json
 from ser_probe.report.figures import write_figures
@@ -34,15 +36,23 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
             "The folder is not a study's", where=run_dir, expected="config.yaml and tables/", fix="give runs/<study>"
         )
     config_yaml = config_path.read_text(encoding="utf-8")
+    config = yaml.safe_load(config_yaml)
     folder = run_dir / "tables"
     tables = {name: read_table(folder, name) for name in _TABLES if (folder / f"{name}.parquet").is_file()}
     audit = read_table(folder, "split_audit") if (folder / "split_audit.parquet").is_file() else pd.DataFrame()
     best = _read_best(run_dir)
+    training = tables.get("training")
+    drawing: dict[str, dict[str, Any]] = {
+        "umap": {"colours": _mapped_colours(config)},
+        "training": {} if training is None else {"saved_steps": sorted(training["step"].unique().tolist())},
+    }
+    if best:
+        drawing["training"]["best_step"] = best["step"]
     progress.start("figures", 1, "set")
     figures, undrawn = write_figures(
         {**tables, **({} if audit.empty else {"audit": audit})},
         run_dir / "figures",
-        options={"training": {"best_step": best["step"]}} if best else None,
+        options=drawing,
     )
     progress.advance()
     progress.finish()
@@ -50,23 +60,41 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
         progress.say(line)
     record = read_json(run_dir / "record.json") if (run_dir / "record.json").is_file() else {}
     rejects = pd.read_csv(run_dir / "rejects.csv") if (run_dir / "rejects.csv").is_file() else None
-    shown = ("best_layers", "probe_summary", "similarity", "drift", "training")
     path = write_html(
         run_dir / "report.html",
-        title=str(yaml.safe_load(config_yaml).get("name", run_dir.name)),
+        title=str(config.get("name", run_dir.name)),
         config_yaml=config_yaml,
         record=record["runs"][-1] if record.get("runs") else record,
         audit=audit,
-        tables={name: tables[name] for name in shown if name in tables},
+        tables={name: table for name, table in tables.items() if name != "umap"},
         figures=figures,
         rejects=rejects,
         notes=undrawn,
-        facts={"best step": f"{best['step']} ({best['metric']} {best['value']:.4g})"} if best else None,
+        facts=_facts(run_dir, config, best),
     )
     files = [file for figure in figures for file in (figure.png, figure.svg)]
     return Outcome((*files, path), {"figures": len(figures)})
 
 
-def _read_best(run_dir: Path) -> dict[str, object] | None:
+def _mapped_colours(config: dict[str, Any]) -> list[str]:
+    umap = config["analyze"].get("umap")
+    return list(umap["color"]) if umap else []
+
+
+def _facts(run_dir: Path, config: dict[str, Any], best: dict[str, Any] | None) -> dict[str, object]:
+    """Return what the head of the report says at a glance."""
+    facts: dict[str, object] = {"backbone": config["backbone"]["name"]}
+    if (run_dir / "manifest.csv").is_file():
+        clips = read_manifest(run_dir / "manifest.csv").table
+        facts["clips"] = len(clips)
+        facts |= {f"{name}s": clips[name].nunique() for name in ("speaker", "label") if name in clips}
+        if "duration_s" in clips:
+            facts["duration"] = f"{clips['duration_s'].sum() / 60:.1f} min"
+    if best:
+        facts["best step"] = f"{best['step']} (validation {best['metric']} {best['value']:.4g})"
+    return facts
+
+
+def _read_best(run_dir: Path) -> dict[str, Any] | None:
     path = run_dir / "best.json"
     return read_json(path) if path.is_file() else None

@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ser_probe.data.corpora.layout import LAYOUTS
 from ser_probe.errors import CorpusError, did_you_mean
@@ -48,7 +48,7 @@ def _on_call(module: str) -> Callable[..., pd.DataFrame]:
     return import_corpus
 
 
-def _sample(root: str | Path, **options: int) -> pd.DataFrame:
+def _sample(root: str | Path, **options: Any) -> pd.DataFrame:
     from ser_probe.data.sample import write_sample_corpus
 
     return write_sample_corpus(Path(root).expanduser(), **options)
@@ -94,7 +94,11 @@ IMPORTERS = {
             terms="made on the spot by espeak-ng (GPL-3.0)",
             layout="any folder; the clips are made in it if they are not there",
             function=_sample,
-            options={"seed": "the seed of the voices and deliveries"},
+            options={
+                "seed": "the seed of the voices and deliveries",
+                "n_speakers": "how many speakers, half of them women",
+                "n_sentences": "how many sentences each speaker says in each emotion",
+            },
         ),
     )
 }
