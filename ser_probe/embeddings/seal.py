@@ -22,7 +22,8 @@ import pandas as pd
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey, check_key
 from ser_probe.embeddings.shards import read_shards, remove_stale_partials, set_aside, shards_folder
-from ser_probe.embeddings.store_file import ROW_COLUMNS, DamagedCacheError, Header
+from ser_probe.embeddings.store_file import ROW_COLUMNS, Header
+from ser_probe.embeddings.store_stamp import DamagedCacheError
 from ser_probe.errors import CacheError
 from ser_probe.files import atomic_path
 from ser_probe.runtime import logger, package_versions

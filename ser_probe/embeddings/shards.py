@@ -23,7 +23,8 @@ import pandas as pd
 
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey, check_key
-from ser_probe.embeddings.store_file import DamagedCacheError, Header, Layout
+from ser_probe.embeddings.store_file import Header, Layout
+from ser_probe.embeddings.store_stamp import DamagedCacheError
 from ser_probe.errors import CacheError
 from ser_probe.files import atomic_path
 from ser_probe.runtime import logger

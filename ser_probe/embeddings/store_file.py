@@ -23,6 +23,7 @@ import pandas as pd
 
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.store_image import MemoryFile
+from ser_probe.embeddings.store_stamp import DamagedCacheError, append_stamp, check_stamp
 from ser_probe.errors import CacheError, did_you_mean
 
 FORMAT = "ser-probe embeddings"
@@ -31,10 +32,6 @@ ROW_COLUMNS: dict[str, Any] = {"clip_id": object, "n_frames": "<i4", "duration_s
 REJECT_COLUMNS = ("clip_id", "path", "reason")
 _CHECKSUM_BYTES = 16
 _TEXT = h5py.string_dtype("utf-8")
-
-
-class DamagedCacheError(CacheError):
-    """A file's bytes are not what ser-probe once wrote."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ def write_file(path: Path, header: Header, layers: Iterable[np.ndarray]) -> None
         OSError: If the disk is full or not writable.
     """
     image = MemoryFile()
-    with path.open("wb") as stream:
+    with path.open("w+b") as stream:
         with h5py.File(image, "w") as file:
             _write_header(file, header)
             offset = _allocate(file, header)
@@ -128,37 +125,30 @@ def write_file(path: Path, header: Header, layers: Iterable[np.ndarray]) -> None
                 digests.append(layer_checksum(layer))
                 stream.write(_bytes_of(layer))
             file["layer_checksum"][...] = np.array(digests, dtype="S")
-        image.copy_to(stream, hole=(offset, offset + len(digests) * header.layer_bytes))
+        hole = (offset, offset + len(digests) * header.layer_bytes)
+        image.copy_to(stream, hole=hole)
+        append_stamp(stream, hole=hole)
 
 
 def read_header(stream: BinaryIO, path: Path) -> Header:
     """Read all but the embeddings from an open file.
 
     Raises:
-        DamagedCacheError: If the bytes are not a whole file of this format.
-        CacheError: If the file is of another format or version.
+        DamagedCacheError: If the bytes are not those of a whole file that ser-probe wrote.
+        CacheError: If the file is of another schema version.
     """
-    try:
-        with h5py.File(stream, "r") as file:
-            _check_format(file, path)
-            header = _parse_header(file)
-    except CacheError:
-        raise
-    except Exception as error:  # whatever h5py makes of bytes that are not what was written
-        raise DamagedCacheError(
-            "The embedding cache cannot be read: it is damaged, cut short, or not an HDF5 file",
-            where=path,
-            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            fix="delete it and extract again",
-        ) from error
-    end = header.offset + len(header.layout.layer_names) * header.layer_bytes
-    size = os.fstat(stream.fileno()).st_size
-    if size < end:
-        raise DamagedCacheError(
-            "The embedding cache is cut short", where=path, expected=f"{end} bytes", found=f"{size} bytes",
-            fix="delete it and extract again",
-        )  # fmt: skip
-    return header
+    check_stamp(stream, path)
+    with h5py.File(stream, "r") as file:
+        version = int(file.attrs["schema_version"])
+        if version == SCHEMA_VERSION:
+            return _parse_header(file)
+    raise CacheError(
+        "The embedding cache has another schema version",
+        where=path,
+        expected=SCHEMA_VERSION,
+        found=version,
+        fix="delete it and extract again" if version < SCHEMA_VERSION else "update ser-probe",
+    )
 
 
 def read_layer(stream: BinaryIO, header: Header, index: int) -> np.ndarray:
@@ -296,25 +286,8 @@ def _allocate(file: h5py.File, header: Header) -> int:
     return h5py.h5d.create(file.id, b"embeddings", kind, space, settings).get_offset() or 0
 
 
-def _check_format(file: h5py.File, path: Path) -> None:
-    if file.attrs.get("format") != FORMAT:
-        raise CacheError(
-            "This HDF5 file was not written by ser-probe", where=path, expected=f"format {FORMAT!r}",
-            found=file.attrs.get("format"),
-        )  # fmt: skip
-    version = int(file.attrs["schema_version"])
-    if version != SCHEMA_VERSION:
-        raise CacheError(
-            "The embedding cache has another schema version", where=path, expected=SCHEMA_VERSION, found=version,
-            fix="extract again" if version < SCHEMA_VERSION else "update ser-probe",
-        )  # fmt: skip
-
-
 def _parse_header(file: h5py.File) -> Header:
     attrs = file.attrs
-    key = CacheKey(**json.loads(attrs["key_ingredients"]))
-    if key.digest != attrs["key"]:
-        raise ValueError("the key does not belong to its ingredients")
     embeddings = file["embeddings"]
     layer_names = tuple(json.loads(attrs["layer_names"]))
     rows = pd.DataFrame({"clip_id": _read_column(file["clip_id"])})
@@ -324,8 +297,8 @@ def _parse_header(file: h5py.File) -> Header:
         rows["path"] = _read_column(file["path"])
     group = file["columns"]
     extra = {name: _read_column(group[_member(name)]) for name in json.loads(group.attrs["order"])}
-    header = Header(
-        key=key,
+    return Header(
+        key=CacheKey(**json.loads(attrs["key_ingredients"])),
         layout=Layout(layer_names, int(embeddings.shape[2]), json.loads(attrs["aliases"])),
         rows=pd.concat([rows, pd.DataFrame(extra, index=rows.index)], axis=1) if extra else rows,
         rejects=pd.DataFrame({name: _read_column(file["rejects"][name]) for name in REJECT_COLUMNS}),
@@ -334,13 +307,10 @@ def _parse_header(file: h5py.File) -> Header:
         checksums=tuple(file["layer_checksum"].asstr()[...]),
         offset=embeddings.id.get_offset() or 0,
     )
-    if embeddings.shape != header.shape or embeddings.dtype != key.dtype:
-        raise ValueError("the embeddings have another shape or type than the file says")
-    return header
 
 
 def _read_column(dataset: h5py.Dataset) -> np.ndarray:
-    return dataset.asstr(errors="surrogateescape")[...] if dataset.dtype.kind in "OS" else dataset[...]
+    return dataset.asstr()[...] if dataset.dtype.kind in "OS" else dataset[...]
 
 
 def _bytes_of(layer: np.ndarray) -> memoryview:
