@@ -30,7 +30,7 @@ from ser_probe.files import atomic_path
 from ser_probe.runtime import logger
 
 SECONDS_PER_SHARD = 20.0
-BYTES_PER_SHARD = 256 << 20
+BYTES_PER_SHARD = 64 << 20
 _STALE_AFTER_S = 24 * 3600.0
 _PARTIAL = re.compile(r"\.shard-(?P<node>[0-9a-f]+)-\d+-[0-9a-f]+\.(?P<pid>\d+)\.partial\.h5")
 
@@ -183,7 +183,8 @@ class ShardWriter:
     def _cast(self, rows: Rows) -> np.ndarray:
         """Return the values as stored, refusing any that are not finite."""
         with np.errstate(over="ignore"):
-            values = np.ascontiguousarray(rows.embeddings, dtype=self.key.dtype)
+            # A copy, because the caller may use its array again for the next batch.
+            values = np.array(rows.embeddings, dtype=self.key.dtype, order="C")
         finite = np.isfinite(values).all(axis=2)
         if finite.all():
             return values

@@ -59,6 +59,14 @@ def test_batches_share_a_shard_until_it_is_old_or_large(run: Run) -> None:
     assert len(committed(run.path, run.key)) == 10
 
 
+def test_the_callers_array_may_be_used_again(run: Run) -> None:
+    rows = run.rows([0, 1])
+    with run.writer() as writer:
+        writer.add(rows)
+        rows.embeddings[:] = 0
+    np.testing.assert_array_equal(stored(run)[run.ids[1]], run.values[:, 1])
+
+
 def test_rejects_are_committed_too_unless_the_clip_is_stored(run: Run) -> None:
     with run.writer() as writer:
         writer.add(run.rows([0]))
