@@ -261,6 +261,18 @@ def test_all_that_training_depends_on_is_restored(tune: Tune, tmp_path: Path, ch
     assert_equal_bits(resumed, tune(tmp_path / "whole", settings))
 
 
+def test_without_seeds_by_step_a_resumed_run_would_differ(
+    tune: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ser_probe.training.callbacks import StepSeeds
+
+    monkeypatch.setattr(StepSeeds, "on_step_begin", lambda *_, **__: None)
+    settings = make_settings(max_steps=4)
+    interrupt(tune, tmp_path / "resumed", 3, settings=settings)
+    ours, theirs = (weights(tune(tmp_path / name, settings).checkpoints[-1][1]) for name in ("resumed", "whole"))
+    assert any(not torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
 def test_a_run_interrupted_twice_equals_the_uninterrupted_one(
     tune: Tune, whole: TrainingResult, tmp_path: Path
 ) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from ser_probe.errors import CheckpointError
 from ser_probe.training.locks import exclusive
+from tests.training.conftest import Interrupting
 
 
 def test_a_second_writer_is_refused_and_let_in_afterwards(tmp_path: Path) -> None:
@@ -15,6 +17,29 @@ def test_a_second_writer_is_refused_and_let_in_afterwards(tmp_path: Path) -> Non
             pass
     with exclusive(path, "trains here"):
         pass
+
+
+def test_with_a_progress_the_second_waits_and_says_so(tmp_path: Path) -> None:
+    path, released, order = tmp_path / ".lock", threading.Event(), []
+
+    def second() -> None:
+        with exclusive(path, "fills it", progress):
+            order.append("second")
+
+    class Telling(Interrupting):
+        def say(self, message: str) -> None:
+            super().say(message)
+            released.set()
+
+    progress = Telling(0)
+    thread = threading.Thread(target=second)
+    with exclusive(path, "fills it"):
+        thread.start()
+        assert released.wait(timeout=10)
+        order.append("first")
+    thread.join(timeout=10)
+    assert order == ["first", "second"]
+    assert progress.said == ["waiting: another process fills it"]
 
 
 def test_an_error_releases_the_lock(tmp_path: Path) -> None:
