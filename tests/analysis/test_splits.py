@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ser_probe.analysis.splits import check_split
+from ser_probe.analysis.splits import SPLITS, check_split
 from ser_probe.errors import AnalysisError
 
 
