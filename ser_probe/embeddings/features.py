@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,8 +79,12 @@ def extract_features(
     attributes = {"model": ingredients["feature_set"], "pooling": FUNCTIONALS, "feature_names": list(names)}
     job = Job(path, key, Layout((FUNCTIONALS,), len(names)), committed(path, key), attributes)
     clock, audio_s = FeedClock(), 0.0
+    # The workers do all of the work here, so each processor gets one.
+    if settings.workers:
+        settings = dataclasses.replace(settings, workers=max(settings.workers, os.cpu_count() or 1))
+    name = str(ingredients["feature_set"])
     work = functools.partial(_load_features, spec=settings.audio, functionals=functionals)
-    for batch, decoded in run_batches([job], clips, settings, work, clock, progress):
+    for batch, decoded in run_batches([job], clips, settings, work, clock, progress, what=name):
         if batch.clip_ids:
             job.add(batch, np.stack(decoded.arrays)[None])
         audio_s += float(batch.duration_s.sum())

@@ -143,6 +143,8 @@ def run_batches(
     work: ClipWork,
     clock: FeedClock,
     progress: Progress,
+    *,
+    what: str = "extract",
 ) -> Iterator[tuple[ClipBatch, DecodedBatch]]:
     """Yield the decoded batches that any job lacks, with open writers; what was added is committed on the way out.
 
@@ -153,6 +155,7 @@ def run_batches(
         work: What the workers make of a file.
         clock: Counts the time spent waiting for them.
         progress: Told of clips.
+        what: What the work is called.
 
     Raises:
         AudioError: If `settings.strict` and a clip cannot be used.
@@ -172,7 +175,7 @@ def run_batches(
     plan = drop_done([unfinished[batch] for batch in plan], ~lacking)
     if not plan:
         return
-    progress.start("extract", int(lacking.sum()), "clips")
+    progress.start(what, int(lacking.sum()), "clips")
     notes: Counter[str] = Counter()
     with ExitStack() as stack:
         for job in jobs:
