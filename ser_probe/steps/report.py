@@ -44,7 +44,7 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
     training = tables.get("training")
     drawing: dict[str, dict[str, Any]] = {
         "umap": {"colours": _mapped_colours(config)},
-        "training": {} if training is None else {"saved_steps": sorted(training["step"].unique().tolist())},
+        "training": {} if training is None else {"saved_steps": _saved_steps(training)},
     }
     if best:
         drawing["training"]["best_step"] = best["step"]
@@ -74,6 +74,11 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
     )
     files = [file for figure in figures for file in (figure.png, figure.svg)]
     return Outcome((*files, path), {"figures": len(figures)})
+
+
+def _saved_steps(training: pd.DataFrame) -> list[int]:
+    """Return the steps of the checkpoints: one is saved at each evaluation."""
+    return sorted(training.loc[training["split"] == "validation", "step"].unique().tolist())
 
 
 def _mapped_colours(config: dict[str, Any]) -> list[str]:
