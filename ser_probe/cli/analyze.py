@@ -21,6 +21,7 @@ Features = Annotated[
 def probe(
     caches: flags.CacheFiles,
     output: flags.TableFolder,
+    clips: flags.Clips = None,
     features: Features = None,
     target: Annotated[str | None, typer.Option(help="Column to predict.", show_default="label")] = None,
     groups: Annotated[
@@ -56,6 +57,7 @@ def probe(
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import ProbeConfig, SplitConfig, check_options
     from ser_probe.steps.analyze_probe import probe_caches
+    from ser_probe.steps.representations import read_clips
 
     config = check_options(
         ProbeConfig,
@@ -75,7 +77,9 @@ def probe(
     )
     split = check_options(SplitConfig, {"scheme": scheme, "seed": split_seed})
     with open_progress() as progress:
-        outcome = probe_caches(caches, output, probe=config, split=split, features=features, progress=progress)
+        outcome = probe_caches(
+            caches, output, probe=config, split=split, features=features, clips=read_clips(clips), progress=progress
+        )
     finish(outcome)
 
 
@@ -83,6 +87,7 @@ def probe(
 def similarity(
     caches: flags.CacheFiles,
     output: flags.TableFolder,
+    clips: flags.Clips = None,
     features: Features = None,
     measures: Annotated[
         str | None,
@@ -96,6 +101,7 @@ def similarity(
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig, check_options
     from ser_probe.steps.analyze_similarity import compare_caches
+    from ser_probe.steps.representations import read_clips
 
     options = {
         "splits": flags.listed(splits) or "all",
@@ -106,7 +112,9 @@ def similarity(
     }
     config = check_options(AnalyzeConfig, options)
     with open_progress() as progress:
-        outcome = compare_caches(caches, output, features=features, analyze=config, progress=progress)
+        outcome = compare_caches(
+            caches, output, features=features, analyze=config, clips=read_clips(clips), progress=progress
+        )
     finish(outcome)
 
 
@@ -115,6 +123,7 @@ def drift(
     caches: flags.CacheFiles,
     reference: Annotated[Path, typer.Option(metavar="CACHE", help="File to measure from, usually step 0.")],
     output: flags.TableFolder,
+    clips: flags.Clips = None,
     measures: Annotated[
         str | None,
         typer.Option(metavar="A,B,...", help="What to measure.",
@@ -126,11 +135,14 @@ def drift(
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig, check_options
     from ser_probe.steps.analyze_drift import measure_drift
+    from ser_probe.steps.representations import read_clips
 
     options = {"splits": flags.listed(splits) or "all", "drift.measures": flags.names(measures)}
     config = check_options(AnalyzeConfig, options)
     with open_progress() as progress:
-        outcome = measure_drift(caches, output, reference=reference, analyze=config, progress=progress)
+        outcome = measure_drift(
+            caches, output, reference=reference, analyze=config, clips=read_clips(clips), progress=progress
+        )
     finish(outcome)
 
 
@@ -138,6 +150,7 @@ def drift(
 def umap(
     caches: flags.CacheFiles,
     output: flags.TableFolder,
+    clips: flags.Clips = None,
     layers: Annotated[
         str | None, typer.Option(metavar="0,6,final", help="Layers to draw.", show_default="0,final")
     ] = None,
@@ -164,6 +177,7 @@ def umap(
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig, check_options
     from ser_probe.steps.analyze_umap import map_caches
+    from ser_probe.steps.representations import read_clips
 
     options = {
         "splits": flags.listed(splits) or "all",
@@ -176,5 +190,5 @@ def umap(
     }
     config = check_options(AnalyzeConfig, options)
     with open_progress() as progress:
-        outcome = map_caches(caches, output, analyze=config, seed=seed, progress=progress)
+        outcome = map_caches(caches, output, analyze=config, seed=seed, clips=read_clips(clips), progress=progress)
     finish(outcome)

@@ -16,6 +16,14 @@ OFF = "off"
 
 CacheFiles = Annotated[list[Path], typer.Argument(metavar="CACHE", help="Embedding files, one per checkpoint.")]
 TableFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the tables to.")]
+Clips = Annotated[
+    Path | None,
+    typer.Option(
+        "--clips",
+        metavar="MANIFEST",
+        help="Prepared manifest, as runs/<study>/manifest.csv, to take labels, speakers and splits from.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set any key of a study, as in a YAML file. May be repeated."),

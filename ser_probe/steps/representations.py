@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from ser_probe.analysis.inputs import RepresentationKey
+from ser_probe.data.manifest import read_manifest
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.errors import AnalysisError, did_you_mean
+from ser_probe.errors import AnalysisError, ManifestError, did_you_mean
 from ser_probe.runtime import logger
 
 FEATURE_LAYER = "functionals"
@@ -91,6 +92,22 @@ class Joined:
                 fix="complete the manifest and extract again",
             )
         return column.astype(str).to_numpy()
+
+
+def read_clips(manifest: Path | None) -> pd.DataFrame | None:
+    """Return the clips of a prepared manifest; None for None.
+
+    Raises:
+        ManifestError: If it has no clip ids, which `prepare` and `run` write.
+    """
+    if manifest is None:
+        return None
+    table = read_manifest(manifest).table
+    if "clip_id" not in table:
+        raise ManifestError(
+            "The manifest has no column 'clip_id' to join on", where=manifest, fix="write one with ser-probe prepare"
+        )
+    return table
 
 
 def join_caches(

@@ -9,13 +9,15 @@ from typing import Any
 
 import pandas as pd
 
+from ser_probe.analysis.splits import check_split
 from ser_probe.config import StudyConfig, study_yaml
 from ser_probe.data.manifest import Manifest, read_manifest
+from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import ConfigError, did_you_mean
 from ser_probe.files import fingerprint, read_json, write_json, write_text
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
 from ser_probe.steps.analyze_drift import measure_drift
-from ser_probe.steps.analyze_probe import probe_caches
+from ser_probe.steps.analyze_probe import divide_clips, probe_caches
 from ser_probe.steps.analyze_similarity import compare_caches
 from ser_probe.steps.analyze_umap import map_caches
 from ser_probe.steps.extract import Source, extract_features, extract_sources
@@ -23,6 +25,7 @@ from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, read_clips, write_prepared
 from ser_probe.steps.report import write_report
+from ser_probe.steps.representations import Joined
 from ser_probe.steps.stages import Stages, file_state, file_states
 
 STAGES = ("prepare", "finetune", "extract", "egemaps", "probe", "similarity", "drift", "umap", "report")
@@ -59,22 +62,29 @@ class _Run:
     def run(self) -> Outcome:
         """Run all stages; return the report's path and what was done."""
         study = self.study
-        write_text(self.folder / "config.yaml", study_yaml(study))
+        config, text = self.folder / "config.yaml", study_yaml(study)
+        if not config.is_file() or config.read_text(encoding="utf-8") != text:
+            write_text(config, text)
         self._prepare()
-        sources = self._finetune() if study.finetune.enabled else [Source(study.backbone.name, "step-0", 0)]
+        self._look_ahead()
+        pretrained = Source(study.backbone.name, "step-0", 0, study.backbone.revision)
+        sources = self._finetune() if study.finetune.enabled else [pretrained]
         caches = self._extract(sources)
         features = self._egemaps() if study.extract.egemaps else None
         self._analyse(caches, features)
         self._record()
         report = self._report()
-        rejects = pd.read_csv(self.folder / "rejects.csv")
+        left_out = pd.read_csv(self.folder / "rejects.csv")
+        later = self._rejects_of([*caches, *([features] if features else [])])
         minutes = (time.monotonic() - self.started) / 60
         summary: dict[str, object] = {
             "done": ", ".join(self.stages.done) or "nothing, all was fresh",
             "skipped": ", ".join(self.stages.skipped) or "nothing",
             "time": f"{minutes:.1f} min",
+            **({"left out in extraction": "; ".join(later)} if later else {}),
+            "report": report,
         }
-        return Outcome((report,), summary, len(rejects), self.folder / "rejects.csv")
+        return Outcome((), summary, len(left_out) + len(later), self.folder / "rejects.csv")
 
     def _prepare(self) -> None:
         study = self.study
@@ -101,6 +111,23 @@ class _Run:
         corpora = sorted(map(str, table["corpus"].dropna().unique())) if "corpus" in table else []
         self.context = {"corpus": "+".join(corpora), "run_seed": study.finetune.seed}
 
+    def _look_ahead(self) -> None:
+        """Raise now what would end the study only after hours of fine-tuning."""
+        study, table = self.study, self.manifest.table
+        if study.extract.egemaps and not self.stages.has_run("egemaps"):
+            from ser_probe.embeddings import egemaps
+
+            egemaps.ingredients()
+        everything = Joined(table, (), None, 0)
+        for column in study.analyze.umap.color if study.analyze.umap is not None else ():
+            everything.column(column)
+        probe = study.analyze.probe
+        if probe is not None:
+            test = table[table["split"] == "test"].reset_index(drop=True)
+            probed = Joined(test, (), None, 0) if probe.splits == "heldout" else everything
+            labels, groups = probed.column(probe.target or "label"), probed.column(probe.groups)
+            check_split(labels, divide_clips(probed, probe, study.split), groups)
+
     def _finetune(self) -> list[Source]:
         study = self.study
         inputs = {
@@ -110,8 +137,11 @@ class _Run:
             "audio": study.audio.model_dump(),
             "clips and splits": self.clips_print,
         }
+        restart = bool({"finetune", "all"} & self.stages.force)
         written = self.stages.run(
-            "finetune", inputs, lambda: train_study(study, self.manifest, self.folder, progress=self.progress)
+            "finetune",
+            inputs,
+            lambda: train_study(study, self.manifest, self.folder, restart=restart, progress=self.progress),
         )
         folders = sorted({path.parent for path in written if path.parent.name.startswith("checkpoint-")}, key=_step)
         wanted = study.extract.checkpoints
@@ -122,9 +152,10 @@ class _Run:
         study = self.study
         inputs = {
             **self._extraction_inputs(),
-            "pooling": study.extract.pooling,
-            "precision": study.extract.precision,
-            "verify": study.extract.verify,
+            "extract.pooling": study.extract.pooling,
+            "extract.precision": study.extract.precision,
+            "extract.verify": study.extract.verify,
+            "backbone": study.backbone.model_dump(),
             "checkpoints": [[source.checkpoint, _folder_state(source.name)] for source in sources],
         }
 
@@ -142,13 +173,23 @@ class _Run:
             lambda: [extract_features(self._clips(), study, study.output.cache, progress=self.progress).path],
         )[0]
 
+    def _rejects_of(self, caches: list[Path]) -> list[str]:
+        """Return the study's clips that some extraction could not use, though they can be decoded, and why."""
+        found: dict[str, str] = {}
+        for path in caches:
+            with EmbeddingCache.open(path) as cache:
+                found |= dict(zip(cache.rejects["clip_id"], cache.rejects["reason"], strict=True))
+        table = self.manifest.table
+        named = dict(zip(table["clip_id"], table["path"], strict=True))
+        return [f"{named[clip_id]}: {reason}" for clip_id, reason in found.items() if clip_id in named]
+
     def _extraction_inputs(self) -> dict[str, Any]:
         study = self.study
         return {
             "audio": study.audio.model_dump(),
-            "splits": study.extract.splits,
-            "storage": study.extract.storage,
-            "clips": self.clips_print,
+            "extract.splits": study.extract.splits,
+            "extract.storage": study.extract.storage,
+            "clips and splits": self.clips_print,
         }
 
     def _clips(self) -> Manifest:
@@ -156,20 +197,25 @@ class _Run:
         table = self.manifest.table
         if splits != "all":
             table = table[table["split"].isin(splits)].reset_index(drop=True)
+        # Caches are shared by studies, and each has its own splits: they stay in the study's manifest.
+        table = table.drop(columns="split")
         return Manifest(table, self.manifest.audio_root, self.manifest.source)
 
     def _analyse(self, caches: list[Path], features: Path | None) -> None:
         analyze, clips = self.study.analyze, self.manifest.table
         common: dict[str, Any] = {"clips": clips, "context": self.context, "progress": self.progress}
         inputs = {
-            "clips": self.clips_print,
-            "caches": [[str(path), file_state(path)] for path in [*caches, features or Path()]],
+            "clips and splits": self.clips_print,
+            **self.context,
+            "embeddings": [[str(path), file_state(path)] for path in [*caches, features or Path()]],
         }
 
-        def stage(name: str, config: Any, work: Any) -> None:
+        def stage(name: str, config: Any, work: Any, **own: Any) -> None:
             if config is not None:
-                own = {**inputs, "settings": config.model_dump(), "splits": analyze.splits}
+                own = {**inputs, f"analyze.{name}": config.model_dump(), **own}
                 self.stages.run(name, own, lambda: work().files)
+
+        look_at = {"analyze.splits": analyze.splits}
 
         probe = analyze.probe
         if probe is not None:
@@ -179,21 +225,26 @@ class _Run:
                 lambda: probe_caches(
                     caches, self.tables, probe=probe, split=self.study.split, features=features, **common
                 ),
+                split=self.study.split.model_dump(),
             )
         stage(
             "similarity",
             analyze.similarity,
             lambda: compare_caches(caches, self.tables, analyze=analyze, features=features, **common),
+            **look_at,
         )
         stage(
             "drift",
             analyze.drift,
             lambda: measure_drift(caches, self.tables, reference=caches[0], analyze=analyze, **common),
+            **look_at,
         )
         stage(
             "umap",
             analyze.umap,
             lambda: map_caches(caches, self.tables, analyze=analyze, seed=self.study.seed, **common),
+            **look_at,
+            seed=self.study.seed,
         )
 
     def _record(self) -> None:
@@ -215,8 +266,8 @@ class _Run:
         tables = sorted(self.tables.glob("*.parquet"))
         inputs = {
             "config": fingerprint(study_yaml(self.study)),
-            "tables": {path.name: file_state(path) for path in tables},
-            "record": file_state(self.folder / "record.json"),
+            "tables": {path.stem: file_states([path]) for path in tables},
+            "record": file_states([self.folder / "record.json"]),
         }
         work = lambda: write_report(self.folder, progress=self.progress).files  # noqa: E731 - one line, used once
         return self.stages.run("report", inputs, work)[-1]
