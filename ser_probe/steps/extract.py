@@ -135,6 +135,7 @@ def extract_manifest(study: StudyConfig, output: Path, *, progress: Progress = S
     prepared = prepare_clips(
         manifest, study.audio, None, strict=study.data.strict, for_learning=False, progress=progress
     )
+    progress.say(prepared.report.summary())
     manifest = prepared.manifest
     if study.extract.splits != "all":
         if "split" not in manifest.table:
@@ -146,7 +147,8 @@ def extract_manifest(study: StudyConfig, output: Path, *, progress: Progress = S
     if study.backbone.name.lower().startswith("egemaps"):
         result = extract_features(manifest, study, output, progress=progress)
     else:
-        source = Source(study.backbone.name, _checkpoint_name(study.backbone.name), _step(study.backbone.name))
+        name = study.backbone.name
+        source = Source(name, f"step-{_step(name)}", _step(name), study.backbone.revision)
         result = extract_sources([source], manifest, study, output, progress=progress)[0]
     rejects = pd.concat([prepared.report.rejects[["path", "reason"]], result.rejects[["path", "reason"]]])
     rejects_path = output.with_suffix(".rejects.csv")
@@ -189,10 +191,6 @@ def _settings(study: StudyConfig) -> ExtractionSettings:
 
 def _size_bytes(backbone: Backbone) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in backbone.model.parameters())
-
-
-def _checkpoint_name(name: str) -> str:
-    return f"step-{_step(name)}"
 
 
 def _step(name: str) -> int:

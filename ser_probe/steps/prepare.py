@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +15,16 @@ from ser_probe.data.corpora import import_corpus
 from ser_probe.data.manifest import Manifest, read_manifest, write_manifest
 from ser_probe.data.manifest_check import ManifestReport, check_manifest
 from ser_probe.data.splits import audit_splits, check_splits, split_speakers, summarise_audit
-from ser_probe.errors import ManifestError, did_you_mean
+from ser_probe.errors import AudioError, ManifestError, did_you_mean
 from ser_probe.files import atomic_path
-from ser_probe.runtime import SILENT, Progress, logger
+from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ser_probe.audio.load import ClipFacts
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,9 @@ def prepare_clips(
         ManifestError: With all faults of the manifest at once.
         SplitError: If the speakers cannot be split as asked.
     """
-    from ser_probe.audio.load import inspect_clip
-
     report = check_manifest(
         manifest,
-        inspect_clip,
+        functools.partial(_try_clip, audio=audio, resampled=set()),
         min_duration_s=audio.min_duration_s,
         max_duration_s=audio.max_duration_s,
         for_learning=for_learning,
@@ -77,8 +78,6 @@ def prepare_clips(
         progress=progress,
     )
     report.raise_for_faults()
-    for warning in report.warnings:
-        logger.warning("%s", warning)
     if split is None:
         if not {"split", "speaker"} <= set(report.manifest.table):
             return PreparedClips(report, None)
@@ -93,6 +92,28 @@ def prepare_clips(
     table = table.assign(split=parts)
     report = dataclasses.replace(report, manifest=dataclasses.replace(report.manifest, table=table))
     return PreparedClips(report, audit_splits(table))
+
+
+def _try_clip(path: Path, *, audio: AudioConfig, resampled: set[int]) -> ClipFacts:
+    """Return a clip's facts after decoding it: NaN, silence or a broken end would stop fine-tuning much later.
+
+    Resampling is a hundred times slower than decoding and fails by rate alone, so one clip of each rate is resampled;
+    `resampled` holds the rates in Hz that are known to work.
+    """
+    from ser_probe.audio.load import AudioSpec, inspect_clip, load_clip
+
+    try:
+        facts = inspect_clip(path)
+        rate_hz = facts.sample_rate_hz
+        if audio.min_duration_s <= facts.duration_s <= audio.max_duration_s:
+            wanted_hz = rate_hz if rate_hz in resampled else audio.sample_rate_hz
+            load_clip(path, AudioSpec(sample_rate_hz=wanted_hz, max_duration_s=audio.max_duration_s))
+            resampled.add(rate_hz)
+    except AudioError as error:
+        # One line of a table; its first column says which file.
+        found = "" if error.found is None else f" ({error.found})"
+        raise AudioError(f"{error.what}{found}" + (f"; {error.fix}" if error.fix else "")) from error
+    return facts
 
 
 def read_clips(data: DataConfig, *, progress: Progress = SILENT) -> Manifest:
