@@ -72,6 +72,9 @@ def finetune(
     min_duration_s: flags.MinDuration = None,
     max_duration_s: flags.MaxDuration = None,
     device: flags.Device = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Delete the run that is in the folder, and train anew.")
+    ] = False,
     strict: flags.Strict = False,
     overrides: flags.Overrides = None,
 ) -> None:  # fmt: skip
@@ -117,5 +120,5 @@ def finetune(
         switched_off.append("finetune.early_stopping=null")
     study = check_options(StudyConfig, options, ["analyze.umap=null", *switched_off, *(overrides or [])])
     with open_progress() as progress:
-        outcome = finetune_manifest(study, output, progress=progress)
+        outcome = finetune_manifest(study, output, restart=restart, progress=progress)
     finish(outcome)

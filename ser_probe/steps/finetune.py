@@ -12,45 +12,64 @@ import pandas as pd
 from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.config import FinetuneConfig, StudyConfig
 from ser_probe.data.manifest import Manifest, read_manifest
-from ser_probe.errors import SplitError
+from ser_probe.errors import CheckpointError, SplitError
 from ser_probe.models.backbone import load_backbone
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.extract import audio_spec
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, write_prepared
 from ser_probe.steps.tables import write_table
+from ser_probe.training.checkpoints import list_checkpoints
 from ser_probe.training.fine_tuning import OtherRunError, TrainingResult, fine_tune
+from ser_probe.training.locks import exclusive
 from ser_probe.training.settings import Clips, TrainingSettings
 
 _FRONT_ENDS = "front_ends"
 
 
-def train_study(study: StudyConfig, manifest: Manifest, folder: Path, *, progress: Progress = SILENT) -> list[Path]:
+def train_study(
+    study: StudyConfig, manifest: Manifest, folder: Path, *, restart: bool = False, progress: Progress = SILENT
+) -> list[Path]:
     """Fine-tune on the splits of a study, or go on where it was stopped.
 
     A folder that holds a run made from other settings or clips keeps it under another name: what has taken hours is
     never deleted because a config was edited.
 
+    Args:
+        study: The resolved config.
+        manifest: Checked clips with splits.
+        folder: The study's folder.
+        restart: Train anew even if nothing changed; the run that is there is kept under another name too.
+        progress: Told of each step.
+
     Returns:
         The training tables and the weights of each checkpoint.
     """
+    if restart and (kept := _set_aside(folder)) is not None:
+        progress.say(f"the checkpoints of the run before are kept in {kept}")
     try:
         result = _train(study, manifest, folder, progress)
     except OtherRunError as error:
         kept = _set_aside(folder)
-        if kept is None:
-            raise
-        progress.say(f"the checkpoints of another configuration are kept in {kept}\n{error}")
+        if kept is not None:
+            progress.say(f"the checkpoints of another configuration are kept in {kept}\n  found: {error.found}")
         result = _train(study, manifest, folder, progress)
+    except CheckpointError as error:
+        if error.fix is not None:
+            error.fix = error.fix.replace("--restart", "--force finetune")
+        raise
     return _write(result, study, folder)
 
 
-def finetune_manifest(study: StudyConfig, output: Path, *, progress: Progress = SILENT) -> Outcome:
+def finetune_manifest(
+    study: StudyConfig, output: Path, *, restart: bool = False, progress: Progress = SILENT
+) -> Outcome:
     """Check a manifest, split it if asked for, and fine-tune on it: the whole verb.
 
     Args:
         study: `data.manifest`, backbone, audio, split, finetune.
         output: Folder of the run.
+        restart: Delete the run that is in the folder, and train anew.
         progress: Told of each file and step.
     """
     assert study.data.manifest is not None, "the command line gives a manifest"
@@ -61,9 +80,10 @@ def finetune_manifest(study: StudyConfig, output: Path, *, progress: Progress = 
         raise SplitError(
             "The manifest has no column 'split'", where=study.data.manifest, fix="name a scheme with --split study_e"
         )
+    progress.say(prepared.report.summary())
     rejects = output / "rejects.csv"
     write_prepared(prepared, output / "manifest.csv", output / "tables", rejects)
-    result = _train(study, prepared.manifest, output, progress)
+    result = _train(study, prepared.manifest, output, progress, restart=restart)
     files = _write(result, study, output)
     facts: dict[str, object] = {
         "checkpoints": ", ".join(str(step) for step, _ in result.checkpoints),
@@ -73,7 +93,9 @@ def finetune_manifest(study: StudyConfig, output: Path, *, progress: Progress = 
     return Outcome((*files, output / "best.json"), facts, len(prepared.report.rejects), rejects)
 
 
-def _train(study: StudyConfig, manifest: Manifest, folder: Path, progress: Progress) -> TrainingResult:
+def _train(
+    study: StudyConfig, manifest: Manifest, folder: Path, progress: Progress, *, restart: bool = False
+) -> TrainingResult:
     spec = audio_spec(study.audio)
     labels = sorted(manifest.table["label"].astype(str).unique())
     return fine_tune(
@@ -86,6 +108,7 @@ def _train(study: StudyConfig, manifest: Manifest, folder: Path, progress: Progr
         front_end_folder=study.output.cache / _FRONT_ENDS,
         recipe=spec.ingredients(),
         progress=progress,
+        restart=restart,
     )
 
 
@@ -135,13 +158,18 @@ def _write(result: TrainingResult, study: StudyConfig, folder: Path) -> list[Pat
 
 
 def _set_aside(folder: Path) -> Path | None:
-    """Rename a run's checkpoints and record, so that another run can take their place; None if there are none."""
-    if not (folder / "checkpoints").is_dir():
-        return None
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    kept = folder / f"replaced-{stamp}"
-    kept.mkdir()
-    for name in ("checkpoints", "training.json", "best.json", "tensorboard"):
-        if (folder / name).exists():
-            (folder / name).rename(kept / name)
-    return kept
+    """Rename a run's checkpoints and record, so that another run can take their place; None if there are none.
+
+    A run that was stopped before its first checkpoint has left its record alone, which nobody needs.
+    """
+    with exclusive(folder / ".training.lock", "trains in this folder"):
+        if not list_checkpoints(folder / "checkpoints"):
+            (folder / "training.json").unlink(missing_ok=True)
+            return None
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        kept = folder / f"replaced-{stamp}"
+        kept.mkdir()
+        for name in ("checkpoints", "training.json", "best.json", "tensorboard"):
+            if (folder / name).exists():
+                (folder / name).rename(kept / name)
+        return kept
