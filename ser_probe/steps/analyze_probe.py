@@ -58,7 +58,7 @@ def probe_caches(
     )
     target, groups = probe.target or "label", probe.groups
     labels, speakers = joined.column(target), joined.column(groups)
-    parts = _parts(joined, groups, probe, split)
+    parts = divide_clips(joined, probe, split)
     trained: list[tuple[Representation, Probes]] = []
     for one in [*joined.checkpoints, *([joined.features] if joined.features else [])]:
         progress.say(f"probes: {one.model} {one.checkpoint}".rstrip())
@@ -79,11 +79,15 @@ def probe_caches(
     return Outcome(tuple(files), facts)
 
 
-def _parts(joined: Joined, groups: str, probe: ProbeConfig, split: SplitConfig) -> np.ndarray:
-    """Return which clips train, stop and test the probes, [N]."""
+def divide_clips(joined: Joined, probe: ProbeConfig, split: SplitConfig) -> np.ndarray:
+    """Return which clips train, stop and test the probes, [N].
+
+    Raises:
+        AnalysisError: If there are too few held-out speakers.
+    """
     if probe.splits == "study":
         return joined.column("split")
-    speakers = joined.column(groups)
+    speakers = joined.column(probe.groups)
     if len(set(speakers)) < 3:
         raise AnalysisError(
             "There are too few held-out speakers to divide them for probes",

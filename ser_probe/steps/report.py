@@ -17,7 +17,14 @@ from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import read_table
 
-_TABLES = ("training", "probe", "probe_summary", "best_layers", "similarity", "drift", "umap")
+_ANALYSIS_OF_TABLE = {
+    "probe": "probe",
+    "probe_summary": "probe",
+    "best_layers": "probe",
+    "similarity": "similarity",
+    "drift": "drift",
+    "umap": "umap",
+}
 
 
 def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
@@ -38,9 +45,12 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
     config_yaml = config_path.read_text(encoding="utf-8")
     config = yaml.safe_load(config_yaml)
     folder = run_dir / "tables"
-    tables = {name: read_table(folder, name) for name in _TABLES if (folder / f"{name}.parquet").is_file()}
+    # A table of an analysis that was turned off since may be of other checkpoints.
+    wanted = [name for name, analysis in _ANALYSIS_OF_TABLE.items() if config["analyze"].get(analysis) is not None]
+    wanted = [*(["training"] if config["finetune"]["enabled"] else []), *wanted]
+    tables = {name: read_table(folder, name) for name in wanted if (folder / f"{name}.parquet").is_file()}
     audit = read_table(folder, "split_audit") if (folder / "split_audit.parquet").is_file() else pd.DataFrame()
-    best = _read_best(run_dir)
+    best = _read_best(run_dir) if config["finetune"]["enabled"] else None
     training = tables.get("training")
     drawing: dict[str, dict[str, Any]] = {
         "umap": {"colours": _mapped_colours(config)},

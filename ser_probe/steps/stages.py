@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ser_probe import __version__
 from ser_probe.files import fingerprint, read_json, write_json
 from ser_probe.runtime import Progress
 
 _STAMP_FOLDER = ".stages"
+_SHOWN_KEYS = 5
+_SHOWN_LETTERS = 40  # longer values, such as fingerprints, tell a reader nothing
 
 
 def file_state(path: Path) -> list[int] | None:
@@ -50,14 +53,16 @@ class Stages:
 
         Args:
             name: Name of the stage, a file name.
-            inputs: What its outputs depend on, JSON-like; keys are shown to the user when they changed.
+            inputs: What its outputs depend on, JSON-like; keys are shown to the user when they changed, those of
+                nested mappings with dots as in a config.
             work: Does the stage and returns the files it wrote.
 
         Returns:
             The stage's output files.
         """
-        stamp_path = self.folder / _STAMP_FOLDER / f"{name}.json"
-        inputs = json.loads(json.dumps(inputs, default=str))
+        stamp_path = self._stamp_path(name)
+        # Another version may compute something else; what is expensive is then found finished, and only checked.
+        inputs = json.loads(json.dumps({"version of ser-probe": __version__, **inputs}, default=str))
         reason = self._stale_because(name, stamp_path, inputs)
         if reason is None:
             self.skipped.append(name)
@@ -70,6 +75,13 @@ class Stages:
         self.done.append(name)
         return outputs
 
+    def has_run(self, name: str) -> bool:
+        """Tell whether a stage has been done before, be it fresh or not."""
+        return self._stamp_path(name).is_file()
+
+    def _stamp_path(self, name: str) -> Path:
+        return self.folder / _STAMP_FOLDER / f"{name}.json"
+
     def _stale_because(self, name: str, stamp_path: Path, inputs: dict[str, Any]) -> str | None:
         """Return why the stage must run, None if it is fresh."""
         if name in self.force or "all" in self.force:
@@ -78,13 +90,35 @@ class Stages:
             return "not done yet"
         try:
             stamp = read_json(stamp_path)
-            before, outputs = stamp["inputs"], stamp["outputs"]
-        except (ValueError, KeyError):
+            before, outputs = dict(stamp["inputs"]), dict(stamp["outputs"])
+        except (ValueError, KeyError, TypeError):
             return "its stamp is damaged; runs again"
-        changed = [key for key in sorted({*before, *inputs}) if before.get(key) != inputs.get(key)]
+        changed = _changes(before, inputs)
         if changed:
-            return "stale, because changed: " + ", ".join(changed)
+            more = f" and {len(changed) - _SHOWN_KEYS} more" if len(changed) > _SHOWN_KEYS else ""
+            return "stale, because changed: " + ", ".join(changed[:_SHOWN_KEYS]) + more
         gone = [path for path, state in outputs.items() if file_state(Path(path)) != state]
         if gone:
             return f"stale, because {Path(gone[0]).name} is gone or was changed"
         return None
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the keys whose values differ, with both values where they are short and say something."""
+    old, new = _flat(before), _flat(now)
+    changed = []
+    for key in sorted({*old, *new}):
+        then, is_now = old.get(key), new.get(key)
+        if then != is_now or (key in old) != (key in new):
+            values = [json.dumps(value, ensure_ascii=False) for value in (then, is_now)]
+            short = all(len(value) <= _SHOWN_LETTERS for value in values)
+            changed.append(f"{key} ({values[0]} -> {values[1]})" if short else key)
+    return changed
+
+
+def _flat(inputs: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in inputs.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return flat
