@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 
 from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.embeddings.feed import DecodedBatch, FeedClock
-from ser_probe.embeddings.key import CacheKey
+from ser_probe.embeddings.key import CacheKey, check_key
 from ser_probe.embeddings.passes import (
     ClipBatch,
     ClipList,
@@ -29,13 +29,14 @@ from ser_probe.embeddings.passes import (
     Job,
     measure_speeds,
     run_batches,
-    stored_rejects,
+    seal_job,
 )
-from ser_probe.embeddings.seal import seal, update_attributes
+from ser_probe.embeddings.seal import update_attributes
 from ser_probe.embeddings.shards import committed
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_file import Layout
 from ser_probe.errors import CacheError
+from ser_probe.files import fingerprint
 from ser_probe.models.backbone import LAYER_CONTRACT_VERSION, Backbone
 from ser_probe.models.forward import pool_layers, pooled_layers, run_front_end
 from ser_probe.runtime import SILENT, Progress, derive_seed, logger
@@ -79,11 +80,12 @@ def extract(
 ) -> list[Extraction]:
     """Extract clips with one or several checkpoints in one pass, and seal their caches.
 
-    What is in a cache or its shards already is not computed again. A clip that cannot be decoded is logged,
-    stored as a reject and left out.
+    What is in a cache or its shards already is not computed again. A clip that cannot be used is logged and left
+    out; it is stored as a reject where its content is the reason.
 
     Args:
-        targets: The checkpoints; those with the same front end share its computation.
+        targets: The checkpoints; those with the same front end share its computation, and equal ones of one path
+            are computed once.
         clips: What to extract.
         settings: How.
         progress: Told of clips, with audio seconds per second.
@@ -93,20 +95,33 @@ def extract(
 
     Raises:
         CacheError: If a cache was made from something else, a value is not finite, or the disk is full.
-        AudioError: If `settings.strict` and a clip cannot be used.
+        AudioError: If `settings.strict` and a clip cannot be used, or no file can be read.
     """
     clips = clips.unique()
-    jobs = [_open_job(target, settings) for target in targets]
+    work = _open_jobs(targets, settings)
+    backbones, jobs = [target.backbone for target, _ in work], [job for _, job in work]
     clock = FeedClock()
     with exact_float32():
-        audio_s = _run_pass(targets, jobs, clips, settings, clock, progress)
+        audio_s = _run_pass(backbones, jobs, clips, settings, clock, progress)
         speeds = measure_speeds(jobs, audio_s, clock)
-        for job, speed in zip(jobs, speeds, strict=True):
-            seal(job.path, job.key, clips.table, {**job.attributes, **speed})
-        return [
-            _finish(target, job, clips, settings, speed)
-            for target, job, speed in zip(targets, jobs, speeds, strict=True)
-        ]
+        # All are sealed before any is verified: what was computed is safe first.
+        rejects = [seal_job(job, clips, {**job.attributes, **speed}) for job, speed in zip(jobs, speeds, strict=True)]
+        results = {}
+        for backbone, job, speed, unused in zip(backbones, jobs, speeds, rejects, strict=True):
+            error = _verify(job, backbone, clips, settings)
+            results[job.path] = Extraction(job.path, job.key, len(clips.table), job.n_computed, unused, speed, error)
+        return [results[target.path] for target in targets]
+
+
+def _open_jobs(targets: Sequence[Target], settings: ExtractionSettings) -> list[tuple[Target, Job]]:
+    """Return each cache to write with its first target; checkpoints of equal weights may share one."""
+    opened: dict[Path, tuple[Target, Job]] = {}
+    for target in targets:
+        job = _open_job(target, settings)
+        if target.path in opened:
+            check_key(opened[target.path][1].key, job.key, where=target.path)
+        opened.setdefault(target.path, (target, job))
+    return list(opened.values())
 
 
 def _open_job(target: Target, settings: ExtractionSettings) -> Job:
@@ -117,6 +132,7 @@ def _open_job(target: Target, settings: ExtractionSettings) -> Job:
             where=backbone.name,
             expected=f"{backbone.input.sample_rate_hz} Hz",
             found=f"{settings.audio.sample_rate_hz} Hz",
+            fix=f"set audio.sample_rate_hz to {backbone.input.sample_rate_hz}",
         )
     key = embedding_key(backbone, settings)
     attributes = {
@@ -131,7 +147,7 @@ def _open_job(target: Target, settings: ExtractionSettings) -> Job:
 
 
 def _run_pass(
-    targets: Sequence[Target],
+    backbones: Sequence[Backbone],
     jobs: Sequence[Job],
     clips: ClipList,
     settings: ExtractionSettings,
@@ -139,7 +155,7 @@ def _run_pass(
     progress: Progress,
 ) -> float:
     """Compute what the caches lack; return the seconds of audio that went through."""
-    groups = _by_front_end([target.backbone for target in targets])
+    groups = _by_front_end(backbones)
     audio_s = 0.0
 
     def compute(batch: ClipBatch, decoded: DecodedBatch) -> None:
@@ -148,19 +164,18 @@ def _run_pass(
             for index in members:
                 if not jobs[index].lacking(batch.clip_ids).any():
                     continue
-                backbone = targets[index].backbone
                 if frames is None:
                     with torch.inference_mode():
-                        frames = run_front_end(backbone, decoded.arrays)
-                jobs[index].add(batch, pool_layers(backbone, frames, settings.pooling))
+                        frames = run_front_end(backbones[index], decoded.arrays)
+                    batch = replace(batch, n_frames=frames.n_frames.cpu().numpy())
+                jobs[index].add(batch, pool_layers(backbones[index], frames, settings.pooling))
 
     work = functools.partial(_load_samples, spec=settings.audio)
-    for batch, decoded in run_batches(jobs, clips, settings, work, clock, progress):
-        if batch.clip_ids:
-            frame_counts = targets[0].backbone.frame_counts([len(samples) for samples in decoded.arrays])
-            batch = ClipBatch(batch.clip_ids, frame_counts, batch.duration_s)
-            compute(batch, decoded)
-        audio_s += float(batch.duration_s.sum())
+    with closing(run_batches(jobs, clips, settings, work, clock, progress)) as batches:
+        for batch, decoded in batches:
+            if batch.clip_ids:
+                compute(batch, decoded)
+            audio_s += float(batch.duration_s.sum())
     return audio_s
 
 
@@ -171,23 +186,25 @@ def _load_samples(path: Path, *, spec: AudioSpec) -> tuple[np.ndarray, tuple[str
 
 def _by_front_end(backbones: Sequence[Backbone]) -> list[list[int]]:
     """Group backbones whose front end computes the same, by index."""
-    groups: dict[tuple[str, bool], list[int]] = {}
+    groups: dict[tuple[str, bool, str], list[int]] = {}
     for index, backbone in enumerate(backbones):
-        groups.setdefault((backbone.front_end_hash(), backbone.input.normalise), []).append(index)
+        # Strides and the activation are in the config only: equal weights do not tell.
+        entries = backbone.architecture().items()
+        settings = fingerprint({key: value for key, value in entries if key.startswith(("conv_", "feat_extract_"))})
+        same = (backbone.front_end_hash(), backbone.input.normalise, settings)
+        groups.setdefault(same, []).append(index)
     return list(groups.values())
 
 
-def _finish(
-    target: Target, job: Job, clips: ClipList, settings: ExtractionSettings, speed: dict[str, float]
-) -> Extraction:
-    rejects = stored_rejects(job.path, job.key, clips)
+def _verify(job: Job, backbone: Backbone, clips: ClipList, settings: ExtractionSettings) -> float | None:
+    """Verify a sealed cache where that is due, and return what is known of its error."""
     with EmbeddingCache.open(job.path) as cache:
         known = cache.attributes.get("verify_error")
     error = None if known is None else float(known)
     if settings.verify and (error is None or job.n_computed):
-        error = verify_cache(job.path, target.backbone, clips, settings)
+        error = verify_cache(job.path, backbone, clips, settings)
         update_attributes(job.path, {"verify_error": error, "verify_clips": settings.verify})
-    return Extraction(job.path, job.key, len(clips.table), job.n_computed, rejects, speed, error)
+    return error
 
 
 def verify_cache(path: Path, backbone: Backbone, clips: ClipList, settings: ExtractionSettings) -> float:
@@ -207,17 +224,17 @@ def verify_cache(path: Path, backbone: Backbone, clips: ClipList, settings: Extr
         candidates = [row for row, clip_id in enumerate(clips.table["clip_id"]) if clip_id in stored_ids]
         rng = np.random.default_rng(derive_seed("verify", cache.key.digest))
         drawn = rng.choice(candidates, size=min(settings.verify, len(candidates)), replace=False)
-        worst = 0.0
+        differences = []
         for row in drawn:
             samples = load_clip(clips.paths[row], settings.audio).samples
             alone = pooled_layers(backbone, [samples], settings.pooling)[:, 0].astype(np.float64)
             place = cache.select([clips.table["clip_id"].iloc[row]])[0]
             stored = np.stack([cache.layer(name)[place] for name in cache.layer_names]).astype(np.float64)
-            difference = np.linalg.norm(alone - stored, axis=1) / np.linalg.norm(alone, axis=1)
-            worst = max(worst, float(difference.max()))
+            differences.append(np.linalg.norm(alone - stored, axis=1) / np.linalg.norm(alone, axis=1))
+    worst = float(np.max(differences, initial=0.0))
     # Half precision rounds each value by up to 2**-11.
     allowed = VERIFY_TOLERANCE if settings.storage == "float32" else VERIFY_TOLERANCE + 2.0**-11
-    log = logger.warning if worst > allowed else logger.info
+    log = logger.info if worst <= allowed else logger.warning  # NaN is above any tolerance
     log("%s: %d clips alone differ from their batch by at most %.1e (relative)", path.name, len(drawn), worst)
     return worst
 

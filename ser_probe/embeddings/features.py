@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,8 @@ from ser_probe.embeddings.passes import (
     Job,
     measure_speeds,
     run_batches,
-    stored_rejects,
+    seal_job,
 )
-from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import committed
 from ser_probe.embeddings.store_file import Layout
 from ser_probe.errors import AudioError
@@ -84,13 +84,13 @@ def extract_features(
         settings = dataclasses.replace(settings, workers=max(settings.workers, os.cpu_count() or 1))
     name = str(ingredients["feature_set"])
     work = functools.partial(_load_features, spec=settings.audio, functionals=functionals)
-    for batch, decoded in run_batches([job], clips, settings, work, clock, progress, what=name):
-        if batch.clip_ids:
-            job.add(batch, np.stack(decoded.arrays)[None])
-        audio_s += float(batch.duration_s.sum())
+    with closing(run_batches([job], clips, settings, work, clock, progress, what=name)) as batches:
+        for batch, decoded in batches:
+            if batch.clip_ids:
+                job.add(batch, np.stack(decoded.arrays)[None])
+            audio_s += float(batch.duration_s.sum())
     speed = measure_speeds([job], audio_s, clock)[0]
-    seal(path, key, clips.table, {**job.attributes, **speed})
-    rejects = stored_rejects(path, key, clips)
+    rejects = seal_job(job, clips, {**job.attributes, **speed})
     return Extraction(path, key, len(clips.table), job.n_computed, rejects, speed)
 
 

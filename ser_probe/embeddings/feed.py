@@ -21,6 +21,22 @@ ClipWork = Callable[[Path], tuple[np.ndarray, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
+class Reject:
+    """A clip that cannot be used.
+
+    Args:
+        row: Its row in the clip list.
+        error: Why.
+        lasting: Whether the clip's own content is the reason, which will not change; False where the file is
+            missing, unreadable or another one, which may be mended under the same clip id.
+    """
+
+    row: int
+    error: AudioError
+    lasting: bool
+
+
+@dataclass(frozen=True)
 class DecodedBatch:
     """One batch of the plan, decoded.
 
@@ -28,15 +44,15 @@ class DecodedBatch:
         number: Its place in the plan.
         rows: Rows of the clip list that were decoded, in the plan's order.
         arrays: What the work made of each of these rows (samples, or features), in the same order.
-        rejects: Rows that failed, with the reason.
-        notes: What was done to clips that their user should know, one entry a clip and note.
+        rejects: Clips that failed.
+        notes: Pairs of a row and what was done to its clip that the user should know.
     """
 
     number: int
     rows: list[int]
     arrays: list[np.ndarray]
-    rejects: list[tuple[int, str]]
-    notes: list[str]
+    rejects: list[Reject]
+    notes: list[tuple[int, str]]
 
 
 @dataclass
@@ -58,7 +74,7 @@ class FeedClock:
 
 
 class _ClipDataset:
-    """Map-style data set: row -> (row, array and notes, or the reason why there is none)."""
+    """Map-style data set: row -> (row, array and notes), or why there is none."""
 
     def __init__(self, paths: Sequence[Path], clip_ids: Sequence[str], work: ClipWork) -> None:
         self.paths, self.clip_ids, self.work = paths, clip_ids, work
@@ -66,18 +82,28 @@ class _ClipDataset:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, row: int) -> tuple[int, tuple[np.ndarray, tuple[str, ...]] | str]:
-        path = self.paths[row]
+    def __getitem__(self, row: int) -> tuple[int, tuple[np.ndarray, tuple[str, ...]]] | Reject:
+        path, is_the_clip = self.paths[row], False
         try:
-            if path.is_file() and content_id(path) != self.clip_ids[row]:
+            is_the_clip = path.is_file() and content_id(path) == self.clip_ids[row]
+            if path.is_file() and not is_the_clip:
                 raise AudioError(
                     "The clip is not the one that the manifest was made from: its file was changed since",
                     where=path,
                     fix="prepare the manifest again",
                 )
             return row, self.work(path)
+        except OSError as error:
+            reason = AudioError("The clip cannot be read", where=path, found=error.strerror or str(error))
+            return Reject(row, reason, lasting=False)
         except AudioError as error:
-            return row, str(error)
+            return Reject(row, _portable(error), lasting=is_the_clip)
+
+
+def _portable(error: AudioError) -> AudioError:
+    """Return an error with what was found as text: a library's exception may not survive the way out of a worker."""
+    found = None if error.found is None else str(error.found)
+    return AudioError(error.what, where=error.where, expected=error.expected, found=found, fix=error.fix)
 
 
 def _keep_as_list(items: list[Any]) -> list[Any]:
@@ -118,11 +144,11 @@ def feed_batches(
         asked = time.perf_counter()
         batch = next(items)
         clock.waited_s += time.perf_counter() - asked
-        good = [(row, made) for row, made in batch if not isinstance(made, str)]
+        good = [item for item in batch if not isinstance(item, Reject)]
         yield DecodedBatch(
             number,
             [row for row, _ in good],
             [array for _, (array, _) in good],
-            [(row, made) for row, made in batch if isinstance(made, str)],
-            [note for _, (_, notes) in good for note in notes],
+            [item for item in batch if isinstance(item, Reject)],
+            [(row, note) for row, (_, notes) in good for note in notes],
         )

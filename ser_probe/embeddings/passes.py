@@ -6,12 +6,13 @@ there are, which rows each cache still lacks, and what happens to a clip that ca
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from ser_probe.audio.load import AudioSpec
 from ser_probe.embeddings.feed import ClipWork, DecodedBatch, FeedClock, feed_batches
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.plan import drop_done, plan_batches
-from ser_probe.embeddings.shards import Committed, Rows, ShardWriter
+from ser_probe.embeddings.seal import seal
+from ser_probe.embeddings.shards import SECONDS_PER_SHARD, Committed, Rows, ShardWriter
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_file import REJECT_COLUMNS, Layout
 from ser_probe.errors import AudioError
 from ser_probe.runtime import Progress, logger
 
@@ -61,7 +63,8 @@ class ExtractionSettings:
         max_clips: Largest number of clips in a batch.
         workers: Processes that decode ahead; 0 decodes in the main one.
         verify: How many clips to run again alone.
-        strict: Whether the first clip that cannot be decoded stops everything.
+        strict: Whether the first clip that cannot be used stops everything.
+        seconds_per_shard: Work, in seconds, that a kill may cost at most.
     """
 
     audio: AudioSpec
@@ -72,6 +75,7 @@ class ExtractionSettings:
     workers: int = 1
     verify: int = 0
     strict: bool = False
+    seconds_per_shard: float = SECONDS_PER_SHARD
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Extraction:
 
 @dataclass
 class Job:
-    """One cache on its way: what it still lacks, and its open writer."""
+    """One cache on its way: what it still lacks, its open writer, and the clips whose files could not be read."""
 
     path: Path
     key: CacheKey
@@ -108,6 +112,7 @@ class Job:
     attributes: dict[str, Any]
     writer: ShardWriter | None = None
     n_computed: int = 0
+    unread: list[tuple[str, str, str]] = field(default_factory=list)
 
     def lacking(self, clip_ids: Sequence[str]) -> np.ndarray:
         """Return which clips are neither on disk nor known to be unusable, bool of shape [N]."""
@@ -145,7 +150,7 @@ def run_batches(
     progress: Progress,
     *,
     what: str = "extract",
-) -> Iterator[tuple[ClipBatch, DecodedBatch]]:
+) -> Generator[tuple[ClipBatch, DecodedBatch]]:
     """Yield the decoded batches that any job lacks, with open writers; what was added is committed on the way out.
 
     Args:
@@ -176,32 +181,45 @@ def run_batches(
     if not plan:
         return
     progress.start(what, int(lacking.sum()), "clips")
-    notes: Counter[str] = Counter()
+    notes: list[tuple[int, str]] = []
     with ExitStack() as stack:
         for job in jobs:
-            job.writer = stack.enter_context(ShardWriter(job.path, job.key, job.layout))
+            job.writer = stack.enter_context(
+                ShardWriter(job.path, job.key, job.layout, seconds_per_shard=settings.seconds_per_shard)
+            )
         numbered = [(number, rows.tolist()) for number, rows in enumerate(plan)]
         for decoded in feed_batches(clips.paths, ids, numbered, work, workers=settings.workers, clock=clock):
             _reject(jobs, clips, decoded, settings.strict)
-            notes.update(decoded.notes)
+            notes += decoded.notes
             chosen = [ids[row] for row in decoded.rows]
             yield ClipBatch(chosen, np.zeros(len(chosen), np.int32), durations[decoded.rows]), decoded
             progress.advance(len(decoded.rows) + len(decoded.rejects), wait=f"{clock.wait_share:.0%}")
     progress.finish()
-    for note, count in notes.items():
-        logger.warning("%d clips: %s", count, note)
+    _report_notes(notes, clips)
 
 
 def _reject(jobs: Sequence[Job], clips: ClipList, decoded: DecodedBatch, strict: bool) -> None:
-    for row, reason in decoded.rejects:
+    for reject in decoded.rejects:
         if strict:
-            raise AudioError(reason, fix="mend or remove the clip, or run without --strict")
-        clip_id, path = clips.table["clip_id"].iloc[row], str(clips.table["path"].iloc[row])
-        logger.warning("left out: %s", reason.replace("\n", "; "))
+            raise reject.error
+        clip_id, path = (str(clips.table[column].iloc[reject.row]) for column in ("clip_id", "path"))
+        logger.warning("left out: %s", str(reject.error).replace("\n", "; "))
         for job in jobs:
             assert job.writer is not None, "jobs are run with open writers"
-            if clip_id not in job.done:
-                job.writer.reject(clip_id, path, reason.splitlines()[0])
+            if clip_id in job.done:
+                continue
+            if reject.lasting:
+                job.writer.reject(clip_id, path, reject.error.what)
+            else:
+                job.unread.append((clip_id, path, reject.error.what))
+
+
+def _report_notes(notes: Sequence[tuple[int, str]], clips: ClipList) -> None:
+    """Log what was done to clips, one line for notes that differ in their numbers only."""
+    kinds = [re.sub(r"\d+(\.\d+)?", "#", note) for _, note in notes]
+    for kind, count in Counter(kinds).items():
+        row, note = notes[kinds.index(kind)]
+        logger.warning("%s (%d clips, the first: %s)", note, count, clips.table["path"].iloc[row])
 
 
 def measure_speeds(jobs: Sequence[Job], audio_s: float, clock: FeedClock) -> list[dict[str, float]]:
@@ -213,7 +231,24 @@ def measure_speeds(jobs: Sequence[Job], audio_s: float, clock: FeedClock) -> lis
     return [{"clips_per_s": job.n_computed / seconds, **speed} if job.n_computed else {} for job in jobs]
 
 
-def stored_rejects(path: Path, key: CacheKey, clips: ClipList) -> pd.DataFrame:
-    """Return which of the clips a sealed cache knows to be unusable: clip_id, path, reason."""
-    with EmbeddingCache.open(path, expect_key=key) as cache:
-        return cache.rejects[cache.rejects["clip_id"].isin(clips.table["clip_id"])].reset_index(drop=True)
+def seal_job(job: Job, clips: ClipList, attributes: Mapping[str, Any]) -> pd.DataFrame:
+    """Finish a cache, and return which of the clips could not be used: clip_id, path, reason.
+
+    Clips whose files could not be read are no part of the cache, so that the next run tries them again.
+
+    Raises:
+        AudioError: If no file could be read.
+        CacheError: As `seal`.
+    """
+    unread = pd.DataFrame(job.unread, columns=list(REJECT_COLUMNS), dtype=object)
+    if len(unread) and len(unread) == len(clips.table):
+        raise AudioError(
+            f"None of the {len(unread)} clips could be read",
+            where=unread["path"][0],
+            found=unread["reason"][0],
+            fix="check the manifest's paths and the audio root",
+        )
+    seal(job.path, job.key, clips.table[~clips.table["clip_id"].isin(unread["clip_id"])], attributes)
+    with EmbeddingCache.open(job.path, expect_key=job.key) as cache:
+        stored = cache.rejects[cache.rejects["clip_id"].isin(clips.table["clip_id"])]
+    return pd.concat([stored, unread], ignore_index=True)
