@@ -109,7 +109,7 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     changed = []
     for key in sorted({*old, *new}):
         then, is_now = old.get(key), new.get(key)
-        if then != is_now or (key in old) != (key in new):
+        if then != is_now:
             values = [json.dumps(value, ensure_ascii=False) for value in (then, is_now)]
             short = all(len(value) <= _SHOWN_LETTERS for value in values)
             changed.append(f"{key} ({values[0]} -> {values[1]})" if short else key)

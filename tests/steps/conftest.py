@@ -1,0 +1,150 @@
+"""What the steps are tried on: a small corpus of synthetic voices, a study finished once, and small cache files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ser_probe.config import StudyConfig, check_options
+from ser_probe.embeddings.key import CacheKey
+from ser_probe.embeddings.seal import seal
+from ser_probe.embeddings.shards import Rows, ShardWriter
+from ser_probe.embeddings.store_file import Layout
+from ser_probe.steps.run import run_study
+
+from ..voices import write_corpus
+
+try:
+    import opensmile  # noqa: F401 - only whether it is there
+
+    HAS_EGEMAPS = True
+except ImportError:
+    HAS_EGEMAPS = False
+
+# Everything is relative to the working folder, so that a copy of the folder is the same study.
+OPTIONS: dict[str, Any] = {
+    "name": "small",
+    "data.manifest": "corpus/manifest.csv",
+    "backbone.name": "tiny-wavlm-base",
+    "extract.workers": 0,
+    "extract.verify": 1,
+    "extract.egemaps": HAS_EGEMAPS,
+    "finetune.max_steps": 4,
+    "finetune.checkpoint_every": 2,
+    "finetune.batch_size": 8,
+    "analyze.splits": "all",
+    "analyze.similarity.egemaps": HAS_EGEMAPS,
+    "analyze.probe.splits": "study",
+    "analyze.probe.seeds": 2,
+    "analyze.probe.max_epochs": 20,
+}
+OFF = ("finetune.early_stopping=null", "analyze.umap=null")
+
+
+def small_study(*overrides: str) -> StudyConfig:
+    """Return the study of the small corpus: 4 steps of fine-tuning, no maps; `a.b=value` changes it."""
+    return check_options(StudyConfig, OPTIONS, [*OFF, *overrides])
+
+
+@dataclass
+class Said:
+    """A progress that remembers what it was told."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def start(self, what: str, total: float, unit: str) -> None: ...
+
+    def advance(self, amount: float = 1, **fields: object) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+    def of(self, stage: str) -> str:
+        """Return what was said of a stage."""
+        return "\n".join(line for line in self.lines if line.startswith(f"{stage}: "))
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with the corpus and the study, run to its end; copy it before changing anything."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_corpus(folder / "corpus")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_study(small_study())
+    return folder
+
+
+@pytest.fixture
+def finished(finished_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished study, and the working folder of the test."""
+    folder = tmp_path / "work"
+    shutil.copytree(finished_once, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small corpus, in the working folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    return write_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture
+def write_cache(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]:
+    """Write a finished embedding file of some clips; layer 1 tells the labels apart, layer 0 does not."""
+
+    def write(
+        name: str,
+        clips: pd.DataFrame,
+        attributes: Mapping[str, Any],
+        *,
+        layers: Sequence[str] = ("0", "1"),
+        aliases: Mapping[str, str] | None = None,
+        width: int = 8,
+    ) -> Path:
+        path = tmp_path / f"{name}.h5"
+        kind = "features" if layers == ("functionals",) else "embeddings"
+        key = CacheKey(kind, name.encode().hex().zfill(64), {}, {}, {}, "mean", "fp32", 1)
+        values = rng.standard_normal((len(layers), len(clips), width)).astype(np.float32)
+        values[-1, :, 0] += 6 * pd.factorize(clips["label"], sort=True)[0]
+        layout = Layout(tuple(layers), width, dict(aliases or {"final": layers[-1]}))
+        with ShardWriter(path, key, layout) as writer:
+            n = len(clips)
+            writer.add(Rows(clips["clip_id"].tolist(), values, np.full(n, 50), np.ones(n)))
+        seal(path, key, clips, dict(attributes))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def clips() -> pd.DataFrame:
+    """72 clips of six speakers and three labels, split by speaker."""
+    row = np.arange(72)
+    return pd.DataFrame({
+        "clip_id": [f"{number:032x}" for number in row],
+        "path": [f"{number}.wav" for number in row],
+        "label": np.array(["anger", "joy", "sadness"])[row // 6 % 3],
+        "speaker": [f"s{number}" for number in row % 6],
+        "gender": np.array(["female", "male"])[row % 2],
+        "split": np.array(["train", "train", "train", "train", "validation", "test"])[row % 6],
+    })  # fmt: skip
+
+
+def tuned(step: int) -> dict[str, Any]:
+    """Return the attributes of an embedding file of one checkpoint."""
+    return {"model": "tiny", "checkpoint": f"step-{step}", "step": step, "pooling": "mean"}
+
+
+FEATURES: dict[str, Any] = {"model": "eGeMAPSv02", "pooling": "functionals", "feature_names": ["a", "b"]}
