@@ -43,7 +43,8 @@ def measure_drift(
     """
     config = analyze.drift or DriftConfig()
     splits = None if analyze.splits == "all" else analyze.splits
-    paths = list(dict.fromkeys([reference, *caches]))
+    # The reference may be listed among the caches under another spelling of its path.
+    paths = list({path.resolve(): path for path in [*caches, reference]}.values())
     joined = join_caches(paths, clips=clips, splits=splits)
     origin = next(one for one in joined.checkpoints if one.path == reference)
     speakers = joined.column("speaker") if "speaker" in joined.clips else None

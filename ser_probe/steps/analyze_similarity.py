@@ -12,6 +12,7 @@ import pandas as pd
 from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.analysis.similarity import similarity_table
 from ser_probe.config import AnalyzeConfig, SimilarityConfig
+from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.representations import Representation, join_caches
@@ -38,6 +39,9 @@ def compare_caches(
         clips: The study's clips; by default the columns of the caches.
         context: Columns to add to the tables, such as corpus and run seed.
         progress: Told of each comparison.
+
+    Raises:
+        AnalysisError: If no pair is left to compare.
     """
     config = analyze.similarity or SimilarityConfig()
     splits = None if analyze.splits == "all" else analyze.splits
@@ -51,6 +55,12 @@ def compare_caches(
         pairs += [(one, None) for one in joined.checkpoints]
     if config.across:
         pairs += [(first, one) for one in later]
+    if not pairs:
+        raise AnalysisError(
+            "There is nothing to compare",
+            found=f"{len(joined.checkpoints)} embedding file, no features, no layers within it",
+            fix="give a second file, features with --with, or leave --no-within away",
+        )
     tables = []
     progress.start("similarity", len(pairs), "comparisons")
     for one, other in pairs:

@@ -102,7 +102,10 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def write_cache(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]:
-    """Write a finished embedding file of some clips; layer 1 tells the labels apart, layer 0 does not."""
+    """Write a finished embedding file of some clips; the last layer tells the labels apart, others do not.
+
+    `unit` scales the last of the `width` features, which is noise.
+    """
 
     def write(
         name: str,
@@ -112,12 +115,14 @@ def write_cache(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]
         layers: Sequence[str] = ("0", "1"),
         aliases: Mapping[str, str] | None = None,
         width: int = 8,
+        unit: float = 1.0,
     ) -> Path:
         path = tmp_path / f"{name}.h5"
         kind = "features" if layers == ("functionals",) else "embeddings"
         key = CacheKey(kind, name.encode().hex().zfill(64), {}, {}, {}, "mean", "fp32", 1)
         values = rng.standard_normal((len(layers), len(clips), width)).astype(np.float32)
-        values[-1, :, 0] += 6 * pd.factorize(clips["label"], sort=True)[0]
+        values[-1, np.arange(len(clips)), pd.factorize(clips["label"], sort=True)[0]] += 6
+        values[..., -1] *= unit
         layout = Layout(tuple(layers), width, dict(aliases or {"final": layers[-1]}))
         with ShardWriter(path, key, layout) as writer:
             n = len(clips)

@@ -1,0 +1,199 @@
+"""The analyses as steps: which rows stand beside each other, and what is said where there can be none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ser_probe.config import AnalyzeConfig, ProbeConfig, SimilarityConfig, SplitConfig, check_options
+from ser_probe.errors import AnalysisError
+from ser_probe.steps.analyze_drift import measure_drift
+from ser_probe.steps.analyze_probe import probe_caches
+from ser_probe.steps.analyze_similarity import compare_caches
+from ser_probe.steps.analyze_umap import map_caches
+from ser_probe.steps.tables import KEY_COLUMNS, read_table
+
+from .conftest import FEATURES, tuned
+
+Write = Callable[..., Path]
+CONTEXT = {"corpus": "emovo", "run_seed": 7}
+LABELS_FOUND = 0.5  # debiased CKA of two noisy copies of the labels; 0.05 where one unlabelled feature drowns the rest
+PROBE = {"splits": "study", "seeds": 2, "max_epochs": 40}
+
+
+@pytest.fixture
+def caches(write_cache: Write, clips: pd.DataFrame) -> list[Path]:
+    """Step 50 and step 0, in the wrong order."""
+    return [write_cache("late", clips, tuned(50)), write_cache("first", clips, tuned(0))]
+
+
+@pytest.fixture
+def features(write_cache: Write, clips: pd.DataFrame) -> Path:
+    return write_cache("features", clips, FEATURES, layers=("functionals",), width=5)
+
+
+def probed(caches: list[Path], output: Path, features: Path | None = None, **options: object) -> pd.DataFrame:
+    probe = check_options(ProbeConfig, {**PROBE, **options})
+    outcome = probe_caches(caches, output, probe=probe, split=SplitConfig(), features=features, context=CONTEXT)
+    assert [path.name for path in outcome.files] == [
+        f"{name}.{suffix}" for name in ("probe", "probe_summary", "best_layers") for suffix in ("parquet", "csv")
+    ]
+    return read_table(output, "probe")
+
+
+def test_probe_rows(caches: list[Path], features: Path, tmp_path: Path) -> None:
+    table = probed(caches, tmp_path / "t", features)
+    own = ["target", "family", "probe_seed", "control", "split", "n_epochs"]
+    has = {*KEY_COLUMNS} - {"ci_low", "ci_high"} | {*own}
+    assert has <= set(table.columns)
+    assert set(table["measure"]) == {"weighted_f1", "macro_f1", "uar", "accuracy"}
+    assert set(table["control"]) == {"none", "shuffled_labels", "majority_class"}
+    assert set(table["split"]) == {"validation", "test"}
+    assert set(table["corpus"]) == {"emovo"}
+    assert set(table["target"]) == {"label"}
+    trained = table[table["control"] == "none"]
+    found = trained.groupby(["model", "checkpoint", "layer"])["probe_seed"].nunique()
+    assert found.to_dict() == {
+        ("eGeMAPSv02", "", "functionals"): 2,
+        **{("tiny", f"step-{step}", layer): 2 for step in (0, 50) for layer in ("0", "1")},
+    }
+    acoustic = table[table["layer"] == "functionals"]
+    assert acoustic["step"].isna().all()
+    assert set(acoustic["feature"]) == {"acoustic"}
+    assert set(acoustic["pooling"]) == {"functionals"}
+    assert set(table.loc[table["model"] == "tiny", "feature"]) == {"embedding"}
+
+
+def test_probes_find_what_is_there_and_controls_do_not(caches: list[Path], tmp_path: Path) -> None:
+    table = probed(caches, tmp_path / "t")
+    table = table[(table["measure"] == "uar") & (table["split"] == "test")]
+    scores = table.groupby(["control", "layer"])["value"].mean()
+    assert scores["none", "1"] > 0.85
+    assert scores["none", "0"] < 0.7
+    assert scores["shuffled_labels", "1"] < 0.7
+    assert table.loc[table["control"] == "majority_class", "value"].to_list() == [pytest.approx(1 / 3)]
+    best = read_table(tmp_path / "t", "best_layers")
+    assert set(best["layer"]) == {"1"}
+    assert "majority_class" not in set(best["model"])
+
+
+def test_held_out_speakers_are_divided_anew(write_cache: Write, clips: pd.DataFrame, tmp_path: Path) -> None:
+    held_out = clips.assign(split=np.where(clips["speaker"] == "s0", "train", "test"))
+    table = probed([write_cache("a", held_out, tuned(0))], tmp_path / "t", splits="heldout", controls=[])
+    assert table.groupby("split")["n"].first().sum() < 60, "of five test speakers, some train the probe"
+
+
+def test_too_few_held_out_speakers(caches: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(AnalysisError, match="too few held-out speakers") as raised:
+        probed(caches, tmp_path / "t", splits="heldout")
+    assert raised.value.found == "1: s5"
+    assert raised.value.fix is not None
+    assert "analyze.probe.splits to study" in raised.value.fix
+    assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize("scheme", ["loso", "kfold", "manifest"])
+def test_schemes_that_say_nothing_of_held_out_speakers(
+    write_cache: Write, clips: pd.DataFrame, tmp_path: Path, scheme: str
+) -> None:
+    path = write_cache("a", clips.assign(split="test"), tuned(0))
+    probe = check_options(ProbeConfig, {**PROBE, "splits": "heldout", "controls": []})
+    sizes = [
+        probe_caches([path], tmp_path / name, probe=probe, split=SplitConfig(scheme=each)).summary
+        for name, each in (("own", scheme), ("study_e", "study_e"))
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def test_similarity_rows(caches: list[Path], features: Path, tmp_path: Path) -> None:
+    compare_caches(caches, tmp_path, analyze=AnalyzeConfig(splits="all"), features=features, context=CONTEXT)
+    table = read_table(tmp_path, "similarity")
+    columns = [f"{name}_{side}" for side in "ab" for name in ("model", "checkpoint", "step", "layer")]
+    assert {*columns, "measure", "value", "ci_low", "ci_high", "p", "n", "baseline", "corpus"} <= set(table.columns)
+    assert set(table["measure"]) == {"cka_debiased", "cka"}
+    pairs = table[table["measure"] == "cka"].groupby(["checkpoint_a", "model_b", "checkpoint_b"]).size().to_dict()
+    assert pairs == {
+        ("step-0", "eGeMAPSv02", ""): 2, ("step-50", "eGeMAPSv02", ""): 2,
+        ("step-0", "tiny", "step-0"): 4, ("step-50", "tiny", "step-50"): 4, ("step-0", "tiny", "step-50"): 4,
+    }  # fmt: skip
+    itself = table[(table["layer_a"] == table["layer_b"]) & (table["checkpoint_a"] == table["checkpoint_b"])]
+    np.testing.assert_allclose(itself["value"], 1, atol=1e-6)
+    assert table.loc[table["measure"] == "cka", "baseline"].between(0.01, 1).all()
+
+
+def test_no_feature_drowns_the_others(write_cache: Write, clips: pd.DataFrame, tmp_path: Path) -> None:
+    """Features in Hz beside features in dB: the one alone would decide, were they not standardised."""
+    path = write_cache("a", clips, tuned(0))
+    options = AnalyzeConfig(splits="all", similarity=SimilarityConfig(layers_within=False, across=False))
+    found = []
+    for unit in (1.0, 1000.0):
+        features = write_cache(f"{unit:g}", clips, FEATURES, layers=("functionals",), width=5, unit=unit)
+        compare_caches([path], tmp_path / f"{unit:g}", analyze=options, features=features)
+        table = read_table(tmp_path / f"{unit:g}", "similarity")
+        found.append(table.query("measure == 'cka_debiased' and layer_a == '1'")["value"].item())
+    # Other noise in each file, the same labels: both find the labels in layer 1.
+    assert min(found) > LABELS_FOUND
+
+
+def test_nothing_to_compare(caches: list[Path], tmp_path: Path) -> None:
+    nothing = AnalyzeConfig(splits="all", similarity=SimilarityConfig(layers_within=False))
+    with pytest.raises(AnalysisError, match="There is nothing to compare"):
+        compare_caches(caches[:1], tmp_path / "t", analyze=nothing)
+    assert len(compare_caches(caches, tmp_path / "t", analyze=nothing).files) == 2
+
+
+def test_drift_rows(caches: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = caches[1]
+    monkeypatch.chdir(tmp_path)
+    # The reference is named in another way than in the list, and counts once.
+    reference = Path(first.name)
+    measure_drift(caches, tmp_path, reference=reference, analyze=AnalyzeConfig(splits="all"), context=CONTEXT)
+    table = read_table(tmp_path, "drift")
+    assert {*KEY_COLUMNS} - {"feature"} <= set(table.columns)
+    assert table.groupby("measure").size().to_dict() == {
+        "cka_debiased": 4, "mean_cosine": 4, "relative_norm_change": 4,
+    }  # fmt: skip
+    still = table[table["step"] == 0].set_index("measure")["value"]
+    np.testing.assert_allclose(still["mean_cosine"], 1, atol=1e-6)
+    np.testing.assert_allclose(still["relative_norm_change"], 0, atol=1e-6)
+    assert table.loc[(table["step"] == 50) & (table["measure"] == "mean_cosine"), "value"].max() < 0.99
+    assert set(table["reference"]) == {"step-0"}
+
+
+def test_drift_needs_the_same_layers(
+    caches: list[Path], write_cache: Write, clips: pd.DataFrame, tmp_path: Path
+) -> None:
+    deep = write_cache("deep", clips, tuned(100), layers=("0", "1", "2"))
+    with pytest.raises(AnalysisError, match="Drift needs the same layers in both files") as raised:
+        measure_drift([deep], tmp_path / "t", reference=caches[1], analyze=AnalyzeConfig(splits="all"))
+    assert raised.value.found == "0, 1, 2"
+
+
+def test_analyses_look_at_the_splits_asked_for(caches: list[Path], tmp_path: Path) -> None:
+    outcome = measure_drift(caches, tmp_path, reference=caches[1], analyze=AnalyzeConfig())
+    assert outcome.summary == {"clips": 12}, "by default the test speakers alone"
+    assert set(read_table(tmp_path, "drift")["n"]) == {12}
+
+
+def test_umap_faults_come_before_the_work(caches: list[Path], tmp_path: Path) -> None:
+    layers = check_options(AnalyzeConfig, {"splits": "all", "umap.layers": [9]})
+    with pytest.raises(AnalysisError, match="There is no layer '9'"):
+        map_caches(caches, tmp_path, analyze=layers)
+    colours = check_options(AnalyzeConfig, {"splits": "all", "umap.color": ["lable"]})
+    with pytest.raises(AnalysisError, match="The clips have no column 'lable'"):
+        map_caches(caches, tmp_path, analyze=colours)
+
+
+def test_umap_rows(caches: list[Path], tmp_path: Path) -> None:
+    options = {"splits": "all", "umap.layers": ["final"], "umap.n_neighbors": 3, "umap.fit": "reference"}
+    map_caches(caches, tmp_path, analyze=check_options(AnalyzeConfig, options), context=CONTEXT)
+    table = read_table(tmp_path, "umap")
+    expected = {"model", "checkpoint", "step", "layer", "clip_id", "x", "y", "label", "speaker", "gender", "split"}
+    assert expected <= set(table.columns)
+    assert table.groupby("checkpoint").size().to_dict() == {"step-0": 72, "step-50": 72}
+    assert np.isfinite(table[["x", "y"]]).all(axis=None)
+    assert table["trustworthiness"].between(0, 1).all()
