@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ser_probe.audio.load import load_clip
+from ser_probe.embeddings import egemaps
+from ser_probe.embeddings.features import FUNCTIONALS, extract_features, feature_key
+from ser_probe.embeddings.passes import ClipList, Extraction
+from ser_probe.embeddings.store import EmbeddingCache
+from ser_probe.errors import AudioError, CacheError
+from tests.embeddings.speech import SETTINGS, datasets, list_clips, with_workers
+
+pytest.importorskip("opensmile")
+
+
+def run(path: Path, clips: ClipList, **options: object) -> Extraction:
+    settings = replace(SETTINGS, **options)
+    return extract_features(
+        path,
+        clips,
+        settings,
+        functionals=egemaps.functionals,
+        names=egemaps.feature_names(),
+        ingredients=egemaps.ingredients(),
+    )
+
+
+@pytest.fixture
+def clips(write_clip: Callable[..., Path], tmp_path: Path) -> ClipList:
+    return list_clips([write_clip(f"f1/{row}.wav", 0.4 + 0.1 * row, 110 + 25 * row) for row in range(5)], tmp_path)
+
+
+def test_file_holds_each_clips_functionals_in_the_manifests_order(clips: ClipList, tmp_path: Path) -> None:
+    result = run(tmp_path / "x.h5", clips)
+    assert (result.n_clips, result.n_computed, len(result.rejects), result.verify_error) == (5, 5, 0, None)
+    with EmbeddingCache.open(tmp_path / "x.h5", result.key) as cache:
+        assert cache.layer_names == (FUNCTIONALS,)
+        assert cache.width == 88
+        assert cache.attributes["feature_names"] == egemaps.feature_names()
+        assert cache.clip_ids == clips.table["clip_id"].tolist()
+        samples = [load_clip(path, SETTINGS.audio).samples for path in clips.paths]
+        np.testing.assert_array_equal(cache.layer(FUNCTIONALS), egemaps.functionals(samples, 16_000))
+
+
+def test_workers_change_no_bit_and_a_second_run_computes_nothing(clips: ClipList, tmp_path: Path) -> None:
+    run(tmp_path / "here.h5", clips, workers=0)
+    run(tmp_path / "workers.h5", clips, workers=with_workers(1).workers)
+    assert datasets(tmp_path / "here.h5") == datasets(tmp_path / "workers.h5")
+    assert run(tmp_path / "here.h5", clips).n_computed == 0
+
+
+def test_too_short_clip_is_rejected_under_its_files_name(
+    clips: ClipList, write_clip: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = list_clips([*clips.paths, write_clip("f1/short.wav", 0.03)], tmp_path)
+    result = run(tmp_path / "x.h5", both)
+    assert result.rejects["path"].tolist() == ["f1/short.wav"]
+    assert result.rejects["reason"][0].startswith("eGeMAPS gives no finite number")
+    assert str(tmp_path / "f1" / "short.wav") in caplog.text
+    assert run(tmp_path / "x.h5", both).rejects["path"].tolist() == ["f1/short.wav"]
+    with pytest.raises(AudioError, match=r"no finite number(.|\n)*f1/short\.wav"):
+        run(tmp_path / "strict.h5", both, strict=True)
+
+
+def test_key_follows_the_features_and_the_audio(clips: ClipList, tmp_path: Path) -> None:
+    key = feature_key(SETTINGS, egemaps.ingredients())
+    assert key == feature_key(replace(SETTINGS, batch_seconds=9.0, pooling="other"), egemaps.ingredients())
+    louder = replace(SETTINGS, audio=replace(SETTINGS.audio, loudness_lufs=-23.0))
+    assert key != feature_key(louder, egemaps.ingredients())
+    assert key != feature_key(SETTINGS, {**egemaps.ingredients(), "opensmile": "0"})
+    run(tmp_path / "x.h5", clips)
+    with pytest.raises(CacheError, match="made from something else"):
+        run(tmp_path / "x.h5", clips, audio=louder.audio)
