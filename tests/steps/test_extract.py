@@ -1,0 +1,98 @@
+"""extract: one file a checkpoint, named by its key; the verb with its rejects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile
+
+from ser_probe.config import AudioConfig, SplitConfig, StudyConfig, check_options
+from ser_probe.data.manifest import write_manifest
+from ser_probe.embeddings.store import EmbeddingCache
+from ser_probe.errors import AnalysisError
+from ser_probe.steps import extract as module
+from ser_probe.steps.extract import Source, audio_spec, extract_manifest, extract_sources
+from ser_probe.steps.prepare import prepare_clips, read_clips
+
+from .conftest import OPTIONS, Said, small_study
+
+
+def study(*overrides: str) -> StudyConfig:
+    return check_options(StudyConfig, {**OPTIONS, "split.scheme": "manifest"}, ["analyze.umap=null", *overrides])
+
+
+def test_several_sources_in_one_folder(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = prepare_clips(read_clips(small_study().data), AudioConfig(), SplitConfig()).manifest
+    names = ("tiny-wavlm-base", "tiny-wavlm-large")
+    sources = [Source(name, f"step-{step}", step) for step, name in enumerate(names)]
+    results = extract_sources(sources, clips, small_study(), Path("cache"))
+    for result, source in zip(results, sources, strict=True):
+        assert result.path == Path(f"cache/tiny-wavlm-base-{result.key.short}.h5")
+        assert (result.n_clips, result.n_computed) == (72, 72)
+        with EmbeddingCache.open(result.path, expect_key=result.key) as cache:
+            assert cache.attributes["checkpoint"] == source.checkpoint
+            assert cache.attributes["model"] == "tiny-wavlm-base", "checkpoints of a study share its model's name"
+    # Where memory holds one model at a time, the files are the same ones and nothing is computed again.
+    monkeypatch.setattr(module, "_MODEL_BYTES_AT_ONCE", 0)
+    again = extract_sources(sources, clips, small_study(), Path("cache"))
+    assert [result.path for result in again] == [result.path for result in results]
+    assert [result.n_computed for result in again] == [0, 0]
+    # Another preparation of the audio is another file.
+    louder = extract_sources(sources[:1], clips, small_study("audio.loudness_lufs=-20.0"), Path("cache"))
+    assert louder[0].path not in {result.path for result in results}
+
+
+def test_the_audio_settings_arrive() -> None:
+    config = check_options(AudioConfig, {"loudness_lufs": -20.0, "peak_dbfs": -1.0, "max_duration_s": 12.0})
+    spec = audio_spec(config)
+    found = (spec.sample_rate_hz, spec.loudness_lufs, spec.peak_dbfs, spec.max_duration_s)
+    assert found == (16_000, -20.0, -1.0, 12.0)
+
+
+def test_the_whole_verb(corpus: Path) -> None:
+    soundfile.write(corpus / "s0-joy-0.wav", [0.0] * 9000, 16_000)
+    said = Said()
+    outcome = extract_manifest(study(), Path("out/x.h5"), progress=said)
+    assert outcome.n_rejected == 1
+    assert outcome.rejects == Path("out/x.rejects.csv")
+    assert pd.read_csv("out/x.rejects.csv")["path"].to_list() == ["s0-joy-0.wav"]
+    assert outcome.summary["clips"] == "71, 71 computed now"
+    assert any("71 clips" in line and "1 clips left out" in line for line in said.lines)
+    with EmbeddingCache.open(Path("out/x.h5")) as cache:
+        assert cache.attributes["step"] == 0
+        assert set(cache.clips["label"]) == {"anger", "joy", "sadness"}
+    assert extract_manifest(study(), Path("out/x.h5")).summary["clips"] == "71, 0 computed now"
+
+
+def test_a_part_of_the_clips(corpus: Path) -> None:
+    part = study("extract.splits=[test]", "analyze.splits=[test]", "analyze.probe=null")
+    with pytest.raises(AnalysisError, match="The manifest has no column 'split'"):
+        extract_manifest(part, Path("x.h5"))
+    clips = prepare_clips(read_clips(small_study().data), AudioConfig(), SplitConfig()).manifest
+    write_manifest(clips, corpus / "manifest.csv")
+    extract_manifest(part, Path("x.h5"))
+    with EmbeddingCache.open(Path("x.h5")) as cache:
+        assert set(cache.clips["split"]) == {"test"}
+
+
+def test_the_revision_reaches_the_backbone(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def load(name: str, *, revision: str | None, device: object) -> None:
+        asked.append(revision)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "load_backbone", load)
+    config = study("backbone.name=owner/model", "backbone.revision=abc")
+    with pytest.raises(KeyboardInterrupt):
+        extract_manifest(config, Path("x.h5"))
+    assert asked == ["abc"]
+
+
+@pytest.mark.parametrize(
+    ("name", "step"), [("runs/x/checkpoints/checkpoint-50", 50), ("checkpoint-0", 0), ("a/b", 0), ("50", 0)]
+)
+def test_a_checkpoint_folder_tells_its_step(name: str, step: int) -> None:
+    assert module._step(name) == step

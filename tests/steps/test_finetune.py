@@ -1,0 +1,140 @@
+"""finetune: every setting arrives, and no run is lost to an edited configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ser_probe.config import FinetuneConfig, StudyConfig, check_options
+from ser_probe.data.manifest import Manifest, read_manifest
+from ser_probe.errors import CheckpointError, SplitError
+from ser_probe.steps.finetune import finetune_manifest, train_study, training_settings
+from ser_probe.training.locks import exclusive
+from ser_probe.training.settings import TrainingSettings
+
+from .conftest import OPTIONS, Said, small_study
+
+FOLDER = Path("runs/small")
+CHANGED = {
+    "epochs": 3.0, "max_steps": 7, "batch_size": 3, "gradient_accumulation": 2, "learning_rate": 2e-4,
+    "head_learning_rate": 3e-3, "weight_decay": 0.2, "warmup_ratio": 0.3, "scheduler": "cosine", "max_grad_norm": 2.0,
+    "precision": "bf16", "checkpoint_every": 9, "train_front_end": True, "spec_augment": True, "seed": 5,
+    "keep_optimizer": "all", "dropout": 0.4, "cache_front_end": False,
+    "early_stopping": {"metric": "uar", "threshold": 0.5, "patience": 2},
+}  # fmt: skip
+OTHER_NAME = {"dropout": "head_dropout"}
+NOT_OF_TRAINING = {"enabled", "device", "early_stopping"}
+
+
+def test_every_setting_arrives() -> None:
+    """Each key of the config, changed, changes its setting; a setting that no key reaches would show here."""
+    assert set(CHANGED) | {"enabled", "device"} == set(FinetuneConfig.model_fields), "a new key needs a row here"
+    options = {**OPTIONS, **{f"finetune.{key}": value for key, value in CHANGED.items()}}
+    settings = training_settings(check_options(StudyConfig, options))
+    for key, value in CHANGED.items():
+        if key not in NOT_OF_TRAINING:
+            assert getattr(settings, OTHER_NAME.get(key, key)) == value, key
+    stopping = (settings.metric, settings.early_stopping_threshold, settings.early_stopping_patience)
+    assert stopping == ("uar", 0.5, 2)
+    default = TrainingSettings()
+    unchanged = {
+        each.name for each in dataclasses.fields(settings)
+        if getattr(settings, each.name) == getattr(default, each.name)
+    }  # fmt: skip
+    assert unchanged == {"pooling"}, "there is but one pooling so far"
+
+
+def test_without_early_stopping() -> None:
+    settings = training_settings(small_study())
+    assert settings.early_stopping_patience is None
+    assert settings.metric == "loss"
+    assert settings.cache_front_end is True
+
+
+def test_the_defaults_are_those_of_training() -> None:
+    options = {name: value for name, value in OPTIONS.items() if not name.startswith("finetune.")}
+    assert training_settings(check_options(StudyConfig, options)) == TrainingSettings()
+
+
+def manifest() -> Manifest:
+    return read_manifest(FOLDER / "manifest.csv")
+
+
+def test_another_configuration_sets_the_run_aside(finished: Path) -> None:
+    weights = (FOLDER / "checkpoints/checkpoint-2/model.safetensors").read_bytes()
+    said = Said()
+    files = train_study(small_study("finetune.max_steps=1"), manifest(), FOLDER, progress=said)
+    assert [path.parent.name for path in files[2:]] == ["checkpoint-0", "checkpoint-1"]
+    (kept,) = FOLDER.glob("replaced-*")
+    assert (kept / "checkpoints/checkpoint-2/model.safetensors").read_bytes() == weights
+    assert {path.name for path in kept.iterdir()} == {"checkpoints", "training.json", "best.json", "tensorboard"}
+    (line,) = [line for line in said.lines if "are kept in" in line]
+    assert str(kept) in line
+    assert "max_steps was 4, is 1" in line
+
+
+def test_a_run_in_progress_is_not_set_aside(finished: Path) -> None:
+    for options in ({}, {"restart": True}):
+        with (
+            exclusive(FOLDER / ".training.lock", "trains in this folder"),
+            pytest.raises(CheckpointError, match="Another process trains in this folder"),
+        ):
+            train_study(small_study("finetune.max_steps=1"), manifest(), FOLDER, **options)
+        assert (FOLDER / "checkpoints/checkpoint-4").is_dir()
+        assert not list(FOLDER.glob("replaced-*"))
+
+
+def test_a_run_stopped_before_its_first_checkpoint_stands_in_nobodys_way(
+    corpus: Path, finished_once: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = read_manifest(finished_once / FOLDER / "manifest.csv")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ser_probe.training.fine_tuning.open_front_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_study(small_study(), clips, FOLDER)
+    assert (FOLDER / "training.json").is_file()
+    train_study(small_study("finetune.max_steps=1"), clips, FOLDER)
+    assert (FOLDER / "checkpoints/checkpoint-1").is_dir()
+    assert not list(FOLDER.glob("replaced-*")), "nothing was lost, so nothing is kept"
+
+
+def test_restart_keeps_the_run_before(finished: Path) -> None:
+    before = (FOLDER / "checkpoints/checkpoint-4/model.safetensors").read_bytes()
+    train_study(small_study(), manifest(), FOLDER, restart=True)
+    (kept,) = FOLDER.glob("replaced-*")
+    assert (kept / "checkpoints/checkpoint-4/model.safetensors").read_bytes() == before
+    assert (FOLDER / "checkpoints/checkpoint-4/model.safetensors").read_bytes() == before, "the same seed"
+
+
+def test_a_deleted_checkpoint_names_the_way_out(finished: Path) -> None:
+    (FOLDER / "checkpoints/checkpoint-2/model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="A checkpoint of the run was deleted or changed") as raised:
+        train_study(small_study(), manifest(), FOLDER)
+    assert raised.value.fix == "put it back, or train anew with --force finetune"
+    train_study(small_study(), manifest(), FOLDER, restart=True)
+    assert (FOLDER / "checkpoints/checkpoint-2/model.safetensors").is_file()
+
+
+def test_the_whole_verb(corpus: Path) -> None:
+    options = {**OPTIONS, "finetune.max_steps": 1}
+    split_column = check_options(StudyConfig, {**options, "split.scheme": "manifest"}, ["analyze.umap=null"])
+    with pytest.raises(SplitError, match="The manifest has no column 'split'") as raised:
+        finetune_manifest(split_column, Path("out"))
+    assert raised.value.fix == "name a scheme with --split study_e"
+    outcome = finetune_manifest(small_study("finetune.max_steps=1"), Path("out"))
+    assert outcome.summary["checkpoints"] == "0, 1"
+    assert outcome.files[-1] == Path("out/best.json")
+    table = pd.read_csv("out/tables/training.csv")
+    assert set(table["step"]) == {0, 1}
+    assert (Path("out") / "manifest.csv").is_file()
+    with pytest.raises(CheckpointError, match="The folder holds another training run"):
+        finetune_manifest(small_study(), Path("out"))
+    outcome = finetune_manifest(small_study("finetune.max_steps=2"), Path("out"), restart=True)
+    assert outcome.summary["checkpoints"] == "0, 2"

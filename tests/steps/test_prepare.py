@@ -1,0 +1,114 @@
+"""prepare: which clips are kept, which are left out and why, who is in which split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from ser_probe.config import AudioConfig, DataConfig, SplitConfig, check_options
+from ser_probe.errors import ManifestError, SplitError
+from ser_probe.steps.prepare import PreparedClips, prepare_clips, prepare_corpus, read_clips
+
+from ..voices import RATE_HZ, voice
+from .conftest import Said
+
+
+def data(**options: Any) -> DataConfig:
+    return check_options(DataConfig, {"manifest": "corpus/manifest.csv", **options})
+
+
+def prepared(split: SplitConfig | None = None, **options: Any) -> PreparedClips:
+    return prepare_clips(read_clips(data(**options)), AudioConfig(), split, strict=bool(options.get("strict")))
+
+
+def test_speakers_are_split_and_audited(corpus: Path) -> None:
+    found = prepared(SplitConfig())
+    table = found.manifest.table
+    assert len(table) == 72
+    assert (table.groupby("speaker")["split"].nunique() == 1).all()
+    assert (table.groupby("split")["gender"].nunique() == 2).all()
+    assert table["clip_id"].is_unique
+    assert table["duration_s"].between(0.5, 0.9).all()
+    assert found.audit is not None
+
+
+def test_a_split_column_is_kept_and_checked(corpus: Path) -> None:
+    table = pd.read_csv(corpus / "manifest.csv")
+    assert prepared().audit is None, "without a split there is nothing to audit"
+    parts = {"s0": "train", "s1": "train", "s2": "dev", "s3": "dev", "s4": "test", "s5": "test"}
+    table.assign(split=table["speaker"].map(parts)).to_csv(corpus / "manifest.csv", index=False)
+    found = prepared()
+    assert found.manifest.table.groupby("split")["speaker"].nunique().to_dict() == {
+        "test": 2, "train": 2, "validation": 2,
+    }  # fmt: skip
+    assert found.audit is not None
+    shared = table.assign(split=["train", "test"] * 36)
+    shared.to_csv(corpus / "manifest.csv", index=False)
+    with pytest.raises(SplitError, match="speaker"):
+        prepared()
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "reason"),
+    [
+        (np.where(np.arange(9000) == 100, np.nan, voice(0, 150, 9000 / RATE_HZ)), {"subtype": "FLOAT"},
+         r"NaN or infinite \(1 of 9000, the first at sample 100\); export it again"),
+        (np.zeros(9000), {}, r"The clip is silent \(9000 equal samples\); leave it out"),
+        (np.ones(1), {}, "0.06 ms, shorter than 100 ms"),
+        (voice(0, 150, 31), {}, "31.0 s, longer than 30 s"),
+    ],
+    ids=["nan", "silent", "one sample", "long"],
+)  # fmt: skip
+def test_clips_that_cannot_be_used_are_left_out(
+    corpus: Path, samples: np.ndarray, options: dict[str, str], reason: str
+) -> None:
+    soundfile.write(corpus / "s0-joy-0.wav", samples, RATE_HZ, **options)
+    rejects = prepared(SplitConfig()).report.rejects
+    assert rejects["path"].to_list() == ["s0-joy-0.wav"]
+    assert rejects["reason"].str.contains(reason).all()
+    assert not rejects["reason"].str.contains("\n").any()
+    with pytest.raises(ManifestError, match=r"s0-joy-0\.wav: "):
+        prepared(SplitConfig(), strict=True)
+
+
+def test_rates_are_tried_once_each(corpus: Path) -> None:
+    """A rate that cannot be resampled rejects each of its clips; another works for all."""
+    for take in range(3):
+        soundfile.write(corpus / f"s1-joy-{take}.wav", voice(100 + take, 150, 0.6), 44_101)
+        soundfile.write(corpus / f"s2-joy-{take}.wav", voice(200 + take, 150, 0.6), 48_000)
+    rejects = prepared(SplitConfig()).report.rejects
+    assert rejects["path"].to_list() == [f"s1-joy-{take}.wav" for take in range(3)]
+    assert rejects["reason"].str.contains(r"cannot be resampled \(44101 Hz\); convert the clip to 16000 Hz").all()
+
+
+def test_choosing_clips(corpus: Path) -> None:
+    assert set(read_clips(data(labels=["joy", "anger"])).table["label"]) == {"anger", "joy"}
+    assert set(read_clips(data(keep={"gender": ["male"]})).table["speaker"]) == {"s1", "s3", "s5"}
+    assert set(read_clips(data(target="gender")).table["label"]) == {"female", "male"}
+    with pytest.raises(ManifestError, match="No clip has label 'joyy'") as raised:
+        read_clips(data(labels=["joyy", "anger"]))
+    assert raised.value.fix == "did you mean 'joy'?"
+    with pytest.raises(ManifestError, match="The manifest has no column 'accent'"):
+        read_clips(data(keep={"accent": ["x"]}))
+    with pytest.raises(ManifestError, match="The manifest has no column 'valence'"):
+        read_clips(data(target="valence"))
+
+
+def test_a_corpus_by_name(corpus: Path, emovo_root: Path) -> None:
+    config = check_options(DataConfig, {"corpus": "emovo", "root": str(emovo_root), "labels": ["anger", "fear"]})
+    assert len(read_clips(config).table) == 168
+
+
+def test_the_whole_verb(corpus: Path) -> None:
+    said = Said()
+    outcome = prepare_corpus(data(), AudioConfig(), SplitConfig(), Path("out/m.csv"), progress=said)
+    assert outcome.files[-1] == Path("out/m.csv")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["m.audit", "m.csv", "m.rejects.csv"]
+    assert outcome.n_rejected == 0
+    assert "No speaker is in two splits" in str(outcome.summary["splits"])
+    assert "72 clips" in str(outcome.summary["clips"])

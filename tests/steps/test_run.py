@@ -1,0 +1,268 @@
+"""A whole study: from a manifest to a report, once; again without work; on after a stop; and no more than needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from ser_probe.embeddings.store import EmbeddingCache
+from ser_probe.errors import AnalysisError, ConfigError, MissingExtraError
+from ser_probe.files import write_text
+from ser_probe.steps import run as module
+from ser_probe.steps.extract import extract_sources
+from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.run import STAGES, run_study
+
+from ..voices import RATE_HZ, voice
+from .conftest import HAS_EGEMAPS, Said, small_study
+
+FOLDER = Path("runs/small")
+DONE = tuple(name for name in STAGES if name != "umap" and (HAS_EGEMAPS or name != "egemaps"))
+TABLES = ("split_audit", "training", "probe", "probe_summary", "best_layers", "similarity", "drift")
+
+
+@pytest.fixture
+def quick_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the drawing out where only the order of stages matters: it takes seconds."""
+
+    def write(folder: Path, **_: object) -> Outcome:
+        write_text(folder / "report.html", "")
+        return Outcome((folder / "report.html",))
+
+    monkeypatch.setattr(module, "write_report", write)
+
+
+def run(*overrides: str, force: tuple[str, ...] = ()) -> tuple[list[str], Said]:
+    """Run the study; return the stages that were done, and what was said."""
+    said = Said()
+    outcome = run_study(small_study(*overrides), progress=said, force=force)
+    assert outcome.summary["report"] == FOLDER / "report.html"
+    return [name for name in STAGES if name in str(outcome.summary["done"]).split(", ")], said
+
+
+def states(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if "partial" in path.name or path.suffix == ".tmp"]
+
+
+def test_what_a_study_leaves(finished: Path) -> None:
+    for name in TABLES:
+        table = pd.read_parquet(FOLDER / "tables" / f"{name}.parquet")
+        assert len(table), name
+        assert list(pd.read_csv(FOLDER / "tables" / f"{name}.csv").columns) == list(table.columns)
+    for step in (0, 2, 4):
+        assert (FOLDER / f"checkpoints/checkpoint-{step}/model.safetensors").is_file()
+    figures = {path.stem for path in (FOLDER / "figures").glob("*.png")}
+    assert {"f1_layers", "training", "splits", "cka_layers"} <= figures
+    assert figures == {path.stem for path in (FOLDER / "figures").glob("*.svg")}
+    if HAS_EGEMAPS:
+        assert "cka_egemaps" in figures
+    report = (FOLDER / "report.html").read_text(encoding="utf-8")
+    assert report.count("<img") + report.count("<svg") >= len(figures)
+    record = json.loads((FOLDER / "record.json").read_text())["runs"]
+    assert len(record) == 1
+    # The report shows the record, so it is written after it.
+    assert record[0]["stages"] == [name for name in DONE if name != "report"]
+    assert not leftovers(finished)
+    assert len(list(Path("cache").glob("*.h5"))) == 3 + HAS_EGEMAPS
+
+
+def test_tables_agree_on_their_keys(finished: Path) -> None:
+    probe, drift = (pd.read_parquet(FOLDER / "tables" / f"{name}.parquet") for name in ("probe", "drift"))
+    expected = {("tiny-wavlm-base", f"step-{step}", step) for step in (0, 2, 4)}
+    assert {*zip(drift["model"], drift["checkpoint"], drift["step"], strict=True)} == expected
+    tuned = probe[(probe["model"] == "tiny-wavlm-base") & (probe["control"] == "none")]
+    assert {*zip(tuned["model"], tuned["checkpoint"], tuned["step"], strict=True)} == expected
+    manifest = pd.read_csv(FOLDER / "manifest.csv")
+    assert (manifest.groupby("speaker")["split"].nunique() == 1).all()
+    assert (manifest.groupby("split")["gender"].nunique() == 2).all()
+
+
+def test_a_second_run_does_nothing(finished: Path) -> None:
+    before = states(finished)
+    done, said = run()
+    assert done == []
+    assert said.lines == [f"{name}: fresh, nothing to do" for name in DONE]
+    assert states(finished) == before
+
+
+@pytest.mark.usefixtures("quick_report")
+@pytest.mark.parametrize(
+    ("stage", "function"),
+    [
+        ("prepare", "prepare_clips"),
+        ("finetune", "train_study"),
+        ("extract", "extract_sources"),
+        ("probe", "probe_caches"),
+        ("drift", "measure_drift"),
+    ],
+)
+def test_a_stopped_study_goes_on(finished: Path, monkeypatch: pytest.MonkeyPatch, stage: str, function: str) -> None:
+    later = DONE[DONE.index(stage) :]
+    for name in later:
+        (FOLDER / ".stages" / f"{name}.json").unlink()
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, function, stop)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    assert not leftovers(finished)
+    before = states(FOLDER / "checkpoints")
+    done, said = run()
+    assert done == list(later)
+    assert said.of(stage) == f"{stage}: not done yet"
+    assert states(FOLDER / "checkpoints") == before, "a finished run is recognised, not made again"
+
+
+@pytest.mark.usefixtures("quick_report")
+@pytest.mark.parametrize(
+    ("override", "reason", "expected"),
+    [
+        ("analyze.drift.measures=[mean_cosine]", "analyze.drift.measures", ["drift", "report"]),
+        ("analyze.probe.seeds=1", "analyze.probe.seeds (2 -> 1)", ["probe", "report"]),
+        ("analyze.splits=[test]", 'analyze.splits ("all" -> ["test"])', ["similarity", "drift", "report"]),
+        ("finetune.cache_front_end=false", "config", ["report"]),
+        ("analyze.drift=null", "config", ["report"]),
+    ],
+)
+def test_an_edited_key_reaches_what_depends_on_it(
+    finished: Path, override: str, reason: str, expected: list[str]
+) -> None:
+    done, said = run(override)
+    assert done == expected
+    assert f"stale, because changed: {reason}" in said.of(expected[0])
+    assert run(override)[0] == []
+
+
+@pytest.mark.usefixtures("quick_report")
+def test_more_clips_to_verify_computes_no_embedding(finished: Path) -> None:
+    done, said = run("extract.verify=2")
+    assert "extract.verify (1 -> 2)" in said.of("extract")
+    assert not {"prepare", "finetune", "egemaps"} & {*done}
+
+
+@pytest.mark.usefixtures("quick_report")
+def test_another_model_is_never_served_the_embeddings_of_the_first(finished: Path) -> None:
+    off = ("finetune.enabled=false", "analyze.probe=null", "analyze.similarity=null", "extract.egemaps=false")
+    run(*off)
+    done, said = run(*off, "backbone.name=tiny-hubert-base")
+    assert "extract" in done
+    assert 'backbone.name ("tiny-wavlm-base" -> "tiny-hubert-base")' in said.of("extract")
+    drift = pd.read_parquet(FOLDER / "tables/drift.parquet")
+    assert set(drift["model"]) == {"tiny-hubert-base"}
+    assert set(drift["checkpoint"]) == {"step-0"}
+
+
+@pytest.mark.usefixtures("quick_report")
+@pytest.mark.parametrize("name", ["drift.csv", "probe.parquet"])
+def test_a_deleted_table_is_made_again(finished: Path, name: str) -> None:
+    content = (FOLDER / "tables" / name).read_bytes()
+    (FOLDER / "tables" / name).unlink()
+    stage = name.partition(".")[0]
+    done, said = run()
+    assert done == [stage, "report"]
+    assert said.of(stage) == f"{stage}: stale, because {name} is gone or was changed"
+    assert (FOLDER / "tables" / name).read_bytes() == content
+
+
+@pytest.mark.usefixtures("quick_report")
+def test_a_changed_clip_is_computed_alone(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = pd.read_csv(FOLDER / "manifest.csv")
+    name = Path(manifest.loc[manifest["split"] == "test", "path"].iloc[0]).name
+    soundfile.write(Path("corpus") / name, voice(999, 150, 0.6), RATE_HZ, subtype="PCM_16")
+    computed: list[int] = []
+
+    def spy(*words: Any, **options: Any) -> Any:
+        results = extract_sources(*words, **options)
+        computed.extend(result.n_computed for result in results)
+        return results
+
+    monkeypatch.setattr(module, "extract_sources", spy)
+    weights = states(FOLDER / "checkpoints")
+    _, said = run()
+    assert said.of("prepare") == "prepare: stale, because changed: audio files"
+    assert computed == [1, 1, 1], "one clip for each checkpoint"
+    assert states(FOLDER / "checkpoints") == weights, "a test clip has no part in training"
+    changed = pd.read_csv(FOLDER / "manifest.csv")
+    new = set(changed["clip_id"]) - set(manifest["clip_id"])
+    assert len(new) == 1
+    for path in Path("cache").glob("*.h5"):
+        with EmbeddingCache.open(path) as cache:
+            assert new <= set(cache.clip_ids)
+    assert run()[0] == []
+
+
+@pytest.mark.usefixtures("quick_report")
+def test_another_configuration_keeps_the_checkpoints_of_the_first(finished: Path) -> None:
+    weights = (FOLDER / "checkpoints/checkpoint-4/model.safetensors").read_bytes()
+    done, said = run("finetune.learning_rate=0.001", "finetune.max_steps=2")
+    assert done == [name for name in DONE if name not in ("prepare", "egemaps")]
+    assert "finetune.max_steps (4 -> 2)" in said.of("finetune")
+    assert any("the checkpoints of another configuration are kept in" in line for line in said.lines)
+    (kept,) = FOLDER.glob("replaced-*")
+    assert (kept / "checkpoints/checkpoint-4/model.safetensors").read_bytes() == weights
+    assert not (FOLDER / "checkpoints/checkpoint-4").exists()
+    assert set(pd.read_parquet(FOLDER / "tables/drift.parquet")["step"]) == {0, 2}
+
+
+def test_faults_of_the_analyses_are_found_before_fine_tuning(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError("this would have taken hours")
+
+    monkeypatch.setattr(module, "train_study", fail)
+    later = "finetune.max_steps=6"
+    with pytest.raises(AnalysisError, match="too few held-out speakers"):
+        run(later, "analyze.probe.splits=heldout")
+    with pytest.raises(AnalysisError, match="The clips have no column 'lable'"):
+        run(later, "analyze.probe.target=lable")
+    with pytest.raises(AnalysisError, match="The clips have no column 'accent'"):
+        run(later, "analyze.umap={color: [accent]}")
+
+
+def test_a_missing_extra_is_found_before_fine_tuning(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "opensmile", None)
+    with pytest.raises(MissingExtraError, match="extracting eGeMAPS needs the package 'opensmile'"):
+        run("extract.egemaps=true")
+    assert not (FOLDER / "checkpoints").exists()
+
+
+def test_force(finished: Path, quick_report: None) -> None:
+    with pytest.raises(ConfigError, match="There is no stage 'finetun'"):
+        run(force=("finetun",))
+    done, said = run(force=("drift",))
+    assert done == ["drift", "report"]
+    assert said.of("drift") == "drift: runs again, as asked"
+
+
+def test_a_table_of_an_analysis_turned_off_is_not_in_the_report(finished: Path) -> None:
+    assert "drift_layers" in {path.stem for path in (FOLDER / "figures").iterdir()}
+    off = ["analyze.drift=null", "analyze.similarity=null", "analyze.probe=null"]
+    run(*off)
+    report = (FOLDER / "report.html").read_text(encoding="utf-8")
+    assert (FOLDER / "tables/drift.parquet").is_file()
+    assert "mean_cosine" not in report
+
+
+def test_embeddings_of_a_run_are_those_of_its_weights(finished: Path) -> None:
+    """The file of each checkpoint differs from step 0's, and holds the study's clips."""
+    ids = set(pd.read_csv(FOLDER / "manifest.csv")["clip_id"])
+    layers = {}
+    for path in Path("cache").glob("tiny-*.h5"):
+        with EmbeddingCache.open(path) as cache:
+            assert set(cache.clip_ids) == ids
+            assert cache.attributes["verify_error"] < 1e-5
+            layers[cache.attributes["step"]] = cache.layer("final")[cache.select(sorted(ids))]
+    assert sorted(layers) == [0, 2, 4]
+    assert not np.allclose(layers[0], layers[4], rtol=1e-4)
