@@ -23,6 +23,7 @@ import torch
 
 from ser_probe.errors import BackboneError, did_you_mean
 from ser_probe.files import is_lfs_pointer
+from ser_probe.models.attention import fuse_attention
 from ser_probe.models.catalogue import SUPPORTED_FAMILIES, TINY_CONFIGS, TINY_SEED, known_names
 from ser_probe.runtime import logger
 
@@ -205,6 +206,8 @@ def load_backbone(name: str | Path, *, revision: str | None = None, device: torc
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(TINY_SEED)
         backbone = _build_tiny(str(name)) if str(name) in TINY_CONFIGS else _load_pretrained(name, revision)
+    if backbone.family == "wavlm":
+        fuse_attention(backbone.model)
     backbone.model.to(device).eval()
     return backbone
 
