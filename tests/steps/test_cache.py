@@ -13,6 +13,7 @@ from ser_probe.cli.main import app
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
+from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_file import Layout
 from ser_probe.errors import CacheError
 from ser_probe.steps.cache import describe_caches, verify_caches
@@ -64,7 +65,9 @@ def test_verify_finds_a_changed_value(cache_file: Path, capsys: pytest.CaptureFi
     assert run("verify", str(cache_file)) == 0
 
     content = bytearray(cache_file.read_bytes())
-    content[-1] ^= 1  # the last byte of the last layer
+    with EmbeddingCache.open(cache_file) as cache:
+        place = content.find(cache.layer("1").tobytes())
+    content[place] ^= 1
     damaged = cache_file.with_name("b.h5")
     damaged.write_bytes(content)
     broken = cache_file.with_name("c.h5")
