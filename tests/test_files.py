@@ -29,9 +29,14 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="half way"), atomic_path(path) as temporary:
-        temporary.write_text("ne")
-        raise RuntimeError("half way")
+
+    def write_half() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("ne")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
