@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from ser_probe.cli.terminal import plain
-from ser_probe.runtime import Progress
+from ser_probe.runtime import Progress, logger
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -89,6 +90,9 @@ class Lines:
         # Neither markup nor wrapping: the text may come from a file, and a log is searched by line.
         self._console.print(plain(message), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
+    def close(self) -> None:
+        """Leave the stream as it is; a log has no bar to take away."""
+
 
 class Bars(Lines):
     """Progress for a terminal: a bar per stretch of work, its result when it is over."""
@@ -132,16 +136,27 @@ class _State(ProgressColumn):
 
 @contextlib.contextmanager
 def open_progress() -> Iterator[Progress]:
-    """Yield the progress that fits stderr."""
+    """Yield the progress that fits stderr. Warnings are shown in its way, between bars and not through them."""
     console = Console(stderr=True)
-    if not console.is_terminal or console.is_dumb_terminal:
-        yield Lines(console)
-        return
-    bars = Bars(console)
+    progress = Lines(console) if not console.is_terminal or console.is_dumb_terminal else Bars(console)
+    warnings = _Warnings(progress)
+    logger.addHandler(warnings)
     try:
-        yield bars
+        yield progress
     finally:
-        bars.close()
+        logger.removeHandler(warnings)
+        progress.close()
+
+
+class _Warnings(logging.Handler):
+    """Shows ser-probe's warnings as lines."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(logging.WARNING)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._progress.say(f"warning: {record.getMessage()}")
 
 
 def _amount(value: float) -> str:
