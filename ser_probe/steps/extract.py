@@ -152,6 +152,7 @@ def extract_manifest(study: StudyConfig, output: Path, *, progress: Progress = S
         result = extract_sources([source], manifest, study, output, progress=progress)[0]
     rejects = pd.concat([prepared.report.rejects[["path", "reason"]], result.rejects[["path", "reason"]]])
     rejects_path = output.with_suffix(".rejects.csv")
+    rejects_path.unlink(missing_ok=True)  # of an earlier run, whose clips may be mended by now
     if len(rejects):
         with atomic_path(rejects_path) as temporary:
             rejects.to_csv(temporary, index=False)

@@ -64,6 +64,11 @@ def test_the_whole_verb(corpus: Path) -> None:
         assert cache.attributes["step"] == 0
         assert set(cache.clips["label"]) == {"anger", "joy", "sadness"}
     assert extract_manifest(study(), Path("out/x.h5")).summary["clips"] == "71, 0 computed now"
+    samples, rate_hz = soundfile.read(corpus / "s0-joy-1.wav")
+    soundfile.write(corpus / "s0-joy-0.wav", samples / 2, rate_hz)
+    mended = extract_manifest(study(), Path("out/x.h5"))
+    assert (mended.n_rejected, mended.rejects) == (0, None)
+    assert not Path("out/x.rejects.csv").exists(), "a list of rejects that are none any more misleads"
 
 
 def test_a_part_of_the_clips(corpus: Path) -> None:
