@@ -75,19 +75,28 @@ def extract_sources(
         output: A cache file if it ends in `.h5` (one source), else the folder of the caches, which are then named
             after the model and their key.
         progress: Told of clips.
+
+    Returns:
+        One result a file, in order; sources of equal weights, as before and after a warm-up step with a learning rate
+        of 0, share the first one's.
     """
     settings = _settings(study)
     device = pick_device(study.extract.device)
     clips, results = clip_list(manifest), []
     batch: list[Target] = []
+    first: dict[Path, str] = {}
     for position, source in enumerate(sources):
         backbone = load_backbone(source.name, revision=source.revision, device=device)
         path = output
         if output.suffix != ".h5":
             path = output / f"{slug(study.backbone.name)}-{embedding_key(backbone, settings).short}.h5"
-        attributes = {"model": study.backbone.name, "checkpoint": source.checkpoint, "step": source.step}
-        batch.append(Target(backbone, path, attributes))
-        if position + 1 == len(sources) or (len(batch) + 1) * _size_bytes(backbone) > _MODEL_BYTES_AT_ONCE:
+        if path in first:
+            progress.say(f"{source.checkpoint} has the weights of {first[path]} and is left out of the analyses")
+        else:
+            first[path] = source.checkpoint
+            attributes = {"model": study.backbone.name, "checkpoint": source.checkpoint, "step": source.step}
+            batch.append(Target(backbone, path, attributes))
+        if batch and (position + 1 == len(sources) or (len(batch) + 1) * _size_bytes(backbone) > _MODEL_BYTES_AT_ONCE):
             results += extract(batch, clips, settings, progress=progress)
             batch = []
     return results

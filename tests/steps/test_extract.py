@@ -44,6 +44,19 @@ def test_several_sources_in_one_folder(corpus: Path, monkeypatch: pytest.MonkeyP
     assert louder[0].path not in {result.path for result in results}
 
 
+def test_sources_of_equal_weights_share_a_file(corpus: Path) -> None:
+    """The first step of a warm-up has a learning rate of 0: its checkpoint is step 0 again."""
+    clips = prepare_clips(read_clips(small_study().data), AudioConfig(), SplitConfig()).manifest
+    names = ("tiny-wavlm-base", "tiny-wavlm-base", "tiny-wavlm-large", "tiny-wavlm-base")
+    sources = [Source(name, f"step-{step}", step) for step, name in enumerate(names)]
+    said = Said()
+    results = extract_sources(sources, clips, small_study(), Path("cache"), progress=said)
+    assert len({result.path for result in results}) == len(results) == 2
+    with EmbeddingCache.open(results[0].path) as cache:
+        assert cache.attributes["checkpoint"] == "step-0"
+    assert said.lines == [f"step-{n} has the weights of step-0 and is left out of the analyses" for n in (1, 3)]
+
+
 def test_the_audio_settings_arrive() -> None:
     config = check_options(AudioConfig, {"loudness_lufs": -20.0, "peak_dbfs": -1.0, "max_duration_s": 12.0})
     spec = audio_spec(config)
