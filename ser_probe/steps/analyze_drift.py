@@ -13,15 +13,15 @@ from ser_probe.config import AnalyzeConfig, DriftConfig
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.representations import join_caches
+from ser_probe.steps.representations import CacheFile, NamedCache, Representation, join_caches, path_of
 from ser_probe.steps.tables import write_table
 
 
 def measure_drift(
-    caches: Sequence[Path],
+    caches: Sequence[CacheFile],
     output: Path,
     *,
-    reference: Path,
+    reference: CacheFile,
     analyze: AnalyzeConfig,
     clips: pd.DataFrame | None = None,
     context: Mapping[str, Any] | None = None,
@@ -43,10 +43,10 @@ def measure_drift(
     """
     config = analyze.drift or DriftConfig()
     splits = None if analyze.splits == "all" else analyze.splits
-    # The reference may be listed among the caches under another spelling of its path.
-    paths = list({path.resolve(): path for path in [*caches, reference]}.values())
-    joined = join_caches(paths, clips=clips, splits=splits)
-    origin = next(one for one in joined.checkpoints if one.path == reference)
+    # The reference may be listed among the caches, also under another spelling of its path; it counts once.
+    others = [cache for cache in caches if not _same(cache, reference)]
+    joined = join_caches([reference, *others], clips=clips, splits=splits)
+    origin = next(one for one in joined.checkpoints if _is(one, reference))
     speakers = joined.column("speaker") if "speaker" in joined.clips else None
     then = origin.layers()
     tables = []
@@ -72,3 +72,14 @@ def measure_drift(
     table = pd.concat(tables, ignore_index=True)
     table = table[table["measure"].isin(config.measures)].reset_index(drop=True)
     return Outcome(tuple(write_table(table.assign(**context or {}), output, "drift")), {"clips": len(joined.clips)})
+
+
+def _same(one: CacheFile, other: CacheFile) -> bool:
+    """Tell whether two caches are one file under one name."""
+    named = (cache.checkpoint if isinstance(cache, NamedCache) else None for cache in (one, other))
+    return path_of(one).resolve() == path_of(other).resolve() and len(set(named)) == 1
+
+
+def _is(one: Representation, cache: CacheFile) -> bool:
+    checkpoint = cache.checkpoint if isinstance(cache, NamedCache) else one.checkpoint
+    return one.path == path_of(cache) and one.checkpoint == checkpoint

@@ -24,14 +24,14 @@ from ser_probe.data.splits import split_speakers
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.representations import FEATURE_LAYER, Joined, Representation, join_caches
+from ser_probe.steps.representations import FEATURE_LAYER, CacheFile, Joined, Representation, join_caches
 from ser_probe.steps.tables import write_table
 
 _HEADLINE_MEASURE = "uar"
 
 
 def probe_caches(
-    caches: Sequence[Path],
+    caches: Sequence[CacheFile],
     output: Path,
     *,
     probe: ProbeConfig,

@@ -15,12 +15,12 @@ from ser_probe.config import AnalyzeConfig, SimilarityConfig
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.representations import Representation, join_caches
+from ser_probe.steps.representations import CacheFile, Representation, join_caches
 from ser_probe.steps.tables import write_table
 
 
 def compare_caches(
-    caches: Sequence[Path],
+    caches: Sequence[CacheFile],
     output: Path,
     *,
     analyze: AnalyzeConfig,

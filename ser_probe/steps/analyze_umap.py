@@ -13,12 +13,12 @@ from ser_probe.config import AnalyzeConfig, UmapConfig
 from ser_probe.errors import AnalysisError, did_you_mean
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.representations import join_caches
+from ser_probe.steps.representations import CacheFile, join_caches
 from ser_probe.steps.tables import write_table
 
 
 def map_caches(
-    caches: Sequence[Path],
+    caches: Sequence[CacheFile],
     output: Path,
     *,
     analyze: AnalyzeConfig,

@@ -23,6 +23,35 @@ FEATURE_LAYER = "functionals"
 
 
 @dataclass(frozen=True)
+class NamedCache:
+    """A cache under the name that a study has for it.
+
+    A file is keyed by the weights' bytes: studies share it, and so do checkpoints whose weights are equal. What the
+    file calls itself is what the first of them called it.
+
+    Args:
+        path: The cache file.
+        model: Name of the model.
+        checkpoint: Such as `step-50`.
+        step: Optimiser steps of fine-tuning.
+    """
+
+    path: Path
+    model: str
+    checkpoint: str
+    step: int
+
+
+CacheFile = Path | NamedCache
+"""A cache under its own name, or under a study's."""
+
+
+def path_of(cache: CacheFile) -> Path:
+    """Return where a cache lies."""
+    return cache.path if isinstance(cache, NamedCache) else cache
+
+
+@dataclass(frozen=True)
 class Representation:
     """One cache seen through the joined clips.
 
@@ -111,7 +140,7 @@ def read_clips(manifest: Path | None) -> pd.DataFrame | None:
 
 
 def join_caches(
-    paths: Sequence[Path],
+    caches: Sequence[CacheFile],
     *,
     features: Path | None = None,
     clips: pd.DataFrame | None = None,
@@ -120,7 +149,7 @@ def join_caches(
     """Join caches, and optionally acoustic features, on clip id.
 
     Args:
-        paths: Caches of models; they are put in the order of their steps.
+        caches: Caches of models; they are put in the order of their steps.
         features: Cache of acoustic features.
         clips: A study's clips with `clip_id`; by default the columns that the first cache carries.
         splits: Keep clips of these splits only.
@@ -129,10 +158,10 @@ def join_caches(
         AnalysisError: If no clip is in all files, or a split is asked for that the clips do not name.
         CacheError: If a file cannot be read.
     """
-    files = [*paths, *([features] if features is not None else [])]
-    if not paths:
+    files: list[CacheFile] = [*caches, *([features] if features is not None else [])]
+    if not caches:
         raise AnalysisError("There is nothing to analyse", expected="at least one embedding file")
-    opened = [EmbeddingCache.open(path) for path in files]
+    opened = [EmbeddingCache.open(path_of(file)) for file in files]
     try:
         table = opened[0].clips if clips is None else clips
         if splits is not None:
@@ -149,7 +178,7 @@ def join_caches(
         if table.empty:
             raise AnalysisError(
                 "No clip is in all of the files",
-                where=", ".join(str(path) for path in files),
+                where=", ".join(str(path_of(file)) for file in files),
                 found=f"{n_wanted} clips asked for, {len(known)} shared by the files",
                 fix="extract the same manifest with each model",
             )
@@ -158,23 +187,23 @@ def join_caches(
                 "%d of %d clips are not in all of the files and are left out", n_wanted - len(table), n_wanted
             )
         ids = list(table["clip_id"])
-        represented = [_represent(path, cache, ids) for path, cache in zip(files, opened, strict=True)]
+        represented = [_represent(file, cache, ids) for file, cache in zip(files, opened, strict=True)]
     finally:
         for cache in opened:
             cache.close()
-    models = sorted(represented[: len(paths)], key=lambda one: (one.model, one.step))
+    models = sorted(represented[: len(caches)], key=lambda one: (one.model, one.step))
     return Joined(table, tuple(models), represented[-1] if features is not None else None, n_wanted - len(table))
 
 
-def _represent(path: Path, cache: EmbeddingCache, clip_ids: list[str]) -> Representation:
-    attributes = cache.attributes
-    step = attributes.get("step")
+def _represent(file: CacheFile, cache: EmbeddingCache, clip_ids: list[str]) -> Representation:
+    named = cache.attributes if isinstance(file, Path) else vars(file)
+    step = named.get("step")
     return Representation(
-        path=path,
-        model=str(attributes.get("model", path.stem)),
-        checkpoint=str(attributes.get("checkpoint", "")),
+        path=cache.path,
+        model=str(named.get("model", cache.path.stem)),
+        checkpoint=str(named.get("checkpoint", "")),
         step=float("nan") if step is None else float(step),
-        pooling=str(attributes.get("pooling", "")),
+        pooling=str(cache.attributes.get("pooling", "")),
         layer_names=tuple(cache.layer_names),
         rows=np.asarray(cache.select(clip_ids)),
     )

@@ -25,7 +25,7 @@ from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, read_clips, write_prepared
 from ser_probe.steps.report import write_report
-from ser_probe.steps.representations import Joined
+from ser_probe.steps.representations import Joined, NamedCache
 from ser_probe.steps.stages import Stages, file_state, file_states
 
 STAGES = ("prepare", "finetune", "extract", "egemaps", "probe", "similarity", "drift", "umap", "report")
@@ -75,7 +75,7 @@ class _Run:
         self._record()
         report = self._report()
         left_out = pd.read_csv(self.folder / "rejects.csv")
-        later = self._rejects_of([*caches, *([features] if features else [])])
+        later = self._rejects_of([*(cache.path for cache in caches), *([features] if features else [])])
         minutes = (time.monotonic() - self.started) / 60
         summary: dict[str, object] = {
             "done": ", ".join(self.stages.done) or "nothing, all was fresh",
@@ -148,8 +148,8 @@ class _Run:
         sources = [Source(str(folder), f"step-{_step(folder)}", _step(folder)) for folder in folders]
         return [source for source in sources if wanted == "all" or source.step in wanted]
 
-    def _extract(self, sources: list[Source]) -> list[Path]:
-        study = self.study
+    def _extract(self, sources: list[Source]) -> list[NamedCache]:
+        study, model, listing = self.study, self.study.backbone.name, self.folder / "caches.json"
         inputs = {
             **self._extraction_inputs(),
             "extract.pooling": study.extract.pooling,
@@ -161,9 +161,15 @@ class _Run:
 
         def work() -> list[Path]:
             results = extract_sources(sources, self._clips(), study, study.output.cache, progress=self.progress)
-            return [result.path for result in results]
+            named = [
+                {"path": str(result.path), "model": model, "checkpoint": source.checkpoint, "step": source.step}
+                for source, result in zip(sources, results, strict=True)
+            ]
+            write_json(listing, named)
+            return [*dict.fromkeys(result.path for result in results), listing]
 
-        return self.stages.run("extract", inputs, work)
+        self.stages.run("extract", inputs, work)
+        return [NamedCache(**{**entry, "path": Path(entry["path"])}) for entry in read_json(listing)]
 
     def _egemaps(self) -> Path:
         study = self.study
@@ -201,13 +207,15 @@ class _Run:
         table = table.drop(columns="split")
         return Manifest(table, self.manifest.audio_root, self.manifest.source)
 
-    def _analyse(self, caches: list[Path], features: Path | None) -> None:
+    def _analyse(self, caches: list[NamedCache], features: Path | None) -> None:
         analyze, clips = self.study.analyze, self.manifest.table
         common: dict[str, Any] = {"clips": clips, "context": self.context, "progress": self.progress}
         inputs = {
             "clips and splits": self.clips_print,
             **self.context,
-            "embeddings": [[str(path), file_state(path)] for path in [*caches, features or Path()]],
+            "embeddings": [
+                [str(path), file_state(path)] for path in [*(cache.path for cache in caches), features or Path()]
+            ],
         }
 
         def stage(name: str, config: Any, work: Any, **own: Any) -> None:

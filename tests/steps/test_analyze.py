@@ -15,6 +15,7 @@ from ser_probe.steps.analyze_drift import measure_drift
 from ser_probe.steps.analyze_probe import probe_caches
 from ser_probe.steps.analyze_similarity import compare_caches
 from ser_probe.steps.analyze_umap import map_caches
+from ser_probe.steps.representations import NamedCache
 from ser_probe.steps.tables import KEY_COLUMNS, read_table
 
 from .conftest import FEATURES, tuned
@@ -162,6 +163,17 @@ def test_drift_rows(caches: list[Path], tmp_path: Path, monkeypatch: pytest.Monk
     np.testing.assert_allclose(still["relative_norm_change"], 0, atol=1e-6)
     assert table.loc[(table["step"] == 50) & (table["measure"] == "mean_cosine"), "value"].max() < 0.99
     assert set(table["reference"]) == {"step-0"}
+
+
+def test_checkpoints_that_share_a_file_keep_the_studys_names(caches: list[Path], tmp_path: Path) -> None:
+    path = caches[0]
+    named = [NamedCache(path, "mine", f"step-{step}", step) for step in (0, 10, 20)]
+    measure_drift(named, tmp_path, reference=named[0], analyze=AnalyzeConfig(splits="all"))
+    table = read_table(tmp_path, "drift")
+    assert set(table["model"]) == {"mine"}
+    assert table["checkpoint"].drop_duplicates().tolist() == ["step-0", "step-10", "step-20"]
+    assert set(table["reference"]) == {"step-0"}
+    np.testing.assert_allclose(table.loc[table["measure"] == "cka_debiased", "value"], 1, atol=1e-6)
 
 
 def test_drift_needs_the_same_layers(
