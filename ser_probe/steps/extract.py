@@ -77,29 +77,28 @@ def extract_sources(
         progress: Told of clips.
 
     Returns:
-        One result a file, in order; sources of equal weights, as before and after a warm-up step with a learning rate
-        of 0, share the first one's.
+        One result a source, in order. Sources of equal weights, as before and after a warm-up step with a learning
+        rate of 0, share a file and its result.
     """
     settings = _settings(study)
     device = pick_device(study.extract.device)
-    clips, results = clip_list(manifest), []
+    clips = clip_list(manifest)
     batch: list[Target] = []
-    first: dict[Path, str] = {}
+    files: list[Path] = []
+    results: dict[Path, Extraction] = {}
     for position, source in enumerate(sources):
         backbone = load_backbone(source.name, revision=source.revision, device=device)
         path = output
         if output.suffix != ".h5":
             path = output / f"{slug(study.backbone.name)}-{embedding_key(backbone, settings).short}.h5"
-        if path in first:
-            progress.say(f"{source.checkpoint} has the weights of {first[path]} and is left out of the analyses")
-        else:
-            first[path] = source.checkpoint
+        if path not in files:
             attributes = {"model": study.backbone.name, "checkpoint": source.checkpoint, "step": source.step}
             batch.append(Target(backbone, path, attributes))
+        files.append(path)
         if batch and (position + 1 == len(sources) or (len(batch) + 1) * _size_bytes(backbone) > _MODEL_BYTES_AT_ONCE):
-            results += extract(batch, clips, settings, progress=progress)
+            results |= {result.path: result for result in extract(batch, clips, settings, progress=progress)}
             batch = []
-    return results
+    return [results[path] for path in files]
 
 
 def extract_features(

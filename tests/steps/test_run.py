@@ -266,3 +266,17 @@ def test_embeddings_of_a_run_are_those_of_its_weights(finished: Path) -> None:
             layers[cache.attributes["step"]] = cache.layer("final")[cache.select(sorted(ids))]
     assert sorted(layers) == [0, 2, 4]
     assert not np.allclose(layers[0], layers[4], rtol=1e-4)
+
+
+@pytest.mark.usefixtures("quick_report")
+def test_a_checkpoint_that_changed_nothing_is_a_checkpoint(corpus: Path) -> None:
+    """The first step of a warm-up has a learning rate of 0: step 1 has the weights of step 0, and its own name."""
+    options = ("finetune.max_steps=2", "finetune.checkpoint_every=1", "analyze.probe=null", "extract.egemaps=false")
+    options = (*options, "analyze.similarity.egemaps=false")
+    run(*options)
+    drift = pd.read_parquet(FOLDER / "tables/drift.parquet")
+    cosine = drift[drift["measure"] == "mean_cosine"].groupby("checkpoint")["value"].min()
+    assert list(cosine.index) == ["step-0", "step-1", "step-2"]
+    np.testing.assert_allclose(cosine["step-1"], 1, atol=1e-6)
+    assert len(list(Path("cache").glob("*.h5"))) == 2
+    assert run(*options)[0] == []
