@@ -20,7 +20,8 @@ are then its own copies; it is therefore not offered.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -86,13 +87,26 @@ def umap_panels(
     # AlignedUMAP draws its layout from transform_seed, which is fixed unless set.
     options = {"n_neighbors": n_neighbors, "min_dist": min_dist, "random_state": seed, "transform_seed": seed}
     logger.info("Loading UMAP, which is compiled on first use; that takes some twenty seconds")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _own_threads():
         # umap warns of its single thread (the price of a repeatable map) and of spectral starts that it replaces.
         warnings.simplefilter("ignore")
         place = _place_aligned if fit == "joint" and panels else _place_on_reference
         coordinates = place(every, dims, seed, options)
     trusted = [_trust(*pair, n_neighbors) for pair in zip(every, coordinates, strict=True)]
     return UmapPanels(coordinates, trusted, fit)
+
+
+@contextmanager
+def _own_threads() -> Iterator[None]:
+    """Give torch its number of threads back: numba sets OpenMP's for the whole process, and the last bits of whatever
+    is extracted or trained after a map would depend on it."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_panels(panels: Sequence[np.ndarray], n_neighbors: int, fit: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import silhouette_score
 
 from ser_probe.analysis.projection import UmapPanels, umap_panels
@@ -39,6 +40,16 @@ def test_the_same_seed_gives_the_same_map(clips: dict[str, np.ndarray], joint: U
         np.testing.assert_array_equal(a, b)
     other = umap_panels(clips["first"], [clips["first"], clips["last"]], **{**OPTIONS, "seed": 4})
     assert (other.coordinates[0] != joint.coordinates[0]).any()
+
+
+def test_torch_keeps_its_threads(clips: dict[str, np.ndarray]) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        umap_panels(clips["first"], [clips["last"]], fit="reference", **OPTIONS)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_clips_that_did_not_move_stay(joint: UmapPanels, on_reference: UmapPanels) -> None:
