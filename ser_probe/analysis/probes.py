@@ -100,8 +100,8 @@ def fit_probes(
         groups: Each clip's speaker [N].
         names: R names.
         seeds: S seeds, each of initial weights, batch order and (if asked for) shuffled labels.
-        shuffled_labels: Train the control: labels permuted within each training speaker. Its scores are what the
-            probe reaches without knowing anything of the labels.
+        shuffled_labels: Train the control: labels permuted within each speaker, to learn from and to stop by. Its
+            scores on the true labels are what the probe reaches without knowing anything of them.
         options: How to train; Study E's way by default.
         device: Where to train.
         progress: Told of each representation.
@@ -120,9 +120,9 @@ def fit_probes(
     split, groups = np.asarray(split).astype(str), np.asarray(groups).astype(str)
     classes, labels = group_codes(y)
     training, validating = split == "train", split == "validation"
-    train_labels = np.stack(
-        [_shuffled(labels[training], groups[training], seed) if shuffled_labels else labels[training] for seed in seeds]
-    )
+    # The control's validation labels are shuffled too: stopping by the true ones picks, of many ignorant probes, one
+    # that happens to know them, and with separable features that one does well on test.
+    given = np.stack([_shuffled(labels, groups, seed) if shuffled_labels else labels for seed in seeds])
     shape = (len(x), len(seeds))
     predictions, n_epochs = np.empty((*shape, len(labels)), np.int16), np.empty(shape, int)
     at_once = max(1, _FEATURE_BYTES // (4 * x[0].size))
@@ -132,9 +132,9 @@ def fit_probes(
         features = torch.from_numpy(standardise(x[part], training)).to(device)
         fitted = fit_softmax_probes(
             features[:, torch.from_numpy(training)],
-            torch.from_numpy(train_labels).to(device),
+            torch.from_numpy(given[:, training]).to(device),
             features[:, torch.from_numpy(validating)],
-            torch.from_numpy(labels[validating]).to(device),
+            torch.from_numpy(given[:, validating]).to(device),
             n_classes=len(classes),
             seeds=seeds,
             options=options or ProbeOptions(),

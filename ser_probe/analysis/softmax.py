@@ -72,13 +72,14 @@ def fit_softmax_probes(
         train: Standardised features, float32 [R, N, D], on the device to train on.
         train_labels: Classes, int64 [S, N]: each seed may have labels of its own (shuffled ones).
         validation: Standardised features, float32 [R, M, D].
-        validation_labels: Classes, int64 [M].
+        validation_labels: Classes, int64 [S, M]; one row [M] serves all seeds.
         n_classes: C.
         seeds: S seeds.
         options: How to train.
         chunk_bytes: Size of the state of the probes that are trained at the same time; it changes no result.
     """
     train, validation = _with_ones(train), _with_ones(validation)
+    validation_labels = validation_labels.expand(len(seeds), -1)
     n_representations, _, width = train.shape
     probes = [(r, s) for r in range(n_representations) for s in range(len(seeds))]
     at_once = max(1, chunk_bytes // (5 * 4 * width * n_classes))
@@ -175,7 +176,7 @@ def _train(
             batch = slice(start, start + options.batch_size)
             x = train.view(-1, width)[own_order[:, batch] + offset]
             adam.step(_gradient(adam.weights, x, own_labels[:, batch]))
-        loss = _losses(adam.weights, validation, validation_labels, which[running])
+        loss = _losses(adam.weights, validation, validation_labels[seed_index[running]], which[running])
         lower = loss < state.lowest[running]
         state.best[running[lower]] = adam.weights[lower]
         state.lowest[running[lower]] = loss[lower]
@@ -200,10 +201,9 @@ def _gradient(weights: torch.Tensor, x: torch.Tensor, labels: torch.Tensor) -> t
 
 
 def _losses(weights: torch.Tensor, x: torch.Tensor, labels: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of each probe [P] on its own representation's clips."""
+    """Return the mean cross-entropy of each probe [P], with its labels [P, M], on its own representation's clips."""
     logits = torch.bmm(x[which], weights)
-    everyone = labels.expand(len(which), -1)
-    return torch.nn.functional.cross_entropy(logits.transpose(1, 2), everyone, reduction="none").mean(dim=1)
+    return torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(dim=1)
 
 
 class _Adam:

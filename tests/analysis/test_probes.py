@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score, recall_score
 from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.analysis.metrics import MEASURES
 from ser_probe.analysis.probes import (
+    _shuffled,
     best_layer,
     fit_probes,
     majority_probe,
@@ -18,6 +19,7 @@ from ser_probe.analysis.probes import (
     score_probes,
     summarise_probes,
 )
+from ser_probe.analysis.softmax import ProbeOptions, fit_softmax_probes, standardise
 from ser_probe.errors import AnalysisError
 
 N_SPEAKERS, LABELS, TAKES = 9, ["anger", "joy", "fear", "calm"], 4
@@ -129,6 +131,30 @@ def test_shuffled_labels_teach_nothing_and_keep_each_speakers_counts(
             own = study["groups"][training] == speaker
             np.testing.assert_array_equal(np.sort(shuffled[own]), np.sort(codes[training][own]))
     assert (seen[0][0] != seen[0][1]).any()  # every seed has a shuffle of its own
+
+
+def test_the_control_is_at_chance_where_classes_lie_apart(rng: np.random.Generator) -> None:
+    """Stopping by true validation labels would choose, of ignorant probes, those that happen to know them."""
+    n_speakers, n_classes, seeds = 9, 4, range(60)
+    y = np.tile(np.repeat(np.arange(n_classes), 8), n_speakers)
+    groups = np.repeat([f"s{speaker}" for speaker in range(n_speakers)], 8 * n_classes)
+    split = np.repeat(["train", "validation", "test"], 3 * 8 * n_classes)
+    x = (4 * np.eye(n_classes)[y] + 0.1 * rng.standard_normal((len(y), n_classes))).astype(np.float32)[None]
+    study = {"x": x, "y": y.astype(str), "split": split, "groups": groups, "names": ["apart"], "seeds": seeds}
+    scores = _cell(probe_table(**study, shuffled_labels=True), measure="uar", split="test", layer="apart")["value"]
+    standard_error = scores.std(ddof=1) / np.sqrt(len(scores))
+    assert abs(scores.mean() - 1 / n_classes) < 3 * standard_error
+    # The counter-case: the same shuffled training labels, stopped by true ones.
+    training, validating, testing = (split == part for part in ("train", "validation", "test"))
+    own = torch.from_numpy(np.stack([_shuffled(y, groups, seed)[training] for seed in seeds]))
+    features = torch.from_numpy(standardise(x, training))
+    fitted = fit_softmax_probes(
+        features[:, training], own, features[:, validating], torch.from_numpy(y[validating]),
+        n_classes=n_classes, seeds=seeds, options=ProbeOptions(),
+    )  # fmt: skip
+    logits = features[0, testing].numpy() @ fitted.weights[0, :, :-1] + fitted.weights[0, :, -1:]
+    knowing = (logits.argmax(axis=-1) == y[testing]).mean(axis=1)
+    assert knowing.mean() - 1 / n_classes > 3 * knowing.std(ddof=1) / np.sqrt(len(knowing))
 
 
 def test_the_majority_class_scores_its_share(study: dict[str, Any]) -> None:
