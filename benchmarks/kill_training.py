@@ -5,23 +5,28 @@
 Each trial starts a fresh run in a process of its own, kills it with SIGKILL, starts it again and lets it end. Its
 checkpoints must then hold the same bits as those of the uninterrupted run: backbone, head and optimiser. The
 last trial waits until a checkpoint is being written. Needs no data: the clips are synthetic tones with noise.
+Writes benchmarks/results/kill_training.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import platform
 import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from ser_probe.training.settings import Clips
 
+RESULTS = Path(__file__).parent / "results" / "kill_training.md"
 SAMPLE_RATE_HZ = 16_000
 LABELS = ["low", "middle", "high"]
 
@@ -38,14 +43,20 @@ def main() -> int:
         # The first run also fills the front end's cache, which would take a part of each trial's time.
         _start(folder / "warm", options).wait()
         seconds = _time_checkpoints(folder / "whole", options)
-        print(f"uninterrupted: {options.steps} steps, a checkpoint each {options.every} steps or {seconds:.1f} s")
-        print(f"{'trial':>5} {'killed after':>22} {'while':>9} {'left behind':>22} {'went on from':>13}  result")
+        lines = [f"uninterrupted: {options.steps} steps, a checkpoint each {options.every} steps or {seconds:.1f} s"]
+        lines.append(f"{'trial':>5} {'killed after':>22} {'while':>9} {'left behind':>22} {'went on from':>13}  result")
+        print("\n".join(lines), flush=True)
         results = []
         for trial in range(1, options.kills + 1):
             step = rng.randrange(0, options.steps, options.every)
             delay_s = None if trial == options.kills else rng.uniform(0, seconds)
-            results.append(_trial(folder, trial, step, delay_s, options))
-    print(f"{sum(results)} of {len(results)} resumed runs equal the uninterrupted one, bit for bit")
+            equal, line = _trial(folder, trial, step, delay_s, options)
+            results.append(equal)
+            lines.append(line)
+            print(line, flush=True)
+    lines.append(f"{sum(results)} of {len(results)} resumed runs equal the uninterrupted one, bit for bit")
+    print(lines[-1])
+    _write_results(lines, options)
     return 0 if all(results) else 1
 
 
@@ -72,8 +83,8 @@ def _time_checkpoints(run: Path, options: argparse.Namespace) -> float:
     return (last.stat().st_mtime - first.stat().st_mtime) / options.steps * options.every
 
 
-def _trial(folder: Path, trial: int, step: int, delay_s: float | None, options: argparse.Namespace) -> bool:
-    """Kill one run, let it go on, print how it went, and return whether it equals the uninterrupted one."""
+def _trial(folder: Path, trial: int, step: int, delay_s: float | None, options: argparse.Namespace) -> tuple[bool, str]:
+    """Kill one run and let it go on; return whether it equals the uninterrupted one, and how it went."""
     run = folder / f"trial-{trial}"
     while_doing = kill(_start(run, options), run, step, delay_s)
     moment = f"step {step}" + ("" if delay_s is None else f" + {delay_s:.2f} s")
@@ -83,8 +94,19 @@ def _trial(folder: Path, trial: int, step: int, delay_s: float | None, options: 
     if _start(run, options).wait() != 0:
         raise SystemExit(f"trial {trial}: the resumed run failed")
     difference = "was over before the kill" if while_doing == "over" else compare(folder / "whole", run)
-    print(f"{trial:>5} {moment:>22} {while_doing:>9} {partial:>22} {newest:>13}  {difference or 'equal'}", flush=True)
-    return difference is None
+    line = f"{trial:>5} {moment:>22} {while_doing:>9} {partial:>22} {newest:>13}  {difference or 'equal'}"
+    return difference is None, line
+
+
+def _write_results(lines: list[str], options: argparse.Namespace) -> None:
+    """Write what was printed, with what it was made with."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("ser-probe", "torch", "transformers", "accelerate"))
+    made_with = (
+        f"`python benchmarks/kill_training.py --kills {options.kills} --seed {options.seed}`, "
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}; Python {platform.python_version()}, {packages}; "
+        f"{platform.system()} {platform.machine()}, {options.threads} thread."
+    )
+    RESULTS.write_text("\n".join(["# Fine-tuning, killed and resumed", "", made_with, "", "```", *lines, "```", ""]))
 
 
 def start(run: Path, threads: int, *, steps: int, every: int) -> subprocess.Popen[bytes]:
