@@ -11,7 +11,7 @@ The figure is ||found - alone|| / ||alone||, the largest over clips and layers. 
 result on the clip alone; that of ser-probe equals the stock model's (tests/models/test_forward.py).
 
 Command:  OMP_NUM_THREADS=1 python benchmarks/batch_exactness.py --root ../shared/data/EMOVO
-Result:   benchmarks/results/batch_exactness.md (2026-11-22): ser-probe at most 1.1e-7.
+Result:   benchmarks/results/batch_exactness.md (2026-11-22): ser-probe at most 1.2e-7.
           Stock, masked: 0.3 to 0.6 for group-norm models, exact for layer-norm models. Stock, documented: 0.8 to 2.3.
 """
 
