@@ -287,7 +287,8 @@ def test_duplicate_keys(write: Write) -> None:
 
 
 def test_equal_keys_in_different_sections_are_no_duplicates(write: Write) -> None:
-    load_study(write(LEAST + "split: {seed: 1}\nfinetune: {seed: 1}\nextract: &e {workers: 0}\n"))
+    study = load_study(write(LEAST + "split: {seed: 1}\nfinetune: {seed: 2}\nextract: &e {workers: 0}\n"))
+    assert (study.split.seed, study.finetune.seed, study.extract.workers) == (1, 2, 0)
 
 
 def test_keys_are_text_whatever_yaml_makes_of_them(write: Write) -> None:

@@ -9,9 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,22 +26,9 @@ from ser_probe.embeddings.store_file import Layout
 from ser_probe.embeddings.store_stamp import DamagedCacheError
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_CLIPS, Run
+from tests.embeddings.speech import datasets
 
 EVERYTHING = range(N_CLIPS)
-
-
-def datasets(path: Path) -> dict[str, tuple[Any, ...]]:
-    """All datasets of a file by plain h5py: shape, type and bytes."""
-    found = {}
-
-    def take(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            values = item[()]
-            found[name] = (item.shape, str(item.dtype), values.tolist() if values.dtype == object else values.tobytes())
-
-    with h5py.File(path, "r") as file:
-        file.visititems(take)
-    return found
 
 
 def left_beside(run: Run) -> list[str]:
