@@ -98,7 +98,7 @@ def test_missing_file_names_those_near(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="it is a folder"):
         read_manifest(tmp_path)
     (tmp_path / "bare").mkdir()
-    with pytest.raises(ManifestError, match="the folder holds no manifest"):
+    with pytest.raises(ManifestError, match="its folder holds no manifest"):
         read_manifest(tmp_path / "bare" / "m.csv")
 
 

@@ -105,7 +105,7 @@ def find_clips(root: str | Path, corpus: str) -> FoundClips:
             f"The {layout.title} folder is {'a file' if root.exists() else 'missing'}",
             where=root,
             expected=layout.text,
-            fix="unpack it and give the folder" if root.exists() else "check data.root, or fetch the corpus",
+            fix="unpack it and give the folder" if root.exists() else "check the path, or fetch the corpus",
         )
     home = _find_home(root, layout)
     files = [file for folder in layout.folders for file in _wav_files(home / folder)]
