@@ -110,17 +110,6 @@ def cka_baseline(x: np.ndarray, y: np.ndarray) -> float:
     return float(cka_pairs([x], [y]).baseline[0, 0])
 
 
-def cka_matrix(
-    representations: Sequence[np.ndarray],
-    others: Sequence[np.ndarray] | None = None,
-    *,
-    debiased: bool = True,
-) -> np.ndarray:
-    """Return the linear CKA of all pairs, of shape [R, S]; see `cka_pairs`."""
-    pairs = cka_pairs(representations, others)
-    return (pairs.debiased if debiased else pairs.biased).value
-
-
 @dataclass(frozen=True)
 class Estimates:
     """Values [R, S] and their 95 % intervals over speakers, NaN where none can be given."""

@@ -53,27 +53,6 @@ class Probes:
     n_epochs: np.ndarray
 
 
-def probe_table(
-    x: np.ndarray,
-    y: np.ndarray,
-    split: np.ndarray,
-    *,
-    groups: np.ndarray,
-    names: Sequence[str | RepresentationKey],
-    seeds: Sequence[int] = DEFAULT_SEEDS,
-    shuffled_labels: bool = False,
-    options: ProbeOptions | None = None,
-    device: str | torch.device = "cpu",
-    progress: Progress = SILENT,
-) -> pd.DataFrame:
-    """Train probes and score each seed on validation and test: `score_probes(fit_probes(...))`."""
-    probes = fit_probes(
-        x, y, split, groups=groups, names=names, seeds=seeds, shuffled_labels=shuffled_labels,
-        options=options, device=device, progress=progress,
-    )  # fmt: skip
-    return score_probes(probes)
-
-
 def fit_probes(
     x: np.ndarray,
     y: np.ndarray,

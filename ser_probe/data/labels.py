@@ -42,19 +42,6 @@ CREMA_D_CODES = {
 }
 CREMA_D_VOTES = {code[0]: name for code, name in CREMA_D_CODES.items()}
 
-# The words that manifests use for the shared names.
-SYNONYMS = {name: name for name in EMOTIONS} | {
-    "angry": "anger", "rage": "anger",
-    "bored": "boredom",
-    "calmness": "calm",
-    "disgusted": "disgust",
-    "fearful": "fear", "afraid": "fear", "anxiety": "fear", "anxious": "fear",
-    "happy": "happiness", "joy": "happiness", "joyful": "happiness",
-    "neutrality": "neutral",
-    "sad": "sadness",
-    "surprised": "surprise",
-}  # fmt: skip
-
 
 def name_emotions(codes: Iterable[str], table: Mapping[str, str], *, where: object = None) -> list[str]:
     """Return the shared emotion name of each code.

@@ -156,7 +156,9 @@ def _near_files(path: Path) -> str:
     if not path.parent.is_dir():
         return f"the folder {path.parent} does not exist"
     tables = [file.name for file in path.parent.iterdir() if file.suffix.lower() in _TEXT_SUFFIXES + _PARQUET_SUFFIXES]
-    return did_you_mean(path.name, tables) if tables else "its folder holds no manifest; make one with `ser-probe prepare`"
+    return (
+        did_you_mean(path.name, tables) if tables else "its folder holds no manifest; make one with `ser-probe prepare`"
+    )
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

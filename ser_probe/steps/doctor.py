@@ -221,9 +221,7 @@ def check_hub(environment: Mapping[str, str]) -> Finding:
     folder = Path(environment.get("HF_HUB_CACHE", home / "hub")).expanduser()
     count = len(list(folder.glob("models--*"))) if folder.is_dir() else 0
     found = f"{count} models in {folder}"
-    offline = [
-        name for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if environment.get(name, "0") not in ("", "0")
-    ]
+    offline = [name for name in _OFFLINE_SWITCHES if environment.get(name, "0") not in ("", "0")]
     if offline:
         fix = "unset it to download backbones; tiny-* backbones and local folders work without"
         return Finding("model downloads", "note", f"turned off by {', '.join(offline)}; {found}", fix)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from ser_probe.analysis.cka import cka_baseline, cka_matrix, cka_pairs, linear_cka
+from ser_probe.analysis.cka import cka_baseline, cka_pairs, linear_cka
 from ser_probe.errors import AnalysisError
 
 # The issue asks for 1e-6; float64 sums of some 1e5 terms agree far better.
@@ -39,7 +39,7 @@ def test_debiased_equals_the_mean_over_quadruples(rng: np.random.Generator) -> N
     naive = _naive_unbiased_hsic(x, y) / np.sqrt(_naive_unbiased_hsic(x, x) * _naive_unbiased_hsic(y, y))
     for route in ("features", "gram"):
         assert linear_cka(x, y, route=route) == pytest.approx(naive, abs=ROUTES)
-    assert cka_matrix([x], [y])[0, 0] == pytest.approx(naive, abs=ROUTES)
+    assert cka_pairs([x], [y]).debiased.value[0, 0] == pytest.approx(naive, abs=ROUTES)
 
 
 def test_biased_equals_its_definition(rng: np.random.Generator) -> None:
@@ -57,7 +57,9 @@ def test_all_routes_agree(rng: np.random.Generator, debiased: bool, shape: tuple
     by_features = linear_cka(x, y, debiased=debiased, route="features")
     assert linear_cka(x, y, debiased=debiased, route="gram") == pytest.approx(by_features, abs=ROUTES)
     assert linear_cka(x, y, debiased=debiased) == pytest.approx(by_features, abs=ROUTES)
-    assert cka_matrix([x], [y], debiased=debiased)[0, 0] == pytest.approx(by_features, abs=ROUTES)
+    all_pairs = cka_pairs([x], [y])
+    pairs = {True: all_pairs.debiased, False: all_pairs.biased}
+    assert pairs[debiased].value[0, 0] == pytest.approx(by_features, abs=ROUTES)
 
 
 @pytest.mark.parametrize("debiased", [True, False])
@@ -126,7 +128,7 @@ def test_the_matrix_is_the_pairs_in_blocks_of_any_size(rng: np.random.Generator)
         assert whole.debiased.value[i, j] == pytest.approx(linear_cka(x, y), abs=ROUTES)
         assert whole.biased.value[i, j] == pytest.approx(linear_cka(x, y, debiased=False), abs=ROUTES)
         assert whole.baseline[i, j] == pytest.approx(cka_baseline(x, y), abs=EXACT)
-    square = cka_matrix(representations)
+    square = cka_pairs(representations).debiased.value
     np.testing.assert_allclose(square, square.T, atol=EXACT)
     np.testing.assert_allclose(np.diag(square), 1, atol=EXACT)
 
@@ -181,7 +183,7 @@ def test_features_that_vary_in_one_clip_only(rng: np.random.Generator) -> None:
     with pytest.raises(AnalysisError, match="vary in one clip only"):
         linear_cka(outlier, rng.standard_normal((9, 2)))
     with pytest.raises(AnalysisError, match="vary in one clip only"):
-        cka_matrix([rng.standard_normal((9, 2)), outlier])
+        cka_pairs([rng.standard_normal((9, 2)), outlier])
 
 
 def test_other_clips_nothing_and_nan_are_refused(rng: np.random.Generator) -> None:
@@ -193,6 +195,6 @@ def test_other_clips_nothing_and_nan_are_refused(rng: np.random.Generator) -> No
     with pytest.raises(AnalysisError, match="same clips"):
         cka_pairs([x], groups=np.array(["a"] * 8))
     with pytest.raises(AnalysisError, match="no representation to compare"):
-        cka_matrix([])
+        cka_pairs([])
     with pytest.raises(AnalysisError, match="NaN or infinite"):
         linear_cka(np.where(np.arange(9)[:, None] == 3, np.nan, x), x)

@@ -15,7 +15,6 @@ from ser_probe.analysis.probes import (
     best_layer,
     fit_probes,
     majority_probe,
-    probe_table,
     score_probes,
     summarise_probes,
 )
@@ -25,6 +24,10 @@ from ser_probe.errors import AnalysisError
 N_SPEAKERS, LABELS, TAKES = 9, ["anger", "joy", "fear", "calm"], 4
 NAMES = ["noise", "weak", "strong"]
 CHANCE = 1 / len(LABELS)
+
+
+def probe_table(**study: Any) -> pd.DataFrame:
+    return score_probes(fit_probes(**study))
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from ser_probe.data import labels
-from ser_probe.data.labels import EMOTIONS, SYNONYMS, name_emotions
+from ser_probe.data.labels import EMOTIONS, name_emotions
 from ser_probe.errors import ManifestError
 
-TABLES = [labels.EMOVO_CODES, labels.EMODB_CODES, labels.CREMA_D_CODES, labels.CREMA_D_VOTES, SYNONYMS]
+TABLES = [labels.EMOVO_CODES, labels.EMODB_CODES, labels.CREMA_D_CODES, labels.CREMA_D_VOTES]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -16,7 +16,6 @@ def test_every_table_maps_to_the_shared_names(table: dict[str, str]) -> None:
 
 def test_codes_become_shared_names() -> None:
     assert name_emotions(["gio", "rab", "gio"], labels.EMOVO_CODES) == ["happiness", "anger", "happiness"]
-    assert name_emotions(["joy", "happiness"], SYNONYMS) == ["happiness", "happiness"]
 
 
 def test_votes_are_the_initials_of_the_codes() -> None:
