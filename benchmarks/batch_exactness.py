@@ -31,7 +31,7 @@ from ser_probe.errors import SerProbeError
 from ser_probe.files import write_text
 from ser_probe.models.backbone import Backbone, load_backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
-from ser_probe.models.forward import pooled_layers
+from ser_probe.models.embedding import pooled_layers
 from ser_probe.models.pooling import pool_mean
 from ser_probe.runtime import run_record
 

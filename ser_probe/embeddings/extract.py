@@ -38,7 +38,8 @@ from ser_probe.embeddings.store_file import Layout
 from ser_probe.errors import CacheError
 from ser_probe.files import fingerprint
 from ser_probe.models.backbone import LAYER_CONTRACT_VERSION, Backbone
-from ser_probe.models.forward import pool_layers, pooled_layers, run_front_end
+from ser_probe.models.embedding import pool_layers, pooled_layers
+from ser_probe.models.forward import run_front_end
 from ser_probe.runtime import SILENT, Progress, derive_seed, logger
 
 VERIFY_TOLERANCE = 1e-5

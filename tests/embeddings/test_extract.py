@@ -25,7 +25,8 @@ from ser_probe.errors import AudioError, CacheError
 from ser_probe.models import pooling
 from ser_probe.models.backbone import Backbone, InputSpec, load_backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
-from ser_probe.models.forward import Frames, pooled_layers
+from ser_probe.models.embedding import pooled_layers
+from ser_probe.models.forward import Frames
 from ser_probe.runtime import SILENT, Progress
 from tests.embeddings.speech import (
     DURATIONS_S,

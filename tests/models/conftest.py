@@ -7,7 +7,7 @@ import pytest
 
 from ser_probe.models.backbone import MIN_SAMPLES, Backbone, load_backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
-from ser_probe.models.forward import pooled_layers
+from ser_probe.models.embedding import pooled_layers
 
 RELATIVE_TOLERANCE = 1e-5
 """What issue and design ask of a batch in float32. Round-off reaches about 1e-6 (measured); the smallest of the

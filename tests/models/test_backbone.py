@@ -21,7 +21,7 @@ from torch import Tensor
 from ser_probe.errors import BackboneError
 from ser_probe.models.backbone import Backbone, hash_tensors, load_backbone, save_backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
-from ser_probe.models.forward import pooled_layers
+from ser_probe.models.embedding import pooled_layers
 
 Weights = dict[str, Tensor]
 

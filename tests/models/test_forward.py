@@ -14,12 +14,11 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 from ser_probe.errors import BackboneError
 from ser_probe.models.backbone import MIN_SAMPLES, Backbone, load_backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
+from ser_probe.models.embedding import pool_layers, pooled_layers
 from ser_probe.models.forward import (
     Frames,
     normalise_clip,
     pad_frames,
-    pool_layers,
-    pooled_layers,
     run_encoder,
     run_front_end,
     run_front_end_padded,

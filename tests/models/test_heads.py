@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ser_probe.models.backbone import Backbone, load_backbone
-from ser_probe.models.forward import pooled_layers, run_front_end
+from ser_probe.models.embedding import pooled_layers
+from ser_probe.models.forward import run_front_end
 from ser_probe.models.heads import LinearHead, SerClassifier
 from tests.models.conftest import RELATIVE_TOLERANCE, relative_difference
 
