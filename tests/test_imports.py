@@ -21,7 +21,7 @@ LAYERS = {
     "steps": 4,
     "cli": 5, "demo": 5,
 }  # fmt: skip
-NAME_TABLES = {"data.schemes", "data.corpora", "models.catalogue"}
+NAME_TABLES = {"data.schemes", "data.corpora", "models.catalogue", "models.pooling"}
 NEVER = {
     "embeddings": {"analysis", "report", "training"},
     "training": {"analysis", "report", "embeddings"},
@@ -175,6 +175,7 @@ def loaded_by(code: str) -> set[str]:
     [
         "import ser_probe",
         "import ser_probe.config",
+        "import ser_probe.models.pooling",
         "from ser_probe.cli.main import app; app(['--help'])",
         "from ser_probe.cli.main import app; app(['analyze', 'umap', '--help'])",
         "from ser_probe.cli.main import app; app(['run', 'configs/quickstart.yaml', '--print-config'])",

@@ -52,7 +52,7 @@ class SerClassifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.model = backbone.model  # registered as a submodule; `backbone.model` stays the same object
-        self.head = LinearHead(backbone.width, n_classes, dropout)
+        self.head = LinearHead(POOLINGS[pooling].factor * backbone.width, n_classes, dropout)
         self.n_classes, self.pooling, self.dropout, self.spec_augment = (
             n_classes,
             pooling,

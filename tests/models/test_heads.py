@@ -10,6 +10,7 @@ from ser_probe.models.backbone import Backbone, load_backbone
 from ser_probe.models.embedding import pooled_layers
 from ser_probe.models.forward import run_front_end
 from ser_probe.models.heads import LinearHead, SerClassifier
+from ser_probe.models.pooling import POOLINGS
 from tests.models.conftest import RELATIVE_TOLERANCE, relative_difference
 
 N_CLASSES = 5
@@ -37,6 +38,15 @@ def test_frames_computed_once_give_what_clips_give(classifier: SerClassifier, cl
     with torch.inference_mode():
         frames = run_front_end(classifier.backbone, clips[4:12])
         assert torch.equal(classifier(frames), classifier(clips[4:12]))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_head_stands_on_every_pooling_that_gives_one_vector(pooling: str, clips: list[np.ndarray]) -> None:
+    classifier = SerClassifier(load_backbone("tiny-wavlm-base"), N_CLASSES, pooling=pooling)
+    classifier(clips[4:8]).sum().backward()
+    weight = classifier.head.linear.weight
+    assert weight.shape == (N_CLASSES, POOLINGS[pooling].factor * classifier.backbone.width)
+    assert weight.grad.isfinite().all()
 
 
 def test_logits_do_not_depend_on_the_batch(classifier: SerClassifier, clips: list[np.ndarray]) -> None:
