@@ -36,6 +36,7 @@ DOORS = {
     "h5py": ("embeddings.store",),
     "ray": ("embeddings.executors",),
     "opensmile": ("embeddings.egemaps",),
+    "silero_vad": ("audio.speech",),
     "umap": ("analysis.projection",),
     "matplotlib": ("report",),
     "jinja2": ("report",),
