@@ -29,9 +29,10 @@ from transformers import Wav2Vec2FeatureExtractor
 from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.errors import SerProbeError
 from ser_probe.files import write_text
-from ser_probe.models.backbone import Backbone, load_backbone
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
 from ser_probe.models.embedding import pooled_layers
+from ser_probe.models.loading import load_backbone
 from ser_probe.models.pooling import pool_mean
 from ser_probe.runtime import run_record
 

@@ -246,7 +246,7 @@ def extract_clips(run: Path, threads: int) -> None:
     from ser_probe.audio.load import AudioSpec, inspect_clip
     from ser_probe.embeddings import extract as extraction
     from ser_probe.embeddings.passes import ClipList, ExtractionSettings
-    from ser_probe.models.backbone import load_backbone
+    from ser_probe.models.loading import load_backbone
 
     torch.set_num_threads(threads)
     manifest = json.loads((run.parent / "clips.json").read_text())

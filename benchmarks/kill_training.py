@@ -165,7 +165,7 @@ def train(run: Path, threads: int, *, steps: int, every: int) -> None:
     """Train in a folder, or go on there: dropout, SpecAugment, accumulation and shuffling are all on."""
     import torch
 
-    from ser_probe.models.backbone import load_backbone
+    from ser_probe.models.loading import load_backbone
     from ser_probe.training.fine_tuning import fine_tune
     from ser_probe.training.settings import TrainingSettings
 

@@ -270,7 +270,7 @@ def test_unknown_backbone(work: Path, fail: Fail, words: Sequence[str]) -> None:
 
 @pytest.fixture(scope="module")
 def whole_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from ser_probe.models.backbone import load_backbone, save_backbone
+    from ser_probe.models.loading import load_backbone, save_backbone
 
     folder = tmp_path_factory.mktemp("models") / "whole"
     save_backbone(load_backbone(MODEL), folder)

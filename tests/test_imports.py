@@ -30,7 +30,7 @@ NEVER = {
 }
 DOORS = {
     "soundfile": ("audio.load", "data.sample"),
-    "transformers": ("models.backbone", "training"),
+    "transformers": ("models.loading", "training"),
     "accelerate": ("training",),
     "tensorboard": ("training",),
     "h5py": ("embeddings.store",),

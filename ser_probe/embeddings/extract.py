@@ -67,7 +67,7 @@ def embedding_key(backbone: Backbone, settings: ExtractionSettings) -> CacheKey:
         kind="embeddings",
         weights=backbone.weights_hash(),
         architecture=backbone.architecture(),
-        model_input={"sample_rate_hz": backbone.input.sample_rate_hz, "normalise": backbone.input.normalise},
+        model_input=backbone.input.ingredients(),
         audio=settings.audio.ingredients(),
         pooling=settings.pooling,
         precision="fp32",
@@ -187,13 +187,9 @@ def _load_samples(path: Path, *, spec: AudioSpec) -> tuple[np.ndarray, tuple[str
 
 def _by_front_end(backbones: Sequence[Backbone]) -> list[list[int]]:
     """Group backbones whose front end computes the same, by index."""
-    groups: dict[tuple[str, bool, str], list[int]] = {}
+    groups: dict[str, list[int]] = {}
     for index, backbone in enumerate(backbones):
-        # Strides and the activation are in the config only: equal weights do not tell.
-        entries = backbone.architecture().items()
-        settings = fingerprint({key: value for key, value in entries if key.startswith(("conv_", "feat_extract_"))})
-        same = (backbone.front_end_hash(), backbone.input.normalise, settings)
-        groups.setdefault(same, []).append(index)
+        groups.setdefault(fingerprint(backbone.front_end_ingredients()), []).append(index)
     return list(groups.values())
 
 

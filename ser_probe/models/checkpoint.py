@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from ser_probe.errors import CheckpointError
 from ser_probe.files import read_json, write_json
-from ser_probe.models.backbone import load_backbone, save_backbone
 from ser_probe.models.heads import SerClassifier
+from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.models.pooling import POOLINGS
 
 _REQUIRED_FILES = ("config.json", "head.safetensors", "head.json", "labels.json")

@@ -3,7 +3,8 @@
 Stock padded batches are wrong by up to 150 % (relative) for the models of this field. Four things make
 a batch exact, and leaving any one out costs 0.01 to 0.6: each clip is normalised over its own samples; the group norm
 of the front end sees valid frames only; padded frames are zero before the positional convolution and are
-never attended to; poolings skip them. Frame counts come from the model's own formula.
+never attended to; poolings skip them. Frame counts come from the model's own formula. What a family needs of this is
+in `families`; here it is run, and its layers are captured.
 
 The layer contract: layer 0 is what the first block receives, layer i the residual stream after block i,
 `final` what a head sees. They are captured with hooks on the blocks, because what `output_hidden_states`
@@ -12,121 +13,47 @@ returns has changed between transformers releases.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from ser_probe.errors import BackboneError
 from ser_probe.models.backbone import Backbone
+from ser_probe.models.frames import Frames
+from ser_probe.models.inputs import refuse_length
 
 LayerCallback = Callable[[str, Tensor, Tensor], None]
 
-_NORMALISE_EPS = 1e-7  # as in transformers' feature extractor
-
-
-@dataclass(frozen=True)
-class Frames:
-    """What the convolutional front end makes of a batch of clips.
-
-    Args:
-        features: Zero-padded front-end output, shape [B, T, C].
-        n_frames: Valid frames per clip, int64 of shape [B].
-    """
-
-    features: Tensor
-    n_frames: Tensor
-
-    @property
-    def mask(self) -> Tensor:
-        """True where a frame belongs to its clip, shape [B, T]."""
-        steps = torch.arange(self.features.shape[1], device=self.features.device)
-        return steps[None, :] < self.n_frames[:, None]
-
-    def to(self, device: torch.device | str) -> Frames:
-        """Return the same frames on a device."""
-        return Frames(self.features.to(device, non_blocking=True), self.n_frames.to(device, non_blocking=True))
-
-
-def normalise_clip(samples: np.ndarray) -> np.ndarray:
-    """Return a clip with zero mean and unit variance over its own samples, float32 of shape [n]."""
-    samples = np.asarray(samples, dtype=np.float32)
-    return (samples - samples.mean()) / np.sqrt(samples.var() + _NORMALISE_EPS)
-
 
 def run_front_end(backbone: Backbone, clips: Sequence[np.ndarray]) -> Frames:
-    """Run clips of differing lengths through the convolutional front end.
-
-    On a CPU the clips go one by one (one clip fills the cores, and nothing is spent on padding); on a GPU they
-    go as one padded batch whose group norm sees valid frames only. Both give the same values.
+    """Run clips of differing lengths through the front end.
 
     Args:
         backbone: The backbone; in training mode gradients flow where its front end is not frozen.
         clips: Samples at `backbone.input.sample_rate_hz`, each float32 of shape [n].
 
     Raises:
-        BackboneError: If a clip is shorter than one frame: the stock model would take all its padding as valid.
+        BackboneError: If a clip is too short for one frame, or longer than what the model hears.
     """
     for position, clip in enumerate(clips):
-        if len(clip) < backbone.min_samples:
-            raise BackboneError(
-                "A clip is too short for one frame",
-                where=f"clip {position} of the batch",
-                expected=f"at least {backbone.min_samples} samples",
-                found=len(clip),
-            )
-    if backbone.input.normalise:
-        clips = [normalise_clip(clip) for clip in clips]
-    waves = [torch.as_tensor(np.ascontiguousarray(clip, dtype=np.float32)) for clip in clips]
-    if backbone.device.type == "cpu":
-        frames = [backbone.model.feature_extractor(wave[None])[0].T for wave in waves]
-        return pad_frames(frames)
-    return run_front_end_padded(backbone, waves)
+        where = f"clip {position} of the batch"
+        refuse_length(len(clip), backbone.min_samples, backbone.max_samples, where=where)
+    return run_prepared(backbone, [backbone.input.prepare(clip) for clip in clips])
 
 
-def pad_frames(frames: Sequence[Tensor | np.ndarray]) -> Frames:
-    """Return front-end outputs of single clips, each [T_i, C], as one zero-padded batch."""
-    tensors = [torch.as_tensor(frame) for frame in frames]
-    lengths = torch.tensor([len(tensor) for tensor in tensors], device=tensors[0].device)
-    return Frames(nn.utils.rnn.pad_sequence(tensors, batch_first=True), lengths)
-
-
-def run_front_end_padded(backbone: Backbone, waves: Sequence[Tensor]) -> Frames:
-    """Run the front end over one padded batch, with statistics over valid frames only.
+def run_prepared(backbone: Backbone, prepared: Sequence[np.ndarray]) -> Frames:
+    """Run the front end over clips that `backbone.input.prepare` has been called for.
 
     Args:
         backbone: The backbone.
-        waves: Normalised samples, each float32 of shape [n].
+        prepared: What the model is fed of each clip, float32: waveforms [n], or log-mel features [T, M].
+
+    Raises:
+        BackboneError: If a waveform is too short for one frame.
     """
-    device = backbone.device
-    n_samples = torch.tensor([len(wave) for wave in waves])
-    hidden = nn.utils.rnn.pad_sequence(list(waves), batch_first=True).to(device)[:, None]
-    for layer in backbone.model.feature_extractor.conv_layers:
-        norm = getattr(layer, "layer_norm", None)
-        if isinstance(norm, nn.GroupNorm):
-            hidden = layer.conv(hidden)
-            valid = (n_samples - layer.conv.kernel_size[0]) // layer.conv.stride[0] + 1
-            hidden = layer.activation(_masked_group_norm(hidden, valid.to(device), norm))
-        else:
-            hidden = layer(hidden)
-    n_frames = torch.as_tensor(backbone.frame_counts(n_samples.numpy())).to(device)
-    frames = Frames(hidden.transpose(1, 2), n_frames)
-    return Frames(frames.features * frames.mask[..., None], n_frames)
-
-
-def _masked_group_norm(hidden: Tensor, n_valid: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """Group norm with one group a channel, over the valid part of the time axis only; hidden is [B, C, T]."""
-    if norm.num_groups != norm.num_channels:
-        raise BackboneError("A group norm that mixes channels is not supported", found=f"{norm.num_groups} groups")
-    mask = (torch.arange(hidden.shape[-1], device=hidden.device) < n_valid[:, None])[:, None]
-    count = n_valid[:, None, None].to(hidden.dtype)
-    mean = (hidden * mask).sum(dim=-1, keepdim=True) / count
-    centred = (hidden - mean) * mask
-    variance = centred.square().sum(dim=-1, keepdim=True) / count
-    return centred * torch.rsqrt(variance + norm.eps) * norm.weight[:, None] + norm.bias[:, None]
+    return backbone.facts.run_front_end(backbone.model, prepared)
 
 
 def run_encoder(
@@ -144,29 +71,26 @@ def run_encoder(
     Returns:
         Layer `final`: shape [B, T, D].
     """
-    model, mask = backbone.model, frames.mask
-    projected = model.feature_projection(frames.features)
-    hidden = projected[0] if isinstance(projected, tuple) else projected
-    # transformers refuses a batch that is shorter than one masked stretch; such short clips go unmasked.
-    if spec_augment and model.training and hidden.shape[1] >= model.config.mask_time_length:
-        hidden = model._mask_hidden_states(hidden, attention_mask=mask)
-    # The encoder writes zeros into padded frames in place; a leaf or a view of our input must not be touched.
-    hidden = hidden.masked_fill(~mask[..., None], 0.0)
-    handles = _capture_layers(backbone, mask, on_layer) if on_layer else []
-    handles += _exact_batch_norm(backbone, mask)
-    try:
-        final = model.encoder(hidden, attention_mask=mask)[0]
-    finally:
-        for handle in handles:
-            handle.remove()
+    mask = frames.mask
+    with _layers_captured(backbone, mask, on_layer):
+        final = backbone.facts.run_encoder(backbone.model, frames, spec_augment=spec_augment)
     if on_layer and backbone.pre_norm:
         on_layer("final", final, mask)
     return final
 
 
-def _capture_layers(backbone: Backbone, mask: Tensor, on_layer: LayerCallback) -> list[Any]:
-    blocks = backbone.model.encoder.layers
+@contextlib.contextmanager
+def _layers_captured(backbone: Backbone, mask: Tensor, on_layer: LayerCallback | None) -> Iterator[None]:
+    """Call back with layers 0 to N as the blocks are run."""
+    handles = [] if on_layer is None else _hook_blocks(backbone.facts.blocks(backbone.model), mask, on_layer)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
+
+def _hook_blocks(blocks: nn.ModuleList, mask: Tensor, on_layer: LayerCallback) -> list[Any]:
     def before_first(_module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         on_layer("0", args[0] if args else kwargs["hidden_states"], mask)
 
@@ -177,17 +101,4 @@ def _capture_layers(backbone: Backbone, mask: Tensor, on_layer: LayerCallback) -
         return hook
 
     handles: list[Any] = [blocks[0].register_forward_pre_hook(before_first, with_kwargs=True)]
-    handles += [block.register_forward_hook(after(str(index))) for index, block in enumerate(blocks, start=1)]
-    return handles
-
-
-def _exact_batch_norm(backbone: Backbone, mask: Tensor) -> list[Any]:
-    """Keep padded frames zero where a batch norm stands before the positional convolution (mHuBERT).
-
-    It runs with its stored statistics in training too: those of a batch would make a clip depend on the others.
-    """
-    batch_norm = getattr(backbone.model.encoder.pos_conv_embed, "batch_norm", None)
-    if batch_norm is None:
-        return []
-    batch_norm.eval()
-    return [batch_norm.register_forward_hook(lambda _module, _args, output: output * mask[:, None])]
+    return handles + [block.register_forward_hook(after(str(index))) for index, block in enumerate(blocks, start=1)]

@@ -12,7 +12,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from ser_probe.models.backbone import Backbone
-from ser_probe.models.forward import Frames, run_encoder, run_front_end
+from ser_probe.models.forward import run_encoder, run_front_end
+from ser_probe.models.frames import Frames
 from ser_probe.models.pooling import POOLINGS
 
 

@@ -17,7 +17,8 @@ from ser_probe.embeddings.features import feature_key
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
 from ser_probe.errors import AnalysisError
 from ser_probe.files import atomic_path, slug
-from ser_probe.models.backbone import Backbone, load_backbone
+from ser_probe.models.backbone import Backbone
+from ser_probe.models.loading import load_backbone
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips

@@ -13,7 +13,7 @@ from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.config import FinetuneConfig, StudyConfig
 from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.errors import CheckpointError, SplitError
-from ser_probe.models.backbone import load_backbone
+from ser_probe.models.loading import load_backbone
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.extract import audio_spec
 from ser_probe.steps.outcome import Outcome

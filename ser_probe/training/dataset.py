@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ser_probe.models.forward import pad_frames
+from ser_probe.models.frames import pad_frames
 from ser_probe.runtime import derive_seed
 from ser_probe.training.front_end_cache import FrontEndCache
 from ser_probe.training.settings import Clips

@@ -303,7 +303,7 @@ def _ingredients(
         "validation clips": fingerprint([list(validation.ids), np.asarray(validation.labels).tolist()]),
         "audio": dict(recipe),
         "backbone weights": backbone.weights_hash(),
-        "backbone config": fingerprint([backbone.architecture(), training_config, vars(backbone.input)]),
+        "backbone config": fingerprint([backbone.architecture(), training_config, backbone.input.ingredients()]),
     }
 
 

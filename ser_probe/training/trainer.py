@@ -21,7 +21,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from ser_probe.errors import CheckpointError, SerProbeError
 from ser_probe.models.checkpoint import load_classifier, save_classifier
-from ser_probe.models.forward import Frames, run_front_end
+from ser_probe.models.forward import run_front_end
+from ser_probe.models.frames import Frames
 from ser_probe.models.heads import SerClassifier
 from ser_probe.training.checkpoints import RESUME_FILES, STATE, drop_resume_files, new_checkpoint
 from ser_probe.training.dataset import ClipDataset, EpochBatches, EpochLoader, length_sorted_batches

@@ -14,7 +14,8 @@ import torch
 
 from ser_probe.audio.load import AudioSpec, inspect_clip
 from ser_probe.embeddings.passes import ClipList, ExtractionSettings
-from ser_probe.models.backbone import Backbone, load_backbone, save_backbone
+from ser_probe.models.backbone import Backbone
+from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.runtime import Silent
 
 SETTINGS = ExtractionSettings(AudioSpec(), batch_seconds=1.5, max_clips=4, workers=0, seconds_per_shard=0.0)

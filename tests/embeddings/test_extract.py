@@ -23,10 +23,12 @@ from ser_probe.embeddings.shards import committed, shards_folder
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AudioError, CacheError
 from ser_probe.models import pooling
-from ser_probe.models.backbone import Backbone, InputSpec, load_backbone
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
 from ser_probe.models.embedding import pooled_layers
-from ser_probe.models.forward import Frames
+from ser_probe.models.frames import Frames
+from ser_probe.models.inputs import InputSpec
+from ser_probe.models.loading import load_backbone
 from ser_probe.runtime import SILENT, Progress
 from tests.embeddings.speech import (
     DURATIONS_S,

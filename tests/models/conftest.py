@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ser_probe.models.backbone import MIN_SAMPLES, Backbone, load_backbone
+from ser_probe.models.backbone import MIN_SAMPLES, Backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
 from ser_probe.models.embedding import pooled_layers
+from ser_probe.models.loading import load_backbone
 
 RELATIVE_TOLERANCE = 1e-5
 """What issue and design ask of a batch in float32. Round-off reaches about 1e-6 (measured); the smallest of the

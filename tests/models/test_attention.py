@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from ser_probe.models.attention import fuse_attention
-from ser_probe.models.backbone import Backbone, load_backbone
-from ser_probe.models.forward import Frames, run_encoder
+from ser_probe.models.backbone import Backbone
+from ser_probe.models.forward import run_encoder
+from ser_probe.models.frames import Frames
+from ser_probe.models.loading import load_backbone
 
 # Two orders of float32 sums over some hundred terms; 1e-7 to 1e-6 measured.
 TOLERANCE = 1e-5

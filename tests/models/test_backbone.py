@@ -19,9 +19,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ser_probe.errors import BackboneError
-from ser_probe.models.backbone import Backbone, hash_tensors, load_backbone, save_backbone
+from ser_probe.models.backbone import Backbone, hash_tensors
 from ser_probe.models.catalogue import TINY_CONFIGS
 from ser_probe.models.embedding import pooled_layers
+from ser_probe.models.loading import load_backbone, save_backbone
 
 Weights = dict[str, Tensor]
 
@@ -70,7 +71,7 @@ class Bomb:
 
 def test_tiny_models_are_the_same_in_every_process(tiny_models: dict[str, Backbone]) -> None:
     script = (
-        "import json, torch; torch.manual_seed(99); from ser_probe.models.backbone import load_backbone;"
+        "import json, torch; torch.manual_seed(99); from ser_probe.models.loading import load_backbone;"
         f"print(json.dumps({{n: load_backbone(n).weights_hash() for n in {list(TINY_CONFIGS)}}}))"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)

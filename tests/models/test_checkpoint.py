@@ -13,10 +13,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from ser_probe.errors import BackboneError, CheckpointError
-from ser_probe.models.backbone import Backbone, load_backbone
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.checkpoint import load_classifier, load_head, save_classifier
 from ser_probe.models.embedding import pooled_layers
 from ser_probe.models.heads import SerClassifier
+from ser_probe.models.loading import load_backbone
 
 LABELS = ["joy", "anger", "tristezza è qui"]
 

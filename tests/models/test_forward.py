@@ -12,17 +12,14 @@ from torch import Tensor, nn
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
 from ser_probe.errors import BackboneError
-from ser_probe.models.backbone import MIN_SAMPLES, Backbone, load_backbone
+from ser_probe.models.backbone import MIN_SAMPLES, Backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
 from ser_probe.models.embedding import pool_layers, pooled_layers
-from ser_probe.models.forward import (
-    Frames,
-    normalise_clip,
-    pad_frames,
-    run_encoder,
-    run_front_end,
-    run_front_end_padded,
-)
+from ser_probe.models.forward import run_encoder, run_front_end
+from ser_probe.models.frames import Frames, pad_frames
+from ser_probe.models.front_ends import run_padded_convolutions
+from ser_probe.models.inputs import normalise_clip
+from ser_probe.models.loading import load_backbone
 from ser_probe.models.pooling import pool_mean
 from tests.models.conftest import RELATIVE_TOLERANCE, layers_one_by_one, relative_difference, synthetic_clip
 
@@ -84,7 +81,7 @@ def test_the_padded_front_end_equals_clip_by_clip(backbone: Backbone, clips: lis
     """The way a GPU takes against the way a CPU takes."""
     if backbone.input.normalise:
         clips = [normalise_clip(clip) for clip in clips]
-    padded = run_front_end_padded(backbone, [torch.from_numpy(clip) for clip in clips])
+    padded = run_padded_convolutions(backbone.model, [torch.from_numpy(clip) for clip in clips])
 
     assert padded.n_frames.tolist() == [
         backbone.model.feature_extractor(torch.from_numpy(c)[None]).shape[-1] for c in clips
@@ -101,7 +98,7 @@ def test_a_front_end_whose_norm_mixes_channels_is_refused(clips: list[np.ndarray
     backbone = load_backbone("tiny-hubert-base")
     backbone.model.feature_extractor.conv_layers[0].layer_norm = nn.GroupNorm(4, 48)
     with pytest.raises(BackboneError, match="mixes channels"):
-        run_front_end_padded(backbone, [torch.from_numpy(clip) for clip in clips[:2]])
+        run_padded_convolutions(backbone.model, [torch.from_numpy(clip) for clip in clips[:2]])
 
 
 @pytest.mark.gpu

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ser_probe.models.backbone import Backbone, load_backbone
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.embedding import pooled_layers
 from ser_probe.models.forward import run_front_end
 from ser_probe.models.heads import LinearHead, SerClassifier
+from ser_probe.models.loading import load_backbone
 from ser_probe.models.pooling import POOLINGS
 from tests.models.conftest import RELATIVE_TOLERANCE, relative_difference
 

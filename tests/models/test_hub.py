@@ -18,8 +18,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ser_probe.models.backbone import Backbone, load_backbone, save_backbone
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import KNOWN_CHECKPOINTS
+from ser_probe.models.loading import load_backbone, save_backbone
 
 COMMITS = {"main": "a" * 40, "v2": "b" * 40}
 
@@ -30,7 +31,7 @@ CONVERSION_STARTS = "GET /api/models/me/model"
 SCRIPT = """
 import json, sys, time
 from ser_probe.errors import BackboneError
-from ser_probe.models.backbone import load_backbone
+from ser_probe.models.loading import load_backbone
 load_backbone("tiny-hubert-base")  # the import of transformers is not what is timed
 for name, revision in json.loads(sys.argv[1]):
     start = time.perf_counter()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ser_probe.models.backbone import load_backbone
+from ser_probe.models.loading import load_backbone
 from ser_probe.runtime import SILENT, Progress, Silent
 from ser_probe.training.fine_tuning import TrainingResult, fine_tune
 from ser_probe.training.settings import Clips, TrainingSettings

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from benchmarks import kill_training
 from ser_probe.errors import CheckpointError, SerProbeError, SplitError
 from ser_probe.files import read_json
-from ser_probe.models.backbone import load_backbone
 from ser_probe.models.checkpoint import load_classifier
+from ser_probe.models.loading import load_backbone
 from ser_probe.training.fine_tuning import TrainingResult
 from tests.training.conftest import Interrupting, make_clips, make_settings
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from ser_probe.errors import CacheError
-from ser_probe.models.backbone import Backbone, load_backbone
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.forward import run_front_end
+from ser_probe.models.loading import load_backbone
 from ser_probe.training.front_end_cache import open_front_end
 from ser_probe.training.settings import Clips
 from tests.training.conftest import RECIPE, make_clips

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ser_probe.errors import SerProbeError
-from ser_probe.models.backbone import load_backbone
 from ser_probe.models.heads import SerClassifier
+from ser_probe.models.loading import load_backbone
 from ser_probe.training.dataset import ClipDataset
 from ser_probe.training.trainer import SerTrainer, repeatable_kernels
 from tests.training.conftest import LABELS, make_clips, make_settings

@@ -1,0 +1,250 @@
+"""Loading and saving backbones. The one door to transformers' models.
+
+No code from a model ever runs: weights come from safetensors or from torch's weights-only loader, remote
+code is refused, and a backbone whose encoder weights did not all load is an error here, where transformers
+warns and goes on with random values.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ser_probe.errors import BackboneError, did_you_mean
+from ser_probe.files import is_lfs_pointer
+from ser_probe.models.backbone import UNUSED_WEIGHTS, Backbone
+from ser_probe.models.catalogue import SUPPORTED_FAMILIES, TINY_CONFIGS, TINY_SEED, known_names
+from ser_probe.models.families import FAMILIES, Family
+from ser_probe.models.inputs import InputSpec
+from ser_probe.runtime import logger
+
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def _quiet_transformers() -> None:
+    """Keep transformers from drawing bars, from warning where we raise, and from writing to the hub."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    # "Some weights were not initialised" is an error here, raised with more to say.
+    transformers_logging.set_verbosity_error()
+    # WavLM's attention hands torch a boolean mask beside its position bias, at every layer of every batch.
+    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
+    # For a .bin on the hub it would ask a bot, from a background thread, to open a pull request there.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+
+
+def load_backbone(name: str | Path, *, revision: str | None = None, device: torch.device | str = "cpu") -> Backbone:
+    """Load a backbone in evaluation mode and float32. The caller's random state is left as it was.
+
+    Args:
+        name: A `tiny-*` name, a local directory in Hugging Face format, or a model id on the Hugging Face hub.
+        revision: Commit, tag or branch on the hub.
+        device: Where to put it.
+
+    Raises:
+        BackboneError: If it is unknown, of a family that is not supported, has no weights, lacks some of its
+            encoder's weights, or comes in a file that holds more than tensors.
+    """
+    _quiet_transformers()
+    # The generator of the CPU alone: torch.manual_seed would reseed every CUDA device for good.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(TINY_SEED)
+        backbone = _build_tiny(str(name)) if str(name) in TINY_CONFIGS else _load_pretrained(name, revision)
+    backbone.facts.adapt(backbone.model)
+    backbone.model.to(device).eval()
+    return backbone
+
+
+def save_backbone(backbone: Backbone, folder: Path) -> None:
+    """Write the weights, the config and the feature extractor's settings in plain Hugging Face format."""
+    from transformers import Wav2Vec2FeatureExtractor
+
+    backbone.model.save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(
+        sampling_rate=backbone.input.sample_rate_hz,
+        do_normalize=backbone.input.normalise,
+        return_attention_mask=backbone.config.feat_extract_norm == "layer",
+    ).save_pretrained(folder)
+
+
+def _build_tiny(name: str) -> Backbone:
+    from transformers import AutoConfig, AutoModel
+
+    settings = dict(TINY_CONFIGS[name])
+    config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+    model = AutoModel.from_config(config, attn_implementation=FAMILIES[config.model_type].attention)
+    return Backbone(model.float(), name, InputSpec(16_000, normalise=config.feat_extract_norm == "layer"))
+
+
+def _load_pretrained(name: str | Path, revision: str | None) -> Backbone:
+    from transformers import AutoConfig, AutoModel
+
+    folder = _local_folder(name)
+    source = str(folder or name)
+    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": folder is not None}
+    # A damaged or hostile file makes transformers raise almost anything; each kind is a fault of the file.
+    try:
+        if folder is None:
+            options["revision"] = _commit_of(source, revision)
+        config = AutoConfig.from_pretrained(source, **options)
+    except Exception as error:
+        raise _unloadable(name, folder, error, what="config") from error
+    _refuse_unsupported(name, config)
+    try:
+        model, loading = AutoModel.from_pretrained(
+            source,
+            config=config,
+            attn_implementation=FAMILIES[config.model_type].attention,
+            dtype=torch.float32,
+            output_loading_info=True,
+            # Listed by _refuse_incomplete, with the missing ones.
+            ignore_mismatched_sizes=True,
+            weights_only=True,
+            **options,
+        )
+    except Exception as error:
+        raise _unloadable(name, folder, error, what="weights") from error
+    _refuse_incomplete(name, FAMILIES[config.model_type], loading, prefix=f"{model.base_model_prefix}.")
+    _move_off_the_file(model)
+    return Backbone(model, str(name), _input_spec(source, folder, config, options), options.get("revision"))
+
+
+def _commit_of(name: str, revision: str | None) -> str:
+    """Return the commit that a revision of a hub model means now, so that config, weights and settings are of one."""
+    from transformers.utils import cached_file
+
+    # The cache keeps each commit's files in a folder of the commit's name.
+    return Path(str(cached_file(name, "config.json", revision=revision or "main"))).parent.name
+
+
+def _move_off_the_file(model: torch.nn.Module) -> None:
+    """Copy weights that are mapped into memory from their file into memory of their own.
+
+    In the file they lie at any multiple of 8 bytes, and CPU kernels round differently by alignment: the same weights
+    would give other bits once saved and loaded. And a file that is replaced under a map takes the process down.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+
+
+def _local_folder(name: str | Path) -> Path | None:
+    """Return the directory that a name means, or None for a model id on the hub.
+
+    Raises:
+        BackboneError: If it is neither, or the directory holds no model.
+    """
+    folder = Path(name).expanduser()
+    if str(name) and folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BackboneError("The model directory has no config.json", where=folder, fix="give the folder with it")
+        return folder
+    if isinstance(name, Path) or name.startswith((".", "/", "~")):
+        raise BackboneError("There is no such model directory", where=folder)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise BackboneError(
+            f"There is no backbone named {name!r}",
+            expected="a tiny-* name, a local directory, or a hub id such as microsoft/wavlm-large",
+            fix=did_you_mean(name, known_names()),
+        )
+    return None
+
+
+def _input_spec(source: str, folder: Path | None, config: Any, options: dict[str, Any]) -> InputSpec:
+    from transformers import Wav2Vec2FeatureExtractor
+
+    try:
+        extractor = Wav2Vec2FeatureExtractor.from_pretrained(source, **options)
+        return InputSpec(int(extractor.sampling_rate), bool(extractor.do_normalize))
+    except (OSError, ValueError, TypeError) as error:
+        if folder and (folder / "preprocessor_config.json").exists():
+            raise BackboneError(
+                "The settings of the model's feature extractor cannot be read",
+                where=folder / "preprocessor_config.json",
+                found=_first_line(error),
+            ) from error
+    normalise = config.feat_extract_norm == "layer"
+    said = f"{source} has no preprocessor_config.json: taking 16 kHz, input normalisation"
+    logger.warning("%s %s as its norm kind suggests", said, "on" if normalise else "off")
+    return InputSpec(16_000, normalise)
+
+
+def _refuse_unsupported(name: str | Path, config: Any) -> None:
+    """Raise where the forward pass of ser-probe would not be the model's own."""
+    found = str(config.model_type)
+    if config.model_type in SUPPORTED_FAMILIES:
+        if getattr(config, "add_adapter", False):
+            found += " with a convolutional adapter"
+        elif getattr(config, "quantization_config", None):
+            found += " with quantised weights"
+        else:
+            return
+    raise BackboneError(
+        f"The backbone {str(name)!r} is of a kind that ser-probe cannot run exactly",
+        expected=", ".join(SUPPORTED_FAMILIES),
+        found=found,
+    )
+
+
+def _refuse_incomplete(name: str | Path, family: Family, loading: dict[str, Any], *, prefix: str) -> None:
+    """Raise where weights of the encoder would stay random, or some of the checkpoint's were left over."""
+    random = sorted(key for key in loading["missing_keys"] if key.removeprefix(prefix) not in UNUSED_WEIGHTS)
+    random += [
+        f"{key} (shape {tuple(found)}, not {tuple(expected)})" for key, found, expected in loading["mismatched_keys"]
+    ]
+    # Layers that the config does not count, say: the rest would load, and be another model.
+    used = family.used_weights
+    left_over = sorted(key for key in loading["unexpected_keys"] if key.removeprefix(prefix).startswith(used))
+    if not random and not left_over:
+        return
+    raise BackboneError(
+        f"The config and the weights of {str(name)!r} do not fit: {len(random)} weights of the encoder were not loaded "
+        f"and would stay random, {len(left_over)} of the checkpoint were not used",
+        expected="every weight of the encoder in the checkpoint, and no other",
+        found=f"not loaded: {_shorten(random)}; not used: {_shorten(left_over or sorted(loading['unexpected_keys']))}",
+        fix="re-export the checkpoint with the transformers release it was made by, or use another one",
+    )
+
+
+def _unloadable(name: str | Path, folder: Path | None, error: Exception, *, what: str) -> BackboneError:
+    """Return the error for a config or for weights that transformers could not load."""
+    if folder and any(is_lfs_pointer(folder / file) for file in _WEIGHT_FILES if (folder / file).is_file()):
+        return BackboneError(
+            "The model's weights are Git LFS pointers", where=folder, fix="run `git lfs pull` in this directory"
+        )
+    if isinstance(error, pickle.UnpicklingError):
+        # torch's own message goes on to recommend the loader that runs code.
+        reason = re.search(r"Unsupported (global: GLOBAL \S+|\w+ \S+)", str(error))
+        return BackboneError(
+            f"The weights of {str(name)!r} hold more than tensors, or are damaged; loading could run code: refused",
+            expected="safetensors, or a .bin that torch's weights-only loader accepts",
+            found=reason.group() if reason else None,
+            fix="convert the checkpoint to safetensors on a machine that trusts it",
+        )
+    if folder is None:
+        return BackboneError(
+            f"The {what} of {str(name)!r} could not be loaded from the hub, and it is no local directory",
+            found=_first_line(error),
+            fix=did_you_mean(str(name), known_names()) + " For private or offline use see HF_TOKEN and HF_HUB_OFFLINE.",
+        )
+    return BackboneError(
+        f"The {what} of the local model could not be loaded",
+        where=folder,
+        expected="config.json and model.safetensors (or pytorch_model.bin)",
+        found=_first_line(error),
+        fix="check that the directory is a complete Hugging Face model",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _shorten(names: list[str]) -> str:
+    return (", ".join(names[:10]) + (", ..." if len(names) > 10 else "")) or "none"
