@@ -7,6 +7,7 @@ removed only when the new one is in place: sealing again completes the work.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import fcntl
 import os
@@ -21,9 +22,9 @@ import pandas as pd
 
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey, check_key
-from ser_probe.embeddings.shards import read_shards, remove_stale_partials, set_aside, shards_folder
-from ser_probe.embeddings.store_file import ROW_COLUMNS, Header
-from ser_probe.embeddings.store_stamp import DamagedCacheError
+from ser_probe.embeddings.merge import Source, merge_blocks
+from ser_probe.embeddings.shards import read_shards, remove_stale_partials, shards_folder
+from ser_probe.embeddings.store_header import ROW_COLUMNS, Header, no_rejects, plain_columns
 from ser_probe.errors import CacheError
 from ser_probe.files import atomic_path
 from ser_probe.runtime import logger, package_versions
@@ -47,16 +48,6 @@ class Sealed:
     n_new: int
     n_rejects: int
     written: bool
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A file to merge, and which of its rows go where."""
-
-    path: Path
-    header: Header
-    rows: np.ndarray
-    places: np.ndarray
 
 
 def seal(path: Path, key: CacheKey, clips: pd.DataFrame, attributes: Mapping[str, Any] | None = None) -> Sealed:
@@ -119,8 +110,8 @@ def update_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
         with path.open("rb") as stream:
             header = store_file.read_header(stream, path)
         everything = np.arange(len(header.rows))
-        fields = {**header.__dict__, "attributes": {**header.attributes, **attributes}}
-        _write(path, Header(**fields), [_Source(path, header, everything, everything)])
+        changed = dataclasses.replace(header, attributes={**header.attributes, **attributes})
+        _write(path, changed, [Source(path, header, everything, everything)])
 
 
 def _read_finished(path: Path, key: CacheKey) -> list[tuple[Path, Header]]:
@@ -136,7 +127,7 @@ def _plain_clips(clips: pd.DataFrame) -> pd.DataFrame:
     """Return the manifest's columns to be stored, indexed by clip id."""
     unique = clips.drop_duplicates("clip_id").set_index("clip_id")
     others = [name for name in unique if name not in _STORED and name != "path"]
-    return store_file.plain_columns(unique[["path", *others]])
+    return plain_columns(unique[["path", *others]])
 
 
 def _check_complete(
@@ -167,7 +158,7 @@ def _check_complete(
             )
 
 
-def _place(files: Sequence[tuple[Path, Header]], wanted: pd.DataFrame) -> tuple[list[str], list[_Source]]:
+def _place(files: Sequence[tuple[Path, Header]], wanted: pd.DataFrame) -> tuple[list[str], list[Source]]:
     """Give every clip its row: those of the finished file first, then the manifest's order, then by id."""
     n_finished = sum(header.sealed for _, header in files)
     kept = [clip_id for _, header in files[:n_finished] for clip_id in header.rows["clip_id"]]
@@ -181,17 +172,17 @@ def _place(files: Sequence[tuple[Path, Header]], wanted: pd.DataFrame) -> tuple[
         taken = [(row, free.pop(clip_id)) for row, clip_id in enumerate(header.rows["clip_id"]) if clip_id in free]
         rows, places = np.array(taken, dtype=np.intp).reshape(-1, 2).T
         if len(rows):
-            sources.append(_Source(source, header, rows, places))
+            sources.append(Source(source, header, rows, places))
     return ids, sources
 
 
-def _merge_stored(sources: Sequence[_Source]) -> pd.DataFrame:
+def _merge_stored(sources: Sequence[Source]) -> pd.DataFrame:
     parts = [source.header.rows[_STORED].iloc[source.rows].set_index(source.places) for source in sources]
     return pd.concat(parts).sort_index()
 
 
 def _merge_rejects(files: Sequence[tuple[Path, Header]], wanted: pd.DataFrame) -> pd.DataFrame:
-    everything = pd.concat([header.rejects for _, header in files]) if files else store_file.no_rejects()
+    everything = pd.concat([header.rejects for _, header in files]) if files else no_rejects()
     stored = {clip_id for _, header in files for clip_id in header.rows["clip_id"]}
     unique = everything[~everything["clip_id"].isin(stored)].drop_duplicates("clip_id")
     order = {clip_id: place for place, clip_id in enumerate(wanted.index)}
@@ -219,7 +210,7 @@ def _merge_columns(ids: list[str], wanted: pd.DataFrame, old: Header | None) -> 
             # A column that this manifest does not have keeps its values for all clips.
             columns[name] = columns[name].where(~foreign, before[name]) if name in wanted else before[name]
         columns = columns.infer_objects()
-    return store_file.plain_columns(columns.reset_index(drop=True))
+    return plain_columns(columns.reset_index(drop=True))
 
 
 def _made_now() -> dict[str, Any]:
@@ -227,41 +218,17 @@ def _made_now() -> dict[str, Any]:
     return {"created_utc": now.isoformat(timespec="seconds"), "packages": package_versions()}
 
 
-def _write(path: Path, header: Header, sources: Sequence[_Source]) -> None:
+def _write(path: Path, header: Header, sources: Sequence[Source]) -> None:
     try:
         store_file.check_space(path, header)
         with atomic_path(path) as temporary:
-            store_file.write_file(temporary, header, _merged_layers(header, sources))
+            store_file.write_file(temporary, header, merge_blocks(header, sources))
     except OSError as error:
         if error.errno is None:  # a complaint of HDF5's, not of the disk's
             raise
         raise store_file.disk_error(
             error, path, "run the same command again: the shards are complete and nothing is computed again"
         ) from error
-
-
-def _merged_layers(header: Header, sources: Sequence[_Source]) -> Iterator[np.ndarray]:
-    """Yield the layers of the finished file one by one; at the end, refuse rows that changed on disk."""
-    sums = store_file.begin_checksums(header.rows["clip_id"])
-    for index in range(header.shape[0]):
-        layer = np.empty(header.shape[1:], dtype=header.key.dtype)
-        for source in sources:
-            with source.path.open("rb", buffering=0) as stream:
-                layer[source.places] = store_file.read_layer(stream, source.header, index)[source.rows]
-        store_file.extend_checksums(sums, layer)
-        yield layer
-    sound = np.array(sums) == header.rows["row_crc32"].to_numpy()
-    for source in sources:
-        if sound[source.places].all():
-            continue
-        error = DamagedCacheError(
-            "Embeddings on disk are not what was written",
-            where=source.path,
-            fix="delete the file and extract again" if source.header.sealed else "run the extraction again",
-        )
-        if not source.header.sealed:
-            set_aside(source.path, error)
-        raise error
 
 
 def _remove_shards(path: Path, shards: Sequence[Path]) -> None:

@@ -23,14 +23,18 @@ import pandas as pd
 
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey, check_key
-from ser_probe.embeddings.store_file import Header, Layout
+from ser_probe.embeddings.store_header import REJECT_COLUMNS, Header, Layout, no_rows, plain_columns
 from ser_probe.embeddings.store_stamp import DamagedCacheError
+from ser_probe.embeddings.store_vectors import begin_checksums, extend_checksums
 from ser_probe.errors import CacheError
 from ser_probe.files import atomic_path
 from ser_probe.runtime import logger
 
 SECONDS_PER_SHARD = 20.0
 BYTES_PER_SHARD = 64 << 20
+BYTES_PER_SHARD_OF_FRAMES = 256 << 20
+"""Frames are some hundred times as many bytes a second: larger shards, so that a corpus has hundreds and not thousands.
+They are held in memory until then, once for each cache that is being written."""
 _STALE_AFTER_S = 24 * 3600.0
 _PARTIAL = re.compile(r"\.shard-(?P<node>[0-9a-f]+)-\d+-[0-9a-f]+\.(?P<pid>\d+)\.partial\.h5")
 
@@ -41,8 +45,8 @@ class Rows:
 
     Args:
         clip_ids: Ids of the clips, shape [B].
-        embeddings: Values, shape [L, B, D].
-        n_frames: Frames the pooling saw, shape [B].
+        embeddings: Values, shape [L, B, D]; of a ragged layout [L, P, D], the clips' frames one after another.
+        n_frames: Frames the pooling saw, shape [B]; of a ragged layout those of each clip, in all P.
         duration_s: Durations in s, shape [B].
     """
 
@@ -87,7 +91,7 @@ class ShardWriter:
         key: What the values depend on.
         layout: Layers and width.
         seconds_per_shard: Wall time after which the open shard is committed.
-        bytes_per_shard: Size at which it is committed earlier.
+        bytes_per_shard: Size at which it is committed earlier; by default 64 MiB, of frames 256 MiB.
     """
 
     def __init__(
@@ -97,10 +101,11 @@ class ShardWriter:
         layout: Layout,
         *,
         seconds_per_shard: float = SECONDS_PER_SHARD,
-        bytes_per_shard: int = BYTES_PER_SHARD,
+        bytes_per_shard: int | None = None,
     ) -> None:
         self.path, self.key, self.layout = path, key, layout
-        self.seconds_per_shard, self.bytes_per_shard = seconds_per_shard, bytes_per_shard
+        self.seconds_per_shard = seconds_per_shard
+        self.bytes_per_shard = bytes_per_shard or (BYTES_PER_SHARD_OF_FRAMES if layout.ragged else BYTES_PER_SHARD)
         self._batches: list[tuple[pd.DataFrame, np.ndarray]] = []
         self._rejects: list[tuple[str, str, str]] = []
         self._opened_s = time.monotonic()
@@ -113,14 +118,12 @@ class ShardWriter:
             CacheError: If a value is not finite, or not once it is stored as float16, or the disk is full.
             ValueError: If the arrays do not fit each other or the layout.
         """
-        n_clips = len(rows.clip_ids)
-        expected = (len(self.layout.layer_names), n_clips, self.layout.width)
-        if rows.embeddings.shape != expected or len(rows.n_frames) != n_clips or len(rows.duration_s) != n_clips:
-            raise ValueError(f"The batch does not fit the layout: {rows.embeddings.shape} against {expected}")
-        values = self._cast(rows)
-        sums = store_file.begin_checksums(rows.clip_ids)
+        offsets = self.layout.offsets(rows.n_frames)
+        self._check_shape(rows, offsets)
+        values = self._cast(rows, offsets)
+        sums = begin_checksums(rows.clip_ids)
         for layer in values:
-            store_file.extend_checksums(sums, layer)
+            extend_checksums(sums, layer, offsets)
         table = pd.DataFrame({
             "clip_id": pd.Series(list(rows.clip_ids), dtype=object),
             "n_frames": np.asarray(rows.n_frames, dtype=np.int32),
@@ -143,14 +146,12 @@ class ShardWriter:
             CacheError: If the disk is full or not writable; earlier shards are safe.
         """
         if self._batches or self._rejects:
-            tables = [table for table, _ in self._batches] or [store_file.no_rows()]
+            tables = [table for table, _ in self._batches] or [no_rows()]
             header = Header(
                 key=self.key,
                 layout=self.layout,
                 rows=pd.concat(tables, ignore_index=True),
-                rejects=store_file.plain_columns(
-                    pd.DataFrame(self._rejects, columns=list(store_file.REJECT_COLUMNS), dtype=object)
-                ),
+                rejects=plain_columns(pd.DataFrame(self._rejects, columns=list(REJECT_COLUMNS), dtype=object)),
                 sealed=False,
             )
             try:
@@ -165,38 +166,46 @@ class ShardWriter:
 
     def _write(self, header: Header) -> None:
         shard = shards_folder(self.path) / f"shard-{_node()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.h5"
-        empty = np.empty((0, self.layout.width), dtype=self.key.dtype)
         for attempt in ("first", "last"):
-            layers = (
-                np.concatenate([empty, *(values[index] for _, values in self._batches)])
-                for index in range(len(self.layout.layer_names))
-            )
+            blocks = (values[layer] for layer in range(header.shape[0]) for _, values in self._batches)
             try:
                 with atomic_path(shard) as temporary:
-                    store_file.write_file(temporary, header, layers)
+                    store_file.write_file(temporary, header, blocks)
                 return
             except FileNotFoundError:
                 # Another process that has just sealed all other shards removed the empty folder.
                 if attempt == "last":
                     raise
 
-    def _cast(self, rows: Rows) -> np.ndarray:
+    def _check_shape(self, rows: Rows, offsets: np.ndarray) -> None:
+        n_clips = len(rows.clip_ids)
+        expected = (len(self.layout.layer_names), int(offsets[-1]), self.layout.width)
+        if rows.embeddings.shape != expected or len(rows.n_frames) != n_clips or len(rows.duration_s) != n_clips:
+            raise ValueError(f"The batch does not fit the layout: {rows.embeddings.shape} against {expected}")
+        if (np.diff(offsets) < 1).any():
+            raise ValueError("A clip without frames cannot be stored: reject it")
+
+    def _cast(self, rows: Rows, offsets: np.ndarray) -> np.ndarray:
         """Return the values as stored, refusing any that are not finite."""
         with np.errstate(over="ignore"):
             # A copy, because the caller may use its array again for the next batch.
             values = np.array(rows.embeddings, dtype=self.key.dtype, order="C")
-        finite = np.isfinite(values).all(axis=2)
-        if finite.all():
-            return values
-        layer, clip = np.argwhere(~finite)[0]
-        overflow = bool(np.isfinite(rows.embeddings[layer, clip]).all())
-        raise CacheError(
-            "An embedding is too large for float16" if overflow else "The model's output is not finite",
-            where=f"clip {rows.clip_ids[clip]}, layer {self.layout.layer_names[layer]}",
-            expected=f"at most {np.finfo(np.float16).max:.0f}" if overflow else "finite values",
-            found=f"{np.abs(rows.embeddings[layer, clip]).max():.6g}" if overflow else "NaN or infinity",
-            fix="use storage float32" if overflow else "use precision fp32, or look at the clip",
-        )
+        for layer, stored in enumerate(values):
+            finite = np.isfinite(stored).all(axis=1)
+            if finite.all():
+                continue
+            vector = int(np.argmin(finite))
+            given = rows.embeddings[layer, vector]
+            overflow = bool(np.isfinite(given).all())
+            clip = int(np.searchsorted(offsets, vector, side="right")) - 1
+            raise CacheError(
+                "An embedding is too large for float16" if overflow else "The model's output is not finite",
+                where=f"clip {rows.clip_ids[clip]}, layer {self.layout.layer_names[layer]}",
+                expected=f"at most {np.finfo(np.float16).max:.0f}" if overflow else "finite values",
+                found=f"{np.abs(given).max():.6g}" if overflow else "NaN or infinity",
+                fix="use storage float32" if overflow else "use precision fp32, or look at the clip",
+            )
+        return values
 
     def __enter__(self) -> ShardWriter:
         self._opened_s = time.monotonic()

@@ -6,7 +6,7 @@ disks, without file locks: the header is read when the file is opened, layers by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,13 +17,21 @@ import pandas as pd
 from ser_probe import files
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey, check_key
+from ser_probe.embeddings.store_header import Header
+from ser_probe.embeddings.store_vectors import (
+    LayerChecksum,
+    begin_checksums,
+    extend_checksums,
+    read_blocks,
+    read_vectors,
+)
 from ser_probe.errors import CacheError
 
 _LISTED_CLIPS = 3
 
 
 class EmbeddingCache:
-    """A finished file of embeddings: layers x clips x width.
+    """A finished file of embeddings: layers x clips x width, or of every frame: layers x frames x width.
 
     It shows the file as it was when opened, also when the path is sealed anew meanwhile. Open it with
     `EmbeddingCache.open`, as a context manager or not.
@@ -33,18 +41,20 @@ class EmbeddingCache:
         key: What the values depend on.
         layer_names: The stored layers, in order.
         aliases: Further names of stored layers.
-        width: Values per layer, D.
+        width: Values per layer and vector, D.
+        ragged: Whether a clip has a vector per frame, and not one in all.
+        offsets: Where each clip's vectors begin in a layer, and where the last one's end, int64 [N + 1].
         clips: One row per clip, in file order: `clip_id`, `n_frames`, `duration_s`, `path` and the
             manifest's columns.
         rejects: Clips that could not be embedded: `clip_id`, `path`, `reason`.
         attributes: How the file was made: packages, device, speed, verify error and so on.
     """
 
-    def __init__(self, path: Path, header: store_file.Header, stream: Any) -> None:
+    def __init__(self, path: Path, header: Header, stream: Any) -> None:
         self.path, self._header, self._stream = path, header, stream
         self.key, self.rejects, self.attributes = header.key, header.rejects, dict(header.attributes)
         self.layer_names, self.aliases = header.layout.layer_names, dict(header.layout.aliases)
-        self.width = header.layout.width
+        self.width, self.ragged, self.offsets = header.layout.width, header.layout.ragged, header.offsets
         self.clips = header.rows.drop(columns="row_crc32")
         self._rows = pd.Index(self.clips["clip_id"])
 
@@ -85,58 +95,125 @@ class EmbeddingCache:
 
     @property
     def array(self) -> np.ndarray:
-        """All embeddings as a read-only memory map, shape [L, N, D], in the type of storage."""
-        return np.memmap(self._stream, self.key.dtype, mode="r", offset=self._header.offset, shape=self._header.shape)
+        """All embeddings as a read-only memory map, shape [L, N, D] ([L, F, D] if ragged), in the type of storage."""
+        return np.memmap(self._stream, self.key.dtype, mode="r", offset=self._header.start, shape=self._header.shape)
 
     def layers(self) -> list[str]:
         """Return every name that `layer` takes: the stored layers, then the aliases."""
         return [*self.layer_names, *self.aliases]
 
     def layer(self, name: str) -> np.ndarray:
-        """Return one layer as float32, shape [N, D], in one contiguous read.
+        """Return one layer as float32 in one contiguous read: shape [N, D], of a ragged cache [F, D].
 
         Raises:
             CacheError: If there is no such layer; the message lists those there are.
         """
         index = self._header.layout.index(name)
-        return store_file.read_layer(self._stream, self._header, index).astype(np.float32, copy=False)
+        return read_vectors(self._stream, self._header, index).astype(np.float32, copy=False)
 
-    def select(self, clip_ids: Sequence[str]) -> np.ndarray:
-        """Return the rows of clips, in the order given; a clip may be named more than once.
+    def frames(self, name: str, clip_id: str) -> np.ndarray:
+        """Return one clip's frames of a layer as float32, shape [T, D], in one read.
 
         Raises:
-            CacheError: If clips are missing; the message says how many.
+            CacheError: If the cache is pooled, or there is no such layer or clip.
         """
-        rows = self._rows.get_indexer(pd.Index(clip_ids))
-        missing = [clip_ids[int(place)] for place in np.flatnonzero(rows < 0)]
-        if missing:
-            rejected = len(set(missing) & set(self.rejects["clip_id"]))
+        if not self.ragged:
             raise CacheError(
-                f"{len(missing)} of {len(clip_ids)} clips are not in the cache ({rejected} of them were rejected)",
+                "This cache holds one vector a clip and no frames",
+                where=self.path,
+                found=f"pooling {self.key.pooling}",
+                fix="extract with --pooling frames",
+            )
+        index, row = self._header.layout.index(name), int(self.select([clip_id])[0])
+        start, stop = int(self.offsets[row]), int(self.offsets[row + 1])
+        return read_vectors(self._stream, self._header, index, start, stop).astype(np.float32, copy=False)
+
+    def blocks(self, name: str) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield a layer as stored in blocks of bounded size, each with the place of its first vector.
+
+        A block is valid until the next is asked for.
+
+        Raises:
+            CacheError: If there is no such layer.
+        """
+        return read_blocks(self._stream, self._header, self._header.layout.index(name))
+
+    def select(self, clips: Sequence[str] | pd.DataFrame) -> np.ndarray:
+        """Return the rows of clips, in the order given; a clip may be named more than once.
+
+        Args:
+            clips: Clip ids, or a table with a column `clip_id` or, lacking that, `path`.
+
+        Raises:
+            CacheError: If clips are missing, the message says how many; or the table has neither column, or the
+                cache has one path twice.
+        """
+        wanted, index = self._named(clips)
+        rows = index.get_indexer(pd.Index(wanted))
+        missing = [wanted[int(place)] for place in np.flatnonzero(rows < 0)]
+        if missing:
+            rejected = len(set(missing) & {*self.rejects["clip_id"], *self.rejects["path"]})
+            raise CacheError(
+                f"{len(missing)} of {len(wanted)} clips are not in the cache ({rejected} of them were rejected)",
                 where=self.path,
                 found="missing " + ", ".join(missing[:_LISTED_CLIPS]) + (", ..." if missing[_LISTED_CLIPS:] else ""),
                 fix="extract the manifest again: only new clips are computed",
             )
         return rows
 
+    def _named(self, clips: Sequence[str] | pd.DataFrame) -> tuple[list[str], pd.Index]:
+        """Return the names of clips, and this cache's clips by that kind of name."""
+        if not isinstance(clips, pd.DataFrame):
+            return list(clips), self._rows
+        column = next((name for name in ("clip_id", "path") if name in clips and name in self.clips), None)
+        if column is None:
+            raise CacheError(
+                "The table does not name clips",
+                expected="a column clip_id or path",
+                found=", ".join(map(str, clips.columns)) or "no columns",
+            )
+        index = self._rows if column == "clip_id" else pd.Index(self.clips["path"])
+        if not index.is_unique:
+            raise CacheError(
+                "Several clips of the cache have one path, so a path does not tell them apart",
+                where=self.path,
+                found=index[index.duplicated()][0],
+                fix="select by clip_id",
+            )
+        return clips[column].tolist(), index
+
     def to_frame(self, layer: str) -> pd.DataFrame:
-        """Return one layer as a table: index `clip_id`, a column per dimension.
+        """Return one layer as a table: a column per dimension; index `clip_id`, if ragged `clip_id` and `frame`.
 
         Columns are the features' names where the file holds acoustic features, else '0', '1', ...
         """
         names = self.attributes.get("feature_names") or [str(place) for place in range(self.width)]
-        return pd.DataFrame(self.layer(layer), index=self._rows, columns=names)
+        return pd.DataFrame(self.layer(layer), index=self.vector_index(), columns=names)
+
+    def vector_index(self, start: int = 0, stop: int | None = None) -> pd.Index:
+        """Return whose the vectors `start` to `stop` of a layer are: `clip_id`, if ragged `clip_id` and `frame`."""
+        places = np.arange(start, self._header.shape[1] if stop is None else stop)
+        if not self.ragged:
+            return self._rows[places]
+        rows = np.searchsorted(self.offsets, places, side="right") - 1
+        arrays = [self._rows.to_numpy()[rows], places - self.offsets[rows]]
+        return pd.MultiIndex.from_arrays(arrays, names=["clip_id", "frame"])
 
     def verify(self) -> list[str]:
         """Re-read the whole file against its checksums; return the faults in words, none where all is well."""
         faults = []
-        sums = store_file.begin_checksums(self.clip_ids)
+        sums = begin_checksums(self.clip_ids)
         for index, name in enumerate(self.layer_names):
-            layer = store_file.read_layer(self._stream, self._header, index)
-            if store_file.layer_checksum(layer) != self._header.checksums[index]:
+            checksum, finite = LayerChecksum(), True
+            for start, block in read_blocks(self._stream, self._header, index):
+                checksum.extend(block)
+                extend_checksums(sums, block, self.offsets, start)
+                finite = finite and bool(np.isfinite(block).all())
+            if checksum.hex() != self._header.checksums[index]:
                 faults.append(f"layer {name} is not what was written")
-            store_file.extend_checksums(sums, layer)
-        changed = np.flatnonzero(np.array(sums) != self._header.rows["row_crc32"].to_numpy())
+            elif not finite:
+                faults.append(f"layer {name} holds values that are not finite")
+        changed = np.flatnonzero(np.array(sums, dtype=np.uint32) != self._header.rows["row_crc32"].to_numpy())
         return faults + [f"clip {self._rows[row]} is not what was written" for row in changed]
 
     def close(self) -> None:
@@ -156,8 +233,9 @@ class EmbeddingCache:
 
     def __repr__(self) -> str:
         layers = f"{len(self.layer_names)} layers ({self.layer_names[0]}..{self.layer_names[-1]})"
+        clips = f"{len(self)} clips" + (f" of {self.offsets[-1]} frames" if self.ragged else "")
         return (
-            f"<EmbeddingCache {self.path.name}: {len(self)} clips x {layers} x {self.width}, "
+            f"<EmbeddingCache {self.path.name}: {clips} x {layers} x {self.width}, "
             f"{self.key.kind}, {self.key.pooling}, {self.key.storage}, key {self.key.short}>"
         )
 

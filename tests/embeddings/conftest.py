@@ -1,4 +1,4 @@
-"""A small cache: random embeddings of twelve clips, and the batches that a run would commit."""
+"""Small caches: random embeddings of twelve clips, pooled or of every frame, and the batches of a run."""
 
 from __future__ import annotations
 
@@ -32,13 +32,23 @@ class Run:
     def ids(self) -> list[str]:
         return self.clips["clip_id"].tolist()
 
+    @property
+    def n_frames(self) -> np.ndarray:
+        """Frames of each clip; where they are all stored there is no clip without one."""
+        return np.arange(N_CLIPS) * 5 % 11 + 1 if self.layout.ragged else np.arange(N_CLIPS) * 10
+
+    def of(self, places: Sequence[int]) -> np.ndarray:
+        """The vectors of these clips, in this order: [L, P, D]."""
+        offsets = self.layout.offsets(self.n_frames)
+        return self.values[:, np.concatenate([np.arange(offsets[place], offsets[place + 1]) for place in places])]
+
     def rows(self, places: Sequence[int]) -> Rows:
         """One batch: these clips, in this order."""
         places = list(places)
         return Rows(
             [self.ids[place] for place in places],
-            self.values[:, places],
-            [10 * place for place in places],
+            self.of(places),
+            self.n_frames[places],
             self.clips["duration_s"].to_numpy()[places],
         )
 
@@ -76,8 +86,8 @@ def layout() -> Layout:
 
 
 @pytest.fixture
-def run(tmp_path: Path, key: CacheKey, layout: Layout, rng: np.random.Generator) -> Run:
-    clips = pd.DataFrame(
+def clips(rng: np.random.Generator) -> pd.DataFrame:
+    return pd.DataFrame(
         {
             "clip_id": [f"{place:032x}" for place in rng.permutation(N_CLIPS)],
             "path": [f"f1/clip è {place}.wav" for place in range(N_CLIPS)],
@@ -86,5 +96,18 @@ def run(tmp_path: Path, key: CacheKey, layout: Layout, rng: np.random.Generator)
             "duration_s": rng.uniform(0.5, 3, N_CLIPS),
         }
     )
+
+
+@pytest.fixture
+def run(tmp_path: Path, key: CacheKey, layout: Layout, clips: pd.DataFrame, rng: np.random.Generator) -> Run:
     values = rng.standard_normal((N_LAYERS, N_CLIPS, WIDTH)).astype(np.float32)
     return Run(tmp_path / "cache" / "x.h5", key, layout, clips, values)
+
+
+@pytest.fixture
+def ragged(run: Run, rng: np.random.Generator) -> Run:
+    """The same clips with all of their frames, 1 to 11 of each."""
+    key = dataclasses.replace(run.key, pooling="frames")
+    empty = Run(run.path, key, dataclasses.replace(run.layout, ragged=True), run.clips, run.values)
+    values = rng.standard_normal((N_LAYERS, int(empty.n_frames.sum()), WIDTH)).astype(np.float32)
+    return dataclasses.replace(empty, values=values)

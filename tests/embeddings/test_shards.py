@@ -15,6 +15,7 @@ from ser_probe.embeddings import shards, store_file
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.shards import Committed, Rows, ShardWriter, committed, read_shards, shards_folder
 from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_vectors import read_vectors
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_LAYERS, WIDTH, Run
 
@@ -24,7 +25,7 @@ def stored(run: Run) -> dict[str, np.ndarray]:
     values = {}
     for shard, header in read_shards(run.path, run.key):
         with shard.open("rb") as stream:
-            layers = np.stack([store_file.read_layer(stream, header, index) for index in range(N_LAYERS)])
+            layers = np.stack([read_vectors(stream, header, index) for index in range(N_LAYERS)])
         for row, clip_id in enumerate(header.rows["clip_id"]):
             values[clip_id] = layers[:, row]
     return values

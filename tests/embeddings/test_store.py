@@ -18,9 +18,10 @@ from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import committed, shards_folder
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.embeddings.store_file import SCHEMA_VERSION, read_header, read_layer, write_file
+from ser_probe.embeddings.store_file import read_header, write_file
 from ser_probe.embeddings.store_image import MemoryFile
 from ser_probe.embeddings.store_stamp import DamagedCacheError
+from ser_probe.embeddings.store_vectors import read_vectors
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_CLIPS, N_LAYERS, WIDTH, Run
 
@@ -81,6 +82,27 @@ def test_select_finds_rows_in_any_order_and_counts_what_is_missing(sealed: Run) 
         message = r"(?s)2 of 3 clips are not in the cache \(1 of them were rejected\).*missing .*elsewhere"
         with pytest.raises(CacheError, match=message):
             cache.select([sealed.ids[-1], sealed.ids[0], "elsewhere"])
+
+
+def test_select_takes_a_manifest(sealed: Run) -> None:
+    with EmbeddingCache.open(sealed.path) as cache:
+        manifest = sealed.clips.iloc[[4, 0]]
+        for named in (manifest, manifest.drop(columns="clip_id"), manifest.drop(columns="path"), manifest["clip_id"]):
+            assert cache.select(named).tolist() == [4, 0]
+        with pytest.raises(CacheError, match=r"(?s)1 of 2 .*\(1 of them were rejected\).*missing f1/clip è 11.wav"):
+            cache.select(sealed.clips.iloc[[1, -1]].drop(columns="clip_id"))
+        with pytest.raises(CacheError, match=r"(?s)does not name clips.*clip_id or path.*found: label"):
+            cache.select(manifest[["label"]])
+
+
+def test_select_by_path_needs_one_clip_a_path(run: Run) -> None:
+    run.commit(range(N_CLIPS))
+    seal(run.path, run.key, run.clips.assign(path="same.wav"))
+    with (
+        EmbeddingCache.open(run.path) as cache,
+        pytest.raises(CacheError, match=r"(?s)clips of the cache have one path.*same.wav.*select by clip_id"),
+    ):
+        cache.select(run.clips[["path"]])
 
 
 def test_a_layer_as_a_table(sealed: Run) -> None:
@@ -192,18 +214,21 @@ def test_any_changed_byte_is_noticed(sealed: Run, rng: np.random.Generator) -> N
 def test_file_that_lost_its_end_is_cut_short_for_every_reader(sealed: Run) -> None:
     with EmbeddingCache.open(sealed.path) as cache:
         with sealed.path.open("r+b") as stream:
-            stream.truncate(cache._header.offset + 5)
+            stream.truncate(cache._header.start + 5)
         with pytest.raises(DamagedCacheError, match="cut short"):
             cache.layer("2")
 
 
-@pytest.mark.parametrize(("step", "advice"), [(1, "update ser-probe"), (-1, "extract again")])
-def test_other_schema_versions_are_refused(run: Run, monkeypatch: pytest.MonkeyPatch, step: int, advice: str) -> None:
+@pytest.mark.parametrize(("version", "advice"), [(3, "update ser-probe"), (0, "delete it and extract again")])
+def test_other_schema_versions_are_refused(
+    run: Run, monkeypatch: pytest.MonkeyPatch, version: int, advice: str
+) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(store_file, "SCHEMA_VERSION", SCHEMA_VERSION + step)
+        patch.setattr(store_file, "POOLED_VERSION", version)
+        patch.setattr(store_file, "READ_VERSIONS", (version,))
         run.commit(range(N_CLIPS))
         seal(run.path, run.key, run.clips)
-    with pytest.raises(CacheError, match=rf"(?s)another schema version.*{advice}"):
+    with pytest.raises(CacheError, match=rf"(?s)another schema version.*expected: 1 or 2.*{advice}"):
         EmbeddingCache.open(run.path)
 
 
@@ -225,7 +250,7 @@ def test_verify_names_the_layer_and_the_clip_that_changed(sealed: Run) -> None:
 def test_verify_notices_values_under_another_clips_id(sealed: Run) -> None:
     with sealed.path.open("rb") as stream:
         header = read_header(stream, sealed.path)
-        layers = [read_layer(stream, header, index) for index in range(N_LAYERS)]
+        layers = [read_vectors(stream, header, index) for index in range(N_LAYERS)]
     rows = header.rows.assign(clip_id=[header.rows["clip_id"][place] for place in (1, 0, *range(2, N_CLIPS - 1))])
     write_file(sealed.path, dataclasses.replace(header, rows=rows), layers)
     with EmbeddingCache.open(sealed.path) as cache:
