@@ -35,7 +35,7 @@ DOORS = {
     "tensorboard": ("training",),
     "h5py": ("embeddings.store",),
     "ray": ("embeddings.executors",),
-    "opensmile": ("embeddings.egemaps",),
+    "opensmile": ("embeddings.opensmile_sets",),
     "silero_vad": ("audio.speech",),
     "umap": ("analysis.projection",),
     "matplotlib": ("report",),

@@ -42,7 +42,8 @@ def extract(
     """Extract the embeddings of all layers into one HDF5 file.
 
     A run that was stopped, even killed, goes on where it was; a file that was made from other weights or
-    other preprocessing is refused. The model `eGeMAPSv02` extracts the 88 eGeMAPS functionals.
+    other preprocessing is refused. The models `eGeMAPSv02`,
+    `GeMAPSv01b` and `ComParE_2016` are opensmile's sets of acoustic features.
     """
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import StudyConfig, check_options

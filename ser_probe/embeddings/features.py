@@ -1,20 +1,20 @@
-"""Acoustic features in the same kind of file: a "model" with the one layer `functionals`."""
+"""Acoustic features in the same kind of file: a "model" with one layer, `functionals`."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ser_probe.audio.load import AudioSpec, load_clip
+from ser_probe.embeddings import opensmile_sets
 from ser_probe.embeddings.feed import FeedClock
 from ser_probe.embeddings.key import CacheKey
+from ser_probe.embeddings.opensmile_sets import EGEMAPS, FUNCTIONALS
 from ser_probe.embeddings.passes import (
     ClipList,
     Extraction,
@@ -29,17 +29,20 @@ from ser_probe.embeddings.store_file import Layout
 from ser_probe.errors import AudioError
 from ser_probe.runtime import SILENT, Progress
 
-FUNCTIONALS = "functionals"
 FEATURE_CONTRACT_VERSION = 1
-"""Rises when the meaning of the layer `functionals` changes."""
+"""Rises when the meaning of a layer of features changes."""
 
 
-def feature_key(settings: ExtractionSettings, ingredients: dict[str, Any]) -> CacheKey:
-    """Return the key of acoustic features under these settings; `ingredients` identify the feature set."""
+def feature_key(settings: ExtractionSettings, feature_set: str = EGEMAPS) -> CacheKey:
+    """Return the key of acoustic features under these settings.
+
+    Raises:
+        MissingExtraError: If opensmile is not installed.
+    """
     return CacheKey(
         kind="features",
-        weights=str(ingredients["feature_set"]),
-        architecture=ingredients,
+        weights=feature_set,
+        architecture=opensmile_sets.ingredients(feature_set),
         model_input={"sample_rate_hz": settings.audio.sample_rate_hz},
         audio=settings.audio.ingredients(),
         pooling=FUNCTIONALS,
@@ -54,9 +57,7 @@ def extract_features(
     clips: ClipList,
     settings: ExtractionSettings,
     *,
-    functionals: Callable[[Sequence[np.ndarray], int], np.ndarray],
-    names: Sequence[str],
-    ingredients: dict[str, Any],
+    feature_set: str = EGEMAPS,
     progress: Progress = SILENT,
 ) -> Extraction:
     """Extract acoustic features into the same kind of file, as a model with the one layer `functionals`.
@@ -65,26 +66,25 @@ def extract_features(
         path: The cache to write or to complete.
         clips: What to extract.
         settings: How; the features are computed in the worker processes.
-        functionals: Samples of B clips and their rate in Hz -> features [B, D]; must be picklable.
-        names: D names.
-        ingredients: What identifies the features, for the key.
+        feature_set: A name of `FEATURE_SETS`.
         progress: Told of clips.
 
     Raises:
         CacheError: As `extract`.
         AudioError: As `extract`.
+        MissingExtraError: If opensmile is not installed.
     """
     clips = clips.unique()
-    key = feature_key(settings, ingredients)
-    attributes = {"model": ingredients["feature_set"], "pooling": FUNCTIONALS, "feature_names": list(names)}
+    key = feature_key(settings, feature_set)
+    names = opensmile_sets.feature_names(feature_set)
+    attributes = {"model": feature_set, "pooling": FUNCTIONALS, "feature_names": names}
     job = Job(path, key, Layout((FUNCTIONALS,), len(names)), committed(path, key), attributes)
     clock, audio_s = FeedClock(), 0.0
     # The workers do all of the work here, so each processor gets one.
     if settings.workers:
         settings = dataclasses.replace(settings, workers=max(settings.workers, os.cpu_count() or 1))
-    name = str(ingredients["feature_set"])
-    work = functools.partial(_load_features, spec=settings.audio, functionals=functionals)
-    with closing(run_batches([job], clips, settings, work, clock, progress, what=name)) as batches:
+    work = functools.partial(_load_features, spec=settings.audio, feature_set=feature_set)
+    with closing(run_batches([job], clips, settings, work, clock, progress, what=feature_set)) as batches:
         for batch, decoded in batches:
             if batch.clip_ids:
                 job.add(batch, np.stack(decoded.arrays)[None])
@@ -94,12 +94,10 @@ def extract_features(
     return Extraction(path, key, len(clips.table), job.n_computed, rejects, speed)
 
 
-def _load_features(
-    path: Path, *, spec: AudioSpec, functionals: Callable[..., np.ndarray]
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _load_features(path: Path, *, spec: AudioSpec, feature_set: str) -> tuple[np.ndarray, tuple[str, ...]]:
     clip = load_clip(path, spec)
     try:
-        return functionals([clip.samples], spec.sample_rate_hz)[0], clip.notes
+        return opensmile_sets.functionals([clip.samples], spec.sample_rate_hz, feature_set)[0], clip.notes
     except AudioError as error:
         # The features know samples only; the user wants to know the file.
         raise AudioError(error.what, where=path, expected=error.expected, found=error.found, fix=error.fix) from error

@@ -14,6 +14,7 @@ from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.embeddings.extract import Target, embedding_key, extract
 from ser_probe.embeddings.features import extract_features as extract_acoustic_features
 from ser_probe.embeddings.features import feature_key
+from ser_probe.embeddings.opensmile_sets import EGEMAPS, find_set
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
 from ser_probe.errors import AnalysisError
 from ser_probe.files import atomic_path, slug
@@ -103,35 +104,29 @@ def extract_sources(
 
 
 def extract_features(
-    manifest: Manifest, study: StudyConfig, output: Path, *, progress: Progress = SILENT
+    manifest: Manifest,
+    study: StudyConfig,
+    output: Path,
+    *,
+    feature_set: str = EGEMAPS,
+    progress: Progress = SILENT,
 ) -> Extraction:
-    """Extract the eGeMAPS functionals of a manifest; `output` as in `extract_sources`.
+    """Extract the acoustic features of a manifest; `output` as in `extract_sources`.
 
     Raises:
         MissingExtraError: If opensmile is not installed.
     """
-    from ser_probe.embeddings import egemaps
-
-    settings, ingredients = _settings(study), egemaps.ingredients()
-    path = output
+    settings, path = _settings(study), output
     if output.suffix != ".h5":
-        path = output / f"{egemaps.FEATURE_SET}-{feature_key(settings, ingredients).short}.h5"
-    return extract_acoustic_features(
-        path,
-        clip_list(manifest),
-        settings,
-        functionals=egemaps.functionals,
-        names=egemaps.feature_names(),
-        ingredients=ingredients,
-        progress=progress,
-    )
+        path = output / f"{feature_set}-{feature_key(settings, feature_set).short}.h5"
+    return extract_acoustic_features(path, clip_list(manifest), settings, feature_set=feature_set, progress=progress)
 
 
 def extract_manifest(study: StudyConfig, output: Path, *, progress: Progress = SILENT) -> Outcome:
     """Check a manifest and extract it into one cache: the whole verb.
 
     Args:
-        study: `data.manifest`, `backbone.name` (`eGeMAPSv02` extracts acoustic features), audio, extract.
+        study: `data.manifest`, `backbone.name` (or a set of acoustic features), audio, extract.
         output: The cache to write or to complete.
         progress: Told of each file and clip.
 
@@ -153,8 +148,9 @@ def extract_manifest(study: StudyConfig, output: Path, *, progress: Progress = S
             )
         table = manifest.table[manifest.table["split"].isin(study.extract.splits)]
         manifest = Manifest(table.reset_index(drop=True), manifest.audio_root, manifest.source)
-    if study.backbone.name.lower().startswith("egemaps"):
-        result = extract_features(manifest, study, output, progress=progress)
+    feature_set = find_set(study.backbone.name)
+    if feature_set is not None:
+        result = extract_features(manifest, study, output, feature_set=feature_set, progress=progress)
     else:
         name = study.backbone.name
         source = Source(name, f"step-{_step(name)}", _step(name), study.backbone.revision)

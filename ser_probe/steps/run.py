@@ -115,9 +115,9 @@ class _Run:
         """Raise now what would end the study only after hours of fine-tuning."""
         study, table = self.study, self.manifest.table
         if study.extract.egemaps and not self.stages.has_run("egemaps"):
-            from ser_probe.embeddings import egemaps
+            from ser_probe.embeddings import opensmile_sets
 
-            egemaps.ingredients()
+            opensmile_sets.ingredients()
         everything = Joined(table, (), None, 0)
         for column in study.analyze.umap.color if study.analyze.umap is not None else ():
             everything.column(column)

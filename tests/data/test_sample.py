@@ -138,7 +138,7 @@ def test_a_failure_half_way_leaves_whole_clips_and_no_record(tmp_path: Path, mon
 
 
 def test_emotions_go_in_the_direction_of_the_table(tmp_path: Path) -> None:
-    from ser_probe.embeddings.egemaps import feature_names, functionals
+    from ser_probe.embeddings.opensmile_sets import feature_names, functionals
 
     pytest.importorskip("opensmile")
     table = write_sample_corpus(tmp_path, n_speakers=6, n_sentences=1)
@@ -180,7 +180,7 @@ def test_emotion_is_neither_trivial_nor_hopeless_across_speakers(tmp_path: Path)
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from ser_probe.embeddings.egemaps import functionals
+    from ser_probe.embeddings.opensmile_sets import functionals
 
     table = write_sample_corpus(tmp_path)
     features = functionals([read_wav(tmp_path / path)[0] for path in table["path"]], 22_050)

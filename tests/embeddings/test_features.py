@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from ser_probe.audio.load import load_clip
-from ser_probe.embeddings import egemaps
-from ser_probe.embeddings.features import FUNCTIONALS, extract_features, feature_key
+from ser_probe.embeddings.features import extract_features, feature_key
+from ser_probe.embeddings.opensmile_sets import (
+    EGEMAPS,
+    FEATURE_SETS,
+    FUNCTIONALS,
+    feature_names,
+    functionals,
+    ingredients,
+)
 from ser_probe.embeddings.passes import ClipList, Extraction
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AudioError, CacheError
@@ -18,16 +25,8 @@ from tests.embeddings.speech import SETTINGS, datasets, list_clips, with_workers
 pytest.importorskip("opensmile")
 
 
-def run(path: Path, clips: ClipList, **options: object) -> Extraction:
-    settings = replace(SETTINGS, **options)
-    return extract_features(
-        path,
-        clips,
-        settings,
-        functionals=egemaps.functionals,
-        names=egemaps.feature_names(),
-        ingredients=egemaps.ingredients(),
-    )
+def run(path: Path, clips: ClipList, *, feature_set: str = EGEMAPS, **options: object) -> Extraction:
+    return extract_features(path, clips, replace(SETTINGS, **options), feature_set=feature_set)
 
 
 @pytest.fixture
@@ -35,16 +34,20 @@ def clips(write_clip: Callable[..., Path], tmp_path: Path) -> ClipList:
     return list_clips([write_clip(f"f1/{row}.wav", 0.4 + 0.1 * row, 110 + 25 * row) for row in range(5)], tmp_path)
 
 
-def test_file_holds_each_clips_functionals_in_the_manifests_order(clips: ClipList, tmp_path: Path) -> None:
-    result = run(tmp_path / "x.h5", clips)
+@pytest.mark.parametrize("feature_set", FEATURE_SETS)
+def test_file_holds_each_clips_functionals_in_the_manifests_order(
+    feature_set: str, clips: ClipList, tmp_path: Path
+) -> None:
+    result = run(tmp_path / "x.h5", clips, feature_set=feature_set)
     assert (result.n_clips, result.n_computed, len(result.rejects), result.verify_error) == (5, 5, 0, None)
     with EmbeddingCache.open(tmp_path / "x.h5", result.key) as cache:
         assert cache.layer_names == (FUNCTIONALS,)
-        assert cache.width == 88
-        assert cache.attributes["feature_names"] == egemaps.feature_names()
+        assert cache.width == FEATURE_SETS[feature_set][FUNCTIONALS]
+        assert cache.attributes["feature_names"] == feature_names(feature_set)
+        assert cache.attributes["model"] == feature_set
         assert cache.clip_ids == clips.table["clip_id"].tolist()
         samples = [load_clip(path, SETTINGS.audio).samples for path in clips.paths]
-        np.testing.assert_array_equal(cache.layer(FUNCTIONALS), egemaps.functionals(samples, 16_000))
+        np.testing.assert_array_equal(cache.layer(FUNCTIONALS), functionals(samples, 16_000, feature_set))
 
 
 def test_workers_change_no_bit_and_a_second_run_computes_nothing(clips: ClipList, tmp_path: Path) -> None:
@@ -60,19 +63,33 @@ def test_too_short_clip_is_rejected_under_its_files_name(
     both = list_clips([*clips.paths, write_clip("f1/short.wav", 0.03)], tmp_path)
     result = run(tmp_path / "x.h5", both)
     assert result.rejects["path"].tolist() == ["f1/short.wav"]
-    assert result.rejects["reason"][0].startswith("eGeMAPS gives no finite number")
+    assert result.rejects["reason"][0].startswith("eGeMAPSv02 gives no finite number")
     assert str(tmp_path / "f1" / "short.wav") in caplog.text
     assert run(tmp_path / "x.h5", both).rejects["path"].tolist() == ["f1/short.wav"]
     with pytest.raises(AudioError, match=r"no finite number(.|\n)*f1/short\.wav"):
         run(tmp_path / "strict.h5", both, strict=True)
 
 
-def test_key_follows_the_features_and_the_audio(clips: ClipList, tmp_path: Path) -> None:
-    key = feature_key(SETTINGS, egemaps.ingredients())
-    assert key == feature_key(replace(SETTINGS, batch_seconds=9.0, pooling="other"), egemaps.ingredients())
+def test_key_follows_the_features_and_the_audio(
+    clips: ClipList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = feature_key(SETTINGS)
+    assert key == feature_key(replace(SETTINGS, batch_seconds=9.0))
     louder = replace(SETTINGS, audio=replace(SETTINGS.audio, loudness_lufs=-23.0))
-    assert key != feature_key(louder, egemaps.ingredients())
-    assert key != feature_key(SETTINGS, {**egemaps.ingredients(), "opensmile": "0"})
+    keys = [key, feature_key(louder), *(feature_key(SETTINGS, name) for name in FEATURE_SETS if name != EGEMAPS)]
+    assert len({each.digest for each in keys}) == 4
     run(tmp_path / "x.h5", clips)
     with pytest.raises(CacheError, match="made from something else"):
         run(tmp_path / "x.h5", clips, audio=louder.audio)
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.metadata.version", lambda _package: "0")
+        assert key != feature_key(SETTINGS)
+
+
+def test_key_of_egemaps_is_that_of_the_files_there_are() -> None:
+    key = feature_key(SETTINGS)
+    assert (key.kind, key.weights, key.pooling, key.precision, key.layer_contract) == (
+        "features", "eGeMAPSv02", "functionals", "fp32", 1,
+    )  # fmt: skip
+    assert key.architecture == ingredients()
+    assert key.model_input == {"sample_rate_hz": 16_000}

@@ -16,7 +16,7 @@ from ser_probe.steps import extract as module
 from ser_probe.steps.extract import Source, audio_spec, extract_manifest, extract_sources
 from ser_probe.steps.prepare import prepare_clips, read_clips
 
-from .conftest import OPTIONS, Said, small_study
+from .conftest import HAS_EGEMAPS, OPTIONS, Said, small_study
 
 
 def study(*overrides: str) -> StudyConfig:
@@ -92,6 +92,16 @@ def test_a_part_of_the_clips(corpus: Path) -> None:
     extract_manifest(part, Path("x.h5"))
     with EmbeddingCache.open(Path("x.h5")) as cache:
         assert set(cache.clips["split"]) == {"test"}
+
+
+@pytest.mark.skipif(not HAS_EGEMAPS, reason="opensmile is not installed")
+def test_a_feature_set_by_its_name_in_any_case(corpus: Path) -> None:
+    part = study("backbone.name=gemapsV01B", "extract.splits=[test]", "analyze.splits=[test]", "analyze.probe=null")
+    clips = prepare_clips(read_clips(small_study().data), AudioConfig(), SplitConfig()).manifest
+    write_manifest(clips, corpus / "manifest.csv")
+    extract_manifest(part, Path("x.h5"))
+    with EmbeddingCache.open(Path("x.h5")) as cache:
+        assert (cache.attributes["model"], cache.layer_names, cache.width) == ("GeMAPSv01b", ("functionals",), 62)
 
 
 def test_the_revision_reaches_the_backbone(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
