@@ -1,4 +1,4 @@
-"""Acoustic features in the same kind of file: a "model" with one layer, `functionals`."""
+"""Acoustic features in the same kind of file: a "model" with one layer, `functionals` or the frames `descriptors`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import os
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.embeddings import opensmile_sets
 from ser_probe.embeddings.feed import FeedClock
 from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.opensmile_sets import EGEMAPS, FUNCTIONALS
+from ser_probe.embeddings.opensmile_sets import DESCRIPTOR_HOP_S, DESCRIPTORS, EGEMAPS, FUNCTIONALS
 from ser_probe.embeddings.passes import (
     ClipList,
     Extraction,
@@ -33,7 +34,13 @@ FEATURE_CONTRACT_VERSION = 1
 """Rises when the meaning of a layer of features changes."""
 
 
-def feature_key(settings: ExtractionSettings, feature_set: str = EGEMAPS) -> CacheKey:
+LAYERS = {FUNCTIONALS: "functionals", DESCRIPTORS: "descriptors"}
+"""The one layer of a file of each level."""
+
+_POOLINGS = {FUNCTIONALS: "functionals", DESCRIPTORS: "frames"}
+
+
+def feature_key(settings: ExtractionSettings, feature_set: str = EGEMAPS, level: str = FUNCTIONALS) -> CacheKey:
     """Return the key of acoustic features under these settings.
 
     Raises:
@@ -42,10 +49,10 @@ def feature_key(settings: ExtractionSettings, feature_set: str = EGEMAPS) -> Cac
     return CacheKey(
         kind="features",
         weights=feature_set,
-        architecture=opensmile_sets.ingredients(feature_set),
+        architecture=opensmile_sets.ingredients(feature_set, level),
         model_input={"sample_rate_hz": settings.audio.sample_rate_hz},
         audio=settings.audio.ingredients(),
-        pooling=FUNCTIONALS,
+        pooling=_POOLINGS[level],
         precision="fp32",
         storage=settings.storage,
         layer_contract=FEATURE_CONTRACT_VERSION,
@@ -58,15 +65,17 @@ def extract_features(
     settings: ExtractionSettings,
     *,
     feature_set: str = EGEMAPS,
+    level: str = FUNCTIONALS,
     progress: Progress = SILENT,
 ) -> Extraction:
-    """Extract acoustic features into the same kind of file, as a model with the one layer `functionals`.
+    """Extract acoustic features into the same kind of file, as a model with one layer.
 
     Args:
         path: The cache to write or to complete.
         clips: What to extract.
         settings: How; the features are computed in the worker processes.
         feature_set: A name of `FEATURE_SETS`.
+        level: `functionals`, a vector a clip, or `lld`, low-level descriptors, whose frames are stored ragged.
         progress: Told of clips.
 
     Raises:
@@ -75,29 +84,38 @@ def extract_features(
         MissingExtraError: If opensmile is not installed.
     """
     clips = clips.unique()
-    key = feature_key(settings, feature_set)
-    names = opensmile_sets.feature_names(feature_set)
-    attributes = {"model": feature_set, "pooling": FUNCTIONALS, "feature_names": names}
-    job = Job(path, key, Layout((FUNCTIONALS,), len(names)), committed(path, key), attributes)
+    key = feature_key(settings, feature_set, level)
+    names = opensmile_sets.feature_names(feature_set, level)
+    layout = Layout((LAYERS[level],), len(names), ragged=level == DESCRIPTORS)
+    attributes: dict[str, Any] = {"model": feature_set, "pooling": key.pooling, "feature_names": names}
+    if layout.ragged:
+        attributes["hop_s"] = DESCRIPTOR_HOP_S
+    job = Job(path, key, layout, committed(path, key), attributes)
     clock, audio_s = FeedClock(), 0.0
     # The workers do all of the work here, so each processor gets one.
     if settings.workers:
         settings = dataclasses.replace(settings, workers=max(settings.workers, os.cpu_count() or 1))
-    work = functools.partial(_load_features, spec=settings.audio, feature_set=feature_set)
+    work = functools.partial(_load_features, spec=settings.audio, feature_set=feature_set, level=level)
     with closing(run_batches([job], clips, settings, work, clock, progress, what=feature_set)) as batches:
         for batch, decoded in batches:
             if batch.clip_ids:
-                job.add(batch, np.stack(decoded.arrays)[None])
+                if layout.ragged:
+                    n_frames = np.array([len(frames) for frames in decoded.arrays], dtype=np.int32)
+                    batch = dataclasses.replace(batch, n_frames=n_frames)
+                job.add(batch, np.concatenate(decoded.arrays)[None])
             audio_s += float(batch.duration_s.sum())
     speed = measure_speeds([job], audio_s, clock)[0]
     rejects = seal_job(job, clips, {**job.attributes, **speed})
     return Extraction(path, key, len(clips.table), job.n_computed, rejects, speed)
 
 
-def _load_features(path: Path, *, spec: AudioSpec, feature_set: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def _load_features(path: Path, *, spec: AudioSpec, feature_set: str, level: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return a clip's features, float32 [1, D] or [T, D], and what was done to the clip."""
     clip = load_clip(path, spec)
     try:
-        return opensmile_sets.functionals([clip.samples], spec.sample_rate_hz, feature_set)[0], clip.notes
+        if level == DESCRIPTORS:
+            return opensmile_sets.descriptors(clip.samples, spec.sample_rate_hz, feature_set), clip.notes
+        return opensmile_sets.functionals([clip.samples], spec.sample_rate_hz, feature_set), clip.notes
     except AudioError as error:
         # The features know samples only; the user wants to know the file.
         raise AudioError(error.what, where=path, expected=error.expected, found=error.found, fix=error.fix) from error

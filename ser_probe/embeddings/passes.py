@@ -125,11 +125,12 @@ class Job:
     def add(self, batch: ClipBatch, embeddings: np.ndarray) -> None:
         """Store the rows of a batch that this cache lacks; `embeddings` is [L, B, D]."""
         assert self.writer is not None, "jobs are run with open writers"
-        kept = np.flatnonzero(self.lacking(batch.clip_ids))
-        if len(kept):
-            ids = [batch.clip_ids[index] for index in kept]
-            self.writer.add(Rows(ids, embeddings[:, kept], batch.n_frames[kept], batch.duration_s[kept]))
-            self.n_computed += len(kept)
+        kept = self.lacking(batch.clip_ids)
+        if kept.any():
+            ids = [clip_id for clip_id, keep in zip(batch.clip_ids, kept, strict=True) if keep]
+            chosen = np.repeat(kept, batch.n_frames) if self.layout.ragged else kept
+            self.writer.add(Rows(ids, embeddings[:, chosen], batch.n_frames[kept], batch.duration_s[kept]))
+            self.n_computed += len(ids)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ import pytest
 from ser_probe.audio.load import load_clip
 from ser_probe.embeddings.features import extract_features, feature_key
 from ser_probe.embeddings.opensmile_sets import (
+    DESCRIPTORS,
     EGEMAPS,
     FEATURE_SETS,
     FUNCTIONALS,
+    descriptors,
     feature_names,
     functionals,
     ingredients,
@@ -25,8 +27,10 @@ from tests.embeddings.speech import SETTINGS, datasets, list_clips, with_workers
 pytest.importorskip("opensmile")
 
 
-def run(path: Path, clips: ClipList, *, feature_set: str = EGEMAPS, **options: object) -> Extraction:
-    return extract_features(path, clips, replace(SETTINGS, **options), feature_set=feature_set)
+def run(
+    path: Path, clips: ClipList, *, feature_set: str = EGEMAPS, level: str = FUNCTIONALS, **options: object
+) -> Extraction:
+    return extract_features(path, clips, replace(SETTINGS, **options), feature_set=feature_set, level=level)
 
 
 @pytest.fixture
@@ -50,11 +54,28 @@ def test_file_holds_each_clips_functionals_in_the_manifests_order(
         np.testing.assert_array_equal(cache.layer(FUNCTIONALS), functionals(samples, 16_000, feature_set))
 
 
-def test_workers_change_no_bit_and_a_second_run_computes_nothing(clips: ClipList, tmp_path: Path) -> None:
-    run(tmp_path / "here.h5", clips, workers=0)
-    run(tmp_path / "workers.h5", clips, workers=with_workers(1).workers)
+@pytest.mark.parametrize("feature_set", FEATURE_SETS)
+def test_descriptors_are_stored_frame_by_frame(feature_set: str, clips: ClipList, tmp_path: Path) -> None:
+    run(tmp_path / "x.h5", ClipList(clips.table[:2], clips.paths[:2]), feature_set=feature_set, level=DESCRIPTORS)
+    result = run(tmp_path / "x.h5", clips, feature_set=feature_set, level=DESCRIPTORS)
+    assert (result.n_clips, result.n_computed, result.key.pooling) == (5, 3, "frames")
+    with EmbeddingCache.open(tmp_path / "x.h5", result.key) as cache:
+        assert (cache.ragged, cache.layer_names) == (True, ("descriptors",))
+        assert cache.attributes["feature_names"] == feature_names(feature_set, DESCRIPTORS)
+        assert cache.attributes["hop_s"] == 0.01
+        assert cache.clip_ids == clips.table["clip_id"].tolist()
+        for path, clip_id in zip(clips.paths, cache.clip_ids, strict=True):
+            expected = descriptors(load_clip(path, SETTINGS.audio).samples, 16_000, feature_set)
+            np.testing.assert_array_equal(cache.frames("descriptors", clip_id), expected)
+            assert int(cache.clips["n_frames"][cache.clip_ids.index(clip_id)]) == len(expected)
+
+
+@pytest.mark.parametrize("level", [FUNCTIONALS, DESCRIPTORS])
+def test_workers_change_no_bit_and_a_second_run_computes_nothing(level: str, clips: ClipList, tmp_path: Path) -> None:
+    run(tmp_path / "here.h5", clips, level=level, workers=0)
+    run(tmp_path / "workers.h5", clips, level=level, workers=with_workers(1).workers)
     assert datasets(tmp_path / "here.h5") == datasets(tmp_path / "workers.h5")
-    assert run(tmp_path / "here.h5", clips).n_computed == 0
+    assert run(tmp_path / "here.h5", clips, level=level).n_computed == 0
 
 
 def test_too_short_clip_is_rejected_under_its_files_name(
@@ -77,7 +98,8 @@ def test_key_follows_the_features_and_the_audio(
     assert key == feature_key(replace(SETTINGS, batch_seconds=9.0))
     louder = replace(SETTINGS, audio=replace(SETTINGS.audio, loudness_lufs=-23.0))
     keys = [key, feature_key(louder), *(feature_key(SETTINGS, name) for name in FEATURE_SETS if name != EGEMAPS)]
-    assert len({each.digest for each in keys}) == 4
+    keys += [feature_key(SETTINGS, name, DESCRIPTORS) for name in FEATURE_SETS]
+    assert len({each.digest for each in keys}) == 7
     run(tmp_path / "x.h5", clips)
     with pytest.raises(CacheError, match="made from something else"):
         run(tmp_path / "x.h5", clips, audio=louder.audio)
