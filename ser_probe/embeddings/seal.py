@@ -23,8 +23,11 @@ import pandas as pd
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey, check_key
 from ser_probe.embeddings.merge import Source, merge_blocks
-from ser_probe.embeddings.shards import read_shards, remove_stale_partials, shards_folder
-from ser_probe.embeddings.store_header import ROW_COLUMNS, Header, no_rejects, plain_columns
+from ser_probe.embeddings.notes import NotedClips, read_noted_clips, read_unread, remove_notes
+from ser_probe.embeddings.notes import note_clips as note_clips
+from ser_probe.embeddings.notes import note_unread as note_unread
+from ser_probe.embeddings.shards import committed, read_shards, remove_stale_partials, shards_folder
+from ser_probe.embeddings.store_header import REJECT_COLUMNS, ROW_COLUMNS, Header, no_rejects, plain_columns
 from ser_probe.errors import CacheError
 from ser_probe.files import atomic_path
 from ser_probe.runtime import logger, package_versions
@@ -42,19 +45,59 @@ class Sealed:
         n_new: Clips that were not in it before.
         n_rejects: Clips that could not be embedded.
         written: False where the file was complete already and was left alone.
+        n_unread: Clips that workers noted as unreadable, and that are no part of the file.
     """
 
     n_clips: int
     n_new: int
     n_rejects: int
     written: bool
+    n_unread: int = 0
 
 
-def seal(path: Path, key: CacheKey, clips: pd.DataFrame, attributes: Mapping[str, Any] | None = None) -> Sealed:
+@dataclass(frozen=True)
+class _Stock:
+    """What there is to seal.
+
+    Args:
+        old: The finished file's header, None without.
+        shards: The shards with their headers.
+        files: The finished file and the shards.
+        noted: Clip tables that runs left.
+        wanted: The manifest's columns, by clip id.
+        rejects: Clips that could not be embedded, in the manifest's order.
+        unread: Clips that nobody could read.
+    """
+
+    old: Header | None
+    shards: list[tuple[Path, Header]]
+    files: list[tuple[Path, Header]]
+    noted: list[NotedClips]
+    wanted: pd.DataFrame
+    rejects: pd.DataFrame
+    unread: pd.DataFrame
+
+    @property
+    def missing(self) -> list[str]:
+        """Wanted clips that are not accounted for."""
+        stored = {clip_id for _, header in self.files for clip_id in header.rows["clip_id"]}
+        known = stored.union(self.rejects["clip_id"], self.unread["clip_id"])
+        return [clip_id for clip_id in self.wanted.index if clip_id not in known]
+
+
+def seal(
+    path: Path,
+    key: CacheKey,
+    clips: pd.DataFrame,
+    attributes: Mapping[str, Any] | None = None,
+    *,
+    allow_missing: bool = False,
+) -> Sealed:
     """Merge the finished file, if there is one, and the shards into the finished file.
 
     Clips already in the file keep their places; new ones follow in the order of `clips`. The datasets
-    depend on the content alone, not on how many shards or runs it took.
+    depend on the content alone, not on how many shards or runs it took. Clips that a worker noted as unreadable
+    are no part of the file, and listed in its record.
 
     Args:
         path: The finished file.
@@ -62,40 +105,71 @@ def seal(path: Path, key: CacheKey, clips: pd.DataFrame, attributes: Mapping[str
         clips: The manifest's clips: `clip_id`, `path`, and any further columns, which are stored beside the
             embeddings. Of clips with one id the first counts.
         attributes: How the values were made, JSON-like: model, device, speed, verify error.
+        allow_missing: Whether to finish the file although clips are missing.
 
     Raises:
-        CacheError: If clips are neither stored nor rejected, no clip could be embedded, a file was made from
-            something else or is damaged, or the disk is full.
+        CacheError: If clips are neither stored nor rejected nor noted as unreadable, no clip could be embedded, a
+            file was made from something else or is damaged, or the disk is full.
     """
     with _only_sealer(path):
-        remove_stale_partials(path)
-        finished = _read_finished(path, key)
-        shards = read_shards(path, key)
-        files = [*finished, *shards]
-        wanted = _plain_clips(clips)
-        rejects = _merge_rejects(files, wanted)
-        _check_complete(path, files, rejects, wanted)
-        ids, sources = _place(files, wanted)
-        old = finished[0][1] if finished else None
-        columns = _merge_columns(ids, wanted, old)
+        stock = _take_stock(path, key, clips)
+        if stock.missing and not allow_missing:
+            raise _incomplete(path, stock.missing, len(stock.wanted))
+        _check_files(path, stock.files, stock.rejects)
+        ids, sources = _place(stock.files, stock.wanted)
+        old = stock.old
+        columns = _merge_columns(ids, stock.wanted, old)
         unchanged = (
             old is not None
             and len(ids) == len(old.rows)
             and _equal(columns, _columns_of(old))
-            and _equal(rejects, old.rejects)
+            and _equal(stock.rejects, old.rejects)
+            and _equal(stock.unread, _recorded_unread(old))
         )
         if not unchanged:
+            record = {**(old.attributes if old else {}), **_made_now(), **(attributes or {})}
+            record.pop("unread", None)
+            if len(stock.unread):
+                record["unread"] = stock.unread.to_dict("records")
             merged = Header(
                 key=key,
-                layout=files[0][1].layout,
+                layout=stock.files[0][1].layout,
                 rows=pd.concat([_merge_stored(sources), columns], axis=1),
-                rejects=rejects,
+                rejects=stock.rejects,
                 sealed=True,
-                attributes={**(old.attributes if old else {}), **_made_now(), **(attributes or {})},
+                attributes=record,
             )
             _write(path, merged, sources)
-        _remove_shards(path, [shard for shard, _ in shards])
-    return Sealed(len(ids), len(ids) - (len(old.rows) if old else 0), len(rejects), not unchanged)
+        for shard, _ in stock.shards:
+            shard.unlink(missing_ok=True)
+        remove_notes(path, stock.noted, {*ids, *stock.rejects["clip_id"], *stock.unread["clip_id"]})
+    n_new = len(ids) - (len(old.rows) if old else 0)
+    return Sealed(len(ids), n_new, len(stock.rejects), not unchanged, len(stock.unread))
+
+
+def missing_clips(path: Path, key: CacheKey, clips: pd.DataFrame) -> list[str]:
+    """Return which clips are neither stored nor rejected nor noted as unreadable, in the order given.
+
+    Raises:
+        CacheError: If the file or a shard was made from something else.
+    """
+    unread = read_unread(path)
+    done = committed(path, key)
+    # After the notes, because one that vanished meanwhile is in the finished file's record.
+    recorded = [_recorded_unread(header) for _, header in _read_finished(path, key)]
+    known = {*done.clips, *done.rejects, *pd.concat([unread, *recorded])["clip_id"]}
+    return [clip_id for clip_id in dict.fromkeys(clips["clip_id"]) if clip_id not in known]
+
+
+def seal_if_complete(
+    path: Path, key: CacheKey, clips: pd.DataFrame, attributes: Mapping[str, Any] | None = None
+) -> Sealed | None:
+    """Seal as `seal` does, but return None while clips are missing that other workers have yet to compute.
+
+    Of workers that finish at the same moment one or all seal, and the file is the same: each asks after it has
+    committed its own last clips and noted those that it could not read.
+    """
+    return None if missing_clips(path, key, clips) else seal(path, key, clips, attributes)
 
 
 def update_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
@@ -130,19 +204,48 @@ def _plain_clips(clips: pd.DataFrame) -> pd.DataFrame:
     return plain_columns(unique[["path", *others]])
 
 
-def _check_complete(
-    path: Path, files: Sequence[tuple[Path, Header]], rejects: pd.DataFrame, wanted: pd.DataFrame
-) -> None:
-    stored = {clip_id for _, header in files for clip_id in header.rows["clip_id"]}
-    missing = [clip_id for clip_id in wanted.index if clip_id not in stored.union(rejects["clip_id"])]
-    if missing:
-        raise CacheError(
-            f"{len(missing)} of {len(wanted)} clips are not computed yet, so the cache cannot be finished",
-            where=path,
-            found="missing " + ", ".join(missing[:_LISTED_CLIPS]) + (", ..." if missing[_LISTED_CLIPS:] else ""),
-            fix="run the extraction again: only the missing clips are computed",
-        )
-    if not stored:
+def _take_stock(path: Path, key: CacheKey, clips: pd.DataFrame) -> _Stock:
+    remove_stale_partials(path)
+    # Before the files, because a note that vanished meanwhile is in the finished file's record.
+    noted, unread = read_noted_clips(path), read_unread(path)
+    finished = _read_finished(path, key)
+    shards = read_shards(path, key)
+    files = [*finished, *shards]
+    wanted = _plain_clips(clips)
+    rejects = _merge_rejects(files, wanted)
+    return _Stock(
+        old=finished[0][1] if finished else None,
+        shards=shards,
+        files=files,
+        noted=noted,
+        wanted=wanted,
+        rejects=rejects,
+        unread=_left_unread(unread, files, rejects),
+    )
+
+
+def _recorded_unread(header: Header) -> pd.DataFrame:
+    return pd.DataFrame(header.attributes.get("unread", []), columns=list(REJECT_COLUMNS), dtype=object)
+
+
+def _left_unread(noted: pd.DataFrame, files: Sequence[tuple[Path, Header]], rejects: pd.DataFrame) -> pd.DataFrame:
+    """Return the clips that nobody could read, noted now or recorded before."""
+    everything = pd.concat([noted, *(_recorded_unread(header) for _, header in files)]).drop_duplicates("clip_id")
+    known = {*rejects["clip_id"], *(clip_id for _, header in files for clip_id in header.rows["clip_id"])}
+    return everything[~everything["clip_id"].isin(known)].sort_values("clip_id").reset_index(drop=True)
+
+
+def _incomplete(path: Path, missing: Sequence[str], n_wanted: int) -> CacheError:
+    return CacheError(
+        f"{len(missing)} of {n_wanted} clips are not computed yet, so the cache cannot be finished",
+        where=path,
+        found="missing " + ", ".join(missing[:_LISTED_CLIPS]) + (", ..." if missing[_LISTED_CLIPS:] else ""),
+        fix="run the extraction again: only the missing clips are computed",
+    )
+
+
+def _check_files(path: Path, files: Sequence[tuple[Path, Header]], rejects: pd.DataFrame) -> None:
+    if not any(len(header.rows) for _, header in files):
         raise CacheError(
             "No clip could be embedded, so there is nothing to store",
             where=path,
@@ -229,11 +332,6 @@ def _write(path: Path, header: Header, sources: Sequence[Source]) -> None:
         raise store_file.disk_error(
             error, path, "run the same command again: the shards are complete and nothing is computed again"
         ) from error
-
-
-def _remove_shards(path: Path, shards: Sequence[Path]) -> None:
-    for shard in shards:
-        shard.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

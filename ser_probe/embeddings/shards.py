@@ -36,7 +36,7 @@ BYTES_PER_SHARD_OF_FRAMES = 256 << 20
 """Frames are some hundred times as many bytes a second: larger shards, so that a corpus has hundreds and not thousands.
 They are held in memory until then, once for each cache that is being written."""
 _STALE_AFTER_S = 24 * 3600.0
-_PARTIAL = re.compile(r"\.shard-(?P<node>[0-9a-f]+)-\d+-[0-9a-f]+\.(?P<pid>\d+)\.partial\.h5")
+_PARTIAL = re.compile(r"\.(shard|clips|unread)-.*?(?P<node>[0-9a-f]{8})-\d+-[0-9a-f]{12}\.(?P<pid>\d+)\.partial\.\w+")
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class ShardWriter:
         self._opened_s = time.monotonic()
 
     def _write(self, header: Header) -> None:
-        shard = shards_folder(self.path) / f"shard-{_node()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.h5"
+        shard = shards_folder(self.path) / f"shard-{name_node()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.h5"
         for attempt in ("first", "last"):
             blocks = (values[layer] for layer in range(header.shape[0]) for _, values in self._batches)
             try:
@@ -278,18 +278,21 @@ def set_aside(shard: Path, error: CacheError) -> None:
 
 
 def remove_stale_partials(path: Path) -> None:
-    """Remove unfinished shards of processes that are gone from this machine, and those a day old."""
-    for partial in shards_folder(path).glob(".shard-*.partial.h5"):
+    """Remove unfinished shards and notes of processes that are gone from this machine, and those a day old."""
+    for partial in shards_folder(path).glob(".*.partial.*"):
         match = _PARTIAL.fullmatch(partial.name)
+        if not match:
+            continue
         try:
             old = time.time() - partial.stat().st_mtime > _STALE_AFTER_S
         except FileNotFoundError:
             continue
-        if old or (match and match["node"] == _node() and not _is_alive(int(match["pid"]))):
+        if old or (match["node"] == name_node() and not is_alive(int(match["pid"]))):
             partial.unlink(missing_ok=True)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Tell whether a process of this machine is running."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -299,7 +302,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _node() -> str:
+def name_node() -> str:
     """Return a short hash of this machine's name: process ids of other machines say nothing here."""
     return blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
 

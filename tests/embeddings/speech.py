@@ -1,4 +1,4 @@
-"""What the extraction tests share: clip lists of synthetic speech, tiny backbones, and files by plain h5py."""
+"""What the extraction tests share: clip lists of synthetic speech, and tiny backbones."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import h5py
 import pandas as pd
 import torch
 
@@ -17,6 +15,7 @@ from ser_probe.embeddings.passes import ClipList, ExtractionSettings
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.runtime import Silent
+from tests.embeddings.contents import datasets as datasets
 
 SETTINGS = ExtractionSettings(AudioSpec(), batch_seconds=1.5, max_clips=4, workers=0, seconds_per_shard=0.0)
 """Small batches, each a shard of its own."""
@@ -53,20 +52,6 @@ def save_perturbed(folder: Path, seed: int, *, part: str = "encoder", name: str 
             parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
     save_backbone(backbone, folder)
     return folder
-
-
-def datasets(path: Path) -> dict[str, tuple[Any, ...]]:
-    """Return all datasets of a file by plain h5py: shape, type and bytes."""
-    found = {}
-
-    def take(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            values = item[()]
-            found[name] = (item.shape, str(item.dtype), values.tolist() if values.dtype == object else values.tobytes())
-
-    with h5py.File(path, "r") as file:
-        file.visititems(take)
-    return found
 
 
 class StopAfter(Silent):

@@ -26,7 +26,7 @@ from ser_probe.embeddings.store_file import Layout
 from ser_probe.embeddings.store_stamp import DamagedCacheError
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_CLIPS, Run
-from tests.embeddings.speech import datasets
+from tests.embeddings.contents import datasets
 
 EVERYTHING = range(N_CLIPS)
 

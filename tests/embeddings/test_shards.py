@@ -147,7 +147,7 @@ def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(run: Run) 
     run.commit([0])
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    folder, node = shards_folder(run.path), shards._node()
+    folder, node = shards_folder(run.path), shards.name_node()
 
     def partial(node: str, pid: int) -> Path:
         file = folder / f".shard-{node}-{pid}-0123456789ab.{pid}.partial.h5"
