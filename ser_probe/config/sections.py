@@ -9,7 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from ser_probe.errors import ConfigError
+from ser_probe.models.pooling import parse_pooling
 
 # Strict: YAML has its own numbers and truth values, so text or `true` in a number's place is a slip.
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -24,6 +27,28 @@ Name = Annotated[str, Field(min_length=1)]
 FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
 Split = Literal["train", "validation", "test"]
 Layer = Annotated[int, Field(strict=True, ge=0)] | Literal["final"]
+
+
+def _as_list(value: object) -> object:
+    """Let one name stand for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _check_pooling(name: str) -> str:
+    try:
+        return parse_pooling(name).name
+    except ConfigError as error:
+        expected, fix = f"; expected {error.expected}", f"; {error.fix}" if error.fix else ""
+        raise ValueError(f"{error.what}: {name!r}{expected}{fix}") from error
+
+
+PoolingName = Annotated[str, AfterValidator(_check_pooling)]
+
+
+def _refuse_empty(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("Name at least one pooling, such as mean")
+    return names
 
 
 class Section(BaseModel):
@@ -111,10 +136,13 @@ class BackboneConfig(Section):
 class ExtractConfig(Section):
     """What is stored of every checkpoint: the embeddings of each layer for each clip."""
 
-    pooling: Literal["mean"] = "mean"
-    """How frames become one vector per clip: the mean over the clip's own frames."""
-    precision: Literal["fp32"] = "fp32"
-    """Arithmetic of the forward pass."""
+    pooling: Annotated[tuple[PoolingName, ...], AfterValidator(_refuse_empty), BeforeValidator(_as_list)] = ("mean",)
+    """How the frames of a clip become what is stored: `mean`, `std`, `mean+std`, `max`, `speech-mean` (frames that
+    silero-vad calls speech; needs the extra `vad`), `segments:K` (means of K equal parts) or `frames` (all of them:
+    about 130 times the disk). Several come from one forward pass, a file each; a study's analyses use the first."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the forward pass. fp32 is exact; tf32 (CUDA), bf16 and fp16 are faster on recent GPUs and are off
+    by about 1e-3, 1e-2 and 1e-3, which `verify` measures and stores."""
     storage: Literal["float32", "float16"] = "float32"
     """Type on disk. float16 halves the file and costs 2e-4 of relative precision."""
     layers: Literal["all"] = "all"
@@ -125,12 +153,19 @@ class ExtractConfig(Section):
     """Which saved steps of fine-tuning to extract; each costs one pass over the clips and one file."""
     egemaps: Flag = True
     """Also extract the 88 eGeMAPS functionals (needs the extra `egemaps`); about 10 clips/s per core, once."""
-    batch_seconds: Positive = 60.0
-    """Largest padded length of a batch, in seconds of audio: more is faster on a GPU and takes more memory."""
-    max_clips: Count = 64
-    """Largest number of clips in a batch."""
-    workers: Whole = 1
-    """Processes that decode audio ahead of the model; 0 decodes in the main process."""
+    long_clips: Literal["reject", "whole", "chunk"] = "reject"
+    """What becomes of clips over `audio.max_duration_s`: left out, taken whole (memory grows with the square of the
+    duration), or cut into overlapping chunks of that length whose frames are pooled together. Training skips them."""
+    chunk_overlap_s: NonNegative = 2.0
+    """What neighbouring chunks share, in seconds: each gives the half of it that lies deeper inside."""
+    batch_seconds: Literal["auto"] | Positive = "auto"
+    """Largest padded length of a batch, in seconds of audio; `auto`: 30 on a CPU, on a GPU what its memory takes (up to
+    600). A batch that does not fit is halved and tried again."""
+    max_clips: Count | None = None
+    """Largest number of clips in a batch; null: no limit."""
+    workers: Literal["auto"] | Whole = "auto"
+    """Processes that decode audio ahead of the model; 0 decodes in the main process; `auto`: 1 on a CPU, up to 8 beside
+    a GPU."""
     device: Name = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     verify: Whole = 4

@@ -80,6 +80,7 @@ class StudyConfig(Section):
             *_corpus_clashes(self),
             *_data_clashes(self),
             *_split_clashes(self),
+            *_extraction_clashes(self),
             *_training_clashes(self),
             *_analysis_clashes(self),
         ]
@@ -141,6 +142,19 @@ def _split_clashes(study: StudyConfig) -> Iterator[Clash]:
         yield Clash(("split.fold", "split.folds"), f"must be below split.folds ({split.folds})")
     if split.scheme == "manifest" and study.data.corpus is not None:
         yield Clash(("split.scheme", "data.corpus"), "'manifest' needs data.manifest with a split column")
+
+
+def _extraction_clashes(study: StudyConfig) -> Iterator[Clash]:
+    extract, limit_s = study.extract, study.audio.max_duration_s
+    if len(set(extract.pooling)) < len(extract.pooling):
+        yield Clash(("extract.pooling",), "names a pooling twice")
+    if extract.long_clips == "chunk" and extract.chunk_overlap_s >= limit_s / 2:
+        yield Clash(
+            ("extract.chunk_overlap_s", "audio.max_duration_s"),
+            f"must be below half of audio.max_duration_s ({limit_s:g}), the length of a chunk",
+        )
+    if extract.precision == "tf32" and extract.device == "cpu":
+        yield Clash(("extract.precision", "extract.device"), "tf32 exists on CUDA devices only")
 
 
 def _training_clashes(study: StudyConfig) -> Iterator[Clash]:

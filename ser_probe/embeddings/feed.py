@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from ser_probe.embeddings.clock import PassClock
 from ser_probe.errors import AudioError
 from ser_probe.files import content_id
 
-ClipWork = Callable[[Path], tuple[np.ndarray, tuple[str, ...]]]
-"""What to make of a file: an array, and what was done to the clip that its user should know."""
+ClipWork = Callable[[Path], tuple[Any, tuple[str, ...]]]
+"""What to make of a file: a result that pickles, and what was done to the clip that its user should know."""
 
 
 @dataclass(frozen=True)
@@ -43,38 +42,20 @@ class DecodedBatch:
     Args:
         number: Its place in the plan.
         rows: Rows of the clip list that were decoded, in the plan's order.
-        arrays: What the work made of each of these rows (samples, or features), in the same order.
+        results: What the work made of each of these rows, in the same order.
         rejects: Clips that failed.
         notes: Pairs of a row and what was done to its clip that the user should know.
     """
 
     number: int
     rows: list[int]
-    arrays: list[np.ndarray]
+    results: list[Any]
     rejects: list[Reject]
     notes: list[tuple[int, str]]
 
 
-@dataclass
-class FeedClock:
-    """How long the consumer waited for the feed, in seconds."""
-
-    waited_s: float = 0.0
-    started_s: float = field(default_factory=time.perf_counter)
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the start."""
-        return time.perf_counter() - self.started_s
-
-    @property
-    def wait_share(self) -> float:
-        """Share of the time since the start that was spent waiting, in [0, 1]."""
-        return self.waited_s / max(self.elapsed_s, 1e-9)
-
-
 class _ClipDataset:
-    """Map-style data set: row -> (row, array and notes), or why there is none."""
+    """Map-style data set: row -> (row, result and notes), or why there is none."""
 
     def __init__(self, paths: Sequence[Path], clip_ids: Sequence[str], work: ClipWork) -> None:
         self.paths, self.clip_ids, self.work = paths, clip_ids, work
@@ -82,7 +63,7 @@ class _ClipDataset:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, row: int) -> tuple[int, tuple[np.ndarray, tuple[str, ...]]] | Reject:
+    def __getitem__(self, row: int) -> tuple[int, tuple[Any, tuple[str, ...]]] | Reject:
         path, is_the_clip = self.paths[row], False
         try:
             is_the_clip = path.is_file() and content_id(path) == self.clip_ids[row]
@@ -117,7 +98,7 @@ def feed_batches(
     work: ClipWork,
     *,
     workers: int,
-    clock: FeedClock,
+    clock: PassClock,
 ) -> Iterator[DecodedBatch]:
     """Yield the batches of a plan in order, decoded `workers` processes ahead.
 
@@ -148,7 +129,7 @@ def feed_batches(
         yield DecodedBatch(
             number,
             [row for row, _ in good],
-            [array for _, (array, _) in good],
+            [result for _, (result, _) in good],
             [item for item in batch if isinstance(item, Reject)],
             [(row, note) for row, (_, notes) in good for note in notes],
         )

@@ -10,7 +10,7 @@ import re
 import resource
 import sys
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +20,18 @@ import numpy as np
 import pandas as pd
 
 from ser_probe.audio.load import AudioSpec
-from ser_probe.embeddings.feed import ClipWork, DecodedBatch, FeedClock, feed_batches
+from ser_probe.embeddings.clock import PassClock
+from ser_probe.embeddings.feed import ClipWork, DecodedBatch, feed_batches
 from ser_probe.embeddings.key import CacheKey
+from ser_probe.embeddings.notes import note_clips, note_unread
 from ser_probe.embeddings.plan import drop_done, plan_batches
-from ser_probe.embeddings.seal import seal
+from ser_probe.embeddings.seal import missing_clips, seal, seal_if_complete
 from ser_probe.embeddings.shards import SECONDS_PER_SHARD, Committed, Rows, ShardWriter
+from ser_probe.embeddings.share import Share
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.embeddings.store_file import REJECT_COLUMNS, Layout
+from ser_probe.embeddings.store_header import REJECT_COLUMNS, Layout
 from ser_probe.errors import AudioError
+from ser_probe.models.chunks import Chunking
 from ser_probe.runtime import Progress, logger
 
 
@@ -57,24 +61,28 @@ class ExtractionSettings:
 
     Args:
         audio: How a clip becomes samples.
-        pooling: Name of the pooling over frames.
+        precision: Arithmetic of the forward pass, one of `models.precision.PRECISIONS`.
         storage: `float32` or `float16`.
+        chunking: When and how long clips are cut; None lets every clip through whole.
         batch_seconds: Padded seconds a batch may hold.
-        max_clips: Largest number of clips in a batch.
+        max_clips: Largest number of clips in a batch; None for no limit.
         workers: Processes that decode ahead; 0 decodes in the main one.
         verify: How many clips to run again alone.
         strict: Whether the first clip that cannot be used stops everything.
+        share: Which part of the work is this process's.
         seconds_per_shard: Work, in seconds, that a kill may cost at most.
     """
 
     audio: AudioSpec
-    pooling: str = "mean"
+    precision: str = "fp32"
     storage: str = "float32"
-    batch_seconds: float = 60.0
-    max_clips: int | None = 64
+    chunking: Chunking | None = None
+    batch_seconds: float = 30.0
+    max_clips: int | None = None
     workers: int = 1
     verify: int = 0
     strict: bool = False
+    share: Share = field(default_factory=Share)
     seconds_per_shard: float = SECONDS_PER_SHARD
 
 
@@ -88,8 +96,10 @@ class Extraction:
         n_clips: Clips asked for, repeats of the same content counted once.
         n_computed: Clips computed now; the others were in the cache or its shards.
         rejects: Clips that could not be used: clip_id, path, reason.
-        speed: clips_per_s, audio_s_per_s, wait_share, peak_memory_mib of this run; empty where nothing was computed.
-        verify_error: Largest relative difference of a clip alone from the stored one; None if not measured.
+        speed: clips_per_s, audio_s_per_s, wait_share, peak_memory_mib (and of a GPU device_memory_mib) of this run;
+            empty where nothing was computed.
+        verify_error: Largest relative difference of a clip alone, in fp32, from the stored one; None if not measured.
+        n_missing: Clips that other workers have yet to compute; the cache is sealed when there are none.
     """
 
     path: Path
@@ -99,6 +109,7 @@ class Extraction:
     rejects: pd.DataFrame
     speed: dict[str, float]
     verify_error: float | None = None
+    n_missing: int = 0
 
 
 @dataclass
@@ -123,7 +134,7 @@ class Job:
         return np.array([self.done.clips.get(clip_id) != self.path for clip_id in clip_ids], dtype=bool)
 
     def add(self, batch: ClipBatch, embeddings: np.ndarray) -> None:
-        """Store the rows of a batch that this cache lacks; `embeddings` is [L, B, D]."""
+        """Store the rows of a batch that this cache lacks; `embeddings` as in `shards.Rows`."""
         assert self.writer is not None, "jobs are run with open writers"
         kept = self.lacking(batch.clip_ids)
         if kept.any():
@@ -135,7 +146,13 @@ class Job:
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """The clips of a batch that were decoded."""
+    """Clips with embeddings to store.
+
+    Args:
+        clip_ids: Their ids, [B].
+        n_frames: Frames the pooling saw, [B].
+        duration_s: Durations in s, [B].
+    """
 
     clip_ids: list[str]
     n_frames: np.ndarray
@@ -147,10 +164,11 @@ def run_batches(
     clips: ClipList,
     settings: ExtractionSettings,
     work: ClipWork,
-    clock: FeedClock,
+    clock: PassClock,
     progress: Progress,
     *,
     what: str = "extract",
+    state: Callable[[], dict[str, str]] = dict,
 ) -> Generator[tuple[ClipBatch, DecodedBatch]]:
     """Yield the decoded batches that any job lacks, with open writers; what was added is committed on the way out.
 
@@ -162,6 +180,7 @@ def run_batches(
         clock: Counts the time spent waiting for them.
         progress: Told of clips.
         what: What the work is called.
+        state: More to show beside the progress.
 
     Raises:
         AudioError: If `settings.strict` and a clip cannot be used.
@@ -177,12 +196,14 @@ def run_batches(
         [ids[row] for row in unfinished],
         budget_s=settings.batch_seconds,
         max_clips=settings.max_clips,
+        longest_s=settings.chunking.length_s if settings.chunking else None,
     )
-    plan = drop_done([unfinished[batch] for batch in plan], ~lacking)
+    plan = drop_done(settings.share.of([unfinished[batch] for batch in plan]), ~lacking)
     if not plan:
         return
-    progress.start(what, int(lacking.sum()), "clips")
+    progress.start(what, sum(map(len, plan)), "clips")
     notes: list[tuple[int, str]] = []
+    audio_s = 0.0
     with ExitStack() as stack:
         for job in jobs:
             job.writer = stack.enter_context(
@@ -194,7 +215,9 @@ def run_batches(
             notes += decoded.notes
             chosen = [ids[row] for row in decoded.rows]
             yield ClipBatch(chosen, np.zeros(len(chosen), np.int32), durations[decoded.rows]), decoded
-            progress.advance(len(decoded.rows) + len(decoded.rejects), wait=f"{clock.wait_share:.0%}")
+            audio_s += float(durations[decoded.rows].sum())
+            fields = {"audio": f"{audio_s / clock.elapsed_s:.0f} s/s", "wait": f"{clock.wait_share:.0%}", **state()}
+            progress.advance(len(decoded.rows) + len(decoded.rejects), **fields)
     progress.finish()
     _report_notes(notes, clips)
 
@@ -223,17 +246,41 @@ def _report_notes(notes: Sequence[tuple[int, str]], clips: ClipList) -> None:
         logger.warning("%s (%d clips, the first: %s)", note, count, clips.table["path"].iloc[row])
 
 
-def measure_speeds(jobs: Sequence[Job], audio_s: float, clock: FeedClock) -> list[dict[str, float]]:
-    """Return the speed of the pass, for the caches it computed something for."""
+def measure_speeds(
+    jobs: Sequence[Job], audio_s: float, clock: PassClock, device: Mapping[str, float] | None = None
+) -> list[dict[str, float]]:
+    """Return the speed of the pass, for the caches it computed something for; `device` is added to it."""
     seconds = max(clock.elapsed_s, 1e-9)
     # Linux counts the peak in KiB, macOS in bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))
     speed = {"audio_s_per_s": audio_s / seconds, "wait_share": clock.wait_share, "peak_memory_mib": peak}
+    speed |= device or {}
     return [{"clips_per_s": job.n_computed / seconds, **speed} if job.n_computed else {} for job in jobs]
 
 
-def seal_job(job: Job, clips: ClipList, attributes: Mapping[str, Any]) -> pd.DataFrame:
-    """Finish a cache, and return which of the clips could not be used: clip_id, path, reason.
+def note_start(jobs: Sequence[Job], clips: ClipList, settings: ExtractionSettings) -> None:
+    """Leave beside the shards what it takes to seal them without the manifest; forget this worker's last troubles."""
+    for job in jobs:
+        if job.lacking(clips.table["clip_id"].tolist()).any():
+            note_clips(job.path, clips.table, job.attributes)
+            note_unread(job.path, _worker(settings), None)
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job ended.
+
+    Args:
+        rejects: Clips that could not be used: clip_id, path, reason.
+        n_missing: Clips that other workers have yet to compute; the cache is sealed when there are none.
+    """
+
+    rejects: pd.DataFrame
+    n_missing: int = 0
+
+
+def seal_job(job: Job, clips: ClipList, settings: ExtractionSettings, attributes: Mapping[str, Any]) -> JobEnd:
+    """Finish a cache, unless other workers are still at it.
 
     Clips whose files could not be read are no part of the cache, so that the next run tries them again.
 
@@ -249,7 +296,16 @@ def seal_job(job: Job, clips: ClipList, attributes: Mapping[str, Any]) -> pd.Dat
             found=unread["reason"][0],
             fix="check the manifest's paths and the audio root",
         )
-    seal(job.path, job.key, clips.table[~clips.table["clip_id"].isin(unread["clip_id"])], attributes)
+    if len(unread):
+        note_unread(job.path, _worker(settings), unread)
+    if settings.share.count == 1:
+        seal(job.path, job.key, clips.table, attributes)
+    elif seal_if_complete(job.path, job.key, clips.table, attributes) is None:
+        return JobEnd(unread, len(missing_clips(job.path, job.key, clips.table)))
     with EmbeddingCache.open(job.path, expect_key=job.key) as cache:
         stored = cache.rejects[cache.rejects["clip_id"].isin(clips.table["clip_id"])]
-    return pd.concat([stored, unread], ignore_index=True)
+    return JobEnd(pd.concat([stored, unread], ignore_index=True))
+
+
+def _worker(settings: ExtractionSettings) -> str:
+    return str(settings.share).replace("/", "-of-")

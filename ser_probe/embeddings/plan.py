@@ -19,6 +19,7 @@ def plan_batches(
     *,
     budget_s: float,
     max_clips: int | None = None,
+    longest_s: float | None = None,
 ) -> list[np.ndarray]:
     """Group clips of similar length under a budget of padded seconds (longest clip x number of clips).
 
@@ -30,6 +31,7 @@ def plan_batches(
         clip_ids: Ids of the clips, shape [N]; they order clips of one length, whatever the manifest's order.
         budget_s: Padded seconds a batch may hold.
         max_clips: Largest number of clips in a batch; None for no limit.
+        longest_s: Clips longer than this go alone, because they will be cut into chunks; None for no limit.
 
     Returns:
         Arrays of row indices; each row is in exactly one of them.
@@ -57,11 +59,8 @@ def plan_batches(
     start = 0
     while start < len(order):
         longest = durations[order[start]]
-        size = 1
-        while (
-            start + size < len(order) and longest * (size + 1) <= budget_s and (max_clips is None or size < max_clips)
-        ):
-            size += 1
+        most = int(budget_s / longest) if longest_s is None or longest <= longest_s else 1
+        size = max(1, min(most, len(order) - start, len(order) if max_clips is None else max_clips))
         batches.append(order[start : start + size])
         start += size
     return batches

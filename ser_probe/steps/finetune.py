@@ -125,7 +125,7 @@ def training_settings(study: StudyConfig) -> TrainingSettings:
         metric=_metric(config),
         early_stopping_threshold=stopping.threshold if stopping else 0.0,
         early_stopping_patience=stopping.patience if stopping else None,
-        pooling=study.extract.pooling,
+        pooling="mean",
         head_dropout=config.dropout,
         cache_front_end=config.cache_front_end is not False,
     )
@@ -136,7 +136,8 @@ def _metric(config: FinetuneConfig) -> str:
 
 
 def _clips(manifest: Manifest, split: str, labels: list[str], spec: AudioSpec) -> Clips:
-    chosen = manifest.table["split"] == split
+    # Longer clips are there only where extraction takes them; training needs the activations of a whole batch.
+    chosen = (manifest.table["split"] == split) & (manifest.table["duration_s"] <= spec.max_duration_s + 1e-3)
     table = manifest.table[chosen]
     paths = [path for path, keep in zip(manifest.audio_paths(), chosen, strict=True) if keep]
     return Clips(

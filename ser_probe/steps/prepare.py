@@ -52,6 +52,7 @@ def prepare_clips(
     *,
     strict: bool = False,
     for_learning: bool = True,
+    decode: bool = True,
     progress: Progress = SILENT,
 ) -> PreparedClips:
     """Check and split clips.
@@ -62,6 +63,7 @@ def prepare_clips(
         split: How to split the speakers; None keeps a split column, audited, or makes none.
         strict: Whether one unusable clip stops everything.
         for_learning: Whether labels and speakers are needed.
+        decode: Whether to decode each clip; else only its header and bytes are looked at.
         progress: Told of each file.
 
     Raises:
@@ -70,7 +72,7 @@ def prepare_clips(
     """
     report = check_manifest(
         manifest,
-        functools.partial(_try_clip, audio=audio, resampled=set()),
+        functools.partial(_try_clip, audio=audio, decode=decode, resampled=set()),
         min_duration_s=audio.min_duration_s,
         max_duration_s=audio.max_duration_s,
         for_learning=for_learning,
@@ -94,9 +96,10 @@ def prepare_clips(
     return PreparedClips(report, audit_splits(table))
 
 
-def _try_clip(path: Path, *, audio: AudioConfig, resampled: set[int]) -> ClipFacts:
-    """Return a clip's facts after decoding it: NaN, silence or a broken end would stop fine-tuning much later.
+def _try_clip(path: Path, *, audio: AudioConfig, decode: bool, resampled: set[int]) -> ClipFacts:
+    """Return a clip's facts.
 
+    It is decoded where asked: NaN, silence or a broken end would stop fine-tuning much later.
     Resampling is a hundred times slower than decoding and fails by rate alone, so one clip of each rate is resampled;
     `resampled` holds the rates in Hz that are known to work.
     """
@@ -105,7 +108,7 @@ def _try_clip(path: Path, *, audio: AudioConfig, resampled: set[int]) -> ClipFac
     try:
         facts = inspect_clip(path)
         rate_hz = facts.sample_rate_hz
-        if audio.min_duration_s <= facts.duration_s <= audio.max_duration_s:
+        if decode and audio.min_duration_s <= facts.duration_s <= audio.max_duration_s:
             wanted_hz = rate_hz if rate_hz in resampled else audio.sample_rate_hz
             load_clip(path, AudioSpec(sample_rate_hz=wanted_hz, max_duration_s=audio.max_duration_s))
             resampled.add(rate_hz)

@@ -20,7 +20,7 @@ from ser_probe.steps.analyze_drift import measure_drift
 from ser_probe.steps.analyze_probe import divide_clips, probe_caches
 from ser_probe.steps.analyze_similarity import compare_caches
 from ser_probe.steps.analyze_umap import map_caches
-from ser_probe.steps.extract import Source, extract_features, extract_sources
+from ser_probe.steps.extract import Source, accepted_audio, extract_features, extract_sources
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, read_clips, write_prepared
@@ -92,7 +92,7 @@ class _Run:
         inputs = {
             "data": study.data.model_dump(),
             "audio.min_duration_s": study.audio.min_duration_s,
-            "audio.max_duration_s": study.audio.max_duration_s,
+            "audio.max_duration_s": accepted_audio(study).max_duration_s,
             "split": study.split.model_dump(),
             "rows": fingerprint(manifest.table.to_json()),
             "audio files": file_states(manifest.audio_root / path for path in manifest.table["path"]),
@@ -100,7 +100,8 @@ class _Run:
 
         def work() -> list[Path]:
             split = None if study.split.scheme == "manifest" else study.split
-            prepared = prepare_clips(manifest, study.audio, split, strict=study.data.strict, progress=self.progress)
+            audio = accepted_audio(study)
+            prepared = prepare_clips(manifest, audio, split, strict=study.data.strict, progress=self.progress)
             self.progress.say(prepared.report.summary())
             return write_prepared(prepared, self.folder / "manifest.csv", self.tables, self.folder / "rejects.csv")
 
@@ -161,12 +162,13 @@ class _Run:
 
         def work() -> list[Path]:
             results = extract_sources(sources, self._clips(), study, study.output.cache, progress=self.progress)
+            # The analyses look at the first pooling.
             named = [
-                {"path": str(result.path), "model": model, "checkpoint": source.checkpoint, "step": source.step}
-                for source, result in zip(sources, results, strict=True)
+                {"path": str(first.path), "model": model, "checkpoint": source.checkpoint, "step": source.step}
+                for source, (first, *_) in zip(sources, results, strict=True)
             ]
             write_json(listing, named)
-            return [*dict.fromkeys(result.path for result in results), listing]
+            return [*dict.fromkeys(result.path for row in results for result in row), listing]
 
         self.stages.run("extract", inputs, work)
         return [NamedCache(**{**entry, "path": Path(entry["path"])}) for entry in read_json(listing)]
@@ -195,6 +197,7 @@ class _Run:
             "audio": study.audio.model_dump(),
             "extract.splits": study.extract.splits,
             "extract.storage": study.extract.storage,
+            "extract.long_clips": [study.extract.long_clips, study.extract.chunk_overlap_s],
             "clips and splits": self.clips_print,
         }
 

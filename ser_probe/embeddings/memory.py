@@ -1,0 +1,120 @@
+"""Work that may not fit a device's memory: in parts that do, smaller ones after each failure, never a crash."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from ser_probe.errors import BackboneError
+from ser_probe.runtime import logger
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# What torch's allocators say where they raise no error of a kind of its own: a CPU, and CUDA's libraries.
+_SAYINGS = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "bad_alloc")
+
+
+# A batch on a CPU: long enough that products are large, short enough for the caches of the processor.
+_CPU_BUDGET_S = 30.0
+# What a padded second takes on a GPU at the widest point, the first convolutions in float32, some times over.
+_GPU_BYTES_PER_S = 60 << 20
+_GPU_BUDGET_S = (30.0, 600.0)
+
+
+def choose_budget(device: torch.device) -> float:
+    """Return how many padded seconds a batch should hold on a device.
+
+    It depends on the device's memory and not on what is free of it now, so that a resumed run plans the same batches.
+    """
+    if device.type != "cuda":
+        return _CPU_BUDGET_S
+    low, high = _GPU_BUDGET_S
+    return float(min(max(torch.cuda.get_device_properties(device).total_memory // _GPU_BYTES_PER_S, low), high))
+
+
+@dataclass
+class MemoryGuard:
+    """Runs work over items in parts, and remembers which size was too much.
+
+    Args:
+        padded_s: Padded seconds (longest item x number of items) that have fitted so far, and more may; halved by a
+            failure, for the rest of the pass.
+        n_failures: How often the device ran out of memory.
+    """
+
+    padded_s: float = float("inf")
+    n_failures: int = 0
+
+    def run(
+        self, items: Sequence[Item], seconds_of: Callable[[Item], float], work: Callable[[Sequence[Item]], Result]
+    ) -> Iterator[tuple[Sequence[Item], Result]]:
+        """Yield parts of the items with what the work made of them, in order.
+
+        Args:
+            items: What to work on.
+            seconds_of: How long an item is, in s.
+            work: Made of items that go together; it is repeated with fewer where memory runs out.
+
+        Raises:
+            BackboneError: If one item alone does not fit.
+        """
+        left = [items] if len(items) else []
+        while left:
+            part = left.pop(0)
+            size_s = len(part) * max(map(seconds_of, part))
+            if size_s > self.padded_s and len(part) > 1:
+                left[:0] = _halves(part)
+                continue
+            result, failure = _try(work, part)
+            if failure is None:
+                yield part, result  # type: ignore[misc]
+            else:
+                self._note(part, size_s, failure)
+                left.insert(0, part)
+
+    def _note(self, part: Sequence[object], size_s: float, failure: str) -> None:
+        if len(part) == 1:
+            raise BackboneError(
+                f"The device has too little memory for one stretch of {size_s:.1f} s",
+                found=failure,
+                fix="cut long clips (--long-clips chunk with a smaller --max-duration-s), use precision bf16, or a "
+                "device with more memory; what was computed so far is kept",
+            )
+        self.n_failures += 1
+        self.padded_s = size_s / 2
+        # What the failed attempt held is free only when its objects are gone.
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        logger.warning(
+            "Out of memory with %d clips of %.0f padded s together: going on with at most %.0f s. "
+            "A smaller --batch-seconds avoids the failed attempts",
+            len(part), size_s, self.padded_s,
+        )  # fmt: skip
+
+
+def _halves(part: Sequence[Item]) -> list[Sequence[Item]]:
+    middle = (len(part) + 1) // 2
+    return [part[:middle], part[middle:]]
+
+
+def _try(work: Callable[[Sequence[Item]], Result], part: Sequence[Item]) -> tuple[Result | None, str | None]:
+    """Return the result, or what the device said when its memory ran out; the error itself would hold the memory."""
+    try:
+        return work(part), None
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None, next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that a device or the machine has no memory left."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(saying in str(error).lower() for saying in _SAYINGS)

@@ -1,0 +1,91 @@
+"""Long clips in chunks: overlapping stretches that go through the model as clips of their own.
+
+Attention takes memory with the square of the duration, and most models never heard a minute at a time. The chunks
+begin on the frame grid, so that their frames are frames of the whole clip; of an overlap each chunk gives the half
+that lies deeper inside it. Every frame of the clip counts once, and so a pooling weighs chunks by their frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ser_probe.errors import ConfigError
+from ser_probe.models.backbone import Backbone
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """When and how clips are cut.
+
+    Args:
+        length_s: Longest clip that goes through whole, and the length of a chunk, in s.
+        overlap_s: What neighbouring chunks share at least, in s.
+
+    Raises:
+        ConfigError: If the overlap is not shorter than half a chunk.
+    """
+
+    length_s: float
+    overlap_s: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap_s < self.length_s / 2:
+            raise ConfigError(
+                "The overlap of chunks must be shorter than half a chunk",
+                expected=f"from 0 to under {self.length_s / 2:g} s",
+                found=f"{self.overlap_s:g} s",
+            )
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A stretch of a clip.
+
+    Args:
+        start: Its first sample.
+        stop: The sample after its last.
+        keep_from: Its first frame that counts.
+        keep_to: The frame after the last one that counts.
+    """
+
+    start: int
+    stop: int
+    keep_from: int
+    keep_to: int
+
+
+def cut_clip(backbone: Backbone, n_samples: int, chunking: Chunking) -> list[Chunk]:
+    """Return the chunks of a clip, in order; the frames they keep are those of the whole clip, each once.
+
+    Args:
+        backbone: Its sampling rate, frame grid and frame counts are used.
+        n_samples: Samples of the clip.
+        chunking: How to cut.
+    """
+    rate_hz, stride = backbone.input.sample_rate_hz, backbone.samples_per_frame
+    total, length = (int(n) for n in backbone.frame_counts([n_samples, int(chunking.length_s * rate_hz)]))
+    if total <= length:
+        return [Chunk(0, n_samples, 0, total)]
+    overlap = round(chunking.overlap_s * rate_hz / stride)
+    count = -(-(total - overlap) // (length - overlap))
+    # Spread evenly: every chunk has the same length, and the last one is no short rest.
+    firsts = np.rint(np.linspace(0, total - length, count)).astype(int)
+    borders = [0, *((firsts[1:] + firsts[:-1] + length) // 2), total]
+    samples = _samples_of(backbone, length)
+    stops = [*(int(first) * stride + samples for first in firsts[:-1]), n_samples]
+    return [
+        Chunk(int(first) * stride, stop, int(begin - first), int(end - first))
+        for first, stop, begin, end in zip(firsts, stops, borders, borders[1:], strict=False)
+    ]
+
+
+def _samples_of(backbone: Backbone, n_frames: int) -> int:
+    """Return the smallest number of samples that makes this many frames."""
+    low, high = 0, backbone.min_samples + n_frames * backbone.samples_per_frame
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = backbone.frame_counts([middle])[0] >= n_frames
+        low, high = (low, middle) if enough else (middle, high)
+    return high
