@@ -58,6 +58,24 @@ def find_set(name: str) -> str | None:
     return None
 
 
+def find_level(poolings: Sequence[str]) -> str:
+    """Return the level that poolings mean here: functionals are what opensmile pools the descriptors' frames into.
+
+    Raises:
+        ConfigError: If they are neither `mean`, the default, nor `frames` alone.
+    """
+    levels: dict[tuple[str, ...], str] = {("mean",): FUNCTIONALS, ("frames",): DESCRIPTORS}
+    level = levels.get(tuple(poolings))
+    if level is None:
+        raise ConfigError(
+            "Acoustic features know no such pooling",
+            where="extract.pooling",
+            expected="mean, the default, for functionals, or frames for low-level descriptors",
+            found=", ".join(poolings),
+        )
+    return level
+
+
 def functionals(clips: Sequence[np.ndarray], sample_rate_hz: int, feature_set: str = EGEMAPS) -> np.ndarray:
     """Return the functionals of clips, each clip for itself.
 

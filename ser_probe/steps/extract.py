@@ -14,7 +14,7 @@ from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.embeddings.extract import Target, embedding_key, extract
 from ser_probe.embeddings.features import extract_features as extract_acoustic_features
 from ser_probe.embeddings.features import feature_key
-from ser_probe.embeddings.opensmile_sets import EGEMAPS, find_set
+from ser_probe.embeddings.opensmile_sets import EGEMAPS, FUNCTIONALS, find_level, find_set
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
 from ser_probe.errors import AnalysisError
 from ser_probe.files import atomic_path, slug
@@ -109,6 +109,7 @@ def extract_features(
     output: Path,
     *,
     feature_set: str = EGEMAPS,
+    level: str = FUNCTIONALS,
     progress: Progress = SILENT,
 ) -> Extraction:
     """Extract the acoustic features of a manifest; `output` as in `extract_sources`.
@@ -118,8 +119,11 @@ def extract_features(
     """
     settings, path = _settings(study), output
     if output.suffix != ".h5":
-        path = output / f"{feature_set}-{feature_key(settings, feature_set).short}.h5"
-    return extract_acoustic_features(path, clip_list(manifest), settings, feature_set=feature_set, progress=progress)
+        middle = "" if level == FUNCTIONALS else f"-{level}"
+        path = output / f"{feature_set}{middle}-{feature_key(settings, feature_set, level).short}.h5"
+    return extract_acoustic_features(
+        path, clip_list(manifest), settings, feature_set=feature_set, level=level, progress=progress
+    )
 
 
 def extract_manifest(study: StudyConfig, output: Path, *, progress: Progress = SILENT) -> Outcome:
@@ -150,7 +154,8 @@ def extract_manifest(study: StudyConfig, output: Path, *, progress: Progress = S
         manifest = Manifest(table.reset_index(drop=True), manifest.audio_root, manifest.source)
     feature_set = find_set(study.backbone.name)
     if feature_set is not None:
-        result = extract_features(manifest, study, output, feature_set=feature_set, progress=progress)
+        level = find_level((study.extract.pooling,))
+        result = extract_features(manifest, study, output, feature_set=feature_set, level=level, progress=progress)
     else:
         name = study.backbone.name
         source = Source(name, f"step-{_step(name)}", _step(name), study.backbone.revision)

@@ -21,6 +21,7 @@ from ser_probe.embeddings.opensmile_sets import (
     FUNCTIONALS,
     descriptors,
     feature_names,
+    find_level,
     find_set,
     functionals,
     ingredients,
@@ -160,6 +161,13 @@ def test_a_set_is_known_by_its_name_in_any_case(name: str, found: str | None) ->
 def test_a_set_that_is_not_offered_is_no_other_set(name: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=rf"no such set(.|\n)*found: {name}(.|\n)*did you mean .*{meant}"):
         find_set(name)
+
+
+def test_poolings_that_mean_a_level() -> None:
+    assert (find_level(("mean",)), find_level(["frames"])) == (FUNCTIONALS, DESCRIPTORS)
+    for poolings in (("max",), ("mean", "frames")):
+        with pytest.raises(ConfigError, match=rf"no such pooling(.|\n)*functionals(.|\n)*found: {', '.join(poolings)}"):
+            find_level(poolings)
 
 
 @pytest.mark.filterwarnings("error")
