@@ -13,7 +13,7 @@ import numpy as np
 
 from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.embeddings import opensmile_sets
-from ser_probe.embeddings.feed import FeedClock
+from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.opensmile_sets import DESCRIPTOR_HOP_S, DESCRIPTORS, EGEMAPS, FUNCTIONALS
 from ser_probe.embeddings.passes import (
@@ -22,6 +22,7 @@ from ser_probe.embeddings.passes import (
     ExtractionSettings,
     Job,
     measure_speeds,
+    note_start,
     run_batches,
     seal_job,
 )
@@ -91,7 +92,8 @@ def extract_features(
     if layout.ragged:
         attributes["hop_s"] = DESCRIPTOR_HOP_S
     job = Job(path, key, layout, committed(path, key), attributes)
-    clock, audio_s = FeedClock(), 0.0
+    note_start([job], clips, settings)
+    clock, audio_s = PassClock(), 0.0
     # The workers do all of the work here, so each processor gets one.
     if settings.workers:
         settings = dataclasses.replace(settings, workers=max(settings.workers, os.cpu_count() or 1))
@@ -100,13 +102,13 @@ def extract_features(
         for batch, decoded in batches:
             if batch.clip_ids:
                 if layout.ragged:
-                    n_frames = np.array([len(frames) for frames in decoded.arrays], dtype=np.int32)
+                    n_frames = np.array([len(frames) for frames in decoded.results], dtype=np.int32)
                     batch = dataclasses.replace(batch, n_frames=n_frames)
-                job.add(batch, np.concatenate(decoded.arrays)[None])
+                job.add(batch, np.concatenate(decoded.results)[None])
             audio_s += float(batch.duration_s.sum())
     speed = measure_speeds([job], audio_s, clock)[0]
-    rejects = seal_job(job, clips, {**job.attributes, **speed})
-    return Extraction(path, key, len(clips.table), job.n_computed, rejects, speed)
+    end = seal_job(job, clips, settings, {**job.attributes, **speed})
+    return Extraction(path, key, len(clips.table), job.n_computed, end.rejects, speed, n_missing=end.n_missing)
 
 
 def _load_features(path: Path, *, spec: AudioSpec, feature_set: str, level: str) -> tuple[np.ndarray, tuple[str, ...]]:

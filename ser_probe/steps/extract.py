@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from ser_probe.audio.load import AudioSpec
 from ser_probe.config import AudioConfig, StudyConfig
@@ -14,18 +16,25 @@ from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.embeddings.extract import Target, embedding_key, extract
 from ser_probe.embeddings.features import extract_features as extract_acoustic_features
 from ser_probe.embeddings.features import feature_key
+from ser_probe.embeddings.memory import choose_budget
 from ser_probe.embeddings.opensmile_sets import EGEMAPS, FUNCTIONALS, find_level, find_set
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
-from ser_probe.errors import AnalysisError
+from ser_probe.embeddings.share import Share, detect_share, local_rank
+from ser_probe.errors import AnalysisError, ConfigError
 from ser_probe.files import atomic_path, slug
 from ser_probe.models.backbone import Backbone
+from ser_probe.models.chunks import Chunking
 from ser_probe.models.loading import load_backbone
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips
 
 _MODEL_BYTES_AT_ONCE = 8 << 30
-"""Weights held at a time; more checkpoints than fit are extracted in several passes."""
+"""Weights held at a time on a CPU; more checkpoints than fit are extracted in several passes."""
+_GPU_SHARE_FOR_MODELS = 0.4
+LONGEST_CLIP_S = 3600.0
+"""Longest clip that is taken where long clips are not left out, in s."""
+_MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,13 @@ class Source:
     checkpoint: str
     step: int
     revision: str | None = None
+
+
+def accepted_audio(study: StudyConfig) -> AudioConfig:
+    """Return a study's audio settings with the limit of what is taken, which is higher where long clips are kept."""
+    if study.extract.long_clips == "reject":
+        return study.audio
+    return study.audio.model_copy(update={"max_duration_s": max(LONGEST_CLIP_S, study.audio.max_duration_s)})
 
 
 def audio_spec(audio: AudioConfig) -> AudioSpec:
@@ -66,41 +82,62 @@ def extract_sources(
     study: StudyConfig,
     output: Path,
     *,
+    share: Share | None = None,
     progress: Progress = SILENT,
-) -> list[Extraction]:
-    """Extract a manifest with checkpoints of one architecture, as many at a time as memory allows.
+) -> list[list[Extraction]]:
+    """Extract a manifest with checkpoints, as many at a time as memory allows, each in every pooling.
 
     Args:
         sources: The checkpoints.
         manifest: Checked clips.
         study: Its audio, extract and backbone sections.
-        output: A cache file if it ends in `.h5` (one source), else the folder of the caches, which are then named
-            after the model and their key.
+        output: A cache file if it ends in `.h5` (one source; several poolings add their names to it), else the folder
+            of the caches, which are then named after the model and their key.
+        share: Which part of the work is this process's; None: all.
         progress: Told of clips.
 
     Returns:
-        One result a source, in order. Sources of equal weights, as before and after a warm-up step with a learning
-        rate of 0, share a file and its result.
+        Of each source its results in the order of the poolings. Sources of equal weights, as before and after a
+        warm-up step with a learning rate of 0, share files and results.
     """
-    settings = _settings(study)
-    device = pick_device(study.extract.device)
+    device = _pick_device(study)
+    settings = _settings(study, device, share)
     clips = clip_list(manifest)
     batch: list[Target] = []
-    files: list[Path] = []
+    files: list[list[Path]] = []
     results: dict[Path, Extraction] = {}
-    for position, source in enumerate(sources):
+    held = 0
+    for source in sources:
         backbone = load_backbone(source.name, revision=source.revision, device=device)
-        path = output
-        if output.suffix != ".h5":
-            path = output / f"{slug(study.backbone.name)}-{embedding_key(backbone, settings).short}.h5"
-        if path not in files:
-            attributes = {"model": study.backbone.name, "checkpoint": source.checkpoint, "step": source.step}
-            batch.append(Target(backbone, path, attributes))
-        files.append(path)
-        if batch and (position + 1 == len(sources) or (len(batch) + 1) * _size_bytes(backbone) > _MODEL_BYTES_AT_ONCE):
+        if batch and held + _size_bytes(backbone) > _room_for_models(device):
             results |= {result.path: result for result in extract(batch, clips, settings, progress=progress)}
-            batch = []
-    return [results[path] for path in files]
+            batch, held = [], 0
+        attributes = {"model": _model_name(source, study), "checkpoint": source.checkpoint, "step": source.step}
+        files.append([])
+        for pooling in study.extract.pooling:
+            path = _name_file(output, attributes["model"], backbone, settings, pooling, study)
+            files[-1].append(path)
+            if path not in results and path not in {target.path for target in batch}:
+                batch.append(Target(backbone, path, pooling, attributes))
+        held += _size_bytes(backbone)
+    if batch:
+        results |= {result.path: result for result in extract(batch, clips, settings, progress=progress)}
+    return [[results[path] for path in paths] for paths in files]
+
+
+def _model_name(source: Source, study: StudyConfig) -> str:
+    """Return what the tables call the model: a checkpoint's is the one that was fine-tuned."""
+    return study.backbone.name if source.step or source.name == study.backbone.name else source.name
+
+
+def _name_file(
+    output: Path, model: object, backbone: Backbone, settings: ExtractionSettings, pooling: str, study: StudyConfig
+) -> Path:
+    kind = slug(pooling.replace("+", "-and-"))
+    if output.suffix == ".h5":
+        return output if len(study.extract.pooling) == 1 else output.with_name(f"{output.stem}-{kind}.h5")
+    middle = "" if pooling == "mean" else f"-{kind}"
+    return output / f"{slug(str(model))}{middle}-{embedding_key(backbone, settings, pooling).short}.h5"
 
 
 def extract_features(
@@ -110,6 +147,7 @@ def extract_features(
     *,
     feature_set: str = EGEMAPS,
     level: str = FUNCTIONALS,
+    share: Share | None = None,
     progress: Progress = SILENT,
 ) -> Extraction:
     """Extract the acoustic features of a manifest; `output` as in `extract_sources`.
@@ -117,7 +155,7 @@ def extract_features(
     Raises:
         MissingExtraError: If opensmile is not installed.
     """
-    settings, path = _settings(study), output
+    settings, path = _settings(study, torch.device("cpu"), share), output
     if output.suffix != ".h5":
         middle = "" if level == FUNCTIONALS else f"-{level}"
         path = output / f"{feature_set}{middle}-{feature_key(settings, feature_set, level).short}.h5"
@@ -126,47 +164,95 @@ def extract_features(
     )
 
 
-def extract_manifest(study: StudyConfig, output: Path, *, progress: Progress = SILENT) -> Outcome:
-    """Check a manifest and extract it into one cache: the whole verb.
+def extract_manifest(
+    study: StudyConfig,
+    output: Path,
+    *,
+    models: Sequence[str] = (),
+    shard: str | None = None,
+    progress: Progress = SILENT,
+) -> Outcome:
+    """Check a manifest and extract it: the whole verb.
 
     Args:
         study: `data.manifest`, `backbone.name` (or a set of acoustic features), audio, extract.
-        output: The cache to write or to complete.
+        output: The cache to write or to complete, or the folder of several.
+        models: Several checkpoints, or folders of `checkpoint-*`, instead of the one of `backbone.name`.
+        shard: Which part of the work is this process's, as `detect_share` takes it.
         progress: Told of each file and clip.
 
     Raises:
         AnalysisError: If splits are asked for that the manifest does not name.
+        ConfigError: If several models are to go into one file.
     """
     assert study.data.manifest is not None, "the command line gives a manifest"
+    share = detect_share(shard)
+    names = [name for model in models or [study.backbone.name] for name in _checkpoints_in(model)]
+    if len(names) > 1 and output.suffix == ".h5":
+        raise ConfigError(
+            f"{len(names)} models do not go into one file", where=output, fix="name a folder for them: -o cache/"
+        )
     manifest = read_manifest(study.data.manifest, audio_root=study.data.audio_root)
-    # Extraction needs no labels; what there is travels along.
+    # Extraction needs no labels; what there is travels along. It decodes each clip anyway.
     prepared = prepare_clips(
-        manifest, study.audio, None, strict=study.data.strict, for_learning=False, progress=progress
+        manifest,
+        accepted_audio(study),
+        None,
+        strict=study.data.strict,
+        for_learning=False,
+        decode=False,
+        progress=progress,
     )
     progress.say(prepared.report.summary())
-    manifest = prepared.manifest
-    if study.extract.splits != "all":
-        if "split" not in manifest.table:
-            raise AnalysisError(
-                "The manifest has no column 'split'", where=study.data.manifest, fix="extract all clips"
-            )
-        table = manifest.table[manifest.table["split"].isin(study.extract.splits)]
-        manifest = Manifest(table.reset_index(drop=True), manifest.audio_root, manifest.source)
+    manifest = _choose_splits(prepared.manifest, study)
     feature_set = find_set(study.backbone.name)
     if feature_set is not None:
-        level = find_level((study.extract.pooling,))
-        result = extract_features(manifest, study, output, feature_set=feature_set, level=level, progress=progress)
+        level = find_level(study.extract.pooling)
+        features = extract_features(
+            manifest, study, output, feature_set=feature_set, level=level, share=share, progress=progress
+        )
+        results = [features]
     else:
-        name = study.backbone.name
-        source = Source(name, f"step-{_step(name)}", _step(name), study.backbone.revision)
-        result = extract_sources([source], manifest, study, output, progress=progress)[0]
-    rejects = pd.concat([prepared.report.rejects[["path", "reason"]], result.rejects[["path", "reason"]]])
-    rejects_path = output.with_suffix(".rejects.csv")
+        sources = [Source(name, f"step-{_step(name)}", _step(name), study.backbone.revision) for name in names]
+        found = extract_sources(sources, manifest, study, output, share=share, progress=progress)
+        results = list({result.path: result for row in found for result in row}.values())
+    rejects = pd.concat([prepared.report.rejects, *(result.rejects for result in results)])[["path", "reason"]]
+    rejects = rejects.drop_duplicates("path")
+    rejects_path = _rejects_path(output, share)
     rejects_path.unlink(missing_ok=True)  # of an earlier run, whose clips may be mended by now
     if len(rejects):
         with atomic_path(rejects_path) as temporary:
             rejects.to_csv(temporary, index=False)
-    return Outcome((result.path,), describe(result), len(rejects), rejects_path if len(rejects) else None)
+    sealed = tuple(result.path for result in results if not result.n_missing)
+    summary = describe(results[0]) if len(results) == 1 else _describe_all(results)
+    return Outcome(sealed, summary, len(rejects), rejects_path if len(rejects) else None)
+
+
+def _checkpoints_in(model: str) -> list[str]:
+    """Return the checkpoints of a fine-tuning run's folder in the order of their steps; any other name as it is."""
+    folder = Path(model).expanduser()
+    if folder.is_dir() and not (folder / "config.json").exists():
+        for place in (folder, folder / "checkpoints"):
+            found = sorted(place.glob("checkpoint-*"), key=lambda path: _step(str(path)))
+            if found:
+                return [str(path) for path in found]
+    return [model]
+
+
+def _choose_splits(manifest: Manifest, study: StudyConfig) -> Manifest:
+    if study.extract.splits == "all":
+        return manifest
+    if "split" not in manifest.table:
+        raise AnalysisError("The manifest has no column 'split'", where=study.data.manifest, fix="extract all clips")
+    table = manifest.table[manifest.table["split"].isin(study.extract.splits)]
+    return Manifest(table.reset_index(drop=True), manifest.audio_root, manifest.source)
+
+
+def _rejects_path(output: Path, share: Share | None) -> Path:
+    worker = "" if share is None or share.count == 1 else f".{share.index}-of-{share.count}"
+    if output.suffix == ".h5":
+        return output.with_suffix(f"{worker}.rejects.csv")
+    return output / f"extract{worker}.rejects.csv"
 
 
 def describe(result: Extraction) -> dict[str, object]:
@@ -181,23 +267,60 @@ def describe(result: Extraction) -> dict[str, object]:
         )
         facts["waited for audio"] = f"{result.speed['wait_share']:.0%} of the time"
         facts["peak memory"] = f"{result.speed['peak_memory_mib']:.0f} MiB"
+        if "device_memory_mib" in result.speed:
+            facts["peak device memory"] = f"{result.speed['device_memory_mib']:.0f} MiB"
+    if result.n_missing:
+        facts["not finished"] = (
+            f"{result.n_missing} clips are with other workers; the last one to end finishes the file, or "
+            f"`ser-probe cache merge {result.path}`"
+        )
     if result.verify_error is not None:
-        facts["largest difference of a clip alone"] = f"{result.verify_error:.1e} (relative)"
+        exact = result.key.precision == "fp32"
+        what = "largest difference of a clip alone" if exact else "largest difference from fp32, a clip alone"
+        facts[what] = f"{result.verify_error:.1e} (relative)"
     return facts
 
 
-def _settings(study: StudyConfig) -> ExtractionSettings:
-    extract = study.extract
+def _describe_all(results: Sequence[Extraction]) -> dict[str, object]:
+    """Return one line a cache."""
+    return {
+        result.path.name: ", ".join(f"{name} {value}" for name, value in describe(result).items()) for result in results
+    }
+
+
+def _settings(study: StudyConfig, device: torch.device, share: Share | None) -> ExtractionSettings:
+    config = study.extract
+    chunking = None
+    if config.long_clips == "chunk":
+        chunking = Chunking(study.audio.max_duration_s, config.chunk_overlap_s)
+    chosen = 1 if device.type == "cpu" else min(_MOST_WORKERS, os.cpu_count() or 1)
     return ExtractionSettings(
-        audio=audio_spec(study.audio),
-        pooling=extract.pooling,
-        storage=extract.storage,
-        batch_seconds=extract.batch_seconds,
-        max_clips=extract.max_clips,
-        workers=extract.workers,
-        verify=extract.verify,
+        audio=audio_spec(accepted_audio(study)),
+        precision=config.precision,
+        storage=config.storage,
+        chunking=chunking,
+        batch_seconds=choose_budget(device) if config.batch_seconds == "auto" else config.batch_seconds,
+        max_clips=config.max_clips,
+        workers=chosen if config.workers == "auto" else config.workers,
+        verify=config.verify,
         strict=study.data.strict,
+        share=share or Share(),
     )
+
+
+def _pick_device(study: StudyConfig) -> torch.device:
+    """Return the device; of several GPUs torchrun says which."""
+    device, rank = pick_device(study.extract.device), local_rank()
+    if device.type == "cuda" and device.index is None and rank is not None:
+        return torch.device("cuda", rank % torch.cuda.device_count())
+    return device
+
+
+def _room_for_models(device: torch.device) -> float:
+    if device.type == "cuda":
+        return _GPU_SHARE_FOR_MODELS * torch.cuda.get_device_properties(device).total_memory
+    # On a CPU the packed weights lie beside the weights.
+    return _MODEL_BYTES_AT_ONCE / 2
 
 
 def _size_bytes(backbone: Backbone) -> int:
