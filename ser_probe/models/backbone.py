@@ -95,7 +95,7 @@ class Backbone:
 
     @property
     def max_samples(self) -> int | None:
-        """Samples that the model hears at most; None: no limit."""
+        """Samples that the model hears, however short the clip (Whisper: 30 s); None: as many as the clip has."""
         return None if self.input.log_mel is None else self.input.log_mel.max_samples
 
     @property
@@ -147,6 +147,8 @@ class Backbone:
     def architecture(self) -> dict[str, Any]:
         """Return the config entries that determine what the forward pass computes."""
         entries = json.loads(self.config.to_json_string(use_diff=False))
+        if self.facts.architecture_keys is not None:
+            return {key: entries[key] for key in sorted(self.facts.architecture_keys)}
         return {
             key: value
             for key, value in sorted(entries.items())

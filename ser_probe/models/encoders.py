@@ -53,6 +53,28 @@ def run_with_batch_norm(model: Any, frames: Frames, *, spec_augment: bool = Fals
     return run_masked_transformer(model, frames, spec_augment=spec_augment, convolved=[batch_norm])
 
 
+def run_with_positional_stack(model: Any, frames: Frames, *, spec_augment: bool = False) -> Tensor:
+    """Run a data2vec: five convolutions in a row make its positions, so that padding must be zeroed after each."""
+    return run_masked_transformer(
+        model, frames, spec_augment=spec_augment, convolved=list(model.encoder.pos_conv_embed.layers)
+    )
+
+
+def run_unmasked_transformer(model: Any, frames: Frames, *, spec_augment: bool = False) -> Tensor:
+    """Run the encoder of Whisper from its positions on. It attends to the silence behind a clip, as it always has.
+
+    Args:
+        model: The encoder.
+        frames: The front end's output, of the model's full length.
+        spec_augment: Not used; this family is not fine-tuned.
+    """
+    hidden = frames.features + model.embed_positions.weight
+    hidden = nn.functional.dropout(hidden, p=model.dropout, training=model.training)
+    for block in model.layers:
+        hidden = block(hidden, None)
+    return model.layer_norm(hidden)
+
+
 @contextlib.contextmanager
 def _padding_kept_zero(modules: Sequence[nn.Module], mask: Tensor) -> Iterator[None]:
     handles = [

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
 from ser_probe.models.attention import fuse_attention
-from ser_probe.models.encoders import run_masked_transformer, run_with_batch_norm
+from ser_probe.models.encoders import (
+    run_masked_transformer,
+    run_unmasked_transformer,
+    run_with_batch_norm,
+    run_with_positional_stack,
+)
 from ser_probe.models.frames import Frames
-from ser_probe.models.front_ends import count_convolution_frames, receptive_field, run_convolutions
-from ser_probe.models.inputs import InputSpec, read_waveform_input
+from ser_probe.models.front_ends import pad_log_mel, receptive_field, run_convolutions, run_log_mel_convolutions
+from ser_probe.models.inputs import InputSpec, LogMel, read_waveform_input
+from ser_probe.models.log_mel import count_stacked_frames, read_padded_log_mel, read_stacked_log_mel
 
 
 class RunEncoder(Protocol):
@@ -38,7 +44,7 @@ class Family:
             checkpoint, and none may be left over; anything else (heads, quantisers) may.
         extractor: Name of transformers' feature extractor.
         extractor_settings: Config -> its arguments where a checkpoint has none.
-        read_input: Feature extractor -> what the model is fed.
+        read_input: Feature extractor and config -> what the model is fed.
         min_samples: Config and input -> samples that make one frame.
         samples_per_frame: Config and input -> samples from one frame to the next.
         count_frames: Model, input and samples per clip [B] -> frames per clip [B].
@@ -48,14 +54,17 @@ class Family:
         has_final_norm: Config -> whether a norm follows the last block, so that layer `final` differs from it.
         front_end_weights: Model -> the weights of its front end.
         adapt: Changes a model once, after loading; its weights and their names stay.
+        architecture_keys: The config entries that the forward pass depends on; None: all but those known not to matter.
+        encoder_only: Whether the checkpoint has a decoder too, which is dropped.
         trainable: Whether fine-tuning can be done.
+        note: What a user must know of the family; logged once.
     """
 
     attention: str
     used_weights: tuple[str, ...]
     extractor: str
     extractor_settings: Callable[[Any], dict[str, Any]]
-    read_input: Callable[[Any], InputSpec]
+    read_input: Callable[[Any, Any], InputSpec]
     min_samples: Callable[[Any, InputSpec], int]
     samples_per_frame: Callable[[Any, InputSpec], int]
     count_frames: Callable[[Any, InputSpec, Tensor], Tensor]
@@ -65,36 +74,93 @@ class Family:
     has_final_norm: Callable[[Any], bool]
     front_end_weights: Callable[[Any], dict[str, Tensor]]
     adapt: Callable[[Any], None] = lambda _model: None
+    architecture_keys: tuple[str, ...] | None = None
+    encoder_only: bool = False
     trainable: bool = True
+    note: str = ""
 
 
-def _waveform_family(
-    *,
-    attention: str = "sdpa",
-    run_encoder: RunEncoder = run_masked_transformer,
-    adapt: Callable[[Any], None] = lambda _model: None,
-) -> Family:
-    """Return a family with the convolutional front end and the blocks of wav2vec 2.0."""
-    return Family(
-        attention=attention,
-        used_weights=("feature_extractor.", "feature_projection.", "encoder."),
-        extractor="Wav2Vec2FeatureExtractor",
-        extractor_settings=lambda config: {"do_normalize": config.feat_extract_norm == "layer"},
-        read_input=read_waveform_input,
-        min_samples=lambda config, _input: receptive_field(config),
-        samples_per_frame=lambda config, _input: math.prod(config.conv_stride),
-        count_frames=lambda model, _input, n_samples: count_convolution_frames(model, n_samples),
-        run_front_end=run_convolutions,
-        run_encoder=run_encoder,
-        blocks=lambda model: model.encoder.layers,
-        has_final_norm=lambda config: bool(config.do_stable_layer_norm),
-        front_end_weights=lambda model: model.feature_extractor.state_dict(),
-        adapt=adapt,
-    )
+_WAVEFORM = Family(
+    attention="sdpa",
+    used_weights=("feature_extractor.", "feature_projection.", "encoder."),
+    extractor="Wav2Vec2FeatureExtractor",
+    extractor_settings=lambda config: dict.fromkeys(
+        ("do_normalize", "return_attention_mask"), config.feat_extract_norm == "layer"
+    ),
+    read_input=read_waveform_input,
+    min_samples=lambda config, _input: receptive_field(config),
+    samples_per_frame=lambda config, _input: math.prod(config.conv_stride),
+    count_frames=lambda model, _input, n_samples: model._get_feat_extract_output_lengths(n_samples),
+    run_front_end=run_convolutions,
+    run_encoder=run_masked_transformer,
+    blocks=lambda model: model.encoder.layers,
+    has_final_norm=lambda config: bool(config.do_stable_layer_norm),
+    front_end_weights=lambda model: model.feature_extractor.state_dict(),
+)
+
+_WAV2VEC2_BERT = Family(
+    attention="sdpa",
+    used_weights=("feature_projection.", "encoder."),
+    extractor="SeamlessM4TFeatureExtractor",
+    extractor_settings=lambda config: {"stride": config.feature_projection_input_dim // 80},
+    read_input=read_stacked_log_mel,
+    min_samples=lambda _config, spec: _log_mel(spec).min_samples,
+    samples_per_frame=lambda _config, spec: _log_mel(spec).samples_per_frame,
+    count_frames=lambda _model, spec, n_samples: count_stacked_frames(n_samples, _log_mel(spec).settings),
+    run_front_end=pad_log_mel,
+    run_encoder=run_masked_transformer,
+    blocks=lambda model: model.encoder.layers,
+    # Each block ends with a norm of its own; there is none after the last.
+    has_final_norm=lambda _config: False,
+    front_end_weights=lambda _model: {},
+    trainable=False,
+)
+
+_WHISPER = Family(
+    attention="sdpa",
+    used_weights=("encoder.",),
+    extractor="WhisperFeatureExtractor",
+    extractor_settings=lambda config: {"feature_size": config.num_mel_bins},
+    read_input=read_padded_log_mel,
+    min_samples=lambda _config, spec: _log_mel(spec).min_samples,
+    samples_per_frame=lambda _config, spec: _log_mel(spec).samples_per_frame,
+    count_frames=lambda model, spec, n_samples: model._get_feat_extract_output_lengths(
+        -(-n_samples // _log_mel(spec).settings["hop_length"])
+    ),
+    run_front_end=run_log_mel_convolutions,
+    run_encoder=run_unmasked_transformer,
+    blocks=lambda model: model.layers,
+    has_final_norm=lambda _config: True,
+    front_end_weights=lambda model: {
+        name: weight for name, weight in model.state_dict().items() if name.startswith("conv")
+    },
+    architecture_keys=(
+        *("model_type", "d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim", "num_mel_bins"),
+        *("max_source_positions", "activation_function"),
+    ),
+    encoder_only=True,
+    trainable=False,
+    note="hears every clip padded with silence to 30 s; frames beyond the clip are left out of the pooling",
+)
+
+
+def _log_mel(spec: InputSpec) -> LogMel:
+    assert spec.log_mel is not None, "read_input of these families sets it"
+    return spec.log_mel
 
 
 FAMILIES: dict[str, Family] = {
-    "wav2vec2": _waveform_family(),
-    "hubert": _waveform_family(run_encoder=run_with_batch_norm),
-    "wavlm": _waveform_family(attention="eager", adapt=fuse_attention),
+    "wav2vec2": _WAVEFORM,
+    "hubert": replace(_WAVEFORM, run_encoder=run_with_batch_norm),
+    "wavlm": replace(_WAVEFORM, attention="eager", adapt=fuse_attention),
+    "data2vec-audio": replace(
+        _WAVEFORM,
+        # It knows but one kind of norm: per frame in the front end, behind each block in the encoder.
+        extractor_settings=lambda _config: {"do_normalize": True, "return_attention_mask": True},
+        run_encoder=run_with_positional_stack,
+        has_final_norm=lambda _config: False,
+    ),
+    "unispeech-sat": _WAVEFORM,
+    "wav2vec2-bert": _WAV2VEC2_BERT,
+    "whisper": _WHISPER,
 }

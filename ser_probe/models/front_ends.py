@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ser_probe.errors import BackboneError
 from ser_probe.models.frames import Frames, pad_frames
 from ser_probe.models.inputs import refuse_length
+from ser_probe.models.log_mel import TAIL_FRAMES
 
 
 def run_convolutions(model: Any, waves: Sequence[np.ndarray]) -> Frames:
@@ -53,7 +54,7 @@ def run_padded_convolutions(model: Any, waves: Sequence[Tensor]) -> Frames:
             hidden = layer.activation(_masked_group_norm(hidden, valid.to(device), norm))
         else:
             hidden = layer(hidden)
-    frames = Frames(hidden.transpose(1, 2), count_convolution_frames(model, n_samples).to(device))
+    frames = Frames(hidden.transpose(1, 2), model._get_feat_extract_output_lengths(n_samples).to(device))
     return Frames(frames.features * frames.mask[..., None], frames.n_frames)
 
 
@@ -69,11 +70,6 @@ def _masked_group_norm(hidden: Tensor, n_valid: Tensor, norm: nn.GroupNorm) -> T
     return centred * torch.rsqrt(variance + norm.eps) * norm.weight[:, None] + norm.bias[:, None]
 
 
-def count_convolution_frames(model: Any, n_samples: Tensor) -> Tensor:
-    """Return how many frames the convolutions make of clips, by the model's own formula, int64 of shape [B]."""
-    return model._get_feat_extract_output_lengths(n_samples)
-
-
 def receptive_field(config: Any) -> int:
     """Return the samples that make one frame of the convolutions."""
     field, stride = 1, 1
@@ -81,3 +77,28 @@ def receptive_field(config: Any) -> int:
     for kernel, step in steps:
         field, stride = field + (kernel - 1) * stride, stride * step
     return field
+
+
+def pad_log_mel(model: Any, features: Sequence[np.ndarray]) -> Frames:
+    """Return log-mel features as a batch: the encoder of wav2vec2-BERT takes them as they are."""
+    return pad_frames(features).to(next(model.parameters()).device)
+
+
+def run_log_mel_convolutions(model: Any, features: Sequence[np.ndarray]) -> Frames:
+    """Run the two convolutions of Whisper over clips that silence fills up to the length the model always hears.
+
+    Args:
+        model: The encoder.
+        features: Log-mel frames of each clip and `TAIL_FRAMES` after them, float32 of shape [T, M].
+
+    Returns:
+        Frames of the full length; those beyond the clip are real, but do not count as the clip's.
+    """
+    length = model.config.max_source_positions * model.conv1.stride[0] * model.conv2.stride[0]
+    # The last row is silence alone, unless the clip ends where the model's hearing does.
+    filled = [clip[np.minimum(np.arange(length), len(clip) - 1)] for clip in features]
+    hidden = torch.from_numpy(np.stack(filled)).to(next(model.parameters()).device).transpose(1, 2)
+    for convolution in (model.conv1, model.conv2):
+        hidden = nn.functional.gelu(convolution(hidden))
+    n_log_mel = torch.tensor([len(clip) - TAIL_FRAMES for clip in features], device=hidden.device)
+    return Frames(hidden.transpose(1, 2), model._get_feat_extract_output_lengths(n_log_mel))

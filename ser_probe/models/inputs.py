@@ -15,10 +15,6 @@ from ser_probe.errors import BackboneError
 
 _NORMALISE_EPS = 1e-7  # as in transformers' feature extractor
 
-TAIL_FRAMES = 3
-"""Log-mel frames kept behind a clip that a model hears padded with silence: the analysis windows of two reach back
-into the clip, the third is silence alone and stands for all that follow."""
-
 
 @dataclass(frozen=True)
 class LogMel:
@@ -27,13 +23,15 @@ class LogMel:
     Args:
         settings: Arguments of the feature extractor that its values depend on.
         min_samples: Samples that make one frame of the encoder.
-        max_samples: Samples that the model hears at most; None: no limit.
+        max_samples: Samples that the model hears, however short the clip; None: as many as the clip has.
+        samples_per_frame: Samples from one frame of the encoder to the next.
         features: Samples [n] -> float32 features [T, M]; picklable.
     """
 
     settings: Mapping[str, Any]
     min_samples: int
     max_samples: int | None
+    samples_per_frame: int
     features: Callable[[np.ndarray], np.ndarray] = field(repr=False, compare=False)
 
 
@@ -102,6 +100,6 @@ def refuse_length(n_samples: int, shortest: int, longest: int | None, *, where: 
         )
 
 
-def read_waveform_input(extractor: Any) -> InputSpec:
+def read_waveform_input(extractor: Any, _config: Any) -> InputSpec:
     """Return the input of a model that hears waveforms, from its Wav2Vec2FeatureExtractor."""
     return InputSpec(int(extractor.sampling_rate), bool(extractor.do_normalize))

@@ -7,6 +7,8 @@ warns and goes on with random values.
 
 from __future__ import annotations
 
+import copy
+import functools
 import os
 import pickle
 import re
@@ -15,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from ser_probe.errors import BackboneError, did_you_mean
 from ser_probe.files import is_lfs_pointer
-from ser_probe.models.backbone import UNUSED_WEIGHTS, Backbone
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import SUPPORTED_FAMILIES, TINY_CONFIGS, TINY_SEED, known_names
 from ser_probe.models.families import FAMILIES, Family
 from ser_probe.models.inputs import InputSpec
@@ -40,12 +43,19 @@ def _quiet_transformers() -> None:
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 
 
-def load_backbone(name: str | Path, *, revision: str | None = None, device: torch.device | str = "cpu") -> Backbone:
+def load_backbone(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    random_weights: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Backbone:
     """Load a backbone in evaluation mode and float32. The caller's random state is left as it was.
 
     Args:
         name: A `tiny-*` name, a local directory in Hugging Face format, or a model id on the Hugging Face hub.
         revision: Commit, tag or branch on the hub.
+        random_weights: Seed to draw all weights from, instead of loading them: the architecture untrained.
         device: Where to put it.
 
     Raises:
@@ -55,36 +65,84 @@ def load_backbone(name: str | Path, *, revision: str | None = None, device: torc
     _quiet_transformers()
     # The generator of the CPU alone: torch.manual_seed would reseed every CUDA device for good.
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(TINY_SEED)
-        backbone = _build_tiny(str(name)) if str(name) in TINY_CONFIGS else _load_pretrained(name, revision)
-    backbone.facts.adapt(backbone.model)
+        torch.default_generator.manual_seed(TINY_SEED if random_weights is None else random_weights)
+        backbone = _build_tiny(str(name)) if str(name) in TINY_CONFIGS else _load(name, revision, random_weights)
+    if random_weights is not None:
+        backbone.name = f"{name} (random weights, seed {random_weights})"
+    family = backbone.facts
+    family.adapt(backbone.model)
     backbone.model.to(device).eval()
+    if family.note:
+        _say_once(f"{backbone.family} {family.note}")
     return backbone
 
 
 def save_backbone(backbone: Backbone, folder: Path) -> None:
-    """Write the weights, the config and the feature extractor's settings in plain Hugging Face format."""
-    from transformers import Wav2Vec2FeatureExtractor
+    """Write the weights, the config and the feature extractor's settings in plain Hugging Face format.
 
-    backbone.model.save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(
-        sampling_rate=backbone.input.sample_rate_hz,
-        do_normalize=backbone.input.normalise,
-        return_attention_mask=backbone.config.feat_extract_norm == "layer",
-    ).save_pretrained(folder)
+    Of a model whose decoder was dropped the encoder is written, under the names it has in the whole model.
+    """
+    family, spec = backbone.facts, backbone.input
+    folder.mkdir(parents=True, exist_ok=True)
+    if family.encoder_only:
+        backbone.config.save_pretrained(folder)
+        weights = {f"encoder.{name}": weight.contiguous() for name, weight in backbone.model.state_dict().items()}
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    else:
+        backbone.model.save_pretrained(folder)
+    heard = {"sampling_rate": spec.sample_rate_hz, "do_normalize": spec.normalise}
+    settings = heard if spec.log_mel is None else spec.log_mel.settings
+    _extractor_class(family)(**{**family.extractor_settings(backbone.config), **settings}).save_pretrained(folder)
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    logger.info(text)
+
+
+def _extractor_class(family: Family) -> Any:
+    import transformers
+
+    return getattr(transformers, family.extractor)
 
 
 def _build_tiny(name: str) -> Backbone:
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig
 
     settings = dict(TINY_CONFIGS[name])
     config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-    model = AutoModel.from_config(config, attn_implementation=FAMILIES[config.model_type].attention)
-    return Backbone(model.float(), name, InputSpec(16_000, normalise=config.feat_extract_norm == "layer"))
+    family = FAMILIES[config.model_type]
+    extractor = _extractor_class(family)(**family.extractor_settings(config))
+    return Backbone(_draw(config), name, family.read_input(extractor, config))
 
 
-def _load_pretrained(name: str | Path, revision: str | None) -> Backbone:
-    from transformers import AutoConfig, AutoModel
+def _draw(config: Any) -> Any:
+    """Return a model of random weights, from the generator as it stands."""
+    from transformers import AutoModel
+
+    family = FAMILIES[config.model_type]
+    model = AutoModel.from_config(_buildable(config, family), attn_implementation=family.attention).float()
+    return _kept_part(model, config, family)
+
+
+def _buildable(config: Any, family: Family) -> Any:
+    """Return the config to build a model by: a decoder that is dropped anyway gets no layers, half of the memory."""
+    if family.encoder_only:
+        config = copy.deepcopy(config)
+        config.decoder_layers = 0
+    return config
+
+
+def _kept_part(model: Any, config: Any, family: Family) -> Any:
+    if not family.encoder_only:
+        return model
+    model.config.decoder_layers = config.decoder_layers
+    return model.encoder
+
+
+def _load(name: str | Path, revision: str | None, random_weights: int | None) -> Backbone:
+    """Return a published or local backbone; with random weights nothing but its settings is fetched."""
+    from transformers import AutoConfig
 
     folder = _local_folder(name)
     source = str(folder or name)
@@ -97,11 +155,19 @@ def _load_pretrained(name: str | Path, revision: str | None) -> Backbone:
     except Exception as error:
         raise _unloadable(name, folder, error, what="config") from error
     _refuse_unsupported(name, config)
+    model = _load_weights(name, folder, config, options) if random_weights is None else _draw(config)
+    return Backbone(model, str(name), _input_spec(source, folder, config, options), options.get("revision"))
+
+
+def _load_weights(name: str | Path, folder: Path | None, config: Any, options: dict[str, Any]) -> Any:
+    from transformers import AutoModel
+
+    family = FAMILIES[config.model_type]
     try:
         model, loading = AutoModel.from_pretrained(
-            source,
-            config=config,
-            attn_implementation=FAMILIES[config.model_type].attention,
+            str(folder or name),
+            config=_buildable(config, family),
+            attn_implementation=family.attention,
             dtype=torch.float32,
             output_loading_info=True,
             # Listed by _refuse_incomplete, with the missing ones.
@@ -111,9 +177,10 @@ def _load_pretrained(name: str | Path, revision: str | None) -> Backbone:
         )
     except Exception as error:
         raise _unloadable(name, folder, error, what="weights") from error
-    _refuse_incomplete(name, FAMILIES[config.model_type], loading, prefix=f"{model.base_model_prefix}.")
+    _refuse_incomplete(name, family, loading, prefix=f"{model.base_model_prefix}.")
+    model = _kept_part(model, config, family)
     _move_off_the_file(model)
-    return Backbone(model, str(name), _input_spec(source, folder, config, options), options.get("revision"))
+    return model
 
 
 def _commit_of(name: str, revision: str | None) -> str:
@@ -157,22 +224,27 @@ def _local_folder(name: str | Path) -> Path | None:
 
 
 def _input_spec(source: str, folder: Path | None, config: Any, options: dict[str, Any]) -> InputSpec:
-    from transformers import Wav2Vec2FeatureExtractor
-
+    """Return what a model is fed, by the settings that it came with or, with a warning, those its family has."""
+    family = FAMILIES[config.model_type]
+    kind = _extractor_class(family)
     try:
-        extractor = Wav2Vec2FeatureExtractor.from_pretrained(source, **options)
-        return InputSpec(int(extractor.sampling_rate), bool(extractor.do_normalize))
-    except (OSError, ValueError, TypeError) as error:
+        extractor = kind.from_pretrained(source, **options)
+        # Its settings are read here, where a value of another type is a fault of the file.
+        return family.read_input(extractor, config)
+    except BackboneError:
+        raise
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         if folder and (folder / "preprocessor_config.json").exists():
             raise BackboneError(
                 "The settings of the model's feature extractor cannot be read",
                 where=folder / "preprocessor_config.json",
                 found=_first_line(error),
             ) from error
-    normalise = config.feat_extract_norm == "layer"
-    said = f"{source} has no preprocessor_config.json: taking 16 kHz, input normalisation"
-    logger.warning("%s %s as its norm kind suggests", said, "on" if normalise else "off")
-    return InputSpec(16_000, normalise)
+    settings = family.extractor_settings(config)
+    spec = family.read_input(kind(**settings), config)
+    said = f"{source} has no preprocessor_config.json: taking {spec.sample_rate_hz} Hz, input normalisation"
+    logger.warning("%s %s as its family and norm kind suggest", said, "on" if spec.normalise else "off")
+    return spec
 
 
 def _refuse_unsupported(name: str | Path, config: Any) -> None:
@@ -194,13 +266,18 @@ def _refuse_unsupported(name: str | Path, config: Any) -> None:
 
 def _refuse_incomplete(name: str | Path, family: Family, loading: dict[str, Any], *, prefix: str) -> None:
     """Raise where weights of the encoder would stay random, or some of the checkpoint's were left over."""
-    random = sorted(key for key in loading["missing_keys"] if key.removeprefix(prefix) not in UNUSED_WEIGHTS)
+
+    def is_used(key: str) -> bool:
+        return key.removeprefix(prefix).startswith(family.used_weights)
+
+    random = sorted(filter(is_used, loading["missing_keys"]))
     random += [
-        f"{key} (shape {tuple(found)}, not {tuple(expected)})" for key, found, expected in loading["mismatched_keys"]
+        f"{key} (shape {tuple(found)}, not {tuple(expected)})"
+        for key, found, expected in loading["mismatched_keys"]
+        if is_used(key)
     ]
     # Layers that the config does not count, say: the rest would load, and be another model.
-    used = family.used_weights
-    left_over = sorted(key for key in loading["unexpected_keys"] if key.removeprefix(prefix).startswith(used))
+    left_over = sorted(filter(is_used, loading["unexpected_keys"]))
     if not random and not left_over:
         return
     raise BackboneError(

@@ -10,6 +10,9 @@ from ser_probe.models.catalogue import TINY_CONFIGS
 from ser_probe.models.embedding import pooled_layers
 from ser_probe.models.loading import load_backbone
 
+PLAIN_MODELS = [f"tiny-{family}-{size}" for family in ("wav2vec2", "hubert", "wavlm") for size in ("base", "large")]
+"""The tiny models that hear waveforms and differ in nothing but their norms and their attention."""
+
 RELATIVE_TOLERANCE = 1e-5
 """What issue and design ask of a batch in float32. Round-off reaches about 1e-6 (measured); the smallest of the
 known mistakes costs a thousand times as much."""
@@ -51,10 +54,16 @@ def tiny_models() -> dict[str, Backbone]:
 @pytest.fixture(scope="session")
 def clips_alone(tiny_models: dict[str, Backbone], clips: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Per model: the pooled layers [L, B, D] of the clips, each in a batch of its own."""
-    return {name: layers_one_by_one(backbone, clips) for name, backbone in tiny_models.items()}
+    return {name: layers_one_by_one(tiny_models[name], clips) for name in PLAIN_MODELS}
+
+
+@pytest.fixture(params=PLAIN_MODELS)
+def backbone(request: pytest.FixtureRequest, tiny_models: dict[str, Backbone]) -> Backbone:
+    """Each plain model in turn, in evaluation mode. Shared: a test that changes it loads its own."""
+    return tiny_models[request.param]
 
 
 @pytest.fixture(params=TINY_CONFIGS)
-def backbone(request: pytest.FixtureRequest, tiny_models: dict[str, Backbone]) -> Backbone:
-    """Each tiny model in turn, in evaluation mode. Shared: a test that changes it loads its own."""
+def any_backbone(request: pytest.FixtureRequest, tiny_models: dict[str, Backbone]) -> Backbone:
+    """Each tiny model of each family in turn, in evaluation mode. Shared too."""
     return tiny_models[request.param]

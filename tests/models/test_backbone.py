@@ -22,6 +22,7 @@ from ser_probe.errors import BackboneError
 from ser_probe.models.backbone import Backbone, hash_tensors
 from ser_probe.models.catalogue import TINY_CONFIGS
 from ser_probe.models.embedding import pooled_layers
+from ser_probe.models.families import FAMILIES
 from ser_probe.models.loading import load_backbone, save_backbone
 
 Weights = dict[str, Tensor]
@@ -77,7 +78,8 @@ def test_tiny_models_are_the_same_in_every_process(tiny_models: dict[str, Backbo
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
     hashes = {name: backbone.weights_hash() for name, backbone in tiny_models.items()}
     assert json.loads(found.stdout) == hashes
-    assert len(set(hashes.values())) == len(hashes)
+    # UniSpeech-SAT is a wav2vec 2.0 that was trained otherwise: the same seed draws the same weights.
+    assert len({(tiny_models[name].family, found) for name, found in hashes.items()}) == len(hashes)
 
 
 @pytest.mark.parametrize("source", ["tiny", "saved", "saved without its mask embedding"])
@@ -353,7 +355,7 @@ def test_a_config_cannot_ask_for_an_attention_kernel_of_the_hub(folder: Path, ex
 @pytest.mark.parametrize(
     ("entries", "found"),
     [
-        ({"model_type": "whisper"}, "whisper"),
+        ({"model_type": "unispeech"}, "unispeech"),
         ({"model_type": "bert"}, "bert"),
         ({"model_type": "wav2vec2-conformer"}, "wav2vec2-conformer"),
         ({"add_adapter": True}, "wavlm with a convolutional adapter"),
@@ -365,7 +367,7 @@ def test_what_would_not_run_exactly_is_refused(folder: Path, entries: dict[str, 
     with pytest.raises(BackboneError, match="of a kind that ser-probe cannot run exactly") as caught:
         load_backbone(folder)
     assert caught.value.found == found
-    assert caught.value.expected == "wav2vec2, hubert, wavlm"
+    assert caught.value.expected == ", ".join(FAMILIES)
 
 
 # --------------------------------------------------------------------------------------------------------------------

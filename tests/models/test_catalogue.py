@@ -9,6 +9,7 @@ import pytest
 
 from ser_probe.models.backbone import MIN_SAMPLES, Backbone
 from ser_probe.models.catalogue import KNOWN_CHECKPOINTS, SUPPORTED_FAMILIES, TINY_CONFIGS, known_names
+from ser_probe.models.families import FAMILIES
 
 
 @pytest.mark.parametrize("name", KNOWN_CHECKPOINTS)
@@ -25,19 +26,31 @@ def test_known_checkpoints_are_consistent(name: str) -> None:
     assert not (known.pre_norm and size == "base"), "base models are post-norm"
 
 
+def test_every_family_that_can_be_run_is_in_the_table() -> None:
+    assert tuple(FAMILIES) == SUPPORTED_FAMILIES
+
+
 def test_there_is_a_tiny_model_of_each_family_and_norm(tiny_models: dict[str, Backbone]) -> None:
-    assert {(b.family, b.pre_norm, b.config.feat_extract_norm) for b in tiny_models.values()} == {
-        (family, norm == "layer", norm) for family in SUPPORTED_FAMILIES for norm in ("group", "layer")
-    }
-    assert set(TINY_CONFIGS) == {f"tiny-{family}-{size}" for family in SUPPORTED_FAMILIES for size in ("base", "large")}
+    assert {b.family for b in tiny_models.values()} == set(SUPPORTED_FAMILIES)
+    with_both = ("wav2vec2", "hubert", "wavlm", "unispeech-sat")
+    assert {
+        (b.family, b.pre_norm, b.config.feat_extract_norm) for b in tiny_models.values() if b.family in with_both
+    } == {(family, norm == "layer", norm) for family in with_both for norm in ("group", "layer")}
+    assert all(name.startswith(f"tiny-{b.family}") for name, b in tiny_models.items())
+    assert [name for name, b in tiny_models.items() if getattr(b.config, "conv_pos_batch_norm", False)] == [
+        "tiny-hubert-batchnorm"
+    ]
 
 
-def test_tiny_models_are_small_and_hear_as_the_published_ones_do(backbone: Backbone) -> None:
-    assert sum(p.numel() for p in backbone.model.parameters()) < 1_000_000
-    assert list(backbone.config.conv_kernel) == [10, 3, 3, 3, 3, 2, 2]
-    assert list(backbone.config.conv_stride) == [5, 2, 2, 2, 2, 2, 2]
-    assert backbone.min_samples == MIN_SAMPLES
-    assert backbone.frame_counts([16_000]).tolist() == [49]
+def test_tiny_models_are_small_and_hear_as_the_published_ones_do(any_backbone: Backbone) -> None:
+    assert sum(p.numel() for p in any_backbone.model.parameters()) < 1_000_000
+    assert (any_backbone.input.sample_rate_hz, any_backbone.samples_per_frame) == (16_000, 320)
+    assert any_backbone.min_samples == (560 if any_backbone.family == "wav2vec2-bert" else MIN_SAMPLES)
+    assert any_backbone.max_samples == (480_000 if any_backbone.family == "whisper" else None)
+    assert any_backbone.frame_counts([16_000]).tolist() == [50 if any_backbone.family == "whisper" else 49]
+    if hasattr(any_backbone.config, "conv_kernel"):
+        assert list(any_backbone.config.conv_kernel) == [10, 3, 3, 3, 3, 2, 2]
+        assert list(any_backbone.config.conv_stride) == [5, 2, 2, 2, 2, 2, 2]
 
 
 def test_known_names_hold_both_tables_once() -> None:
