@@ -155,7 +155,8 @@ def join_caches(
         splits: Keep clips of these splits only.
 
     Raises:
-        AnalysisError: If no clip is in all files, or a split is asked for that the clips do not name.
+        AnalysisError: If no clip is in all files, a split is asked for that the clips do not name, or a file holds
+            frames and not a vector a clip.
         CacheError: If a file cannot be read.
     """
     files: list[CacheFile] = [*caches, *([features] if features is not None else [])]
@@ -163,6 +164,8 @@ def join_caches(
         raise AnalysisError("There is nothing to analyse", expected="at least one embedding file")
     opened = [EmbeddingCache.open(path_of(file)) for file in files]
     try:
+        for cache in opened:
+            _refuse_frames(cache)
         table = opened[0].clips if clips is None else clips
         if splits is not None:
             if "split" not in table:
@@ -193,6 +196,17 @@ def join_caches(
             cache.close()
     models = sorted(represented[: len(caches)], key=lambda one: (one.model, one.step))
     return Joined(table, tuple(models), represented[-1] if features is not None else None, n_wanted - len(table))
+
+
+def _refuse_frames(cache: EmbeddingCache) -> None:
+    if cache.ragged:
+        raise AnalysisError(
+            "This cache holds the frames of each clip, and an analysis needs one vector a clip",
+            where=cache.path,
+            expected="a pooled cache",
+            found=f"pooling {cache.key.pooling}, {cache.offsets[-1]} frames of {len(cache)} clips",
+            fix="extract with --pooling mean and analyse that; mean and frames together cost one pass",
+        )
 
 
 def _represent(file: CacheFile, cache: EmbeddingCache, clip_ids: list[str]) -> Representation:

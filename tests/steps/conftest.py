@@ -104,7 +104,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write_cache(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]:
     """Write a finished embedding file of some clips; the last layer tells the labels apart, others do not.
 
-    `unit` scales the last of the `width` features, which is noise.
+    `unit` scales the last of the `width` features, which is noise. With `frames` each clip has so many, all alike.
     """
 
     def write(
@@ -116,6 +116,7 @@ def write_cache(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]
         aliases: Mapping[str, str] | None = None,
         width: int = 8,
         unit: float = 1.0,
+        frames: int = 0,
     ) -> Path:
         path = tmp_path / f"{name}.h5"
         kind = "features" if layers == ("functionals",) else "embeddings"
@@ -123,10 +124,11 @@ def write_cache(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]
         values = rng.standard_normal((len(layers), len(clips), width)).astype(np.float32)
         values[-1, np.arange(len(clips)), pd.factorize(clips["label"], sort=True)[0]] += 6
         values[..., -1] *= unit
-        layout = Layout(tuple(layers), width, dict(aliases or {"final": layers[-1]}))
+        layout = Layout(tuple(layers), width, dict(aliases or {"final": layers[-1]}), ragged=frames > 0)
         with ShardWriter(path, key, layout) as writer:
             n = len(clips)
-            writer.add(Rows(clips["clip_id"].tolist(), values, np.full(n, 50), np.ones(n)))
+            values = np.repeat(values, frames, axis=1) if frames else values
+            writer.add(Rows(clips["clip_id"].tolist(), values, np.full(n, frames or 50), np.ones(n)))
         seal(path, key, clips, dict(attributes))
         return path
 

@@ -86,6 +86,17 @@ def test_splits_that_are_not_there(write_cache: Write, clips: pd.DataFrame) -> N
         join_caches([write_cache("b", clips.assign(split="train"), tuned(0))], splits=["test"])
 
 
+def test_frames_are_refused_with_what_to_do(write_cache: Write, clips: pd.DataFrame) -> None:
+    pooled, frames = write_cache("pooled", clips, tuned(0)), write_cache("frames", clips, tuned(2), frames=3)
+    with pytest.raises(AnalysisError, match="needs one vector a clip") as raised:
+        join_caches([pooled, frames])
+    assert raised.value.where == frames
+    assert "216 frames of 72 clips" in str(raised.value)
+    assert "--pooling mean" in str(raised.value.fix)
+    with pytest.raises(AnalysisError, match="needs one vector a clip"):
+        join_caches([pooled], features=frames)
+
+
 def test_nothing_to_join(tmp_path: Path) -> None:
     with pytest.raises(AnalysisError, match="There is nothing to analyse"):
         join_caches([])
