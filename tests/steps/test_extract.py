@@ -9,11 +9,11 @@ import pytest
 import soundfile
 
 from ser_probe.config import AudioConfig, SplitConfig, StudyConfig, check_options
-from ser_probe.data.manifest import write_manifest
+from ser_probe.data.manifest import Manifest, write_manifest
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.errors import AnalysisError
+from ser_probe.errors import AnalysisError, ConfigError
 from ser_probe.steps import extract as module
-from ser_probe.steps.extract import Source, audio_spec, extract_manifest, extract_sources
+from ser_probe.steps.extract import Source, audio_spec, extract_features, extract_manifest, extract_sources
 from ser_probe.steps.prepare import prepare_clips, read_clips
 
 from .conftest import HAS_EGEMAPS, OPTIONS, Said, small_study
@@ -96,12 +96,27 @@ def test_a_part_of_the_clips(corpus: Path) -> None:
 
 @pytest.mark.skipif(not HAS_EGEMAPS, reason="opensmile is not installed")
 def test_a_feature_set_by_its_name_in_any_case(corpus: Path) -> None:
-    part = study("backbone.name=gemapsV01B", "extract.splits=[test]", "analyze.splits=[test]", "analyze.probe=null")
+    part = ("backbone.name=gemapsV01B", "extract.splits=[test]", "analyze.splits=[test]", "analyze.probe=null")
     clips = prepare_clips(read_clips(small_study().data), AudioConfig(), SplitConfig()).manifest
     write_manifest(clips, corpus / "manifest.csv")
-    extract_manifest(part, Path("x.h5"))
+    extract_manifest(study(*part), Path("x.h5"))
     with EmbeddingCache.open(Path("x.h5")) as cache:
         assert (cache.attributes["model"], cache.layer_names, cache.width) == ("GeMAPSv01b", ("functionals",), 62)
+    extract_manifest(study(*part, "extract.pooling=frames"), Path("frames.h5"))
+    with EmbeddingCache.open(Path("frames.h5")) as cache:
+        assert (cache.ragged, cache.layer_names, cache.width) == (True, ("descriptors",), 18)
+    with pytest.raises(ConfigError, match="Acoustic features know no such pooling"):
+        extract_manifest(study(*part, "extract.pooling=max"), Path("max.h5"))
+
+
+@pytest.mark.skipif(not HAS_EGEMAPS, reason="opensmile is not installed")
+def test_files_of_features_are_named_by_set_level_and_key(corpus: Path) -> None:
+    clips = prepare_clips(read_clips(small_study().data), AudioConfig(), SplitConfig()).manifest
+    two = Manifest(clips.table[:2], clips.audio_root, clips.source)
+    first = extract_features(two, small_study(), Path("cache"))
+    assert first.path == Path(f"cache/eGeMAPSv02-{first.key.short}.h5")
+    second = extract_features(two, small_study(), Path("cache"), level="lld")
+    assert second.path == Path(f"cache/eGeMAPSv02-lld-{second.key.short}.h5")
 
 
 def test_the_revision_reaches_the_backbone(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
