@@ -34,6 +34,7 @@ def extract(
     ],
     audio_root: flags.AudioRoot = None,
     revision: flags.Revision = None,
+    random_weights: flags.RandomWeights = None,
     splits: flags.ClipSplits = None,
     pooling: Annotated[
         str | None,
@@ -104,6 +105,7 @@ def extract(
         "split.scheme": "manifest",
         "backbone.name": model[0],
         "backbone.revision": revision,
+        "backbone.random_weights": random_weights,
         "extract.splits": flags.listed(splits),
         "extract.pooling": flags.listed(pooling),
         "extract.precision": precision,

@@ -19,6 +19,7 @@ def finetune(
     ],
     audio_root: flags.AudioRoot = None,
     revision: flags.Revision = None,
+    random_weights: flags.RandomWeights = None,
     target: Annotated[str | None, typer.Option(help="Column to learn.", show_default="label")] = None,
     labels: flags.Labels = None,
     scheme: Annotated[
@@ -99,6 +100,7 @@ def finetune(
         "split.folds": folds,
         "backbone.name": model,
         "backbone.revision": revision,
+        "backbone.random_weights": random_weights,
         "finetune.epochs": epochs,
         "finetune.max_steps": max_steps,
         "finetune.batch_size": batch_size,

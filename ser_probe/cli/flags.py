@@ -37,6 +37,10 @@ Model = Annotated[
     typer.Option("--model", "-m", metavar="NAME_OR_DIR", help="Hugging Face id, local folder, checkpoint or tiny-*."),
 ]
 Revision = Annotated[str | None, typer.Option(help="Commit, tag or branch of the Hugging Face repository.")]
+RandomWeights = Annotated[
+    int | None,
+    typer.Option("--random-weights", metavar="SEED", help="Draw the weights from a seed: the architecture, untrained."),
+]
 Labels = Annotated[str | None, typer.Option(metavar="A,B,...", help="Labels to keep; clips with others are left out.")]
 Loudness = Annotated[
     str | None,

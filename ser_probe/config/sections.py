@@ -131,6 +131,9 @@ class BackboneConfig(Section):
     """Hugging Face id, local folder, or a `tiny-*` model that needs no download (its weights are random)."""
     revision: Name | None = None
     """Commit, tag or branch of the Hugging Face repository; name a commit to be able to repeat the study."""
+    random_weights: Whole | None = None
+    """Seed to draw all weights from instead of loading them: what the architecture gives untrained. Only the config
+    is fetched. null loads the weights."""
 
 
 class ExtractConfig(Section):

@@ -118,6 +118,11 @@ TINY_CONFIGS["tiny-whisper"] = {
 TINY_SEED = 20_240_601
 
 
+def model_name(name: str, random_weights: int | None) -> str:
+    """Return what tables and caches call a model, which says so if its weights were drawn from a seed."""
+    return name if random_weights is None else f"{name} (random weights, seed {random_weights})"
+
+
 def known_names() -> list[str]:
     """Return every name that `load_backbone` knows without a look at the hub or the disk."""
     return [*TINY_CONFIGS, *KNOWN_CHECKPOINTS]

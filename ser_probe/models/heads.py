@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from ser_probe.errors import BackboneError
 from ser_probe.models.backbone import Backbone
+from ser_probe.models.families import FAMILIES
 from ser_probe.models.forward import run_encoder, run_front_end
 from ser_probe.models.frames import Frames
 from ser_probe.models.pooling import POOLINGS
@@ -30,6 +32,22 @@ class LinearHead(nn.Module):
         return self.linear(self.dropout(pooled))
 
 
+def refuse_untrainable(backbone: Backbone) -> None:
+    """Refuse a backbone of a family that fine-tuning knows no recipe for.
+
+    Raises:
+        BackboneError: If it is of one.
+    """
+    if not backbone.facts.trainable:
+        raise BackboneError(
+            f"Models of the family {backbone.family} cannot be fine-tuned here",
+            where=backbone.name,
+            expected=", ".join(name for name, family in FAMILIES.items() if family.trainable),
+            found=backbone.family,
+            fix="extract it as it is (in a study: finetune.enabled: false), or name another backbone",
+        )
+
+
 class SerClassifier(nn.Module):
     """A backbone with a pooling and a head on layer `final`.
 
@@ -39,6 +57,9 @@ class SerClassifier(nn.Module):
         pooling: A name of `POOLINGS`.
         dropout: Dropout before the linear layer, in [0, 1).
         spec_augment: Whether training masks stretches of the frames as the backbone's config says.
+
+    Raises:
+        BackboneError: If the backbone is of a family that cannot be fine-tuned.
     """
 
     def __init__(
@@ -51,6 +72,7 @@ class SerClassifier(nn.Module):
         spec_augment: bool = False,
     ) -> None:
         super().__init__()
+        refuse_untrainable(backbone)
         self.backbone = backbone
         self.model = backbone.model  # registered as a submodule; `backbone.model` stays the same object
         self.head = LinearHead(POOLINGS[pooling].factor * backbone.width, n_classes, dropout)

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from ser_probe.errors import BackboneError, did_you_mean
 from ser_probe.files import is_lfs_pointer
 from ser_probe.models.backbone import Backbone
-from ser_probe.models.catalogue import SUPPORTED_FAMILIES, TINY_CONFIGS, TINY_SEED, known_names
+from ser_probe.models.catalogue import SUPPORTED_FAMILIES, TINY_CONFIGS, TINY_SEED, known_names, model_name
 from ser_probe.models.families import FAMILIES, Family
 from ser_probe.models.inputs import InputSpec
 from ser_probe.runtime import logger
@@ -67,8 +67,7 @@ def load_backbone(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(TINY_SEED if random_weights is None else random_weights)
         backbone = _build_tiny(str(name)) if str(name) in TINY_CONFIGS else _load(name, revision, random_weights)
-    if random_weights is not None:
-        backbone.name = f"{name} (random weights, seed {random_weights})"
+    backbone.name = model_name(str(name), random_weights)
     family = backbone.facts
     family.adapt(backbone.model)
     backbone.model.to(device).eval()

@@ -23,6 +23,7 @@ from ser_probe.embeddings.share import Share, detect_share, local_rank
 from ser_probe.errors import AnalysisError, ConfigError
 from ser_probe.files import atomic_path, slug
 from ser_probe.models.backbone import Backbone
+from ser_probe.models.catalogue import model_name
 from ser_probe.models.chunks import Chunking
 from ser_probe.models.loading import load_backbone
 from ser_probe.runtime import SILENT, Progress, pick_device
@@ -46,12 +47,14 @@ class Source:
         checkpoint: What the tables call it, such as `step-50`.
         step: Optimiser steps of fine-tuning.
         revision: Commit on the hub.
+        random_weights: Seed to draw the weights from instead of loading them.
     """
 
     name: str
     checkpoint: str
     step: int
     revision: str | None = None
+    random_weights: int | None = None
 
 
 def accepted_audio(study: StudyConfig) -> AudioConfig:
@@ -108,7 +111,9 @@ def extract_sources(
     results: dict[Path, Extraction] = {}
     held = 0
     for source in sources:
-        backbone = load_backbone(source.name, revision=source.revision, device=device)
+        backbone = load_backbone(
+            source.name, revision=source.revision, random_weights=source.random_weights, device=device
+        )
         if batch and held + _size_bytes(backbone) > _room_for_models(device):
             results |= {result.path: result for result in extract(batch, clips, settings, progress=progress)}
             batch, held = [], 0
@@ -127,7 +132,9 @@ def extract_sources(
 
 def _model_name(source: Source, study: StudyConfig) -> str:
     """Return what the tables call the model: a checkpoint's is the one that was fine-tuned."""
-    return study.backbone.name if source.step or source.name == study.backbone.name else source.name
+    if source.step or source.name == study.backbone.name:
+        return model_name(study.backbone.name, study.backbone.random_weights)
+    return model_name(source.name, source.random_weights)
 
 
 def _name_file(
@@ -213,7 +220,8 @@ def extract_manifest(
         )
         results = [features]
     else:
-        sources = [Source(name, f"step-{_step(name)}", _step(name), study.backbone.revision) for name in names]
+        origin = study.backbone.revision, study.backbone.random_weights
+        sources = [Source(name, f"step-{_step(name)}", _step(name), *origin) for name in names]
         found = extract_sources(sources, manifest, study, output, share=share, progress=progress)
         results = list({result.path: result for row in found for result in row}.values())
     rejects = pd.concat([prepared.report.rejects, *(result.rejects for result in results)])[["path", "reason"]]

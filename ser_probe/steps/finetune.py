@@ -13,6 +13,9 @@ from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.config import FinetuneConfig, StudyConfig
 from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.errors import CheckpointError, SplitError
+from ser_probe.models.backbone import Backbone
+from ser_probe.models.catalogue import model_name
+from ser_probe.models.heads import refuse_untrainable
 from ser_probe.models.loading import load_backbone
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.extract import audio_spec
@@ -45,15 +48,16 @@ def train_study(
     Returns:
         The training tables and the weights of each checkpoint.
     """
+    backbone = _load_trainable(study)
     if restart and (kept := _set_aside(folder)) is not None:
         progress.say(f"the checkpoints of the run before are kept in {kept}")
     try:
-        result = _train(study, manifest, folder, progress)
+        result = _train(study, backbone, manifest, folder, progress)
     except OtherRunError as error:
         kept = _set_aside(folder)
         if kept is not None:
             progress.say(f"the checkpoints of another configuration are kept in {kept}\n  found: {error.found}")
-        result = _train(study, manifest, folder, progress)
+        result = _train(study, backbone, manifest, folder, progress)
     except CheckpointError as error:
         if error.fix is not None:
             error.fix = error.fix.replace("--restart", "--force finetune")
@@ -75,6 +79,8 @@ def finetune_manifest(
     assert study.data.manifest is not None, "the command line gives a manifest"
     split = None if study.split.scheme == "manifest" else study.split
     manifest = read_manifest(study.data.manifest, audio_root=study.data.audio_root)
+    # Decoding a corpus takes minutes: first see whether there is something to train.
+    backbone = _load_trainable(study)
     prepared = prepare_clips(manifest, study.audio, split, strict=study.data.strict, progress=progress)
     if "split" not in prepared.manifest.table:
         raise SplitError(
@@ -83,7 +89,7 @@ def finetune_manifest(
     progress.say(prepared.report.summary())
     rejects = output / "rejects.csv"
     write_prepared(prepared, output / "manifest.csv", output / "tables", rejects)
-    result = _train(study, prepared.manifest, output, progress, restart=restart)
+    result = _train(study, backbone, prepared.manifest, output, progress, restart=restart)
     files = _write(result, study, output)
     facts: dict[str, object] = {
         "checkpoints": ", ".join(str(step) for step, _ in result.checkpoints),
@@ -93,13 +99,32 @@ def finetune_manifest(
     return Outcome((*files, output / "best.json"), facts, len(prepared.report.rejects), rejects)
 
 
+def _load_trainable(study: StudyConfig) -> Backbone:
+    """Return the backbone to train, or say at once that it cannot be."""
+    config = study.backbone
+    backbone = load_backbone(
+        config.name,
+        revision=config.revision,
+        random_weights=config.random_weights,
+        device=pick_device(study.finetune.device),
+    )
+    refuse_untrainable(backbone)
+    return backbone
+
+
 def _train(
-    study: StudyConfig, manifest: Manifest, folder: Path, progress: Progress, *, restart: bool = False
+    study: StudyConfig,
+    backbone: Backbone,
+    manifest: Manifest,
+    folder: Path,
+    progress: Progress,
+    *,
+    restart: bool = False,
 ) -> TrainingResult:
     spec = audio_spec(study.audio)
     labels = sorted(manifest.table["label"].astype(str).unique())
     return fine_tune(
-        load_backbone(study.backbone.name, revision=study.backbone.revision, device=pick_device(study.finetune.device)),
+        backbone,
         _clips(manifest, "train", labels, spec),
         _clips(manifest, "validation", labels, spec),
         labels,
@@ -153,7 +178,7 @@ def _load(row: int, *, paths: list[Path], spec: AudioSpec) -> np.ndarray:
 
 
 def _write(result: TrainingResult, study: StudyConfig, folder: Path) -> list[Path]:
-    table: pd.DataFrame = result.table.assign(model=study.backbone.name)
+    table: pd.DataFrame = result.table.assign(model=model_name(study.backbone.name, study.backbone.random_weights))
     weights = [path / "model.safetensors" for _, path in result.checkpoints]
     return [*write_table(table, folder / "tables", "training"), *weights]
 

@@ -67,7 +67,8 @@ class _Run:
             write_text(config, text)
         self._prepare()
         self._look_ahead()
-        pretrained = Source(study.backbone.name, "step-0", 0, study.backbone.revision)
+        backbone = study.backbone
+        pretrained = Source(backbone.name, "step-0", 0, backbone.revision, backbone.random_weights)
         sources = self._finetune() if study.finetune.enabled else [pretrained]
         caches = self._extract(sources)
         features = self._egemaps() if study.extract.egemaps else None

@@ -23,7 +23,7 @@ import torch
 from ser_probe.errors import CheckpointError, SerProbeError
 from ser_probe.files import fingerprint, read_json, write_json
 from ser_probe.models.backbone import Backbone
-from ser_probe.models.heads import SerClassifier
+from ser_probe.models.heads import SerClassifier, refuse_untrainable
 from ser_probe.runtime import SILENT, Progress, derive_seed, seed_everything
 from ser_probe.training.checkpoints import (
     STATE,
@@ -105,12 +105,14 @@ def fine_tune(
         restart: Delete the folder's checkpoints first.
 
     Raises:
+        BackboneError: If the backbone is of a family that cannot be fine-tuned.
         SplitError: If the clips cannot be learnt from.
         OtherRunError: If the folder holds a run made from something else.
         CheckpointError: If it holds a damaged run, or one in progress.
         CacheError: If the front end's output cannot be kept.
         SerProbeError: If the loss diverges.
     """
+    refuse_untrainable(backbone)
     check_clips(train, validation, labels)
     if backbone.device.index not in (None, 0):
         raise SerProbeError(

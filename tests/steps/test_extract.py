@@ -119,18 +119,26 @@ def test_files_of_features_are_named_by_set_level_and_key(corpus: Path) -> None:
     assert second.path == Path(f"cache/eGeMAPSv02-lld-{second.key.short}.h5")
 
 
-def test_the_revision_reaches_the_backbone(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str | None] = []
+def test_revision_and_seed_reach_the_backbone(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str | None, int | None]] = []
 
-    def load(name: str, *, revision: str | None, device: object) -> None:
-        asked.append(revision)
+    def load(name: str, *, revision: str | None, random_weights: int | None, device: object) -> None:
+        asked.append((revision, random_weights))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "load_backbone", load)
-    config = study("backbone.name=owner/model", "backbone.revision=abc")
+    config = study("backbone.name=owner/model", "backbone.revision=abc", "backbone.random_weights=3")
     with pytest.raises(KeyboardInterrupt):
         extract_manifest(config, Path("x.h5"))
-    assert asked == ["abc"]
+    assert asked == [("abc", 3)]
+
+
+def test_tables_say_that_weights_are_random() -> None:
+    drawn = study("backbone.name=owner/model", "backbone.random_weights=3")
+    name = "owner/model (random weights, seed 3)"
+    assert module._model_name(Source("owner/model", "step-0", 0, None, 3), drawn) == name
+    assert module._model_name(Source("runs/x/checkpoint-50", "step-50", 50), drawn) == name
+    assert module._model_name(Source("owner/model", "step-0", 0), study("backbone.name=owner/model")) == "owner/model"
 
 
 @pytest.mark.parametrize(
