@@ -27,6 +27,7 @@ from ser_probe.embeddings.passes import (
     Job,
     measure_speeds,
     note_start,
+    open_writers,
     run_batches,
     seal_job,
 )
@@ -193,8 +194,8 @@ def _run_pass(
         jobs, clips, settings, computation.clip_work(), clock, progress, state=lambda: _shown_memory(device)
     )
     audio_s = 0.0
-    # The computation is left before the feed: what it has under way is stored before the shards are committed.
-    with closing(feed) as batches, computation:
+    # Left from right to left: what is under way is stored before the shards are committed.
+    with open_writers(jobs, settings), closing(feed) as batches, computation:
         for batch, decoded in batches:
             computation.add(batch, decoded.results)
             audio_s += float(batch.duration_s.sum())

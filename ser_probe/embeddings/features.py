@@ -23,6 +23,7 @@ from ser_probe.embeddings.passes import (
     Job,
     measure_speeds,
     note_start,
+    open_writers,
     run_batches,
     seal_job,
 )
@@ -98,7 +99,8 @@ def extract_features(
     if settings.workers:
         settings = dataclasses.replace(settings, workers=max(settings.workers, os.cpu_count() or 1))
     work = functools.partial(_load_features, spec=settings.audio, feature_set=feature_set, level=level)
-    with closing(run_batches([job], clips, settings, work, clock, progress, what=feature_set)) as batches:
+    feed = run_batches([job], clips, settings, work, clock, progress, what=feature_set)
+    with open_writers([job], settings), closing(feed) as batches:
         for batch, decoded in batches:
             if batch.clip_ids:
                 if layout.ragged:

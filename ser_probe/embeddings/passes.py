@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import resource
 import sys
+import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,10 @@ class Extraction:
 
 @dataclass
 class Job:
-    """One cache on its way: what it still lacks, its open writer, and the clips whose files could not be read."""
+    """One cache on its way: what it still lacks, its open writer, and the clips whose files could not be read.
+
+    Rows come from the thread that stores, rejects from the one that feeds.
+    """
 
     path: Path
     key: CacheKey
@@ -124,6 +128,7 @@ class Job:
     writer: ShardWriter | None = None
     n_computed: int = 0
     unread: list[tuple[str, str, str]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def lacking(self, clip_ids: Sequence[str]) -> np.ndarray:
         """Return which clips are neither on disk nor known to be unusable, bool of shape [N]."""
@@ -140,8 +145,21 @@ class Job:
         if kept.any():
             ids = [clip_id for clip_id, keep in zip(batch.clip_ids, kept, strict=True) if keep]
             chosen = np.repeat(kept, batch.n_frames) if self.layout.ragged else kept
-            self.writer.add(Rows(ids, embeddings[:, chosen], batch.n_frames[kept], batch.duration_s[kept]))
+            rows = Rows(ids, embeddings[:, chosen], batch.n_frames[kept], batch.duration_s[kept])
+            with self._lock:
+                self.writer.add(rows)
             self.n_computed += len(ids)
+
+    def reject(self, clip_id: str, path: str, reason: str, *, lasting: bool) -> None:
+        """Note a clip that cannot be used: for good, or, if it may be mended under its id, for this run."""
+        assert self.writer is not None, "jobs are run with open writers"
+        if clip_id in self.done:
+            return
+        if lasting:
+            with self._lock:
+                self.writer.reject(clip_id, path, reason)
+        else:
+            self.unread.append((clip_id, path, reason))
 
 
 @dataclass(frozen=True)
@@ -159,6 +177,17 @@ class ClipBatch:
     duration_s: np.ndarray
 
 
+@contextmanager
+def open_writers(jobs: Sequence[Job], settings: ExtractionSettings) -> Iterator[None]:
+    """Let jobs take rows as long as the context lasts; it leaves with everything committed that was added."""
+    with ExitStack() as stack:
+        for job in jobs:
+            job.writer = stack.enter_context(
+                ShardWriter(job.path, job.key, job.layout, seconds_per_shard=settings.seconds_per_shard)
+            )
+        yield
+
+
 def run_batches(
     jobs: Sequence[Job],
     clips: ClipList,
@@ -170,10 +199,10 @@ def run_batches(
     what: str = "extract",
     state: Callable[[], dict[str, str]] = dict,
 ) -> Generator[tuple[ClipBatch, DecodedBatch]]:
-    """Yield the decoded batches that any job lacks, with open writers; what was added is committed on the way out.
+    """Yield the decoded batches that any job lacks.
 
     Args:
-        jobs: The caches to complete.
+        jobs: The caches to complete, with `open_writers`.
         clips: The clips, each content once.
         settings: Budget, workers, strictness.
         work: What the workers make of a file.
@@ -204,20 +233,15 @@ def run_batches(
     progress.start(what, sum(map(len, plan)), "clips")
     notes: list[tuple[int, str]] = []
     audio_s = 0.0
-    with ExitStack() as stack:
-        for job in jobs:
-            job.writer = stack.enter_context(
-                ShardWriter(job.path, job.key, job.layout, seconds_per_shard=settings.seconds_per_shard)
-            )
-        numbered = [(number, rows.tolist()) for number, rows in enumerate(plan)]
-        for decoded in feed_batches(clips.paths, ids, numbered, work, workers=settings.workers, clock=clock):
-            _reject(jobs, clips, decoded, settings.strict)
-            notes += decoded.notes
-            chosen = [ids[row] for row in decoded.rows]
-            yield ClipBatch(chosen, np.zeros(len(chosen), np.int32), durations[decoded.rows]), decoded
-            audio_s += float(durations[decoded.rows].sum())
-            fields = {"audio": f"{audio_s / clock.elapsed_s:.0f} s/s", "wait": f"{clock.wait_share:.0%}", **state()}
-            progress.advance(len(decoded.rows) + len(decoded.rejects), **fields)
+    numbered = [(number, rows.tolist()) for number, rows in enumerate(plan)]
+    for decoded in feed_batches(clips.paths, ids, numbered, work, workers=settings.workers, clock=clock):
+        _reject(jobs, clips, decoded, settings.strict)
+        notes += decoded.notes
+        chosen = [ids[row] for row in decoded.rows]
+        yield ClipBatch(chosen, np.zeros(len(chosen), np.int32), durations[decoded.rows]), decoded
+        audio_s += float(durations[decoded.rows].sum())
+        fields = {"audio": f"{audio_s / clock.elapsed_s:.0f} s/s", "wait": f"{clock.wait_share:.0%}", **state()}
+        progress.advance(len(decoded.rows) + len(decoded.rejects), **fields)
     progress.finish()
     _report_notes(notes, clips)
 
@@ -229,13 +253,7 @@ def _reject(jobs: Sequence[Job], clips: ClipList, decoded: DecodedBatch, strict:
         clip_id, path = (str(clips.table[column].iloc[reject.row]) for column in ("clip_id", "path"))
         logger.warning("left out: %s", str(reject.error).replace("\n", "; "))
         for job in jobs:
-            assert job.writer is not None, "jobs are run with open writers"
-            if clip_id in job.done:
-                continue
-            if reject.lasting:
-                job.writer.reject(clip_id, path, reject.error.what)
-            else:
-                job.unread.append((clip_id, path, reject.error.what))
+            job.reject(clip_id, path, reject.error.what, lasting=reject.lasting)
 
 
 def _report_notes(notes: Sequence[tuple[int, str]], clips: ClipList) -> None:
