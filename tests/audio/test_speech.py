@@ -1,4 +1,4 @@
-"""Speech: the probabilities that silero-vad itself gives, frames that follow time, and no trace left in the process."""
+"""Speech: the stretches that silero-vad gives, frames that follow time, and no trace left in the process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 from ser_probe.audio import speech
 from ser_probe.audio.load import AudioSpec, load_clip
-from ser_probe.audio.speech import find_speech, frames_within, speech_frames, speech_probabilities
+from ser_probe.audio.speech import find_speech, frames_within, speech_frames
 from ser_probe.data.sample import write_sample_corpus
 from ser_probe.errors import AudioError, MissingExtraError
 from tests.conftest import SHARED_DATA
@@ -23,19 +23,16 @@ for package in ("silero_vad", "espeakng_loader"):
     if importlib.util.find_spec(package) is None:  # importing silero_vad here would set this process's threads
         pytest.skip(f"{package} is not installed", allow_module_level=True)
 
-BATCH_TOLERANCE = 1e-4
-"""All windows at once against one by one, in float32 through a recurrence: 7e-6 at most over 66 s of EMOVO."""
-
 IN_A_FRESH_PROCESS = """
 import sys, warnings
 import numpy as np, torch
 torch.set_num_threads(3)
 torch.manual_seed(5)
 state, filters = torch.get_rng_state(), list(warnings.filters)
-from ser_probe.audio.speech import ingredients, speech_probabilities
+from ser_probe.audio.speech import ingredients, speech_frames
 ingredients()
 clips = np.load(sys.argv[1])
-values = [speech_probabilities(clip) for clip in clips]
+values = [speech_frames(clip, len(clip) // 320) for clip in clips]
 assert torch.get_num_threads() == 3, torch.get_num_threads()
 assert torch.equal(torch.get_rng_state(), state)
 assert list(warnings.filters) == filters
@@ -53,25 +50,15 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
     return [load_clip(path, AudioSpec()).samples for path in paths]
 
 
-def test_probabilities_are_those_of_the_package(clips: list[np.ndarray]) -> None:
+def test_stretches_are_those_of_the_package(clips: list[np.ndarray]) -> None:
     speech.ingredients()  # imports the package without its hold on the threads
     import silero_vad
 
     model = silero_vad.load_silero_vad()
     for clip in clips:
-        samples = torch.from_numpy(clip)
-        expected = model.audio_forward(samples[None], 16_000)[0].numpy()
-        np.testing.assert_allclose(speech_probabilities(clip), expected, rtol=0, atol=BATCH_TOLERANCE)
-        stretches = silero_vad.get_speech_timestamps(samples, model)
+        stretches = silero_vad.get_speech_timestamps(torch.from_numpy(clip), model)
         assert find_speech(clip) == [(stretch["start"], stretch["end"]) for stretch in stretches]
-    assert any(speech_probabilities(clip).max() > 0.9 for clip in clips)
-
-
-def test_a_long_clip_is_heard_as_one(clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
-    long = np.concatenate(clips)
-    whole = speech_probabilities(long)
-    monkeypatch.setattr(speech, "_WINDOWS_AT_ONCE", 7)
-    np.testing.assert_allclose(speech_probabilities(long), whole, rtol=0, atol=BATCH_TOLERANCE)
+    assert all(find_speech(clip) for clip in clips)
 
 
 def test_speech_lies_where_it_was_put(clips: list[np.ndarray]) -> None:
@@ -101,18 +88,15 @@ def test_a_frame_is_speech_where_its_centre_is() -> None:
 
 
 def test_a_clip_does_not_depend_on_those_before_nor_on_threads(clips: list[np.ndarray]) -> None:
-    forward = [speech_probabilities(clip) for clip in clips]
-    backward = [speech_probabilities(clip) for clip in clips[::-1]][::-1]
+    forward = [find_speech(clip) for clip in clips]
+    assert [find_speech(clip) for clip in clips[::-1]][::-1] == forward
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        threaded = [speech_probabilities(clip) for clip in clips]
+        assert [find_speech(clip) for clip in clips] == forward
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-    for one, other, third in zip(forward, backward, threaded, strict=True):
-        np.testing.assert_array_equal(one, other)
-        np.testing.assert_array_equal(one, third)
 
 
 def test_a_fresh_process_finds_the_same_and_is_left_as_it_was(clips: list[np.ndarray], tmp_path: Path) -> None:
@@ -123,13 +107,12 @@ def test_a_fresh_process_finds_the_same_and_is_left_as_it_was(clips: list[np.nda
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    expected = [speech_probabilities(clip[:length]) for clip in clips[:3]]
+    expected = [speech_frames(clip[:length], length // 320) for clip in clips[:3]]
     np.testing.assert_array_equal(np.load(tmp_path / "values.npy"), expected)
 
 
 @pytest.mark.parametrize("n_samples", [0, 1, 511, 512, 513, 16_000])
 def test_silence_of_any_length_holds_no_speech(n_samples: int) -> None:
-    assert len(speech_probabilities(np.zeros(n_samples, np.float32))) == -(-n_samples // 512)
     assert speech_frames(np.zeros(n_samples, np.float32), 5).tolist() == [False] * 5
 
 
@@ -153,23 +136,7 @@ def test_another_sampling_rate_is_refused() -> None:
         speech_frames(np.zeros(8_000, np.float32), 5, sample_rate_hz=8_000)
 
 
-@pytest.fixture
-def fresh_network() -> None:
-    speech._network.cache_clear()
-
-
-@pytest.mark.usefixtures("fresh_network")
-def test_another_network_in_the_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "other.jit")
-    monkeypatch.setattr(speech, "_MODEL_FILE", str(tmp_path / "other.jit"))
-    with pytest.raises(AudioError, match=r"another network(.|\n)*silero-vad==6\.2\.3"):
-        speech_probabilities(np.zeros(512, np.float32))
-
-
-@pytest.mark.usefixtures("fresh_network")
-@pytest.mark.parametrize(
-    "call", [speech.ingredients, lambda: find_speech(np.zeros(600)), lambda: speech_probabilities(np.zeros(600))]
-)
+@pytest.mark.parametrize("call", [speech.ingredients, lambda: find_speech(np.zeros(600))])
 def test_without_silero_vad_the_extra_is_named(call: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "silero_vad", None)
     with pytest.raises(MissingExtraError, match=r"ser-probe\[vad\]"):
