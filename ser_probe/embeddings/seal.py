@@ -36,6 +36,10 @@ _LISTED_CLIPS = 3
 _STORED = list(ROW_COLUMNS)
 
 
+class IncompleteCacheError(CacheError):
+    """Clips are still to be computed."""
+
+
 @dataclass(frozen=True)
 class Sealed:
     """What sealing did.
@@ -235,8 +239,8 @@ def _left_unread(noted: pd.DataFrame, files: Sequence[tuple[Path, Header]], reje
     return everything[~everything["clip_id"].isin(known)].sort_values("clip_id").reset_index(drop=True)
 
 
-def _incomplete(path: Path, missing: Sequence[str], n_wanted: int) -> CacheError:
-    return CacheError(
+def _incomplete(path: Path, missing: Sequence[str], n_wanted: int) -> IncompleteCacheError:
+    return IncompleteCacheError(
         f"{len(missing)} of {n_wanted} clips are not computed yet, so the cache cannot be finished",
         where=path,
         found="missing " + ", ".join(missing[:_LISTED_CLIPS]) + (", ..." if missing[_LISTED_CLIPS:] else ""),

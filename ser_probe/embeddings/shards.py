@@ -271,6 +271,20 @@ def read_shards(path: Path, key: CacheKey) -> list[tuple[Path, Header]]:
     return found
 
 
+def survey_shards(path: Path) -> tuple[list[Header], int]:
+    """Return the headers of a cache's shards, of whatever key, and how many shards are damaged; nothing is changed."""
+    headers, n_damaged = [], 0
+    for shard in sorted(shards_folder(path).glob("shard-*.h5")):
+        try:
+            with shard.open("rb") as stream:
+                headers.append(store_file.read_header(stream, shard))
+        except FileNotFoundError:
+            continue
+        except CacheError:
+            n_damaged += 1
+    return headers, n_damaged + len(list(shards_folder(path).glob("*.damaged")))
+
+
 def set_aside(shard: Path, error: CacheError) -> None:
     """Rename a damaged shard, so that its clips are computed again and the file can be looked at."""
     logger.warning("A damaged shard is set aside as %s.damaged; its clips are computed again.\n%s", shard.name, error)

@@ -70,10 +70,15 @@ def verify_cache(path: Path, backbone: Backbone, clips: ClipList, settings: Extr
             # A layer of zeros (the deviation of a single frame) has no relative error: it is to be zero.
             differences.append(float(np.max(difference / np.where(norm > 0, norm, 1.0))))
     worst = float(np.max(differences))
-    allowed = _TOLERANCES[settings.precision] + _STORAGE_ROUNDING[settings.storage]
+    allowed = allowed_difference(settings)
     log = logger.info if worst <= allowed else logger.warning  # NaN is above any tolerance
     log("%s: %d clips alone, in fp32, differ from what is stored by at most %.1e", path.name, len(drawn), worst)
     return worst
+
+
+def allowed_difference(settings: ExtractionSettings) -> float:
+    """Return the largest relative difference that rounding explains in this precision and storage."""
+    return _TOLERANCES[settings.precision] + _STORAGE_ROUNDING[settings.storage]
 
 
 def _read_clip(cache: EmbeddingCache, clip_id: str) -> np.ndarray:
