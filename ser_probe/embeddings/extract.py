@@ -36,6 +36,7 @@ from ser_probe.embeddings.store_header import Layout
 from ser_probe.embeddings.verification import verify_job
 from ser_probe.errors import CacheError
 from ser_probe.models.backbone import LAYER_CONTRACT_VERSION, Backbone
+from ser_probe.models.chunks import cut_clip
 from ser_probe.models.inputs import InputSpec
 from ser_probe.models.pooling import parse_pooling
 from ser_probe.runtime import SILENT, Progress, keep_freed_memory
@@ -104,7 +105,7 @@ def extract(
         BackboneError: If one clip alone does not fit the device's memory.
         ConfigError: If the device does not know the precision, or chunks are longer than what a model hears.
     """
-    clips = clips.unique()
+    clips = _count_chunks(clips.unique(), targets[0].backbone, settings)
     work = _open_jobs(targets, settings)
     jobs = [job for _, job in work]
     clock = PassClock()
@@ -126,6 +127,20 @@ def extract(
             job.path, job.key, len(clips.table), job.n_computed, end.rejects, speed, error, end.n_missing
         )
     return [results[target.path] for target in targets]
+
+
+def _count_chunks(clips: ClipList, backbone: Backbone, settings: ExtractionSettings) -> ClipList:
+    """Return the clips with a column `n_chunks`, which is stored beside the embeddings, where clips are cut."""
+    chunking = settings.chunking
+    if chunking is None:
+        return clips
+    samples = (clips.table["duration_s"] * backbone.input.sample_rate_hz).round().astype(int)
+    cut = clips.table["duration_s"] > chunking.length_s
+    counts = [
+        len(cut_clip(backbone, n_samples, chunking)) if is_cut else 1
+        for n_samples, is_cut in zip(samples, cut, strict=True)
+    ]
+    return ClipList(clips.table.assign(n_chunks=counts), clips.paths)
 
 
 def _open_jobs(targets: Sequence[Target], settings: ExtractionSettings) -> list[tuple[Target, Job]]:

@@ -290,10 +290,15 @@ def describe(result: Extraction) -> dict[str, object]:
 
 
 def _describe_all(results: Sequence[Extraction]) -> dict[str, object]:
-    """Return one line a cache."""
-    return {
-        result.path.name: ", ".join(f"{name} {value}" for name, value in describe(result).items()) for result in results
-    }
+    """Return a line a cache, and once what is of the whole pass."""
+    shared = ("speed", "waited for audio", "peak memory", "peak device memory")
+    facts: dict[str, object] = {}
+    for result in results:
+        own = describe(result)
+        facts |= {name: own.pop(name) for name in shared if name in own}
+        clips = own.pop("clips")
+        facts[result.path.name] = "; ".join([f"clips: {clips}", *(f"{name}: {value}" for name, value in own.items())])
+    return facts
 
 
 def _settings(study: StudyConfig, device: torch.device, share: Share | None) -> ExtractionSettings:
