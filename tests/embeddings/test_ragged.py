@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import multiprocessing
 import pickle
+import re
 import tempfile
 import threading
 import tracemalloc
@@ -28,6 +29,7 @@ from ser_probe.embeddings.store_stamp import DamagedCacheError
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_CLIPS, WIDTH, Run
 from tests.embeddings.contents import datasets
+from tests.embeddings.test_store import FORMAT_PAGE, undocumented
 
 EVERYTHING = range(N_CLIPS)
 VECTOR_BYTES = 4 * WIDTH
@@ -175,6 +177,17 @@ def test_shards_of_frames_are_larger_unless_told(ragged: Run, run: Run) -> None:
         for start in range(0, 12, 2):
             writer.add(ragged.rows([start, start + 1]))
         assert len(read_shards(ragged.path, ragged.key)) > 2
+
+
+def test_layout_is_documented_and_its_example_runs(sealed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, example = re.findall(r"```python\n(.*?)```", FORMAT_PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(example.splitlines()) <= 10
+    sealed.path.rename(sealed.path.with_name("frames.h5"))
+    monkeypatch.chdir(sealed.path.parent)
+    names: dict[str, object] = {}
+    exec(example, names)
+    np.testing.assert_array_equal(names["frames"], sealed.of([3])[1])
+    assert undocumented(Path("frames.h5")) == []
 
 
 def test_float16_frames(ragged: Run) -> None:
