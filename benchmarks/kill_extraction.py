@@ -244,7 +244,8 @@ def extract_clips(run: Path, threads: int) -> None:
     import torch
 
     from ser_probe.audio.load import AudioSpec, inspect_clip
-    from ser_probe.embeddings import extract as extraction
+    from ser_probe.embeddings import computation
+    from ser_probe.embeddings.extract import Target, extract
     from ser_probe.embeddings.passes import ClipList, ExtractionSettings
     from ser_probe.models.loading import load_backbone
 
@@ -255,16 +256,16 @@ def extract_clips(run: Path, threads: int) -> None:
     facts = [inspect_clip(path) for path in paths]
     table["clip_id"], table["duration_s"] = [f.clip_id for f in facts], [f.duration_s for f in facts]
     settings = ExtractionSettings(AudioSpec(), batch_seconds=10.0, max_clips=4, workers=1, seconds_per_shard=0.1)
-    counted, plain = [0], extraction.pool_layers
+    counted, plain = [0], computation.pool_layers
 
-    def count_and_pool(backbone, frames, pooling="mean"):  # type: ignore[no-untyped-def]
+    def count_and_pool(backbone, frames, *rest):  # type: ignore[no-untyped-def]
         counted[0] += len(frames.n_frames)
-        return plain(backbone, frames, pooling)
+        return plain(backbone, frames, *rest)
 
-    extraction.pool_layers = count_and_pool
-    target = extraction.Target(load_backbone(MODEL), run / "x.h5")
+    computation.pool_layers = count_and_pool
+    target = Target(load_backbone(MODEL), run / "x.h5")
     print("ready", flush=True)
-    result = extraction.extract([target], ClipList(table, paths), settings)[0]
+    result = extract([target], ClipList(table, paths), settings)[0]
     print(json.dumps({"n_computed": result.n_computed, "n_forward": counted[0]}))
 
 

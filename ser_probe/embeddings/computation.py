@@ -22,7 +22,7 @@ from ser_probe.embeddings.writing import BackgroundWriter, fetch
 from ser_probe.errors import AudioError
 from ser_probe.files import fingerprint
 from ser_probe.models.backbone import Backbone
-from ser_probe.models.chunks import Chunk, cut_clip
+from ser_probe.models.chunks import Chunk, check_chunking, cut_clip
 from ser_probe.models.embedding import evaluating, pool_chunks, pool_layers
 from ser_probe.models.forward import run_prepared
 from ser_probe.models.inputs import InputSpec
@@ -77,12 +77,18 @@ class Computation:
         encoders: The models, all fed the same.
         settings: Precision, chunks, budget.
         clock: The pass's; a GPU's own clock is fed here.
+
+    Raises:
+        ConfigError: If a model cannot take chunks of that length.
     """
 
     def __init__(self, encoders: Sequence[Encoder], settings: ExtractionSettings, clock: PassClock) -> None:
         self._groups = _by_front_end(encoders)
         self._backbones = [encoder.backbone for encoder in encoders]
         self._settings, self._clock = settings, clock
+        if settings.chunking is not None:
+            for backbone in self._backbones:
+                check_chunking(backbone, settings.chunking)
         self._speech = any(pooling.speech for encoder in encoders for _, pooling in encoder.outputs)
         self._guard = MemoryGuard()
         self._writer = BackgroundWriter()
@@ -109,8 +115,9 @@ class Computation:
         )
 
     def __enter__(self) -> Computation:
-        self._stack.enter_context(evaluating(self._backbones))
+        # First what may refuse: nothing may be left changed then.
         self._stack.enter_context(arithmetic(self._settings.precision, self._backbones[0].device))
+        self._stack.enter_context(evaluating(self._backbones))
         return self
 
     def __exit__(
@@ -243,17 +250,19 @@ def load_input(
     Raises:
         AudioError: If it cannot be decoded, or the model cannot hear it.
     """
-    clip = load_clip(path, audio)
-    n_samples, notes = len(clip.samples), clip.notes
-    _check_length(path, n_samples, model_input, shortest, cut_over)
-    is_long = cut_over is not None and n_samples > cut_over
-    spoken = None
-    if speech:
-        # One more than any model makes of it; each takes as many as it has.
-        spoken = speech_frames(clip.samples, n_samples // 320 + 1)
-        if not spoken.any():
-            notes = (*notes, "no speech was found: speech-mean is the mean over all frames (n_frames 0)")
-    prepared = clip.samples if is_long else model_input.prepare(clip.samples)
+    # Half precision is for the model alone: this process, or the one it was forked from, may be running one in it.
+    with torch.autocast("cpu", enabled=False):
+        clip = load_clip(path, audio)
+        n_samples, notes = len(clip.samples), clip.notes
+        _check_length(path, n_samples, model_input, shortest, cut_over)
+        is_long = cut_over is not None and n_samples > cut_over
+        spoken = None
+        if speech:
+            # One more than any model makes of it; each takes as many as it has.
+            spoken = speech_frames(clip.samples, n_samples // 320 + 1)
+            if not spoken.any():
+                notes = (*notes, "no speech was found: speech-mean is the mean over all frames (n_frames 0)")
+        prepared = clip.samples if is_long else model_input.prepare(clip.samples)
     return ClipInput(prepared, n_samples, is_long, spoken), notes
 
 

@@ -44,8 +44,9 @@ class BackgroundWriter:
 
     def _raise(self) -> None:
         if self._error is not None:
-            error, self._error = self._error, None
+            # Forgotten only when the thread has ended, so that no later task is run.
             self._stop()
+            error, self._error = self._error, None
             raise error
 
     def _stop(self) -> None:

@@ -63,12 +63,14 @@ def cut_clip(backbone: Backbone, n_samples: int, chunking: Chunking) -> list[Chu
         backbone: Its sampling rate, frame grid and frame counts are used.
         n_samples: Samples of the clip.
         chunking: How to cut.
+
+    Raises:
+        ConfigError: If a chunk is longer than what the model hears, or has too few frames to overlap.
     """
-    rate_hz, stride = backbone.input.sample_rate_hz, backbone.samples_per_frame
-    total, length = (int(n) for n in backbone.frame_counts([n_samples, int(chunking.length_s * rate_hz)]))
+    stride, total = backbone.samples_per_frame, int(backbone.frame_counts([n_samples])[0])
+    length, overlap = check_chunking(backbone, chunking)
     if total <= length:
         return [Chunk(0, n_samples, 0, total)]
-    overlap = round(chunking.overlap_s * rate_hz / stride)
     count = -(-(total - overlap) // (length - overlap))
     # Spread evenly: every chunk has the same length, and the last one is no short rest.
     firsts = np.rint(np.linspace(0, total - length, count)).astype(int)
@@ -79,6 +81,35 @@ def cut_clip(backbone: Backbone, n_samples: int, chunking: Chunking) -> list[Chu
         Chunk(int(first) * stride, stop, int(begin - first), int(end - first))
         for first, stop, begin, end in zip(firsts, stops, borders, borders[1:], strict=False)
     ]
+
+
+def check_chunking(backbone: Backbone, chunking: Chunking) -> tuple[int, int]:
+    """Return the frames of a chunk and the least that neighbours share, if the model can take such chunks.
+
+    Raises:
+        ConfigError: If a chunk is longer than what the model hears, or has too few frames to overlap.
+    """
+    rate_hz, longest = backbone.input.sample_rate_hz, backbone.max_samples
+    n_samples = int(chunking.length_s * rate_hz)
+    if longest is not None and n_samples > longest:
+        raise ConfigError(
+            "The chunks are longer than what the model hears",
+            where=backbone.name,
+            expected=f"at most {longest / rate_hz:g} s",
+            found=f"{chunking.length_s:g} s",
+            fix="set a smaller --max-duration-s",
+        )
+    length = int(backbone.frame_counts([n_samples])[0])
+    overlap = -(-round(chunking.overlap_s * rate_hz) // backbone.samples_per_frame)
+    if length <= overlap:
+        raise ConfigError(
+            "The chunks have too few frames to overlap",
+            where=backbone.name,
+            expected=f"more than {overlap} frames",
+            found=f"{max(length, 0)} in {chunking.length_s:g} s",
+            fix="make chunks longer (--max-duration-s), or their overlap shorter",
+        )
+    return length, overlap
 
 
 def _samples_of(backbone: Backbone, n_frames: int) -> int:

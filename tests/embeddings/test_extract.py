@@ -16,11 +16,12 @@ import soundfile
 import torch
 
 from ser_probe.audio.load import load_clip
-from ser_probe.embeddings import extract as extract_module
-from ser_probe.embeddings.extract import Target, embedding_key, exact_float32, extract, verify_cache
+from ser_probe.embeddings import computation
+from ser_probe.embeddings.extract import Target, embedding_key, extract
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
 from ser_probe.embeddings.shards import committed, shards_folder
 from ser_probe.embeddings.store import EmbeddingCache
+from ser_probe.embeddings.verification import verify_cache
 from ser_probe.errors import AudioError, CacheError
 from ser_probe.models import pooling
 from ser_probe.models.backbone import Backbone
@@ -67,7 +68,7 @@ def run(
     progress: Progress = SILENT,
 ) -> Extraction:
     """Extract with one tiny backbone into one file."""
-    target = Target(backbone or tiny(), path, {"checkpoint": "step-0", "step": 0})
+    target = Target(backbone or tiny(), path, attributes={"checkpoint": "step-0", "step": 0})
     return extract([target], clips, settings, progress=progress)[0]
 
 
@@ -92,13 +93,13 @@ def alone(backbone: Backbone, clips: ClipList) -> np.ndarray:
 def forward_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of clips of each forward pass of an encoder, as they happen."""
     calls: list[int] = []
-    plain = extract_module.pool_layers
+    plain = computation.pool_layers
 
-    def counted(backbone: Backbone, frames: Frames, name: str) -> np.ndarray:
+    def counted(backbone: Backbone, frames: Frames, *args: object) -> list[torch.Tensor]:
         calls.append(len(frames.n_frames))
-        return plain(backbone, frames, name)
+        return plain(backbone, frames, *args)
 
-    monkeypatch.setattr(extract_module, "pool_layers", counted)
+    monkeypatch.setattr(computation, "pool_layers", counted)
     return calls
 
 
@@ -151,8 +152,8 @@ def test_checkpoints_in_one_pass_equal_separate_passes(
 ) -> None:
     folders = [save_perturbed(tmp_path / f"checkpoint-{seed}", seed) for seed in (1, 2, 3)]
     fronts = []
-    plain = extract_module.run_front_end
-    monkeypatch.setattr(extract_module, "run_front_end", lambda *args: fronts.append(1) or plain(*args))
+    plain = computation.run_prepared
+    monkeypatch.setattr(computation, "run_prepared", lambda *args: fronts.append(1) or plain(*args))
     checkpoints = [load_backbone(folder) for folder in folders]
     together = extract(
         [Target(backbone, tmp_path / f"together-{row}.h5") for row, backbone in enumerate(checkpoints)], clips, SETTINGS
@@ -233,16 +234,17 @@ def test_fault_of_the_model_keeps_the_batches_before_it(
     clips: ClipList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path / "whole.h5", clips)
-    plain, left = extract_module.pool_layers, iter([True, True, False])
+    plain, left = computation.pool_layers, iter([True, True])
 
-    def fails(*args: object) -> np.ndarray:
+    def fails(*args: object) -> list[torch.Tensor]:
         values = plain(*args)
-        return values if next(left) else np.full_like(values, np.nan)
+        # The storing thread finds it while later batches are computed, and stored is none of them.
+        return values if next(left, False) else [value * torch.nan for value in values]
 
-    monkeypatch.setattr(extract_module, "pool_layers", fails)
+    monkeypatch.setattr(computation, "pool_layers", fails)
     with pytest.raises(CacheError, match=r"output is not finite(.|\n)*layer 0"):
         run(tmp_path / "x.h5", clips)
-    monkeypatch.setattr(extract_module, "pool_layers", plain)
+    monkeypatch.setattr(computation, "pool_layers", plain)
     assert 0 < run(tmp_path / "x.h5", clips).n_computed < 9
     assert datasets(tmp_path / "x.h5") == datasets(tmp_path / "whole.h5")
 
@@ -314,7 +316,7 @@ def test_key_follows_what_changes_a_value_and_nothing_else(tmp_path: Path) -> No
     changed = {
         "weights": embedding_key(saved, SETTINGS),
         "storage": embedding_key(tiny(), replace(SETTINGS, storage="float16")),
-        "pooling": embedding_key(tiny(), replace(SETTINGS, pooling="max")),
+        "pooling": embedding_key(tiny(), SETTINGS, "max"),
         "audio": embedding_key(tiny(), replace(SETTINGS, audio=replace(SETTINGS.audio, loudness_lufs=-23.0))),
     }
     assert len({key, *changed.values()}) == 5
@@ -391,12 +393,12 @@ def test_verify_finds_embeddings_that_depend_on_the_batch(
             return hidden.mean(dim=1) * torch.nan
         return hidden.mean(dim=1) if bad == "batch" else pooling.pool_mean(hidden, mask)  # over padded frames too
 
-    monkeypatch.setitem(pooling.POOLINGS, "mean", tampered)
+    monkeypatch.setitem(pooling.POOLINGS, "mean", pooling.Pooling("mean", tampered))
     by_two = replace(SETTINGS, verify=9, max_clips=3, batch_seconds=60.0)
     error = run(tmp_path / "x.h5", clips, by_two).verify_error
     assert error is not None
     assert not error <= 100 * EXACT
-    assert "9 clips alone differ from their batch by at most" in caplog.text
+    assert "9 clips alone, in fp32, differ from what is stored by at most" in caplog.text
 
 
 def test_verify_of_a_cache_that_holds_none_of_the_clips(clips: ClipList, paths: list[Path], tmp_path: Path) -> None:
@@ -405,23 +407,13 @@ def test_verify_of_a_cache_that_holds_none_of_the_clips(clips: ClipList, paths: 
     assert verify_cache(tmp_path / "x.h5", tiny(), others, replace(SETTINGS, verify=3)) == 0
 
 
-def test_tf32_is_off_within_and_as_before_after() -> None:
-    torch.backends.cuda.matmul.allow_tf32 = True
-    try:
-        with exact_float32():
-            assert not torch.backends.cuda.matmul.allow_tf32
-            assert not torch.backends.cudnn.allow_tf32
-        assert torch.backends.cuda.matmul.allow_tf32
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = False
-
-
 # ----------------------------------------------------------------------------- full disk and Ctrl-C, for real
 
 SCRIPT = """
 import json, resource, signal, sys
 from dataclasses import replace
 from pathlib import Path
+from ser_probe.embeddings import computation
 from ser_probe.embeddings.extract import Target, extract
 from ser_probe.errors import SerProbeError
 from tests.embeddings.speech import SETTINGS, list_clips, tiny
@@ -432,11 +424,11 @@ clips.table["remark"] = "x" * 20_000  # in the finished file only, which is then
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 else:
-    def slow(path, spec, plain=extract.__globals__["load_clip"]):
+    def slow(path, spec, plain=computation.load_clip):
         import time
         time.sleep(0.5)
         return plain(path, spec)
-    extract.__globals__["load_clip"] = slow
+    computation.load_clip = slow
 print("ready", flush=True)
 try:
     extract([Target(tiny(), folder / "x.h5")], clips, replace(SETTINGS, workers=workers))
@@ -467,7 +459,7 @@ def start(folder: Path, *, limit: int = 0, workers: int = 0) -> subprocess.Popen
 def test_disk_that_fills_up(clips: ClipList, tmp_path: Path, fails: str) -> None:
     clips.table["remark"] = "x" * 20_000
     whole = run(tmp_path / "whole.h5", clips)
-    limit = {"shards": 4_096, "seal": 100_000}[fails]
+    limit = {"shards": 8_192, "seal": 100_000}[fails]
     out, errors = start(tmp_path, limit=limit).communicate(timeout=60)
     what, message = json.loads(out)
     assert what == "The disk is full", errors

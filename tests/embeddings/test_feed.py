@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from ser_probe.audio.load import AudioSpec, load_clip
-from ser_probe.embeddings.feed import DecodedBatch, FeedClock, feed_batches
+from ser_probe.embeddings.clock import PassClock
+from ser_probe.embeddings.feed import DecodedBatch, feed_batches
 from ser_probe.errors import AudioError
 from ser_probe.files import content_id
 
@@ -22,7 +23,7 @@ def decode(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def feed(paths: list[Path], plan: list[list[int]], work: Callable = decode, workers: int = 0) -> list[DecodedBatch]:
     ids = [content_id(path) for path in paths]
-    return list(feed_batches(paths, ids, list(enumerate(plan)), work, workers=workers, clock=FeedClock()))
+    return list(feed_batches(paths, ids, list(enumerate(plan)), work, workers=workers, clock=PassClock()))
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_batches_come_in_the_plans_order(paths: list[Path], workers: int) -> Non
     assert [batch.number for batch in batches] == [0, 1, 2]
     assert [batch.rows for batch in batches] == plan
     for batch in batches:
-        for row, samples in zip(batch.rows, batch.arrays, strict=True):
+        for row, samples in zip(batch.rows, batch.results, strict=True):
             np.testing.assert_array_equal(samples, soundfile.read(paths[row], dtype="float32")[0])
         assert batch.notes == [(row, f"seen {row}") for row in batch.rows]
 
@@ -60,7 +61,7 @@ def test_changed_missing_and_unreadable_files_are_no_lasting_rejects(paths: list
     soundfile.write(paths[0], np.zeros(8000), 16_000)  # silent now, but that says nothing of the clip asked for
     paths[1].unlink()
     plan = [(0, [0, 1, 2])]
-    (batch,) = feed_batches(paths, ids, plan, decode, workers=workers, clock=FeedClock())
+    (batch,) = feed_batches(paths, ids, plan, decode, workers=workers, clock=PassClock())
     assert batch.rows == [2]
     assert [reject.lasting for reject in batch.rejects] == [False, False]
     with pytest.raises(AudioError, match=r"its file was changed since(.|\n)*0\.wav(.|\n)*prepare the manifest again"):
@@ -86,7 +87,7 @@ def test_fault_of_the_program_is_no_reject(paths: list[Path]) -> None:
 
 
 def test_clock_counts_the_waiting(paths: list[Path]) -> None:
-    clock = FeedClock()
+    clock = PassClock()
     list(feed_batches(paths, [content_id(path) for path in paths], [(0, [0])], decode, workers=0, clock=clock))
     assert 0 < clock.waited_s <= clock.elapsed_s
     assert 0 < clock.wait_share <= 1

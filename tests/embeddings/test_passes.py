@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,17 @@ import pytest
 import soundfile
 
 from ser_probe.audio.load import load_clip
-from ser_probe.embeddings.feed import FeedClock
+from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.passes import ClipList, ExtractionSettings, Job, measure_speeds, run_batches, seal_job
+from ser_probe.embeddings.passes import (
+    ClipList,
+    ExtractionSettings,
+    Job,
+    measure_speeds,
+    open_writers,
+    run_batches,
+    seal_job,
+)
 from ser_probe.embeddings.shards import committed
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_file import Layout
@@ -38,10 +46,11 @@ def run(
 ) -> list[list[str]]:
     """Store the first eight samples of each clip; return the batches."""
     batches = []
-    for batch, decoded in run_batches(jobs, clips, settings, decode, FeedClock(), progress):
-        for job in jobs:
-            job.add(batch, np.array(decoded.arrays).reshape(1, -1, 8))
-        batches.append(batch.clip_ids)
+    with open_writers(jobs, settings):
+        for batch, decoded in run_batches(jobs, clips, settings, decode, PassClock(), progress):
+            for job in jobs:
+                job.add(batch, np.array(decoded.results).reshape(1, -1, 8))
+            batches.append(batch.clip_ids)
     return batches
 
 
@@ -89,7 +98,7 @@ def test_batches_do_not_depend_on_the_manifests_order(clips: ClipList, key: Cach
 def test_jobs_that_lack_nothing_cost_nothing(clips: ClipList, key: CacheKey, tmp_path: Path) -> None:
     first = open_job(tmp_path / "x.h5", key)
     run([first], clips)
-    seal_job(first, clips, {})
+    seal_job(first, clips, LOUD, {})
     again, other = open_job(tmp_path / "x.h5", key), open_job(tmp_path / "y.h5", key)
     assert run([again], clips) == []
     run([again, other], clips)
@@ -111,7 +120,7 @@ def test_unusable_clips_are_logged_stored_and_not_tried_again(
     clips = list_clips([*paths, broken], tmp_path)
     job = open_job(tmp_path / "x.h5", key)
     run([job], clips)
-    rejects = seal_job(job, clips, {})
+    rejects = seal_job(job, clips, LOUD, {}).rejects
     assert rejects["path"].tolist() == ["m1/1.wav", "m1/3.wav", "m1/broken.flac"]
     assert [reason.split()[-1] for reason in rejects["reason"][:2]] == ["infinite", "silent"]
     assert caplog.text.count("left out:") == 3
@@ -121,7 +130,7 @@ def test_unusable_clips_are_logged_stored_and_not_tried_again(
         assert cache.rejects.to_numpy().tolist() == rejects.to_numpy().tolist()
     again = open_job(tmp_path / "x.h5", key)
     assert run([again], clips) == []
-    assert seal_job(again, clips, {}).equals(rejects)
+    assert seal_job(again, clips, LOUD, {}).rejects.equals(rejects)
 
 
 def test_strict_stops_at_the_first_unusable_clip_and_keeps_what_was_done(
@@ -142,7 +151,7 @@ def test_changed_and_missing_files_are_tried_again(clips: ClipList, key: CacheKe
     clips.paths[4].write_bytes(clips.paths[5].read_bytes())
     job = open_job(tmp_path / "x.h5", key)
     run([job], clips)
-    rejects = seal_job(job, clips, {})
+    rejects = seal_job(job, clips, LOUD, {}).rejects
     assert rejects["path"].tolist() == ["m1/0.wav", "m1/4.wav"]
     assert "does not exist" in rejects["reason"][0]
     assert "changed since" in rejects["reason"][1]
@@ -153,7 +162,7 @@ def test_changed_and_missing_files_are_tried_again(clips: ClipList, key: CacheKe
     clips.paths[4].write_bytes(changed)
     job = open_job(tmp_path / "x.h5", key)
     run([job], clips)
-    assert len(seal_job(job, clips, {})) == 0
+    assert len(seal_job(job, clips, LOUD, {}).rejects) == 0
     assert job.n_computed == 2
 
 
@@ -163,7 +172,7 @@ def test_a_manifest_without_any_readable_file(clips: ClipList, key: CacheKey, tm
     job = open_job(tmp_path / "x.h5", key)
     run([job], clips)
     with pytest.raises(AudioError, match=r"None of the 9 clips could be read(.|\n)*does not exist(.|\n)*audio root"):
-        seal_job(job, clips, {})
+        seal_job(job, clips, LOUD, {})
     assert not job.path.exists()
 
 
@@ -196,7 +205,7 @@ def test_progress_counts_every_clip_that_is_lacking(
 def test_speeds_of_caches_that_were_complete_are_empty(key: CacheKey, tmp_path: Path) -> None:
     busy, idle = open_job(tmp_path / "x.h5", key), open_job(tmp_path / "y.h5", key)
     busy.n_computed = 10
-    clock = FeedClock()
+    clock = PassClock()
     clock.started_s -= 5
     speed, nothing = measure_speeds([busy, idle], 20.0, clock)
     assert nothing == {}
@@ -207,11 +216,9 @@ def test_speeds_of_caches_that_were_complete_are_empty(key: CacheKey, tmp_path: 
 
 def test_leaving_early_commits_what_was_done(clips: ClipList, key: CacheKey, tmp_path: Path) -> None:
     job = open_job(tmp_path / "x.h5", key)
-    batches: Iterator[Any] = run_batches(
-        [job], clips, replace(LOUD, seconds_per_shard=1e6), decode, FeedClock(), SILENT
-    )
-    batch, decoded = next(batches)
-    job.add(batch, np.array(decoded.arrays).reshape(1, -1, 8))
-    assert len(committed(job.path, key)) == 0
-    batches.close()  # type: ignore[attr-defined]
+    settings = replace(LOUD, seconds_per_shard=1e6)
+    with open_writers([job], settings):
+        batch, decoded = next(run_batches([job], clips, settings, decode, PassClock(), SILENT))
+        job.add(batch, np.array(decoded.results).reshape(1, -1, 8))
+        assert len(committed(job.path, key)) == 0
     assert set(committed(job.path, key).clips) == set(batch.clip_ids)
