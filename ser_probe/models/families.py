@@ -82,7 +82,8 @@ class Family:
 
 _WAVEFORM = Family(
     attention="sdpa",
-    used_weights=("feature_extractor.", "feature_projection.", "encoder."),
+    # Not all of feature_extractor: heads for speaker verification have a layer of that name beside the model.
+    used_weights=("feature_extractor.conv_layers.", "feature_projection.", "encoder."),
     extractor="Wav2Vec2FeatureExtractor",
     extractor_settings=lambda config: dict.fromkeys(
         ("do_normalize", "return_attention_mask"), config.feat_extract_norm == "layer"

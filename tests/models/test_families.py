@@ -276,9 +276,7 @@ def test_the_silence_behind_a_clip_would_count_in_a_plain_mean(
 
 
 @pytest.mark.parametrize("name", TINY_CONFIGS)
-def test_a_pickled_input_prepares_the_same(
-    tiny_models: dict[str, Backbone], few: list[np.ndarray], name: str
-) -> None:
+def test_a_pickled_input_prepares_the_same(tiny_models: dict[str, Backbone], few: list[np.ndarray], name: str) -> None:
     backbone = tiny_models[name]
     sent = pickle.loads(pickle.dumps(backbone.input))
     assert sent == backbone.input

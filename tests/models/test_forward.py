@@ -14,13 +14,12 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 from ser_probe.errors import BackboneError
 from ser_probe.models.backbone import MIN_SAMPLES, Backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
-from ser_probe.models.embedding import pool_layers, pooled_layers
+from ser_probe.models.embedding import evaluating, pool_layers, pooled_layers
 from ser_probe.models.forward import run_encoder, run_front_end
 from ser_probe.models.frames import Frames, pad_frames
-from ser_probe.models.front_ends import run_padded_convolutions
 from ser_probe.models.inputs import normalise_clip
 from ser_probe.models.loading import load_backbone
-from ser_probe.models.pooling import pool_mean
+from ser_probe.models.pooling import parse_pooling, pool_mean
 from tests.models.conftest import (
     PLAIN_MODELS,
     RELATIVE_TOLERANCE,
@@ -81,30 +80,6 @@ def test_real_speech_is_exact_too(backbone: Backbone, emovo_root: Path) -> None:
     assert relative_difference(pooled_layers(backbone, speech), layers_one_by_one(backbone, speech)) < (
         RELATIVE_TOLERANCE
     )
-
-
-def test_the_padded_front_end_equals_clip_by_clip(backbone: Backbone, clips: list[np.ndarray]) -> None:
-    """The way a GPU takes against the way a CPU takes."""
-    if backbone.input.normalise:
-        clips = [normalise_clip(clip) for clip in clips]
-    padded = run_padded_convolutions(backbone.model, [torch.from_numpy(clip) for clip in clips])
-
-    assert padded.n_frames.tolist() == [
-        backbone.model.feature_extractor(torch.from_numpy(c)[None]).shape[-1] for c in clips
-    ]
-    assert torch.count_nonzero(padded.features[~padded.mask]) == 0
-    for row, clip in enumerate(clips):
-        alone = backbone.model.feature_extractor(torch.from_numpy(clip)[None])[0].T.detach()
-        found = padded.features[row, : len(alone)].detach()
-        # Over a clip and not by frame: frames of near silence hold little more than round-off.
-        assert relative_difference(found.flatten().numpy(), alone.flatten().numpy()) < RELATIVE_TOLERANCE
-
-
-def test_a_front_end_whose_norm_mixes_channels_is_refused(clips: list[np.ndarray]) -> None:
-    backbone = load_backbone("tiny-hubert-base")
-    backbone.model.feature_extractor.conv_layers[0].layer_norm = nn.GroupNorm(4, 48)
-    with pytest.raises(BackboneError, match="mixes channels"):
-        run_padded_convolutions(backbone.model, [torch.from_numpy(clip) for clip in clips[:2]])
 
 
 @pytest.mark.gpu
@@ -338,33 +313,14 @@ def test_min_samples_follows_other_kernels() -> None:
     assert pooled_layers(backbone, [np.ones(25, np.float32)]).shape == (2, 1, 16)
 
 
-def test_normalisation_equals_the_feature_extractor_of_transformers(clips: list[np.ndarray]) -> None:
-    extractor = Wav2Vec2FeatureExtractor(do_normalize=True)
-    for clip in clips:
-        expected = extractor(clip, sampling_rate=16_000, return_tensors="np").input_values[0]
-        np.testing.assert_array_equal(normalise_clip(clip), expected)
-
-
-def test_normalisation_survives_digital_silence() -> None:
-    assert np.array_equal(normalise_clip(np.full(800, 0.25, np.float32)), np.zeros(800, np.float32))
-
-
 def test_whatever_padded_frames_hold_does_not_leak(backbone: Backbone, clips: list[np.ndarray]) -> None:
-    frames = run_front_end(backbone, clips[4:8])
-    clean = pool_layers(backbone, frames)
-    for garbage in (float("nan"), float("inf"), 1e30):
-        dirty = frames.features.detach().masked_fill(~frames.mask[..., None], garbage)
-        np.testing.assert_array_equal(pool_layers(backbone, Frames(dirty, frames.n_frames)), clean)
-
-
-def test_pad_frames_takes_arrays_and_keeps_them(rng: np.random.Generator) -> None:
-    parts = [rng.standard_normal((n, 3)).astype(np.float32) for n in (2, 5, 1)]
-    frames = pad_frames(parts)
-    assert frames.features.shape == (3, 5, 3)
-    assert frames.mask.sum(dim=1).tolist() == frames.n_frames.tolist() == [2, 5, 1]
-    for row, part in enumerate(parts):
-        np.testing.assert_array_equal(frames.features[row, : len(part)], part)
-    assert torch.count_nonzero(frames.features[~frames.mask]) == 0
+    mean = [parse_pooling("mean")]
+    with evaluating([backbone]):
+        frames = run_front_end(backbone, clips[4:8])
+        (clean,) = pool_layers(backbone, frames, mean)
+        for garbage in (float("nan"), float("inf"), 1e30):
+            dirty = Frames(frames.features.masked_fill(~frames.mask[..., None], garbage), frames.n_frames)
+            assert torch.equal(pool_layers(backbone, dirty, mean)[0], clean)
 
 
 def test_the_encoder_leaves_its_input_as_it_was(backbone: Backbone, clips: list[np.ndarray]) -> None:

@@ -22,7 +22,14 @@ from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import KNOWN_CHECKPOINTS
 from ser_probe.models.loading import load_backbone, save_backbone
 
-COMMITS = {"main": "a" * 40, "v2": "b" * 40}
+COMMITS = {"main": "a" * 40, "v2": "b" * 40, "bert": "c" * 40, "whisper": "d" * 40}
+
+MODELS = {
+    "main": "tiny-wavlm-large",
+    "v2": "tiny-hubert-base",
+    "bert": "tiny-wav2vec2-bert",
+    "whisper": "tiny-whisper",
+}
 
 # For a model with nothing but a .bin, transformers would ask a bot, from a thread of its own, to open a pull request
 # there; it first asks whether the model is private. Our hub leaves that unanswered, so nothing leaves this machine.
@@ -33,11 +40,12 @@ import json, sys, time
 from ser_probe.errors import BackboneError
 from ser_probe.models.loading import load_backbone
 load_backbone("tiny-hubert-base")  # the import of transformers is not what is timed
-for name, revision in json.loads(sys.argv[1]):
+for name, revision, seed in json.loads(sys.argv[1]):
     start = time.perf_counter()
     try:
-        backbone = load_backbone(name, revision=revision)
+        backbone = load_backbone(name, revision=revision, random_weights=seed)
         answer = {"hash": backbone.weights_hash(), "commit": backbone.revision, "normalise": backbone.input.normalise}
+        answer["name"] = backbone.name
     except BackboneError as error:
         answer = {"error": error.what, "found": str(error.found), "fix": error.fix}
     answer["seconds"] = time.perf_counter() - start
@@ -45,8 +53,11 @@ for name, revision in json.loads(sys.argv[1]):
 """
 
 
-def load_in_a_new_process(wanted: list[tuple[str, str | None]], home: Path, **environment: str) -> list[dict[str, Any]]:
-    """Load hub ids in a process of their own: transformers reads its environment when it is imported."""
+Wanted = tuple[str, str | None, int | None]
+
+
+def load_in_a_new_process(wanted: list[Wanted], home: Path, **environment: str) -> list[dict[str, Any]]:
+    """Load hub ids, revisions and seeds in a process of their own: transformers reads its environment on import."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_", "DISABLE_SAFETENSORS"))}
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(wanted)],
@@ -61,11 +72,12 @@ def load_in_a_new_process(wanted: list[tuple[str, str | None]], home: Path, **en
 
 @dataclass
 class Hub:
-    """A model hub with one model, me/model: a folder per revision, and every request that came."""
+    """A model hub with one model, me/model: a folder per revision, every request, and the tokens of those for its files."""
 
     root: Path
     address: str = ""
     requests: list[str] = field(default_factory=list)
+    tokens: set[str | None] = field(default_factory=set)
 
     def find(self, path: str) -> tuple[str | None, bytes | None]:
         """Return the commit that a request path names, and the content it asks for."""
@@ -83,9 +95,9 @@ class Hub:
 
 @pytest.fixture
 def hub(tmp_path: Path, tiny_models: dict[str, Backbone]) -> Iterator[Hub]:
-    """The hub runs while a test does. Both revisions hold nothing but a .bin, as several published models do."""
+    """The hub runs while a test does. All revisions hold nothing but a .bin, as several published models do."""
     hub = Hub(tmp_path / "hub")
-    for revision, name in (("main", "tiny-wavlm-large"), ("v2", "tiny-hubert-base")):
+    for revision, name in MODELS.items():
         folder = hub.root / revision
         save_backbone(tiny_models[name], folder)
         torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
@@ -94,6 +106,8 @@ def hub(tmp_path: Path, tiny_models: dict[str, Backbone]) -> Iterator[Hub]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             hub.requests.append(f"{self.command} {self.path}")
+            if self.path.startswith("/me/model/"):
+                hub.tokens.add(self.headers["Authorization"])
             commit, content = hub.find(self.path)
             self.send_response(404 if content is None else 200)
             if content is None:
@@ -119,30 +133,49 @@ def hub(tmp_path: Path, tiny_models: dict[str, Backbone]) -> Iterator[Hub]:
 
 
 def test_a_hub_id_loads_at_its_revision(hub: Hub, tiny_models: dict[str, Backbone], tmp_path: Path) -> None:
-    wanted = [("me/model", None), ("me/model", "v2"), ("me/model", COMMITS["v2"]), ("me/model", "v3")]
-    main, tag, commit, absent = load_in_a_new_process(wanted, tmp_path / "home", HF_ENDPOINT=hub.address)
+    revisions = [None, "v2", COMMITS["v2"], "bert", "whisper", "v3"]
+    wanted: list[Wanted] = [("me/model", revision, None) for revision in revisions]
+    *found, absent = load_in_a_new_process(wanted, tmp_path / "home", HF_ENDPOINT=hub.address)
 
-    assert main["hash"] == tiny_models["tiny-wavlm-large"].weights_hash()
-    assert main["normalise"]
-    assert tag["hash"] == commit["hash"] == tiny_models["tiny-hubert-base"].weights_hash()
-    assert not tag["normalise"]
-    assert [answer["commit"] for answer in (main, tag, commit)] == [COMMITS["main"], COMMITS["v2"], COMMITS["v2"]]
+    meant = ["main", "v2", "v2", "bert", "whisper"]
+    assert [answer["commit"] for answer in found] == [COMMITS[revision] for revision in meant]
+    assert [answer["hash"] for answer in found] == [tiny_models[MODELS[revision]].weights_hash() for revision in meant]
+    assert [answer["normalise"] for answer in found] == [True, False, False, True, False]
     assert CONVERSION_STARTS not in hub.requests
     assert absent["error"].startswith("The config of 'me/model' could not be loaded from the hub")
     assert "v3" in absent["found"]
+
+
+def test_random_weights_fetch_settings_alone_and_offline_the_fetched_are_used(
+    hub: Hub, tiny_models: dict[str, Backbone], tmp_path: Path
+) -> None:
+    wanted: list[Wanted] = [("me/model", "bert", 3)]
+    (online,) = load_in_a_new_process(wanted, tmp_path / "home", HF_ENDPOINT=hub.address)
+    assert (online["name"], online["commit"]) == ("me/model (random weights, seed 3)", COMMITS["bert"])
+    assert online["hash"] == load_backbone("tiny-wav2vec2-bert", random_weights=3).weights_hash()
+    assert not [request for request in hub.requests if request.endswith((".bin", ".safetensors"))]
+    hub.requests.clear()
+    (offline,) = load_in_a_new_process(wanted, tmp_path / "home", HF_ENDPOINT=hub.address, HF_HUB_OFFLINE="1")
+    assert (offline["hash"], offline["commit"], hub.requests) == (online["hash"], online["commit"], [])
+
+
+def test_a_token_reaches_the_hub(hub: Hub, tmp_path: Path) -> None:
+    wanted: list[Wanted] = [("me/model", "v2", None)]
+    load_in_a_new_process(wanted, tmp_path / "home", HF_ENDPOINT=hub.address, HF_TOKEN="hf_secret")
+    assert hub.tokens == {"Bearer hf_secret"}
 
 
 @pytest.mark.slow
 def test_a_conversion_would_be_noticed(hub: Hub, tmp_path: Path) -> None:
     """The counter-case to the absence of `CONVERSION_STARTS` above: the request comes where somebody wants it."""
     load_in_a_new_process(
-        [("me/model", None)], tmp_path / "home", HF_ENDPOINT=hub.address, DISABLE_SAFETENSORS_CONVERSION="0"
+        [("me/model", None, None)], tmp_path / "home", HF_ENDPOINT=hub.address, DISABLE_SAFETENSORS_CONVERSION="0"
     )
     assert CONVERSION_STARTS in hub.requests
 
 
 def test_offline_an_id_fails_at_once_with_near_matches(tmp_path: Path) -> None:
-    (answer,) = load_in_a_new_process([("microsoft/wavlm-lrge", None)], tmp_path / "home", HF_HUB_OFFLINE="1")
+    (answer,) = load_in_a_new_process([("microsoft/wavlm-lrge", None, None)], tmp_path / "home", HF_HUB_OFFLINE="1")
     assert answer["error"].startswith("The config of 'microsoft/wavlm-lrge' could not be loaded from the hub")
     assert "microsoft/wavlm-large" in answer["fix"]
     assert "HF_HUB_OFFLINE" in answer["fix"]
