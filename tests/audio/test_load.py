@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
+import torchaudio.functional
 
-from ser_probe.audio.load import AudioSpec, inspect_clip, load_clip, resample
+from ser_probe.audio.load import RESAMPLER, AudioSpec, inspect_clip, load_clip, resample
 from ser_probe.audio.loudness import measure_loudness
 from ser_probe.errors import AudioError, ConfigError
 from ser_probe.files import content_id, fingerprint
@@ -23,6 +25,8 @@ SPEC = AudioSpec()
 LEVELLED = AudioSpec(loudness_lufs=-23)
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 92000\n"
 
+# Sums of 400 to 900 products in float64, in another order.
+FLOAT64_SUMS = 1e-13
 # -100 dB, the stop band of the resampler's Kaiser window, with room for the ripple.
 RESAMPLING_ERROR = 2e-5
 # Two clips that differ by a gain are equal up to the rounding of 16-bit files (half a step is 1.5e-5 of full scale).
@@ -75,10 +79,18 @@ def test_what_lies_above_the_new_band_is_gone_and_would_alias_otherwise() -> Non
     assert np.abs(tone[::3][500:-500]).max() > 0.9
 
 
+@pytest.mark.parametrize("from_hz", [32_000, 48_000, 96_000])
+@pytest.mark.parametrize("n_samples", [1, 2, 401, 47_999, 48_001])
+def test_whole_factors_give_the_values_of_torchaudio(from_hz: int, n_samples: int, rng: np.random.Generator) -> None:
+    samples = rng.standard_normal(n_samples)
+    expected = torchaudio.functional.resample(torch.from_numpy(samples), from_hz, RATE_HZ, **RESAMPLER).numpy()
+    np.testing.assert_allclose(resample(samples, from_hz, RATE_HZ), expected, rtol=0, atol=FLOAT64_SUMS)
+
+
 def test_the_number_of_threads_does_not_show(write: Callable[..., Path], rng: np.random.Generator) -> None:
     path = write(0.1 * rng.standard_normal(30_000), 22_050)
     script = (
-        "import sys, torch; from pathlib import Path; from ser_probe.audio.load import AudioSpec, load_clip;"
+        "import sys, torch; from pathlib import Path; from ser_probe.audio.load import RESAMPLER, AudioSpec, load_clip;"
         "torch.set_num_threads(int(sys.argv[2]));"
         "sys.stdout.buffer.write(load_clip(Path(sys.argv[1]), AudioSpec(loudness_lufs=-23)).samples.tobytes())"
     )
