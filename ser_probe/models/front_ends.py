@@ -45,7 +45,10 @@ def run_padded_convolutions(model: Any, waves: Sequence[Tensor]) -> Frames:
     """
     device = next(model.parameters()).device
     n_samples = torch.tensor([len(wave) for wave in waves])
-    hidden = nn.utils.rnn.pad_sequence(list(waves), batch_first=True).to(device)[:, None]
+    padded = nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
+    if device.type == "cuda":
+        padded = padded.pin_memory()  # only then is the copy one that nothing waits for
+    hidden = padded.to(device, non_blocking=True)[:, None]
     for layer in model.feature_extractor.conv_layers:
         norm = getattr(layer, "layer_norm", None)
         if isinstance(norm, nn.GroupNorm):
@@ -62,6 +65,7 @@ def _masked_group_norm(hidden: Tensor, n_valid: Tensor, norm: nn.GroupNorm) -> T
     """Group norm with one group a channel, over the valid part of the time axis only; hidden is [B, C, T]."""
     if norm.num_groups != norm.num_channels:
         raise BackboneError("A group norm that mixes channels is not supported", found=f"{norm.num_groups} groups")
+    hidden = hidden.float()  # as the norm itself would under autocast: sums over thousands of frames
     mask = (torch.arange(hidden.shape[-1], device=hidden.device) < n_valid[:, None])[:, None]
     count = n_valid[:, None, None].to(hidden.dtype)
     mean = (hidden * mask).sum(dim=-1, keepdim=True) / count
