@@ -26,7 +26,7 @@ from ser_probe.embeddings.feed import ClipWork, DecodedBatch, feed_batches
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.notes import note_clips, note_unread
 from ser_probe.embeddings.plan import drop_done, plan_batches
-from ser_probe.embeddings.seal import missing_clips, seal, seal_if_complete
+from ser_probe.embeddings.seal import missing_clips, seal
 from ser_probe.embeddings.shards import SECONDS_PER_SHARD, Committed, Rows, ShardWriter
 from ser_probe.embeddings.share import Share
 from ser_probe.embeddings.store import EmbeddingCache
@@ -300,7 +300,9 @@ class JobEnd:
 def seal_job(job: Job, clips: ClipList, settings: ExtractionSettings, attributes: Mapping[str, Any]) -> JobEnd:
     """Finish a cache, unless other workers are still at it.
 
-    Clips whose files could not be read are no part of the cache, so that the next run tries them again.
+    Of workers that end at the same moment one or all seal, and the file is the same: each asks after it has committed
+    its own last clips and noted those that it could not read. Clips whose files could not be read are no part of the
+    cache, so that the next run tries them again.
 
     Raises:
         AudioError: If no file could be read.
@@ -316,10 +318,12 @@ def seal_job(job: Job, clips: ClipList, settings: ExtractionSettings, attributes
         )
     if len(unread):
         note_unread(job.path, _worker(settings), unread)
-    if settings.share.count == 1:
-        seal(job.path, job.key, clips.table, attributes)
-    elif seal_if_complete(job.path, job.key, clips.table, attributes) is None:
-        return JobEnd(unread, len(missing_clips(job.path, job.key, clips.table)))
+    if settings.share.count > 1:
+        # Asked once: whoever commits the last of them in the next moment is the one to seal.
+        missing = missing_clips(job.path, job.key, clips.table)
+        if missing:
+            return JobEnd(unread, len(missing))
+    seal(job.path, job.key, clips.table, attributes)
     with EmbeddingCache.open(job.path, expect_key=job.key) as cache:
         stored = cache.rejects[cache.rejects["clip_id"].isin(clips.table["clip_id"])]
     return JobEnd(pd.concat([stored, unread], ignore_index=True))

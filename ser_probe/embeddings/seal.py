@@ -22,7 +22,7 @@ import pandas as pd
 
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey, check_key
-from ser_probe.embeddings.merge import Source, merge_blocks
+from ser_probe.embeddings.merge import Source, check_merged, merge_blocks
 from ser_probe.embeddings.notes import NotedClips, read_noted_clips, read_unread, remove_notes
 from ser_probe.embeddings.notes import note_clips as note_clips
 from ser_probe.embeddings.notes import note_unread as note_unread
@@ -163,17 +163,6 @@ def missing_clips(path: Path, key: CacheKey, clips: pd.DataFrame) -> list[str]:
     recorded = [_recorded_unread(header) for _, header in _read_finished(path, key)]
     known = {*done.clips, *done.rejects, *pd.concat([unread, *recorded])["clip_id"]}
     return [clip_id for clip_id in dict.fromkeys(clips["clip_id"]) if clip_id not in known]
-
-
-def seal_if_complete(
-    path: Path, key: CacheKey, clips: pd.DataFrame, attributes: Mapping[str, Any] | None = None
-) -> Sealed | None:
-    """Seal as `seal` does, but return None while clips are missing that other workers have yet to compute.
-
-    Of workers that finish at the same moment one or all seal, and the file is the same: each asks after it has
-    committed its own last clips and noted those that it could not read.
-    """
-    return None if missing_clips(path, key, clips) else seal(path, key, clips, attributes)
 
 
 def update_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
@@ -329,7 +318,7 @@ def _write(path: Path, header: Header, sources: Sequence[Source]) -> None:
     try:
         store_file.check_space(path, header)
         with atomic_path(path) as temporary:
-            store_file.write_file(temporary, header, merge_blocks(header, sources))
+            check_merged(header, sources, store_file.write_file(temporary, header, merge_blocks(header, sources)))
     except OSError as error:
         if error.errno is None:  # a complaint of HDF5's, not of the disk's
             raise

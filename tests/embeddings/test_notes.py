@@ -14,7 +14,7 @@ import pytest
 
 from ser_probe.embeddings import notes
 from ser_probe.embeddings.notes import note_clips, note_unread, read_noted_clips, read_unread
-from ser_probe.embeddings.seal import missing_clips, seal, seal_if_complete
+from ser_probe.embeddings.seal import missing_clips, seal
 from ser_probe.embeddings.shards import committed, name_node, shards_folder
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import CacheError
@@ -98,23 +98,12 @@ def test_unread_clips_are_no_part_of_the_file_and_are_recorded(run: Run) -> None
 def test_a_worker_that_comes_second_finds_the_work_done_although_the_notes_are_gone(run: Run) -> None:
     run.commit(range(11))
     note_unread(run.path, "1-of-2", unread_clips(run, 11))
-    first = seal_if_complete(run.path, run.key, run.clips, {"device": "cpu"})
-    assert first is not None
-    assert first.written
+    assert missing_clips(run.path, run.key, run.clips) == []
+    assert seal(run.path, run.key, run.clips, {"device": "cpu"}).written
     before = run.path.read_bytes()
-    second = seal_if_complete(run.path, run.key, run.clips, {"device": "cuda"})
-    assert second is not None
-    assert not second.written
+    assert missing_clips(run.path, run.key, run.clips) == []
+    assert not seal(run.path, run.key, run.clips, {"device": "cuda"}).written
     assert run.path.read_bytes() == before
-
-
-def test_nobody_seals_while_clips_are_missing(run: Run) -> None:
-    run.commit(range(11))
-    assert seal_if_complete(run.path, run.key, run.clips) is None
-    assert not run.path.exists()
-    assert len(committed(run.path, run.key)) == 11
-    run.commit([11])
-    assert seal_if_complete(run.path, run.key, run.clips) is not None
 
 
 WORKER = """
@@ -123,7 +112,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.seal import note_clips, note_unread, seal_if_complete
+from ser_probe.embeddings.seal import missing_clips, note_clips, note_unread, seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store_header import Layout
 
@@ -137,7 +126,10 @@ with ShardWriter(path, key, Layout(("0",), 2), seconds_per_shard=0) as writer:
     for clip in mine[1:]:
         writer.add(Rows([ids[clip]], np.full((1, 1, 2), clip, np.float32), [1], [1.0]))
 note_unread(path, str(worker), clips.iloc[[mine[0]]].assign(reason="away"))
-print(seal_if_complete(path, key, clips) is not None)
+complete = not missing_clips(path, key, clips)
+print(complete)
+if complete:
+    seal(path, key, clips)
 """
 
 
@@ -170,7 +162,7 @@ def test_the_note_of_a_larger_manifest_outlives_the_sealing_of_a_smaller_one(run
     assert not smaller.exists()
     assert set(read_unread(run.path)["clip_id"]) == {run.ids[5]}
     run.commit([4, *range(6, 12)])
-    assert seal_if_complete(run.path, run.key, run.clips) is not None
+    seal(run.path, run.key, run.clips)
     assert not shards_folder(run.path).exists()
 
 

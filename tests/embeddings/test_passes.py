@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from ser_probe.audio.load import load_clip
+from ser_probe.embeddings import passes
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.passes import (
@@ -22,7 +23,9 @@ from ser_probe.embeddings.passes import (
     run_batches,
     seal_job,
 )
+from ser_probe.embeddings.seal import missing_clips
 from ser_probe.embeddings.shards import committed
+from ser_probe.embeddings.share import Share
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_file import Layout
 from ser_probe.errors import AudioError
@@ -222,3 +225,25 @@ def test_leaving_early_commits_what_was_done(clips: ClipList, key: CacheKey, tmp
         job.add(batch, np.array(decoded.results).reshape(1, -1, 8))
         assert len(committed(job.path, key)) == 0
     assert set(committed(job.path, key).clips) == set(batch.clip_ids)
+
+
+def test_a_worker_whose_last_clips_come_a_moment_later_does_not_look_for_the_finished_file(
+    clips: ClipList, key: CacheKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.h5"
+    one, other = (replace(LOUD, share=Share(index, 2)) for index in (1, 2))
+    job = open_job(path, key)
+    run([job], clips, one)
+    others = len(clips.table) - job.n_computed
+
+    def look(*arguments: Any) -> list[str]:
+        found = missing_clips(*arguments)
+        run([open_job(path, key)], clips, other)  # the other worker commits all it has, the moment after
+        return found
+
+    monkeypatch.setattr(passes, "missing_clips", look)
+    assert seal_job(job, clips, one, {}).n_missing == others > 0
+    assert not path.exists()
+    assert seal_job(open_job(path, key), clips, other, {}).n_missing == 0
+    with EmbeddingCache.open(path) as cache:
+        assert len(cache) == len(clips.table)
