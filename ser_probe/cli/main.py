@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from ser_probe import __version__
-from ser_probe.cli import analyze, cache, doctor, extract, finetune, prepare, report, run
+from ser_probe.cli import analyze, cache, doctor, extract, finetune, models, prepare, report, run
 from ser_probe.cli.terminal import EXIT_FAULT, EXIT_INTERRUPTED, print_error, print_note, print_result
 from ser_probe.errors import SerProbeError
 
@@ -57,6 +57,7 @@ app.add_typer(analyze.app, name="analyze")
 app.command("report")(report.report)
 app.command("run")(run.run)
 app.add_typer(cache.app, name="cache")
+app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
 
 

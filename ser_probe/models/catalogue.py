@@ -21,30 +21,86 @@ class KnownCheckpoint:
         family: `model_type` of its config.
         layers: Number of transformer blocks (N).
         width: Width of the residual stream (D).
+        parameters_m: Parameters of the encoder, in millions.
+        licence: As its model card says.
         pre_norm: Whether a final layer norm follows the last block, so that layer `final` differs from layer N.
+        front_end_norm: Kind of norm in the convolutional front end: `group`, `layer`, or `none`.
+        normalise: Whether each clip is brought to zero mean and unit variance; None: only its settings say.
+        sample_rate_hz: Sampling rate in Hz.
     """
 
     family: str
     layers: int
     width: int
+    parameters_m: float
+    licence: str
     pre_norm: bool
+    front_end_norm: str
+    normalise: bool | None
+    sample_rate_hz: int = 16_000
 
+    @property
+    def input(self) -> str:
+        """What it is fed, in words."""
+        if self.family == "whisper":
+            return "log-mel, 30 s"
+        if self.family == "wav2vec2-bert":
+            return "log-mel, normalised"
+        return {True: "waveform, normalised", False: "waveform", None: "waveform, by its settings"}[self.normalise]
+
+    @property
+    def norms(self) -> str:
+        """Its norms, in words: in the front end, and where they stand in the blocks."""
+        return f"{self.front_end_norm}, {'pre' if self.pre_norm else 'post'}"
+
+
+# Norms of the front end and of the blocks, and input normalisation.
+_GROUP: dict[str, Any] = {"front_end_norm": "group", "pre_norm": False}
+_LAYER: dict[str, Any] = {"front_end_norm": "layer", "pre_norm": True}
+_NORMALISED: dict[str, Any] = {"normalise": True}
+_UNKNOWN: dict[str, Any] = {"normalise": None}
+_DATA2VEC: dict[str, Any] = {"front_end_norm": "layer", "pre_norm": False, "normalise": True}
+_BERT: dict[str, Any] = {"front_end_norm": "none", "pre_norm": False, "normalise": True}
+_WHISPER: dict[str, Any] = {"front_end_norm": "none", "pre_norm": True, "normalise": False}
+_APACHE, _NON_COMMERCIAL, _SEE_CARD = "apache-2.0", "cc-by-nc-sa-4.0", "see model card"
 
 KNOWN_CHECKPOINTS: dict[str, KnownCheckpoint] = {
-    "facebook/wav2vec2-base": KnownCheckpoint("wav2vec2", 12, 768, False),
-    "facebook/wav2vec2-base-960h": KnownCheckpoint("wav2vec2", 12, 768, False),
-    "facebook/wav2vec2-large": KnownCheckpoint("wav2vec2", 24, 1024, False),
-    "facebook/wav2vec2-large-lv60": KnownCheckpoint("wav2vec2", 24, 1024, True),
-    "facebook/wav2vec2-large-robust": KnownCheckpoint("wav2vec2", 24, 1024, True),
-    "facebook/wav2vec2-large-xlsr-53": KnownCheckpoint("wav2vec2", 24, 1024, True),
-    "facebook/wav2vec2-xls-r-300m": KnownCheckpoint("wav2vec2", 24, 1024, True),
-    "facebook/hubert-base-ls960": KnownCheckpoint("hubert", 12, 768, False),
-    "facebook/hubert-large-ll60k": KnownCheckpoint("hubert", 24, 1024, True),
-    "facebook/hubert-large-ls960-ft": KnownCheckpoint("hubert", 24, 1024, True),
-    "facebook/hubert-xlarge-ll60k": KnownCheckpoint("hubert", 48, 1280, True),
-    "microsoft/wavlm-base": KnownCheckpoint("wavlm", 12, 768, False),
-    "microsoft/wavlm-base-plus": KnownCheckpoint("wavlm", 12, 768, False),
-    "microsoft/wavlm-large": KnownCheckpoint("wavlm", 24, 1024, True),
+    name: KnownCheckpoint(family, layers, width, parameters_m, licence, **{**norms, **normalise})
+    for name, family, layers, width, parameters_m, licence, norms, normalise in (
+        ("facebook/wav2vec2-base", "wav2vec2", 12, 768, 94.4, _APACHE, _GROUP, _NORMALISED),
+        ("facebook/wav2vec2-base-960h", "wav2vec2", 12, 768, 94.4, _APACHE, _GROUP, _NORMALISED),
+        ("facebook/wav2vec2-large", "wav2vec2", 24, 1024, 315.4, _APACHE, _GROUP, _NORMALISED),
+        ("facebook/wav2vec2-large-lv60", "wav2vec2", 24, 1024, 315.4, _APACHE, _LAYER, _NORMALISED),
+        ("facebook/wav2vec2-large-robust", "wav2vec2", 24, 1024, 315.4, _APACHE, _LAYER, _NORMALISED),
+        ("facebook/wav2vec2-large-xlsr-53", "wav2vec2", 24, 1024, 315.4, _APACHE, _LAYER, _NORMALISED),
+        ("facebook/wav2vec2-xls-r-300m", "wav2vec2", 24, 1024, 315.4, _APACHE, _LAYER, _NORMALISED),
+        ("facebook/wav2vec2-xls-r-1b", "wav2vec2", 48, 1280, 962.5, _APACHE, _LAYER, _NORMALISED),
+        ("facebook/wav2vec2-xls-r-2b", "wav2vec2", 48, 1920, 2159.3, _APACHE, _LAYER, _NORMALISED),
+        (
+            *("audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim", "wav2vec2", 12, 1024, 164.3),
+            *(_NON_COMMERCIAL, _LAYER, _NORMALISED),
+        ),
+        ("facebook/hubert-base-ls960", "hubert", 12, 768, 94.4, _APACHE, _GROUP, _NORMALISED),
+        ("facebook/hubert-large-ll60k", "hubert", 24, 1024, 315.4, _APACHE, _LAYER, _NORMALISED),
+        ("facebook/hubert-large-ls960-ft", "hubert", 24, 1024, 315.4, _APACHE, _LAYER, _NORMALISED),
+        ("facebook/hubert-xlarge-ll60k", "hubert", 48, 1280, 962.5, _APACHE, _LAYER, _NORMALISED),
+        ("utter-project/mHuBERT-147", "hubert", 12, 768, 94.4, _NON_COMMERCIAL, _GROUP, _UNKNOWN),
+        ("microsoft/wavlm-base", "wavlm", 12, 768, 94.4, _SEE_CARD, _GROUP, {"normalise": False}),
+        ("microsoft/wavlm-base-plus", "wavlm", 12, 768, 94.4, _SEE_CARD, _GROUP, {"normalise": False}),
+        ("microsoft/wavlm-large", "wavlm", 24, 1024, 315.5, _SEE_CARD, _LAYER, _UNKNOWN),
+        ("facebook/data2vec-audio-base", "data2vec-audio", 12, 768, 93.2, _APACHE, _DATA2VEC, {}),
+        ("facebook/data2vec-audio-large", "data2vec-audio", 24, 1024, 313.3, _APACHE, _DATA2VEC, {}),
+        ("microsoft/unispeech-sat-base", "unispeech-sat", 12, 768, 94.4, _SEE_CARD, _GROUP, _UNKNOWN),
+        ("microsoft/unispeech-sat-base-plus", "unispeech-sat", 12, 768, 94.4, _SEE_CARD, _GROUP, _UNKNOWN),
+        ("microsoft/unispeech-sat-large", "unispeech-sat", 24, 1024, 315.4, _SEE_CARD, _LAYER, _UNKNOWN),
+        ("facebook/w2v-bert-2.0", "wav2vec2-bert", 24, 1024, 580.5, "mit", _BERT, {}),
+        ("openai/whisper-tiny", "whisper", 4, 384, 8.2, _APACHE, _WHISPER, {}),
+        ("openai/whisper-base", "whisper", 6, 512, 20.6, _APACHE, _WHISPER, {}),
+        ("openai/whisper-small", "whisper", 12, 768, 88.2, _APACHE, _WHISPER, {}),
+        ("openai/whisper-medium", "whisper", 24, 1024, 307.2, _APACHE, _WHISPER, {}),
+        ("openai/whisper-large-v2", "whisper", 32, 1280, 636.8, _APACHE, _WHISPER, {}),
+        ("openai/whisper-large-v3", "whisper", 32, 1280, 637.0, _APACHE, _WHISPER, {}),
+    )
 }
 
 # Everything but the sizes is as in the published models: the same kernels and strides (a frame each 20 ms,

@@ -42,7 +42,7 @@ def run_masked_transformer(
 
 
 def run_with_batch_norm(model: Any, frames: Frames, *, spec_augment: bool = False) -> Tensor:
-    """Run a HuBERT: some have a batch norm before the positional convolution (mHuBERT), which shifts zeros.
+    """Run a HuBERT: some (mHuBERT at 25 Hz) have a batch norm before the positional convolution, which shifts zeros.
 
     It runs with its stored statistics in training too: those of a batch would make a clip depend on the others.
     """

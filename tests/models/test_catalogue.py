@@ -15,15 +15,26 @@ from ser_probe.models.families import FAMILIES
 @pytest.mark.parametrize("name", KNOWN_CHECKPOINTS)
 def test_known_checkpoints_are_consistent(name: str) -> None:
     known = KNOWN_CHECKPOINTS[name]
-    owner, model = name.split("/")
-    assert owner in {"facebook", "microsoft"}
     assert known.family in SUPPORTED_FAMILIES
-    assert model.startswith(known.family)
-    assert (known.layers, known.width) in {(12, 768), (24, 1024), (48, 1280)}
-    size = "base" if "base" in model else "xlarge" if "xlarge" in model else "large"
-    assert (known.layers == 12) == (size == "base")
-    assert (known.layers == 48) == (size == "xlarge")
-    assert not (known.pre_norm and size == "base"), "base models are post-norm"
+    assert known.sample_rate_hz == 16_000
+    assert known.licence in {"apache-2.0", "mit", "cc-by-nc-sa-4.0", "see model card"}
+    if known.family in ("wav2vec2", "hubert", "wavlm", "unispeech-sat"):
+        assert known.pre_norm == (known.front_end_norm == "layer"), "the two go together in these families"
+        assert known.family in name.lower()
+        base = "base" in name or name.endswith("147")
+        assert (known.layers == 12 and known.width == 768) == base
+        assert known.front_end_norm == ("group" if base or name == "facebook/wav2vec2-large" else "layer")
+    elif known.family == "data2vec-audio":
+        assert (known.front_end_norm, known.pre_norm) == ("layer", False)
+    else:
+        assert (known.front_end_norm, known.pre_norm) == ("none", known.family == "whisper")
+
+
+def test_parameters_follow_from_depth_and_width() -> None:
+    """Attention has 4 D^2 weights and a feed-forward 8; a conformer block has two of the latter and convolutions of 3."""
+    for name, known in KNOWN_CHECKPOINTS.items():
+        blocks_m = (23 if known.family == "wav2vec2-bert" else 12) * known.layers * known.width**2 / 1e6
+        assert 0.85 * known.parameters_m < blocks_m <= known.parameters_m, name
 
 
 def test_every_family_that_can_be_run_is_in_the_table() -> None:

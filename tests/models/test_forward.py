@@ -333,7 +333,7 @@ def test_the_encoder_leaves_its_input_as_it_was(backbone: Backbone, clips: list[
 
 
 def test_a_batch_norm_before_the_positional_convolution_is_exact(clips: list[np.ndarray]) -> None:
-    """mHuBERT has one; it makes zero padding non-zero just where it must be zero."""
+    """mHuBERT at 25 Hz has one; it makes zero padding non-zero just where it must be zero."""
     config = HubertConfig(**{**TINY_CONFIGS["tiny-hubert-base"], "conv_pos_batch_norm": True})
     backbone = load_backbone("tiny-hubert-base")
     backbone.model = HubertModel(config).eval()

@@ -72,7 +72,7 @@ def load_in_a_new_process(wanted: list[Wanted], home: Path, **environment: str) 
 
 @dataclass
 class Hub:
-    """A model hub with one model, me/model: a folder per revision, every request, and the tokens of those for its files."""
+    """A model hub with one model, me/model: a folder per revision, all requests, and tokens that came."""
 
     root: Path
     address: str = ""
@@ -189,3 +189,8 @@ def test_known_checkpoints_are_as_the_catalogue_says(name: str) -> None:
     known, loaded = KNOWN_CHECKPOINTS[name], load_backbone(name)
     assert (loaded.family, loaded.n_layers, loaded.width) == (known.family, known.layers, known.width)
     assert loaded.pre_norm == known.pre_norm
+    assert getattr(loaded.config, "feat_extract_norm", known.front_end_norm) == known.front_end_norm
+    assert loaded.input.sample_rate_hz == known.sample_rate_hz
+    assert known.normalise in (None, loaded.input.normalise)
+    counted = sum(weight.numel() for key, weight in loaded.model.named_parameters() if key != "masked_spec_embed")
+    assert counted / 1e6 == pytest.approx(known.parameters_m, rel=0.01)
