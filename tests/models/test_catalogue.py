@@ -31,7 +31,7 @@ def test_known_checkpoints_are_consistent(name: str) -> None:
 
 
 def test_parameters_follow_from_depth_and_width() -> None:
-    """Attention has 4 D^2 weights and a feed-forward 8; a conformer block has two of the latter and convolutions of 3."""
+    """Attention has 4 D^2 weights and a feed-forward 8; a conformer two of those, and convolutions of 3."""
     for name, known in KNOWN_CHECKPOINTS.items():
         blocks_m = (23 if known.family == "wav2vec2-bert" else 12) * known.layers * known.width**2 / 1e6
         assert 0.85 * known.parameters_m < blocks_m <= known.parameters_m, name
