@@ -17,7 +17,7 @@ import numpy as np
 from ser_probe.embeddings.shards import set_aside
 from ser_probe.embeddings.store_header import Header
 from ser_probe.embeddings.store_stamp import DamagedCacheError
-from ser_probe.embeddings.store_vectors import begin_checksums, cut_blocks, extend_checksums, read_vectors
+from ser_probe.embeddings.store_vectors import BLOCKS_AT_ONCE, cut_blocks, read_vectors
 
 _DIRECT_BYTES = 128 << 10
 """From this size on a run is worth a read of its own: copying it costs more than asking once more."""
@@ -56,27 +56,48 @@ class _Runs:
 
 
 def merge_blocks(header: Header, sources: Sequence[Source]) -> Iterator[np.ndarray]:
-    """Yield the result's vectors, as `write_file` takes them; at the end, refuse clips that changed on disk.
+    """Yield the result's vectors, as `write_file` takes them.
 
     Args:
-        header: The result's header; its rows hold the checksums that the values must have.
+        header: The result's header.
         sources: Files that together hold each clip once.
+    """
+    borders = cut_blocks(header)
+    runs = [(source, _find_runs(header, source)) for source in sources]
+    reads = [[(source, read) for source, run in runs for read in _plan_reads(source, run, *piece)] for piece in borders]
+    shape = max((stop - start for start, stop in borders), default=0), header.layout.width
+    # In turn, because what was yielded is still being written and summed when the next is read.
+    turns = itertools.cycle([np.empty(shape, header.key.dtype) for _ in range(BLOCKS_AT_ONCE)])
+    for layer in range(header.shape[0]):
+        for (start, stop), planned in zip(borders, reads, strict=True):
+            block = next(turns)[: stop - start]
+            _fill(block, layer, planned)
+            yield block
+
+
+def check_merged(header: Header, sources: Sequence[Source], sums: np.ndarray) -> None:
+    """Refuse a result whose clips are not what their sources say.
+
+    Args:
+        header: The result's header; its rows hold the checksums that the clips must have.
+        sources: The files it was merged from.
+        sums: The checksums that the clips have, [N].
 
     Raises:
         DamagedCacheError: If a clip is not what was written; a shard that holds one is set aside.
     """
-    sums = begin_checksums(header.rows["clip_id"])
-    borders = cut_blocks(header)
-    runs = [(source, _find_runs(header, source)) for source in sources]
-    reads = [[(source, read) for source, run in runs for read in _plan_reads(source, run, *piece)] for piece in borders]
-    whole = np.empty((max((stop - start for start, stop in borders), default=0), header.layout.width), header.key.dtype)
-    for layer in range(header.shape[0]):
-        for (start, stop), planned in zip(borders, reads, strict=True):
-            block = whole[: stop - start]
-            _fill(block, layer, planned)
-            extend_checksums(sums, block, header.offsets, start)
-            yield block
-    _check_sums(header, sources, sums)
+    sound = sums == header.rows["row_crc32"].to_numpy(dtype=np.uint32)
+    for source in sources:
+        if sound[source.places].all():
+            continue
+        error = DamagedCacheError(
+            "Embeddings on disk are not what was written",
+            where=source.path,
+            fix="delete the file and extract again" if source.header.sealed else "run the extraction again",
+        )
+        if not source.header.sealed:
+            set_aside(source.path, error)
+        raise error
 
 
 def _find_runs(header: Header, source: Source) -> _Runs:
@@ -129,18 +150,3 @@ def _scatter(block: np.ndarray, runs: _Runs, read: np.ndarray) -> None:
         return
     for low, to, count in zip(begin.tolist(), runs.to.tolist(), runs.count.tolist(), strict=True):
         block[to : to + count] = read[low : low + count]
-
-
-def _check_sums(header: Header, sources: Sequence[Source], sums: Sequence[int]) -> None:
-    sound = np.array(sums, dtype=np.uint32) == header.rows["row_crc32"].to_numpy(dtype=np.uint32)
-    for source in sources:
-        if sound[source.places].all():
-            continue
-        error = DamagedCacheError(
-            "Embeddings on disk are not what was written",
-            where=source.path,
-            fix="delete the file and extract again" if source.header.sealed else "run the extraction again",
-        )
-        if not source.header.sealed:
-            set_aside(source.path, error)
-        raise error

@@ -22,7 +22,7 @@ from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.store_header import REJECT_COLUMNS, ROW_COLUMNS, Header, Layout
 from ser_probe.embeddings.store_image import MemoryFile
 from ser_probe.embeddings.store_stamp import append_stamp, check_stamp
-from ser_probe.embeddings.store_vectors import CHECKSUM_BYTES, LayerChecksum, bytes_of
+from ser_probe.embeddings.store_vectors import BLOCKS_AT_ONCE, CHECKSUM_BYTES, FileChecksums, bytes_of
 from ser_probe.errors import CacheError
 
 FORMAT = "ser-probe embeddings"
@@ -36,43 +36,43 @@ class SchemaVersionError(CacheError):
     """A file's layout is of a version that this one does not read."""
 
 
-def write_file(path: Path, header: Header, blocks: Iterable[np.ndarray]) -> None:
-    """Write a file under a temporary name; only one block of vectors is in memory at a time.
+def write_file(path: Path, header: Header, blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Write a file under a temporary name; only some blocks of vectors are in memory at a time.
 
     HDF5 brings the process down when a disk fills up beneath it, so it writes its part to memory, and all
     bytes go to disk by plain writes, which fail in an orderly way.
 
     Args:
         path: Where to write.
-        header: All but the embeddings.
+        header: All but the embeddings and the checksums.
         blocks: The vectors of one layer after another, each block of shape [P, D], of the storage's type and
-            within one layer. A block is done with when the next is asked for.
+            within one layer. A block stays as it is until `BLOCKS_AT_ONCE` - 1 more have been asked for.
+
+    Returns:
+        The CRC-32 of each clip, as written: uint32 of shape [N].
 
     Raises:
         OSError: If the disk is full or not writable.
     """
     image = MemoryFile()
     with path.open("w+b") as stream:
-        with h5py.File(image, "w") as file:
+        with h5py.File(image, "w") as file, FileChecksums(header) as sums:
             _write_header(file, header)
             start = _allocate(file, header)
             stream.seek(start)
-            file["layer_checksum"][...] = np.array(_write_blocks(stream, header, blocks), dtype="S")
+            n_vectors, written = header.shape[1], 0
+            for block in blocks:
+                sums.extend(written // n_vectors, written % n_vectors, block)
+                stream.write(bytes_of(block))
+                written += len(block)
+                sums.wait(BLOCKS_AT_ONCE - 1)
+            sums.wait()
+            file["layer_checksum"][...] = np.array(sums.layers, dtype="S")
+            file["row_crc32"][...] = sums.rows
         hole = (start, start + len(header.layout.layer_names) * header.layer_bytes)
         image.copy_to(stream, hole=hole)
         append_stamp(stream, hole=hole)
-
-
-def _write_blocks(stream: BinaryIO, header: Header, blocks: Iterable[np.ndarray]) -> list[str]:
-    """Write the vectors and return the checksum of each layer."""
-    n_layers, n_vectors, _ = header.shape
-    sums = [LayerChecksum() for _ in range(n_layers)]
-    written = 0
-    for block in blocks:
-        sums[written // n_vectors].extend(block)
-        stream.write(bytes_of(block))
-        written += len(block)
-    return [each.hex() for each in sums]
+    return sums.rows
 
 
 def read_header(stream: BinaryIO, path: Path) -> Header:
@@ -138,8 +138,9 @@ def _write_header(file: h5py.File, header: Header) -> None:
     ids = [clip_id.encode() for clip_id in rows["clip_id"]]
     fixed = h5py.string_dtype("utf-8", max(map(len, ids), default=1))
     file.create_dataset("clip_id", data=np.array(ids, dtype=fixed))
-    for name, dtype in list(ROW_COLUMNS.items())[1:]:
-        file.create_dataset(name, data=rows[name].to_numpy(dtype=dtype))
+    for name in ("n_frames", "duration_s"):
+        file.create_dataset(name, data=rows[name].to_numpy(dtype=ROW_COLUMNS[name]))
+    file.create_dataset("row_crc32", shape=len(rows), dtype=ROW_COLUMNS["row_crc32"])
     if header.layout.ragged:
         file.create_dataset("frame_offset", data=header.offsets.astype("<i8"))
     columns = [str(name) for name in rows if name not in ROW_COLUMNS and name != "path"]

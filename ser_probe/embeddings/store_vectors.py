@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
+from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,8 +19,10 @@ import numpy as np
 from ser_probe.embeddings.store_header import Header
 from ser_probe.embeddings.store_stamp import DamagedCacheError
 
-BLOCK_BYTES = 256 << 20
+BLOCK_BYTES = 64 << 20
 """What is held of a layer at a time by those who need all of it."""
+BLOCKS_AT_ONCE = 4
+"""Blocks held while a file is written: the disk, and threads that take checksums, work on them side by side."""
 CHECKSUM_BYTES = 16
 
 
@@ -79,6 +84,58 @@ class LayerChecksum:
     def hex(self) -> str:
         """Return the checksum of what was taken in so far, hex."""
         return self._digest.hexdigest()
+
+
+class FileChecksums:
+    """The checksums of a file's vectors, taken by threads while they are written; a context manager.
+
+    Args:
+        header: The file's header.
+    """
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+        self._rows = begin_checksums(header.rows["clip_id"])
+        # A shard's layers have none: its clips' are what is asked, and BLAKE2b is slower than a disk.
+        self._layers = [LayerChecksum() for _ in header.layout.layer_names] if header.sealed else []
+        # Each checksum takes its blocks in their order, so it has one thread; layers take turns.
+        n_threads = min(BLOCKS_AT_ONCE, os.cpu_count() or 1) if header.sealed else 0
+        self._row_thread = ThreadPoolExecutor(1)
+        self._layer_threads = [ThreadPoolExecutor(1) for _ in range(n_threads)]
+        self._begun: deque[list[Future[None]]] = deque()
+
+    def extend(self, layer: int, start: int, block: np.ndarray) -> None:
+        """Take the next vectors in; they must stay as they are until `BLOCKS_AT_ONCE` - 1 more blocks were taken."""
+        begun = [self._row_thread.submit(extend_checksums, self._rows, block, self._header.offsets, start)]
+        if self._layers:
+            thread = self._layer_threads[layer % len(self._layer_threads)]
+            begun.append(thread.submit(self._layers[layer].extend, block))
+        self._begun.append(begun)
+
+    def wait(self, most: int = 0) -> None:
+        """Return when at most so many blocks are left to be taken in."""
+        while len(self._begun) > most:
+            for task in self._begun.popleft():
+                task.result()
+
+    @property
+    def rows(self) -> np.ndarray:
+        """CRC-32 of each clip, uint32 [N]."""
+        return np.array(self._rows, dtype=np.uint32)
+
+    @property
+    def layers(self) -> list[str]:
+        """BLAKE2b of each layer, hex; empty texts of a shard."""
+        return [each.hex() for each in self._layers] or [""] * self._header.shape[0]
+
+    def __enter__(self) -> FileChecksums:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for threads in (self._row_thread, *self._layer_threads):
+            threads.shutdown(cancel_futures=True)
 
 
 def begin_checksums(clip_ids: Iterable[str]) -> list[int]:

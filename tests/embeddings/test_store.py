@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ser_probe.embeddings import store_file
+from ser_probe.embeddings import store_file, store_vectors
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import committed, shards_folder
@@ -21,7 +21,7 @@ from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_file import read_header, write_file
 from ser_probe.embeddings.store_image import MemoryFile
 from ser_probe.embeddings.store_stamp import DamagedCacheError
-from ser_probe.embeddings.store_vectors import read_vectors
+from ser_probe.embeddings.store_vectors import begin_checksums, read_vectors
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_CLIPS, N_LAYERS, WIDTH, Run
 
@@ -247,12 +247,15 @@ def test_verify_names_the_layer_and_the_clip_that_changed(sealed: Run) -> None:
         ]
 
 
-def test_verify_notices_values_under_another_clips_id(sealed: Run) -> None:
+def test_verify_notices_values_under_another_clips_id(sealed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with sealed.path.open("rb") as stream:
         header = read_header(stream, sealed.path)
         layers = [read_vectors(stream, header, index) for index in range(N_LAYERS)]
     rows = header.rows.assign(clip_id=[header.rows["clip_id"][place] for place in (1, 0, *range(2, N_CLIPS - 1))])
-    write_file(sealed.path, dataclasses.replace(header, rows=rows), layers)
+    with monkeypatch.context() as patch:
+        right = begin_checksums(header.rows["clip_id"])
+        patch.setattr(store_vectors, "begin_checksums", lambda _: list(right))
+        write_file(sealed.path, dataclasses.replace(header, rows=rows), layers)
     with EmbeddingCache.open(sealed.path) as cache:
         assert cache.verify() == [f"clip {sealed.ids[place]} is not what was written" for place in (1, 0)]
 
