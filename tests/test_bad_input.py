@@ -402,15 +402,15 @@ def test_a_folder_that_cannot_be_written(work: Path, fail: Fail) -> None:
 STALL = """
     import time
     from pathlib import Path
-    from ser_probe.embeddings import extract
-    original, calls = extract.pool_layers, []
+    from ser_probe.embeddings import computation
+    original, calls = computation.pool_layers, []
     def stall(*words):
         calls.append(1)
         if len(calls) == 4:
             Path("reached").touch()
             time.sleep(120)
         return original(*words)
-    extract.pool_layers = stall
+    computation.pool_layers = stall
 """
 
 

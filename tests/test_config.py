@@ -133,7 +133,7 @@ analyze:
             "'float16'?",
             "extract.splits[0] (line 12): expected 'train', 'validation' or 'test', found 'tset'; did you mean 'test'?",
             "extract.checkpoints (line 13): expected 'all' or a list, as in [a, b], found 'some'",
-            "extract.batch_seconds (line 14): expected a number above 0, found -10.0",
+            "extract.batch_seconds (line 14): expected 'auto' or a number above 0, found -10.0",
             "finetune.epochs (line 16): expected a number, found true",
             "finetune.batch_size (line 17): expected a whole number, found 1.5",
             "finetune.learning_rate (line 18): expected a number, found '1e-5'",

@@ -68,7 +68,7 @@ def extract(
         float | None,
         typer.Option(help="Largest padded batch, in s of audio.", show_default="auto: 30 on a CPU, by memory on a GPU"),
     ] = None,
-    max_clips: Annotated[int | None, typer.Option(help="Most clips in a batch.", show_default="no limit")] = None,
+    max_clips: Annotated[int | None, typer.Option(help="Most clips in a batch.", show_default="off")] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Processes that decode audio ahead.", show_default="auto: 1 on a CPU, up to 8 beside a GPU"),

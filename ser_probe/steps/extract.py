@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ class Source:
         step: Optimiser steps of fine-tuning.
         revision: Commit on the hub.
         random_weights: Seed to draw the weights from instead of loading them.
+        model: What the tables call the model, the same for all checkpoints of one; None: by its name.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Source:
     step: int
     revision: str | None = None
     random_weights: int | None = None
+    model: str | None = None
 
 
 def accepted_audio(study: StudyConfig) -> AudioConfig:
@@ -117,10 +120,11 @@ def extract_sources(
         if batch and held + _size_bytes(backbone) > _room_for_models(device):
             results |= {result.path: result for result in extract(batch, clips, settings, progress=progress)}
             batch, held = [], 0
-        attributes = {"model": _model_name(source, study), "checkpoint": source.checkpoint, "step": source.step}
+        model = source.model or model_name(source.name, source.random_weights)
+        attributes = {"model": model, "checkpoint": source.checkpoint, "step": source.step}
         files.append([])
         for pooling in study.extract.pooling:
-            path = _name_file(output, attributes["model"], backbone, settings, pooling, study)
+            path = _name_file(output, model, backbone, settings, pooling, study)
             files[-1].append(path)
             if path not in results and path not in {target.path for target in batch}:
                 batch.append(Target(backbone, path, pooling, attributes))
@@ -130,21 +134,14 @@ def extract_sources(
     return [[results[path] for path in paths] for paths in files]
 
 
-def _model_name(source: Source, study: StudyConfig) -> str:
-    """Return what the tables call the model: a checkpoint's is the one that was fine-tuned."""
-    if source.step or source.name == study.backbone.name:
-        return model_name(study.backbone.name, study.backbone.random_weights)
-    return model_name(source.name, source.random_weights)
-
-
 def _name_file(
-    output: Path, model: object, backbone: Backbone, settings: ExtractionSettings, pooling: str, study: StudyConfig
+    output: Path, model: str, backbone: Backbone, settings: ExtractionSettings, pooling: str, study: StudyConfig
 ) -> Path:
     kind = slug(pooling.replace("+", "-and-"))
     if output.suffix == ".h5":
         return output if len(study.extract.pooling) == 1 else output.with_name(f"{output.stem}-{kind}.h5")
     middle = "" if pooling == "mean" else f"-{kind}"
-    return output / f"{slug(str(model))}{middle}-{embedding_key(backbone, settings, pooling).short}.h5"
+    return output / f"{slug(model)}{middle}-{embedding_key(backbone, settings, pooling).short}.h5"
 
 
 def extract_features(
@@ -190,7 +187,7 @@ def extract_manifest(
 
     Raises:
         AnalysisError: If splits are asked for that the manifest does not name.
-        ConfigError: If several models are to go into one file.
+        ConfigError: If several models are to go into one file, or acoustic features are among them.
     """
     assert study.data.manifest is not None, "the command line gives a manifest"
     share = detect_share(shard)
@@ -199,20 +196,25 @@ def extract_manifest(
         raise ConfigError(
             f"{len(names)} models do not go into one file", where=output, fix="name a folder for them: -o cache/"
         )
+    feature_set = find_set(names[0])
+    if len(names) > 1 and any(find_set(name) for name in names):
+        raise ConfigError(
+            "Acoustic features are extracted by themselves", found=", ".join(names), fix="run a command for each set"
+        )
     manifest = read_manifest(study.data.manifest, audio_root=study.data.audio_root)
-    # Extraction needs no labels; what there is travels along. It decodes each clip anyway.
+    # Extraction needs no labels; what there is travels along. It decodes each clip anyway; who is strict wants to know
+    # of all faults before.
     prepared = prepare_clips(
         manifest,
         accepted_audio(study),
         None,
         strict=study.data.strict,
         for_learning=False,
-        decode=False,
+        decode=study.data.strict,
         progress=progress,
     )
     progress.say(prepared.report.summary())
     manifest = _choose_splits(prepared.manifest, study)
-    feature_set = find_set(study.backbone.name)
     if feature_set is not None:
         level = find_level(study.extract.pooling)
         features = extract_features(
@@ -221,7 +223,7 @@ def extract_manifest(
         results = [features]
     else:
         origin = study.backbone.revision, study.backbone.random_weights
-        sources = [Source(name, f"step-{_step(name)}", _step(name), *origin) for name in names]
+        sources = [Source(name, f"step-{_step(name)}", _step(name), *origin, _run_of(name)) for name in names]
         found = extract_sources(sources, manifest, study, output, share=share, progress=progress)
         results = list({result.path: result for row in found for result in row}.values())
     rejects = pd.concat([prepared.report.rejects, *(result.rejects for result in results)])[["path", "reason"]]
@@ -245,6 +247,15 @@ def _checkpoints_in(model: str) -> list[str]:
             if found:
                 return [str(path) for path in found]
     return [model]
+
+
+def _run_of(name: str) -> str | None:
+    """Return the folder of the fine-tuning run that a checkpoint is of; None for anything else."""
+    folder = Path(name)
+    if not (folder.is_dir() and re.fullmatch(r"checkpoint-\d+", folder.name)):
+        return None
+    run = folder.parent.parent if folder.parent.name == "checkpoints" else folder.parent
+    return str(run) if run.name else None
 
 
 def _choose_splits(manifest: Manifest, study: StudyConfig) -> Manifest:

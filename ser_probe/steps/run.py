@@ -15,6 +15,7 @@ from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import ConfigError, did_you_mean
 from ser_probe.files import fingerprint, read_json, write_json, write_text
+from ser_probe.models.catalogue import model_name
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
 from ser_probe.steps.analyze_drift import measure_drift
 from ser_probe.steps.analyze_probe import divide_clips, probe_caches
@@ -147,11 +148,13 @@ class _Run:
         )
         folders = sorted({path.parent for path in written if path.parent.name.startswith("checkpoint-")}, key=_step)
         wanted = study.extract.checkpoints
-        sources = [Source(str(folder), f"step-{_step(folder)}", _step(folder)) for folder in folders]
+        model = model_name(study.backbone.name, study.backbone.random_weights)
+        sources = [Source(str(folder), f"step-{_step(folder)}", _step(folder), model=model) for folder in folders]
         return [source for source in sources if wanted == "all" or source.step in wanted]
 
     def _extract(self, sources: list[Source]) -> list[NamedCache]:
-        study, model, listing = self.study, self.study.backbone.name, self.folder / "caches.json"
+        study, listing = self.study, self.folder / "caches.json"
+        model = model_name(study.backbone.name, study.backbone.random_weights)
         inputs = {
             **self._extraction_inputs(),
             "extract.pooling": study.extract.pooling,

@@ -10,12 +10,16 @@ import soundfile
 
 from ser_probe.config import AudioConfig, SplitConfig, StudyConfig, check_options
 from ser_probe.data.manifest import Manifest, write_manifest
+from ser_probe.embeddings.passes import Extraction
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, ConfigError
+from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.steps import extract as module
 from ser_probe.steps.extract import Source, audio_spec, extract_features, extract_manifest, extract_sources
 from ser_probe.steps.prepare import prepare_clips, read_clips
 
+from ..embeddings.contents import datasets
+from ..voices import voice
 from .conftest import HAS_EGEMAPS, OPTIONS, Said, small_study
 
 
@@ -23,11 +27,25 @@ def study(*overrides: str) -> StudyConfig:
     return check_options(StudyConfig, {**OPTIONS, "split.scheme": "manifest"}, ["analyze.umap=null", *overrides])
 
 
+def only(results: list[list[Extraction]]) -> list[Extraction]:
+    """Return the results of sources that were extracted in one pooling."""
+    assert all(len(row) == 1 for row in results)
+    return [row[0] for row in results]
+
+
+def few_clips(n_clips: int = 3, must: str | None = None) -> Manifest:
+    """Return some clips of the corpus, checked; one of them may be named."""
+    clips = prepare_clips(read_clips(small_study().data), AudioConfig(max_duration_s=9.0), None, decode=False).manifest
+    table = clips.table.sort_values("path", key=lambda paths: paths != must, kind="stable")[:n_clips]
+    return Manifest(table.reset_index(drop=True), clips.audio_root, clips.source)
+
+
 def test_several_sources_in_one_folder(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = prepare_clips(read_clips(small_study().data), AudioConfig(), SplitConfig()).manifest
     names = ("tiny-wavlm-base", "tiny-wavlm-large")
-    sources = [Source(name, f"step-{step}", step) for step, name in enumerate(names)]
-    results = extract_sources(sources, clips, small_study(), Path("cache"))
+    model = "tiny-wavlm-base"
+    sources = [Source(name, f"step-{step}", step, model=model) for step, name in enumerate(names)]
+    results = only(extract_sources(sources, clips, small_study(), Path("cache")))
     for result, source in zip(results, sources, strict=True):
         assert result.path == Path(f"cache/tiny-wavlm-base-{result.key.short}.h5")
         assert (result.n_clips, result.n_computed) == (72, 72)
@@ -36,11 +54,11 @@ def test_several_sources_in_one_folder(corpus: Path, monkeypatch: pytest.MonkeyP
             assert cache.attributes["model"] == "tiny-wavlm-base", "checkpoints of a study share its model's name"
     # Where memory holds one model at a time, the files are the same ones and nothing is computed again.
     monkeypatch.setattr(module, "_MODEL_BYTES_AT_ONCE", 0)
-    again = extract_sources(sources, clips, small_study(), Path("cache"))
+    again = only(extract_sources(sources, clips, small_study(), Path("cache")))
     assert [result.path for result in again] == [result.path for result in results]
     assert [result.n_computed for result in again] == [0, 0]
     # Another preparation of the audio is another file.
-    louder = extract_sources(sources[:1], clips, small_study("audio.loudness_lufs=-20.0"), Path("cache"))
+    louder = only(extract_sources(sources[:1], clips, small_study("audio.loudness_lufs=-20.0"), Path("cache")))
     assert louder[0].path not in {result.path for result in results}
 
 
@@ -49,7 +67,7 @@ def test_sources_of_equal_weights_share_a_file(corpus: Path) -> None:
     clips = prepare_clips(read_clips(small_study().data), AudioConfig(), SplitConfig()).manifest
     names = ("tiny-wavlm-base", "tiny-wavlm-base", "tiny-wavlm-large", "tiny-wavlm-base")
     sources = [Source(name, f"step-{step}", step) for step, name in enumerate(names)]
-    results = extract_sources(sources, clips, small_study(), Path("cache"))
+    results = only(extract_sources(sources, clips, small_study(), Path("cache")))
     assert [results.index(result) for result in results] == [0, 0, 2, 0]
     assert [result.n_computed for result in results] == [72] * 4
     with EmbeddingCache.open(results[0].path) as cache:
@@ -70,12 +88,12 @@ def test_the_whole_verb(corpus: Path) -> None:
     assert outcome.n_rejected == 1
     assert outcome.rejects == Path("out/x.rejects.csv")
     assert pd.read_csv("out/x.rejects.csv")["path"].to_list() == ["s0-joy-0.wav"]
-    assert outcome.summary["clips"] == "71, 71 computed now"
-    assert any("71 clips" in line and "1 clips left out" in line for line in said.lines)
+    assert outcome.summary["clips"] == "72, 71 computed now"
+    assert any("72 clips" in line for line in said.lines)
     with EmbeddingCache.open(Path("out/x.h5")) as cache:
         assert cache.attributes["step"] == 0
         assert set(cache.clips["label"]) == {"anger", "joy", "sadness"}
-    assert extract_manifest(study(), Path("out/x.h5")).summary["clips"] == "71, 0 computed now"
+    assert extract_manifest(study(), Path("out/x.h5")).summary["clips"] == "72, 0 computed now"
     samples, rate_hz = soundfile.read(corpus / "s0-joy-1.wav")
     soundfile.write(corpus / "s0-joy-0.wav", samples / 2, rate_hz)
     mended = extract_manifest(study(), Path("out/x.h5"))
@@ -133,12 +151,112 @@ def test_revision_and_seed_reach_the_backbone(corpus: Path, monkeypatch: pytest.
     assert asked == [("abc", 3)]
 
 
-def test_tables_say_that_weights_are_random() -> None:
-    drawn = study("backbone.name=owner/model", "backbone.random_weights=3")
-    name = "owner/model (random weights, seed 3)"
-    assert module._model_name(Source("owner/model", "step-0", 0, None, 3), drawn) == name
-    assert module._model_name(Source("runs/x/checkpoint-50", "step-50", 50), drawn) == name
-    assert module._model_name(Source("owner/model", "step-0", 0), study("backbone.name=owner/model")) == "owner/model"
+def test_tables_say_that_weights_are_random(corpus: Path) -> None:
+    clips = few_clips()
+    (result,) = only(
+        extract_sources([Source("tiny-wavlm-base", "step-0", 0, None, 3)], clips, small_study(), Path("a"))
+    )
+    (plain,) = only(extract_sources([Source("tiny-wavlm-base", "step-0", 0)], clips, small_study(), Path("a")))
+    assert result.path == Path(f"a/tiny-wavlm-base-random-weights-seed-3-{result.key.short}.h5")
+    names = []
+    for path in (result.path, plain.path):
+        with EmbeddingCache.open(path) as cache:
+            names.append(cache.attributes["model"])
+    assert names == ["tiny-wavlm-base (random weights, seed 3)", "tiny-wavlm-base"]
+
+
+@pytest.fixture
+def fine_tuned(corpus: Path) -> Path:
+    """A fine-tuning run's folder of three checkpoints, the last two of which are not in the order of their names."""
+    for step, seed in ((0, 0), (50, 1), (100, 2)):
+        backbone = load_backbone("tiny-wavlm-base", random_weights=seed)
+        save_backbone(backbone, Path(f"runs/x/checkpoints/checkpoint-{step}"))
+    write_manifest(few_clips(), corpus / "manifest.csv")
+    return Path("runs/x")
+
+
+@pytest.mark.parametrize("named", ["run", "checkpoints", "each", "twice"])
+def test_checkpoints_of_a_run_are_of_one_model(fine_tuned: Path, named: str) -> None:
+    checkpoints = fine_tuned / "checkpoints"
+    each = [str(checkpoints / f"checkpoint-{step}") for step in (0, 50, 100)]
+    models = {"run": [str(fine_tuned)], "checkpoints": [str(checkpoints)], "each": each, "twice": [*each, each[1]]}
+    outcome = extract_manifest(study(f"backbone.name={models[named][0]}"), Path("cache"), models=models[named])
+    assert len(outcome.files) == 3
+    found = []
+    for path in outcome.files:
+        with EmbeddingCache.open(path) as cache:
+            found.append(tuple(cache.attributes[name] for name in ("model", "checkpoint", "step")))
+    assert found == [("runs/x", f"step-{step}", step) for step in (0, 50, 100)]
+
+
+def test_several_models_share_a_folder_and_no_file(fine_tuned: Path) -> None:
+    models = ["tiny-wavlm-base", "tiny-hubert-large"]
+    with pytest.raises(ConfigError, match=r"2 models do not go into one file(.|\n)*x\.h5(.|\n)*-o cache/"):
+        extract_manifest(study(), Path("x.h5"), models=models)
+    with pytest.raises(ConfigError, match="3 models do not go into one file"):
+        extract_manifest(study(), Path("x.h5"), models=[str(fine_tuned)])
+    written = extract_manifest(study(), Path("cache"), models=models).files
+    assert sorted(path.name.rsplit("-", 1)[0] for path in written) == sorted(models)
+    names = []
+    for path in written:
+        with EmbeddingCache.open(path) as cache:
+            names.append(cache.attributes["model"])
+    assert names == models
+
+
+@pytest.mark.parametrize("models", [["eGeMAPSv02", "tiny-wavlm-base"], ["tiny-wavlm-base", "egemaps"]])
+def test_acoustic_features_among_models(corpus: Path, models: list[str]) -> None:
+    with pytest.raises(ConfigError, match="Acoustic features are extracted by themselves"):
+        extract_manifest(study(), Path("cache"), models=models)
+
+
+def test_several_poolings_are_a_file_each(corpus: Path) -> None:
+    config = study("extract.pooling=[mean, mean+std, 'segments:2', frames]")
+    write_manifest(few_clips(), corpus / "manifest.csv")
+    named = extract_manifest(config, Path("out/x.h5"))
+    assert [path.name for path in named.files] == [
+        "x-mean.h5", "x-mean-and-std.h5", "x-segments-2.h5", "x-frames.h5",
+    ]  # fmt: skip
+    assert set(named.summary) >= {path.name for path in named.files}
+    keyed = extract_manifest(config, Path("cache")).files
+    assert [path.name.rsplit("-", 1)[0] for path in keyed] == [
+        *("tiny-wavlm-base", "tiny-wavlm-base-mean-and-std", "tiny-wavlm-base-segments-2", "tiny-wavlm-base-frames"),
+    ]
+    for one, other in zip(named.files, keyed, strict=True):
+        assert datasets(one) == datasets(other)
+    with EmbeddingCache.open(named.files[3]) as cache:
+        assert cache.ragged
+
+
+def test_long_clips_are_left_out_or_taken_whole_or_cut(corpus: Path) -> None:
+    soundfile.write(corpus / "s0-joy-0.wav", voice(5, 150, 2.2), 16_000)
+    write_manifest(few_clips(must="s0-joy-0.wav"), corpus / "manifest.csv")
+    limit = ("audio.max_duration_s=1.0", "extract.chunk_overlap_s=0.2")
+    rejected = extract_manifest(study(*limit), Path("a.h5"))
+    assert rejected.n_rejected == 1
+    n_frames, keys = {}, {}
+    for choice in ("whole", "chunk"):
+        outcome = extract_manifest(study(*limit, f"extract.long_clips={choice}"), Path(f"{choice}.h5"))
+        assert outcome.n_rejected == 0
+        with EmbeddingCache.open(Path(f"{choice}.h5")) as cache:
+            n_frames[choice], keys[choice] = cache.clips["n_frames"].tolist(), cache.key.extra
+    assert n_frames["whole"] == n_frames["chunk"]
+    assert keys == {"whole": {}, "chunk": {"long_clips": {"chunk_s": 1.0, "overlap_s": 0.2}}}
+
+
+def test_shares_of_a_verb_name_their_rejects(corpus: Path) -> None:
+    soundfile.write(corpus / "s0-joy-0.wav", [0.0] * 9000, 16_000)
+    write_manifest(few_clips(must="s0-joy-0.wav"), corpus / "manifest.csv")
+    small = study("extract.max_clips=1")
+    first = extract_manifest(small, Path("x.h5"), shard="1/2")
+    assert first.files == ()
+    assert "`ser-probe cache merge x.h5`" in str(first.summary["not finished"])
+    assert not Path("x.h5").exists()
+    second = extract_manifest(small, Path("x.h5"), shard="2/2")
+    assert second.files == (Path("x.h5"),)
+    extract_manifest(small, Path("whole.h5"))
+    assert datasets(Path("x.h5")) == datasets(Path("whole.h5"))
+    assert pd.read_csv("x.2-of-2.rejects.csv")["path"].tolist() == ["s0-joy-0.wav"]
 
 
 @pytest.mark.parametrize(

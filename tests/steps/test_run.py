@@ -186,7 +186,7 @@ def test_a_changed_clip_is_computed_alone(finished: Path, monkeypatch: pytest.Mo
 
     def spy(*words: Any, **options: Any) -> Any:
         results = extract_sources(*words, **options)
-        computed.extend(result.n_computed for result in results)
+        computed.extend(result.n_computed for row in results for result in row)
         return results
 
     monkeypatch.setattr(module, "extract_sources", spy)
@@ -233,7 +233,7 @@ def test_faults_of_the_analyses_are_found_before_fine_tuning(finished: Path, mon
 
 def test_a_missing_extra_is_found_before_fine_tuning(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "opensmile", None)
-    with pytest.raises(MissingExtraError, match="extracting eGeMAPS needs the package 'opensmile'"):
+    with pytest.raises(MissingExtraError, match="extracting eGeMAPSv02 needs the package 'opensmile'"):
         run("extract.egemaps=true")
     assert not (FOLDER / "checkpoints").exists()
 
@@ -263,6 +263,7 @@ def test_embeddings_of_a_run_are_those_of_its_weights(finished: Path) -> None:
         with EmbeddingCache.open(path) as cache:
             assert set(cache.clip_ids) == ids
             assert cache.attributes["verify_error"] < 1e-5
+            assert cache.attributes["model"] == "tiny-wavlm-base", "all checkpoints are of one model"
             layers[cache.attributes["step"]] = cache.layer("final")[cache.select(sorted(ids))]
     assert sorted(layers) == [0, 2, 4]
     assert not np.allclose(layers[0], layers[4], rtol=1e-4)
