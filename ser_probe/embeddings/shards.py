@@ -163,7 +163,9 @@ class ShardWriter:
     def _write(self, header: Header) -> None:
         shard = shards_folder(self.path) / f"shard-{name_node()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.h5"
         for attempt in ("first", "last"):
-            blocks = (values[layer] for layer in range(header.shape[0]) for _, values in self._batches)
+            # In one piece, because many small writes take longer; one layer at a time.
+            layers = range(header.shape[0]) if self._batches else ()
+            blocks = (np.concatenate([values[layer] for _, values in self._batches]) for layer in layers)
             try:
                 with atomic_path(shard) as temporary:
                     store_file.write_file(temporary, header, blocks)

@@ -204,7 +204,7 @@ class EmbeddingCache:
         faults = []
         sums = begin_checksums(self.clip_ids)
         for index, name in enumerate(self.layer_names):
-            checksum, finite = LayerChecksum(), True
+            checksum, finite = LayerChecksum(self._header), True
             for start, block in read_blocks(self._stream, self._header, index):
                 checksum.extend(block)
                 extend_checksums(sums, block, self.offsets, start)

@@ -74,7 +74,7 @@ class Header:
         rejects: Clips that could not be embedded: `REJECT_COLUMNS`.
         sealed: True in a finished file, False in a shard.
         attributes: How the file was made, JSON-like.
-        checksums: BLAKE2b of each layer's bytes, hex; filled when read.
+        checksums: Of each layer's bytes, hex; filled when read.
         start: Where the embeddings begin in the file; filled when read.
     """
 
