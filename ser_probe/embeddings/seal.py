@@ -24,8 +24,6 @@ from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey, check_key
 from ser_probe.embeddings.merge import Source, check_merged, merge_blocks
 from ser_probe.embeddings.notes import NotedClips, read_noted_clips, read_unread, remove_notes
-from ser_probe.embeddings.notes import note_clips as note_clips
-from ser_probe.embeddings.notes import note_unread as note_unread
 from ser_probe.embeddings.shards import committed, read_shards, remove_stale_partials, shards_folder
 from ser_probe.embeddings.store_header import REJECT_COLUMNS, ROW_COLUMNS, Header, no_rejects, plain_columns
 from ser_probe.errors import CacheError

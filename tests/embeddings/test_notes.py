@@ -112,7 +112,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.seal import missing_clips, note_clips, note_unread, seal
+from ser_probe.embeddings.notes import note_clips, note_unread
+from ser_probe.embeddings.seal import missing_clips, seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store_header import Layout
 
