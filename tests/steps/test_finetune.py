@@ -10,7 +10,8 @@ import pytest
 
 from ser_probe.config import FinetuneConfig, StudyConfig, check_options
 from ser_probe.data.manifest import Manifest, read_manifest
-from ser_probe.errors import CheckpointError, SplitError
+from ser_probe.errors import BackboneError, CheckpointError, SplitError
+from ser_probe.steps import finetune as module
 from ser_probe.steps.finetune import finetune_manifest, train_study, training_settings
 from ser_probe.training.locks import exclusive
 from ser_probe.training.settings import TrainingSettings
@@ -57,6 +58,22 @@ def test_without_early_stopping() -> None:
 def test_the_defaults_are_those_of_training() -> None:
     options = {name: value for name, value in OPTIONS.items() if not name.startswith("finetune.")}
     assert training_settings(check_options(StudyConfig, options)) == TrainingSettings()
+
+
+@pytest.mark.parametrize("name", ["tiny-whisper", "tiny-wav2vec2-bert"])
+def test_what_cannot_be_trained_is_said_before_a_clip_is_decoded(
+    name: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "prepare_clips", lambda *_, **__: pytest.fail("clips were decoded"))
+    config = check_options(StudyConfig, {**OPTIONS, "split.scheme": "manifest", "backbone.name": name})
+    with pytest.raises(BackboneError, match="cannot be fine-tuned here"):
+        finetune_manifest(config, Path("out"))
+
+
+def test_a_run_may_start_from_random_weights() -> None:
+    backbone = module._load_trainable(small_study("backbone.random_weights=7"))
+    assert backbone.name == "tiny-wavlm-base (random weights, seed 7)"
+    assert backbone.weights_hash() != module._load_trainable(small_study()).weights_hash()
 
 
 def manifest() -> Manifest:

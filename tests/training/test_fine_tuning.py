@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks import kill_training
-from ser_probe.errors import CheckpointError, SerProbeError, SplitError
+from ser_probe.errors import BackboneError, CheckpointError, SerProbeError, SplitError
 from ser_probe.files import read_json
 from ser_probe.models.checkpoint import load_classifier
 from ser_probe.models.loading import load_backbone
@@ -446,6 +446,25 @@ def test_a_full_disk_leaves_the_checkpoints_before(tune: Tune, tmp_path: Path, m
     with pytest.raises(CheckpointError, match="checkpoint of step 2 could not be written"):
         tune(tmp_path)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-0"]
+
+
+@pytest.mark.parametrize("train_front_end", [False, True])
+@pytest.mark.parametrize("name", ["tiny-data2vec-audio-base", "tiny-unispeech-sat-large", "tiny-hubert-batchnorm"])
+def test_other_families_are_trained_and_go_on(name: str, train_front_end: bool, tune: Tune, tmp_path: Path) -> None:
+    settings = make_settings(max_steps=3, checkpoint_every=1, train_front_end=train_front_end)
+    whole = tune(tmp_path / "whole", settings, backbone=name)
+    hashes = [load_backbone(path).weights_hash() for _, path in whole.checkpoints]
+    assert hashes[0] == load_backbone(name).weights_hash()
+    assert len(set(hashes)) == 3, "all but the first step of the warm-up, whose learning rate is 0"
+    interrupt(tune, tmp_path / "resumed", 2, settings=settings, backbone=name)
+    assert_equal_bits(tune(tmp_path / "resumed", settings, backbone=name), whole)
+
+
+@pytest.mark.parametrize("name", ["tiny-whisper", "tiny-wav2vec2-bert"])
+def test_a_family_that_cannot_be_trained_leaves_no_folder(name: str, tune: Tune, tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="cannot be fine-tuned here"):
+        tune(tmp_path / "run", backbone=name)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_cuda_device_other_than_the_first_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
