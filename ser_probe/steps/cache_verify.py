@@ -97,8 +97,9 @@ def _find_model(cache: EmbeddingCache, model: str | None, n_clips: int) -> tuple
 
     if cache.key.kind != "embeddings":
         raise NotAtHandError(f"the file holds {cache.key.kind} and no model's embeddings")
-    name, seed = model or str(cache.attributes.get("model", "")), None
-    if model is None and (match := _RANDOM_WEIGHTS.fullmatch(name)):
+    recorded, seed = str(cache.attributes.get("model", "")), None
+    name = model or str(cache.attributes.get("source", recorded))
+    if model is None and (match := _RANDOM_WEIGHTS.fullmatch(recorded)):
         name, seed = match["name"], int(match["seed"])
     revision = cache.attributes.get("revision") if model is None else None
     if model is None and not _is_local(name, revision):

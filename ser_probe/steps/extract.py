@@ -121,7 +121,14 @@ def extract_sources(
             results |= {result.path: result for result in extract(batch, clips, settings, progress=progress)}
             batch, held = [], 0
         model = source.model or model_name(source.name, source.random_weights)
-        attributes = {"model": model, "checkpoint": source.checkpoint, "step": source.step}
+        attributes = {
+            "model": model,
+            "checkpoint": source.checkpoint,
+            "step": source.step,
+            # Where `cache verify --rerun` looks first.
+            "source": str(source.name),
+            "audio_root": str(manifest.audio_root),
+        }
         files.append([])
         for pooling in study.extract.pooling:
             path = _name_file(output, model, backbone, settings, pooling, study)

@@ -20,9 +20,11 @@ from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import CacheError
 from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.steps.cache_verify import verify_caches
+from ser_probe.steps.extract import Source, extract_sources
 
 from ..embeddings.speech import list_clips
-from .conftest import FEATURES, tuned
+from .conftest import FEATURES, small_study, tuned
+from .test_extract import few_clips
 
 Write = Callable[..., Path]
 
@@ -123,7 +125,7 @@ def test_what_is_not_at_hand_is_a_fault_only_if_it_was_named(
     state, said = rerun()
     assert state == "ok"
     assert said == "not run: the model 'somebody/something' is not on this machine; name it with --model"
-    update_attributes(cache_file, {"model": str(other)})
+    update_attributes(cache_file, {"source": str(other)})
     assert "is not the one of the file" in rerun()[1]
     features = write_cache("f", clips, FEATURES, layers=("functionals",))
     (row,) = verify_caches([features], rerun=1)
@@ -138,3 +140,13 @@ def test_random_weights_are_drawn_again(extracted: Path, tmp_path: Path) -> None
     (row,) = verify_caches([tmp_path / "r.h5"], rerun=3)
     assert row["state"] == "ok"
     assert row["rerun"].startswith("3 clips differ by at most ")
+
+
+def test_model_and_audio_are_found_where_the_verb_found_them(corpus: Path) -> None:
+    save_backbone(load_backbone("tiny-wavlm-base", random_weights=7), Path("mine/checkpoint-50"))
+    manifest = few_clips()
+    source = Source("mine/checkpoint-50", "step-50", 50, model="tiny")
+    ((result,),) = extract_sources([source], manifest, small_study(), Path("cache"))
+    (row,) = verify_caches([result.path], rerun=2)
+    assert row["state"] == "ok"
+    assert row["rerun"].startswith("2 clips differ by at most ")
