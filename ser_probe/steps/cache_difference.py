@@ -10,7 +10,10 @@ from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.steps.cache_info import fold_settings
 
 _LISTED_CLIPS = 3
-_CONTENT = ("feature_names", "unread")
+_NOT_COMPARED = (
+    "feature_names", "unread", "clips_per_s", "audio_s_per_s", "wait_share", "peak_memory_mib", "device_memory_mib",
+)  # fmt: skip
+"""What is content, or differs between any two runs."""
 
 
 def compare_caches(first: Path, second: Path) -> dict[str, Any]:
@@ -68,6 +71,6 @@ def _flatten(record: dict[str, Any]) -> dict[str, str]:
     for name, value in record.items():
         if name == "packages":
             flat |= {f"{package} version": str(version) for package, version in value.items()}
-        elif name not in _CONTENT:
+        elif name not in _NOT_COMPARED:
             flat[name.replace("_", " ")] = fold_settings({"": value}).strip()
     return flat

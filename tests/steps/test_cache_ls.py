@@ -140,7 +140,7 @@ def test_why_of_equal_keys_tells_clips_and_how_they_were_made(write_cache: Write
         rows = Rows(clips["clip_id"].tolist()[:3], np_copy(cache), [50] * 3, [1.0] * 3)
     with ShardWriter(copy, key, layout) as writer:
         writer.add(dataclasses.replace(rows))
-    seal(copy, key, clips.head(3).iloc[::-1], {"device": "cuda", "batch_seconds": 30.0})
+    seal(copy, key, clips.head(3).iloc[::-1], {"device": "cuda", "batch_seconds": 30.0, "clips_per_s": 7.0})
     update_attributes(copy, {"packages": {"torch": "2.12.0", "numpy": "2.0"}, "created_utc": "then"})
     update_attributes(one, {"created_utc": "then"})
     found = compare_caches(one, copy)
