@@ -176,7 +176,8 @@ def update_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
             header = store_file.read_header(stream, path)
         everything = np.arange(len(header.rows))
         changed = dataclasses.replace(header, attributes={**header.attributes, **attributes})
-        _write(path, changed, [Source(path, header, everything, everything)])
+        source = Source(path, header, everything, everything)
+        _write(path, changed, [source], safe="the finished file is as it was")
 
 
 def _read_finished(path: Path, key: CacheKey) -> list[tuple[Path, Header]]:
@@ -312,7 +313,13 @@ def _made_now() -> dict[str, Any]:
     return {"created_utc": now.isoformat(timespec="seconds"), "packages": package_versions()}
 
 
-def _write(path: Path, header: Header, sources: Sequence[Source]) -> None:
+def _write(
+    path: Path,
+    header: Header,
+    sources: Sequence[Source],
+    *,
+    safe: str = "the shards are complete and nothing is computed again",
+) -> None:
     try:
         store_file.check_space(path, header)
         with atomic_path(path) as temporary:
@@ -320,9 +327,8 @@ def _write(path: Path, header: Header, sources: Sequence[Source]) -> None:
     except OSError as error:
         if error.errno is None:  # a complaint of HDF5's, not of the disk's
             raise
-        raise store_file.disk_error(
-            error, path, "run the same command again: the shards are complete and nothing is computed again"
-        ) from error
+        size = header.shape[0] * header.layer_bytes
+        raise store_file.disk_error(error, path, f"run the same command again: {safe}", needed_bytes=size) from error
 
 
 @contextlib.contextmanager

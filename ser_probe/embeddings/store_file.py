@@ -106,13 +106,14 @@ def check_space(path: Path, header: Header) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def disk_error(error: OSError, path: Path, fix: str) -> CacheError:
-    """Return the message for a write that failed."""
+def disk_error(error: OSError, path: Path, fix: str, *, needed_bytes: int | None = None) -> CacheError:
+    """Return the message for a write that failed; `needed_bytes` is what the whole file takes."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     free_mb = shutil.disk_usage(next(folder for folder in path.parents if folder.exists())).free / 1e6
     return CacheError(
         "The disk is full" if full else "The embedding cache cannot be written",
         where=path,
+        expected=None if needed_bytes is None or not full else f"{needed_bytes / 1e6:.1f} MB for the new file",
         found=f"{error.strerror or error} ({free_mb:.1f} MB free)",
         fix=("free some space and " if full else "see to the disk and ") + fix,
     )

@@ -291,11 +291,39 @@ def test_full_disk_while_sealing_leaves_the_shards_and_no_partial_file(run: Run,
         np.testing.assert_array_equal(cache.array, run.values)
 
 
+UPDATE = """
+import resource
+from pathlib import Path
+from ser_probe.embeddings.seal import update_attributes
+from ser_probe.errors import CacheError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+try:
+    update_attributes(Path({path!r}), {{"verify_error": 0.0}})
+except CacheError as error:
+    raise SystemExit(str(error))
+"""
+
+
+def test_full_disk_while_adding_attributes_leaves_the_finished_file_as_it_was(run: Run) -> None:
+    run.commit(EVERYTHING)
+    seal(run.path, run.key, run.clips)
+    before = run.path.read_bytes()
+    code = UPDATE.format(path=str(run.path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("The disk is full")
+    assert f"{run.values.nbytes / 1e6:.1f} MB for the new file" in done.stderr
+    assert "run the same command again: the finished file is as it was" in done.stderr
+    assert left_beside(run) == ["x.h5"]
+    assert run.path.read_bytes() == before
+
+
 def test_a_file_too_large_for_the_disk_is_not_even_begun(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.commit(EVERYTHING)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100}))
     monkeypatch.setattr(store_file, "write_file", lambda *_: pytest.fail("it was begun"))
-    with pytest.raises(CacheError, match=r"(?s)The disk is full.*0\.0 MB free"):
+    with pytest.raises(CacheError, match=r"(?s)The disk is full.*0\.0 MB for the new file.*0\.0 MB free"):
         seal(run.path, run.key, run.clips)
 
 
