@@ -75,8 +75,8 @@ def cut_clip(backbone: Backbone, n_samples: int, chunking: Chunking) -> list[Chu
     # Spread evenly: every chunk has the same length, and the last one is no short rest.
     firsts = np.rint(np.linspace(0, total - length, count)).astype(int)
     borders = [0, *((firsts[1:] + firsts[:-1] + length) // 2), total]
-    samples = _samples_of(backbone, length)
-    stops = [*(int(first) * stride + samples for first in firsts[:-1]), n_samples]
+    n_chunk = int(chunking.length_s * backbone.input.sample_rate_hz)
+    stops = [*(int(first) * stride + n_chunk for first in firsts[:-1]), n_samples]
     return [
         Chunk(int(first) * stride, stop, int(begin - first), int(end - first))
         for first, stop, begin, end in zip(firsts, stops, borders, borders[1:], strict=False)
@@ -110,13 +110,3 @@ def check_chunking(backbone: Backbone, chunking: Chunking) -> tuple[int, int]:
             fix="make chunks longer (--max-duration-s), or their overlap shorter",
         )
     return length, overlap
-
-
-def _samples_of(backbone: Backbone, n_frames: int) -> int:
-    """Return the smallest number of samples that makes this many frames."""
-    low, high = 0, backbone.min_samples + n_frames * backbone.samples_per_frame
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = backbone.frame_counts([middle])[0] >= n_frames
-        low, high = (low, middle) if enough else (middle, high)
-    return high

@@ -35,8 +35,9 @@ def run_masked_transformer(
     # transformers refuses a batch that is shorter than one masked stretch; such short clips go unmasked.
     if spec_augment and model.training and hidden.shape[1] >= model.config.mask_time_length:
         hidden = model._mask_hidden_states(hidden, attention_mask=mask)
-    # The encoder writes zeros into padded frames in place; a leaf or a view of our input must not be touched.
-    hidden = hidden.masked_fill(~mask[..., None], 0.0)
+    # The encoder writes zeros into padded frames in place; a leaf or a view of our input must not be touched. In the
+    # weights' type, because under autocast the projection gives half precision, and the residual stream would keep it.
+    hidden = hidden.masked_fill(~mask[..., None], 0.0).to(next(model.parameters()).dtype)
     with _padding_kept_zero(convolved, mask):
         return model.encoder(hidden, attention_mask=mask)[0]
 

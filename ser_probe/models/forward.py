@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from ser_probe.models.backbone import Backbone
@@ -40,7 +41,10 @@ def run_front_end(backbone: Backbone, clips: Sequence[np.ndarray]) -> Frames:
     for position, clip in enumerate(clips):
         where = f"clip {position} of the batch"
         refuse_length(len(clip), backbone.min_samples, backbone.max_samples, where=where)
-    return run_prepared(backbone, [backbone.input.prepare(clip) for clip in clips])
+    # What a model is fed does not depend on the precision that it runs in.
+    with torch.autocast("cpu", enabled=False):
+        prepared = [backbone.input.prepare(clip) for clip in clips]
+    return run_prepared(backbone, prepared)
 
 
 def run_prepared(backbone: Backbone, prepared: Sequence[np.ndarray]) -> Frames:
