@@ -68,28 +68,27 @@ def cut_clip(backbone: Backbone, n_samples: int, chunking: Chunking) -> list[Chu
         ConfigError: If a chunk is longer than what the model hears, or has too few frames to overlap.
     """
     stride, total = backbone.samples_per_frame, int(backbone.frame_counts([n_samples])[0])
-    length, overlap = check_chunking(backbone, chunking)
-    if total <= length:
+    size, length, overlap = check_chunking(backbone, chunking)
+    if total <= length or n_samples <= int(chunking.length_s * backbone.input.sample_rate_hz):
         return [Chunk(0, n_samples, 0, total)]
     count = -(-(total - overlap) // (length - overlap))
     # Spread evenly: every chunk has the same length, and the last one is no short rest.
     firsts = np.rint(np.linspace(0, total - length, count)).astype(int)
     borders = [0, *((firsts[1:] + firsts[:-1] + length) // 2), total]
-    n_chunk = int(chunking.length_s * backbone.input.sample_rate_hz)
-    stops = [*(int(first) * stride + n_chunk for first in firsts[:-1]), n_samples]
+    stops = [*(int(first) * stride + size for first in firsts[:-1]), n_samples]
     return [
         Chunk(int(first) * stride, stop, int(begin - first), int(end - first))
         for first, stop, begin, end in zip(firsts, stops, borders, borders[1:], strict=False)
     ]
 
 
-def check_chunking(backbone: Backbone, chunking: Chunking) -> tuple[int, int]:
-    """Return the frames of a chunk and the least that neighbours share, if the model can take such chunks.
+def check_chunking(backbone: Backbone, chunking: Chunking) -> tuple[int, int, int]:
+    """Return samples and frames of a chunk, and the frames that neighbours share at least.
 
     Raises:
         ConfigError: If a chunk is longer than what the model hears, or has too few frames to overlap.
     """
-    rate_hz, longest = backbone.input.sample_rate_hz, backbone.max_samples
+    rate_hz, stride, longest = backbone.input.sample_rate_hz, backbone.samples_per_frame, backbone.max_samples
     n_samples = int(chunking.length_s * rate_hz)
     if longest is not None and n_samples > longest:
         raise ConfigError(
@@ -100,7 +99,11 @@ def check_chunking(backbone: Backbone, chunking: Chunking) -> tuple[int, int]:
             fix="set a smaller --max-duration-s",
         )
     length = int(backbone.frame_counts([n_samples])[0])
-    overlap = -(-round(chunking.overlap_s * rate_hz) // backbone.samples_per_frame)
+    if length * stride > n_samples:
+        # Whisper counts a frame that has but begun: chunks end with a whole one.
+        length = n_samples // stride
+        n_samples = length * stride
+    overlap = -(-round(chunking.overlap_s * rate_hz) // stride)
     if length <= overlap:
         raise ConfigError(
             "The chunks have too few frames to overlap",
@@ -109,4 +112,4 @@ def check_chunking(backbone: Backbone, chunking: Chunking) -> tuple[int, int]:
             found=f"{max(length, 0)} in {chunking.length_s:g} s",
             fix="make chunks longer (--max-duration-s), or their overlap shorter",
         )
-    return length, overlap
+    return n_samples, length, overlap
