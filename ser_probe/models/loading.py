@@ -96,7 +96,8 @@ def save_backbone(backbone: Backbone, folder: Path) -> None:
 
 @functools.cache
 def _say_once(text: str) -> None:
-    logger.info(text)
+    # A warning, because the command line shows nothing less.
+    logger.warning(text)
 
 
 def _extractor_class(family: Family) -> Any:

@@ -312,12 +312,12 @@ def test_a_clip_longer_than_whisper_hears_is_refused(tiny_models: dict[str, Back
 
 
 def test_what_whisper_does_with_padding_is_said_once(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     from ser_probe.models import loading
 
     loading._say_once.cache_clear()
-    with caplog.at_level("INFO", logger="ser_probe"):
+    with caplog.at_level("WARNING", logger="ser_probe"):
         load_backbone("tiny-whisper")
         load_backbone("tiny-whisper")
         load_backbone("tiny-hubert-base")
