@@ -1,303 +1,521 @@
-"""Kill extraction at random moments, resume it, and compare with a run that was left alone, dataset by dataset.
+"""What does extraction lose when it is killed: while it computes, while it seals, while shards are merged?
 
-    python benchmarks/kill_extraction.py --kills 20 --root ../shared/data/EMOVO
+Question: kill -9 a run at a random moment, alone or one of three side by side, let the others go on, finish it. Is any
+clip lost, stored twice or computed again, any file torn, anything left behind, and is the finished file the one of a
+run that nobody killed?
 
-Each trial starts an extraction in a fresh folder and a process of its own, kills it with SIGKILL, reads what lies
-there with plain h5py, and runs it again to the end. Three quarters of the kills fall anywhere between the first
-batch and the end; the last quarter fall while the finished file is made. Clips: EMOVO's where `--root` is given, else
-those of the built-in sample corpus. Writes benchmarks/results/kill_extraction.md.
+    compute   killed anywhere between the begin, when the wanted clips are noted, and the end
+    shards    killed anywhere between the first shard and the end
+    seal      killed after a process began to make the finished file
+    merge     killed while `ser-probe cache merge` makes it, of shards that three killed workers left
+
+Some of the kills aimed at sealing and merging wait for the finished file to appear, whose shards are then still there.
+A trial kills one process, or one of three (the others go on), or all three at once, each kill a SIGKILL; it is finished
+by the same command, by one that does all, or by `cache merge`. The processes run the command line itself
+(`extract --shard I/3`, `cache merge`), forked from one that has loaded all modules, so that nothing is changed but two
+things: a shard every 0.1 s and not every 20 s, and a journal of the clips that go into a model. What lies on disk is
+read by plain h5py. Every third trial stores frames and not means, which makes the finished file some hundred times as
+large.
+
+Command:  python benchmarks/kill_extraction.py
+Result:   benchmarks/results/kill_extraction.md
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
+import functools
+import itertools
+import multiprocessing
 import os
-import platform
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import h5py
+from stored_files import Contents, compare, read_clips, read_folder
 
-RESULTS = Path(__file__).parent / "results" / "kill_extraction.md"
+REPOSITORY = Path(__file__).resolve().parents[1]
 MODEL = "tiny-wavlm-base"
-HEADER = "| trial | killed after | while | shards | committed | computed after | lost | twice | sealed file |"
+AIMS = ("compute", "shards", "seal", "merge")
+SECONDS_PER_SHARD = 0.1
+FILE = "x.h5"
+ENDED = "all was done"
+
+
+# ------------------------------------------------------------------------------------------------- the processes
+
+
+def prepare_modules() -> None:
+    """Load what the commands need, so that a forked process begins at once; no thread may run before a fork."""
+    import torch
+
+    from ser_probe.cli import main, progress  # noqa: F401
+    from ser_probe.embeddings.computation import Computation
+    from ser_probe.embeddings.passes import ExtractionSettings
+    from ser_probe.models.loading import load_backbone
+    from ser_probe.steps import cache_merge, extract  # noqa: F401
+
+    torch.set_num_threads(1)
+    load_backbone(MODEL)
+    extract.ExtractionSettings = functools.partial(  # type: ignore[assignment,misc]
+        ExtractionSettings, seconds_per_shard=SECONDS_PER_SHARD
+    )
+    plain = Computation.add
+
+    def add(self: Computation, batch: Any, inputs: Any) -> None:
+        with open(os.environ["JOURNAL"], "a", encoding="ascii") as journal:
+            journal.write("".join(f"{clip_id}\n" for clip_id in batch.clip_ids))
+        plain(self, batch, inputs)
+
+    Computation.add = add  # type: ignore[method-assign]
+
+
+class Process:
+    """The command line in a process of its own, which writes down the clips that it computes."""
+
+    def __init__(self, folder: Path, words: Sequence[str]) -> None:
+        self.words, self.journal = words, folder / f"journal-{next(_NUMBERS)}.txt"
+        self._process = multiprocessing.get_context("fork").Process(target=self._run)
+        self._process.start()
+
+    def _run(self) -> None:
+        from ser_probe.cli.main import app
+
+        os.environ["JOURNAL"] = str(self.journal)
+        os.chdir(self.journal.parent)
+        with open("output.txt", "a", encoding="utf-8") as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            app(self.words, prog_name="ser-probe")
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid or 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.is_alive()
+
+    def kill(self) -> None:
+        """End it, this moment."""
+        self._process.kill()
+
+    def wait(self) -> int:
+        """Wait for its end; return the exit code."""
+        self._process.join()
+        return self._process.exitcode or 0
+
+    def computed(self) -> list[str]:
+        """Return the clips that went into the model."""
+        return self.journal.read_text().split() if self.journal.exists() else []
+
+
+_NUMBERS = itertools.count()
+
+
+def start(run: Path, kind: str, count: int, pooling: str) -> list[Process]:
+    """Start one process, or several side by side."""
+    if kind == "merge":
+        return [Process(run, ["cache", "merge", FILE]) for _ in range(count)]
+    words = ["extract", "../clips.csv", "--model", MODEL, "-o", FILE, "--pooling", pooling, "--verify", "0"]
+    words += ["--max-clips", "4", "--batch-seconds", "20", "--device", "cpu"]
+    shares = [["--shard", f"{index + 1}/{count}"] for index in range(count)] if count > 1 else [[]]
+    return [Process(run, [*words, *share]) for share in shares]
+
+
+def phase_of(run: Path, pids: Iterable[int] = ()) -> str:
+    """Return how far a run is, by what lies there; `pids` are the killed ones."""
+    folder = run / f"{FILE}.shards"
+    if (run / FILE).exists():
+        return "removing shards" if folder.exists() else ENDED
+    if any((run / f".x.{pid}.partial.h5").exists() for pid in pids) or (not pids and list(run.glob(".x.*.partial.h5"))):
+        return "writing the finished file"
+    if (folder / "seal.lock").exists():
+        return "before writing the finished file"
+    if any(list(folder.glob(f".shard-*.{pid}.partial.h5")) for pid in pids):
+        return "writing a shard"
+    return "computing"
+
+
+# ------------------------------------------------------------------------------------------------------ the trials
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is to be killed.
+
+    Args:
+        number: From 1.
+        aim: At what: compute, seal, merge.
+        count: Processes side by side.
+        victims: How many are killed.
+        pooling: What is stored.
+        finisher: How the work is finished: by the killed commands again, by one command, or by a merge.
+        at_rename: Whether the kill waits for the finished file to appear, while its shards are still there.
+    """
+
+    number: int
+    aim: str
+    count: int
+    victims: int
+    pooling: str
+    finisher: str
+    at_rename: bool = False
 
 
 @dataclass
-class Killed:
-    """What a kill left behind."""
+class Row:
+    """A line of the table; the counts are those of faults."""
 
-    after_s: float
+    trial: Trial
     phase: str
     n_shards: int
-    committed: set[str]
-    vanished: int
+    n_committed: int
+    n_computed: int
+    again: int
+    lost: int
+    doubled: int
+    torn: int
+    fault: str | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether all is as it should be."""
+        return not (self.again or self.lost or self.doubled or self.torn or self.fault)
+
+
+def plan_trials(count: int) -> list[Trial]:
+    """Return the trials: two of three with three processes, of these every other kills all of them."""
+    trials = []
+    for number in range(1, count + 1):
+        aim = AIMS[(number - 1) // 3 % len(AIMS)]
+        processes = 1 if number % 3 == 0 else 3
+        victims = 1 if processes == 1 or number % 2 else 3
+        pooling = "frames" if number // 3 % 3 == 2 else "mean"
+        finishers = {
+            "compute": ("same", "one"),
+            "shards": ("same", "one"),
+            "seal": ("same", "merge"),
+            "merge": ("merge", "one"),
+        }[aim]
+        at_rename = aim in ("seal", "merge") and number % 4 == 0
+        trials.append(Trial(number, aim, processes, victims, pooling, finishers[number // 2 % 2], at_rename))
+    return trials
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that uninterrupted runs take until the end, from when a trial's time begins; see `wait_and_kill`."""
+
+    compute: float
+    shards: float
+    seal: float
+    merge: float = 0.0
+
+
+def time_run(run: Path, count: int, pooling: str) -> Timing:
+    """Run without a kill."""
+    run.mkdir()
+    folder = run / f"{FILE}.shards"
+    began_s = stored_s = sealing_s = None
+    processes = start(run, "extract", count, pooling)
+    while not (run / FILE).exists() or folder.exists():
+        now_s = time.monotonic()
+        began_s = began_s or (now_s if folder.exists() else None)
+        stored_s = stored_s or (now_s if list(folder.glob("shard-*")) else None)
+        sealing_s = sealing_s or (now_s if (folder / "seal.lock").exists() else None)
+        time.sleep(0.0002)
+        if not any(process.is_running for process in processes) and not (run / FILE).exists():
+            raise SystemExit(f"the uninterrupted run failed: {(run / 'output.txt').read_text()}")
+    ended_s = time.monotonic()
+    if any(process.wait() for process in processes):
+        raise SystemExit(f"the uninterrupted run failed: {(run / 'output.txt').read_text()}")
+    return Timing(*(ended_s - (moment_s or ended_s) for moment_s in (began_s, stored_s, sealing_s)))
+
+
+def time_merge(run: Path, template: Path, pooling: str) -> float:
+    """Merge without a kill; return the seconds that it takes."""
+    shutil.copytree(template, run)
+    began_s = time.monotonic()
+    process = start(run, "merge", 1, pooling)[0]
+    while process.is_running and (not (run / FILE).exists() or (run / f"{FILE}.shards").exists()):
+        time.sleep(0.0002)
+    ended_s = time.monotonic()
+    if process.wait():
+        raise SystemExit(f"the uninterrupted merge failed: {(run / 'output.txt').read_text()}")
+    return ended_s - began_s
+
+
+def leave_shards(run: Path, pooling: str) -> None:
+    """Kill three workers as they begin to seal, so that all shards are there and no finished file."""
+    while True:
+        run.mkdir()
+        processes = start(run, "extract", 3, pooling)
+        while not (run / f"{FILE}.shards" / "seal.lock").exists() and any(each.is_running for each in processes):
+            time.sleep(0.0001)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+        if not (run / FILE).exists():
+            return
+        shutil.rmtree(run)
+
+
+def wait_and_kill(run: Path, trial: Trial, processes: Sequence[Process], share: float, timing: Timing) -> str:
+    """Kill at a share of the time that the phase takes, or at the moment of the renaming; return what was hit."""
+    folder = run / f"{FILE}.shards"
+    begin = {"compute": "clips-*", "shards": "shard-*", "seal": "seal.lock", "merge": "*"}[trial.aim]
+    while not list(folder.glob(begin)) and any(process.is_running for process in processes):
+        time.sleep(0.0001)
+    due_s = time.monotonic() + share * getattr(timing, trial.aim)
+    while any(process.is_running for process in processes):
+        if (run / FILE).exists() if trial.at_rename else time.monotonic() >= due_s:
+            break
+        time.sleep(0.0001)
+    running = [process for process in processes if process.is_running]
+    if trial.victims == 1 and running:
+        # At best the one that writes the finished file.
+        sealers = [each for each in running if (run / f".x.{each.pid}.partial.h5").exists()]
+        running = sealers or [random.Random(trial.number).choice(running)]
+    for process in running:
+        process.kill()
+    for process in running:
+        process.wait()
+    return phase_of(run, [process.pid for process in running]) if running else ENDED
+
+
+def finish(run: Path, trial: Trial) -> list[Process]:
+    """Run to the end what was killed; return the processes."""
+    finisher = trial.finisher
+    begun = start(run, "merge", 1, trial.pooling) if finisher == "merge" else []
+    if begun:
+        begun[0].wait()
+    if not (run / FILE).exists():  # not all clips were committed, so a merge could only say so
+        others = start(run, "extract", trial.count if finisher == "same" else 1, trial.pooling)
+        for process in others:
+            process.wait()
+        begun += others
+    elif (run / f"{FILE}.shards").exists():
+        begun += start(run, "merge", 1, trial.pooling)
+        begun[-1].wait()
+    return begun
+
+
+def run_trial(folder: Path, trial: Trial, rng: random.Random, timings: dict[tuple[str, int], Timing]) -> Row:
+    """Kill, let the others go on, finish, and look."""
+    run, share = folder / "trial", rng.random()
+    timing = timings[trial.pooling, trial.count]
+    while True:
+        if trial.aim == "merge":
+            shutil.copytree(folder / f"shards-{trial.pooling}", run)
+        else:
+            run.mkdir()
+        processes = start(run, "merge" if trial.aim == "merge" else "extract", trial.count, trial.pooling)
+        phase = wait_and_kill(run, trial, processes, share, timing)
+        if phase != ENDED:
+            break
+        for process in processes:
+            process.wait()
+        shutil.rmtree(run)  # a kill that came too late is none
+        share *= 0.8
+    at_kill = read_folder(run)
+    for process in processes:
+        process.wait()
+    before = read_folder(run)
+    lost = len(at_kill.clips - before.clips) + (0 if (run / FILE).exists() else len(at_kill.shards - before.shards))
+    finishers = finish(run, trial)
+    return _judge(folder, trial, phase, at_kill, before, processes, finishers, lost)
+
+
+def _judge(
+    folder: Path,
+    trial: Trial,
+    phase: str,
+    at_kill: Contents,
+    before: Contents,
+    killed: Sequence[Process],
+    finishers: Sequence[Process],
+    lost: int,
+) -> Row:
+    run = folder / "trial"
+    everything = set(read_clips(folder / f"whole-{trial.pooling}" / FILE))
+    side_by_side = Counter(clip_id for process in killed for clip_id in process.computed())
+    computed = Counter(clip_id for process in finishers for clip_id in process.computed())
+    again = len(computed.keys() & before.clips) + sum(
+        count > 1 for counts in (side_by_side, computed) for count in counts.values()
+    )
+    fault, stored = None, list[str]()
+    if (run / FILE).exists():
+        stored = read_clips(run / FILE)
+        fault = compare(folder / f"whole-{trial.pooling}" / FILE, run / FILE)
+    else:
+        fault = "no finished file: " + (run / "output.txt").read_text()[-300:]
+    kept = {FILE, "output.txt", *(process.journal.name for process in [*killed, *finishers])}
+    left = sorted(path.name for path in run.iterdir() if path.name not in kept and not path.name.startswith("journal-"))
+    if left:
+        fault = f"left behind: {', '.join(left)}"
+    row = Row(
+        trial=trial,
+        phase=phase,
+        n_shards=len(at_kill.shards),
+        n_committed=len(before.clips),
+        n_computed=len(computed),
+        again=again,
+        lost=lost + len(everything.difference(stored)),
+        doubled=at_kill.doubled + before.doubled + len(stored) - len(set(stored)),
+        torn=len(at_kill.torn) + len(before.torn),
+        fault=fault,
+    )
+    if not row.passed:
+        print((run / "output.txt").read_text()[-3000:], at_kill.torn, before.torn, file=sys.stderr)
+    shutil.rmtree(run)
+    return row
+
+
+# ------------------------------------------------------------------------------------------------------ the report
+
+SUMMARY = "| aimed at | killed while | trials | processes | killed | computed again | lost | doubled | torn | equal |"
+HEADER = "| | aimed at | killed | of | storing | while | shards | committed | computed after | finished by | fault |"
+FINISHERS = {"same": "the same command", "one": "one command", "merge": "merge"}
+
+
+def summarise(rows: Sequence[Row]) -> list[str]:
+    """Return the trials by what was hit."""
+    lines = [SUMMARY, "|---|---|" + "--:|" * 8]
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.trial.aim, row.phase), []).append(row)
+    for (aim, phase), members in [*sorted(groups.items()), (("**all**", ""), list(rows))]:
+        cells = [
+            aim, phase, len(members),
+            sum(row.trial.count for row in members), sum(row.trial.victims for row in members),
+            *(sum(getattr(row, name) for row in members) for name in ("again", "lost", "doubled", "torn")),
+            f"{sum(row.fault is None for row in members)} of {len(members)}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def as_line(row: Row, n_clips: int) -> str:
+    """Return a trial's line."""
+    trial = row.trial
+    counts = ", ".join(
+        f"{getattr(row, name)} {name}" for name in ("again", "lost", "doubled", "torn") if getattr(row, name)
+    )
+    cells = [
+        trial.number, trial.aim, trial.victims, trial.count, trial.pooling, row.phase, row.n_shards,
+        f"{row.n_committed} of {n_clips}", row.n_computed, FINISHERS[trial.finisher],
+        "; ".join(filter(None, [counts, row.fault])) or "none",
+    ]  # fmt: skip
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def as_markdown(rows: Sequence[Row], lines: Sequence[str], verdict: str, about: str) -> str:
+    """Return the report."""
+    from ser_probe.runtime import run_record
+
+    record = run_record(device="cpu")
+    packages = ", ".join(
+        f"{name} {record['packages'][name]}" for name in ("ser-probe", "torch", "transformers", "h5py", "numpy")
+    )
+    return "\n".join(
+        [
+            "# Extraction, killed and finished",
+            "",
+            f"{record['time_utc']}; {about}; {packages}; Python {record['python']}, {record['platform']}, "
+            f"{record['cpu_count']} CPUs, 1 thread a process.",
+            "",
+            f"**{verdict}**",
+            "",
+            "Committed: clips on disk when the finishing processes began. Computed again: clips that went into a model "
+            "although they were committed, or that two processes computed side by side. Lost: committed clips that "
+            "vanished, or are not in the finished file. Torn: files under a final name that are not whole. Equal: the "
+            "finished file has the datasets and the key of an uninterrupted one-process run, bit for bit, and nothing "
+            "lies beside it.",
+            "",
+            *summarise(rows),
+            "",
+            "## Trial by trial",
+            "",
+            *lines,
+            "",
+            "Made by `benchmarks/kill_extraction.py`, whose header says what is done.",
+            "",
+        ]
+    )
 
 
 def main() -> int:
     """Run the trials, print a table and write it down; 1 where one fails."""
     options = _options()
-    if options.worker:
-        extract_clips(options.worker, options.threads)
-        return 0
+    os.environ["OMP_NUM_THREADS"] = "1"
     rng = random.Random(options.seed)
+    prepare_modules()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_manifest(folder / "clips.json", options.root, options.clips, folder, rng)
-        # Twice, because the first fills the disk's cache; the quicker one counts, on a machine with other work.
-        timed = [time_whole(folder / name, options) for name in ("whole", "control")]
-        whole_s, seal_s = (min(seconds) for seconds in zip(*timed, strict=True))
-        n_clips = len(stored_clips(folder / "whole" / "x.h5"))
-        lines = [HEADER, "|" + "--:|--:|---|" + "--:|" * 5 + "---|"]
-        print(f"uninterrupted: {n_clips} clips in {whole_s:.2f} s, of which {seal_s:.2f} s make the finished file")
+        n_clips = write_manifest(folder, options.root, options.clips, rng)
+        timings: dict[tuple[str, int], Timing] = {}
+        for pooling in ("mean", "frames"):
+            timings[pooling, 1] = time_run(folder / f"whole-{pooling}", 1, pooling)
+            timings[pooling, 3] = time_run(folder / f"side-{pooling}", 3, pooling)
+            difference = compare(folder / f"whole-{pooling}" / FILE, folder / f"side-{pooling}" / FILE)
+            if difference is not None:
+                raise SystemExit(f"three processes and one differ without any kill: {difference}")
+            leave_shards(folder / f"shards-{pooling}", pooling)
+            merge_s = time_merge(folder / f"merge-{pooling}", folder / f"shards-{pooling}", pooling)
+            for count in (1, 3):
+                timings[pooling, count] = replace(timings[pooling, count], merge=merge_s)
+        print(timings)
+        lines, rows = [HEADER, "|--:|---|--:|--:|---|---|--:|--:|--:|---|---|"], list[Row]()
         print("\n".join(lines), flush=True)
-        failures = 0
-        for trial in range(1, options.kills + 1):
-            aimed = trial > options.kills - options.kills // 4
-            delay_s = rng.uniform(0, seal_s if aimed else whole_s)
-            line, passed = run_trial(folder, trial, delay_s, aimed, n_clips, options)
-            failures += not passed
-            lines.append(line)
-            print(line, flush=True)
-        shutil.rmtree(folder / "control")
-        run_to_end(folder / "control", options)
-        if compare(folder / "whole" / "x.h5", folder / "control" / "x.h5") is not None:
-            raise SystemExit(
-                "two uninterrupted runs differ, so the trials say nothing: was the code changed meanwhile?"
-            )
+        for trial in plan_trials(options.kills):
+            rows.append(run_trial(folder, trial, rng, timings))
+            lines.append(as_line(rows[-1], n_clips))
+            print(lines[-1], flush=True)
+    passed = sum(row.passed for row in rows)
     verdict = (
-        f"{options.kills - failures} of {options.kills} kills: no committed clip lost or computed twice, and the "
-        "sealed file equals the uninterrupted one, dataset by dataset, bit for bit"
+        f"{passed} of {len(rows)} trials, {sum(row.trial.victims for row in rows)} kills: "
+        + ("nothing lost, doubled, torn, left behind or computed again" if passed == len(rows) else "see the faults")
+        + f"; {sum(row.fault is None for row in rows)} finished files equal the uninterrupted one."
     )
-    print(verdict)
-    write_results(lines, verdict, whole_s, seal_s, n_clips, options)
-    return 1 if failures else 0
+    about = f"{n_clips} clips of {options.root.name}, {MODEL}"
+    report = as_markdown(rows, lines, verdict, about)
+    print(verdict, *summarise(rows), sep="\n")
+    options.out.write_text(report, encoding="utf-8")
+    return 0 if passed == len(rows) else 1
+
+
+def write_manifest(folder: Path, root: Path, n_clips: int, rng: random.Random) -> int:
+    """Choose clips and write their manifest; return how many they are."""
+    from ser_probe.data.corpora import import_corpus
+
+    place = root.resolve()
+    table = import_corpus("emovo", place)
+    rows = sorted(rng.sample(range(len(table)), min(n_clips, len(table))))
+    clips = table.iloc[rows].copy()
+    clips["path"] = [str(place / path) for path in clips["path"]]
+    clips[["path", "label", "speaker"]].to_csv(folder / "clips.csv", index=False)
+    return len(clips)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="number of trials")
+    parser.add_argument("--kills", type=int, default=60, help="number of trials")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the choice of clips")
-    parser.add_argument("--clips", type=int, default=96, help="number of clips")
-    parser.add_argument("--root", type=Path, help="folder of the EMOVO corpus; without it, the sample corpus")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch; equality needs the same number")
-    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--clips", type=int, default=72, help="number of clips")
+    parser.add_argument("--root", type=Path, default=REPOSITORY.parent / "shared" / "data" / "EMOVO")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks" / "results" / "kill_extraction.md")
     return parser.parse_args()
-
-
-# ------------------------------------------------------------------------------------------------ one trial
-
-
-def run_trial(
-    folder: Path, trial: int, delay_s: float, aimed: bool, n_clips: int, options: argparse.Namespace
-) -> tuple[str, bool]:
-    """Kill one run and let it go on; return a line of the table and whether all is as it should be."""
-    run = folder / f"trial-{trial}"
-    killed = kill(run, delay_s, aimed, options)
-    report = run_to_end(run, options)
-    n_computed = report["n_computed"]
-    lost = killed.vanished + n_computed - (n_clips - len(killed.committed))
-    twice = report["n_forward"] - n_computed
-    difference = compare(folder / "whole" / "x.h5", run / "x.h5")
-    leftovers = sorted(path.name for path in run.iterdir() if path.name != "x.h5")
-    if leftovers:
-        difference = f"left beside it: {', '.join(leftovers)}"
-    shutil.rmtree(run)
-    cells = (
-        trial, f"{killed.after_s:.2f} s", killed.phase, killed.n_shards, f"{len(killed.committed)} of {n_clips}",
-        n_computed, lost, twice, difference or "equal",
-    )  # fmt: skip
-    return f"| {' | '.join(map(str, cells))} |", not lost and not twice and difference is None
-
-
-def kill(run: Path, delay_s: float, aimed: bool, options: argparse.Namespace) -> Killed:
-    """Kill a process some seconds after its first batch, or after it began to make the finished file."""
-    process = start(run, options)
-    began_s = origin_s = time.monotonic()
-    seen: set[str] = set()
-    while process.poll() is None:
-        now_s = time.monotonic()
-        seen |= {path.name for path in run.glob("x.h5.shards/shard-*.h5")}
-        if aimed and not (run / "x.h5.shards" / "seal.lock").exists():
-            origin_s = now_s
-        if now_s >= origin_s + delay_s:
-            break
-        time.sleep(0.0005)
-    phase = "computing"
-    if process.poll() is not None:
-        phase = "all was done"
-    elif (run / "x.h5").exists():
-        phase = "removing shards" if (run / "x.h5.shards").exists() else "ending"
-    elif (run / "x.h5.shards" / "seal.lock").exists():
-        phase = "sealing"
-    elif any(run.glob("x.h5.shards/.shard-*.partial.h5")):
-        phase = "writing a shard"
-    process.kill()
-    process.wait()
-    shards = list(run.glob("x.h5.shards/shard-*.h5"))
-    committed = {clip_id for path in [*shards, *run.glob("x.h5")] for clip_id in stored_clips(path)}
-    # Shards may go only when the finished file, which holds their clips, is in place.
-    vanished = 0 if (run / "x.h5").exists() else len(seen - {path.name for path in shards})
-    return Killed(time.monotonic() - began_s, phase, len(shards), committed, vanished)
-
-
-def start(run: Path, options: argparse.Namespace) -> subprocess.Popen[str]:
-    """Start a process that extracts into a folder, and wait until it is about to decode its first clip."""
-    run.mkdir(exist_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, __file__, "--worker", str(run), "--threads", str(options.threads)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    if process.stdout.readline() != "ready\n":
-        raise SystemExit("the extraction did not start")
-    return process
-
-
-def run_to_end(run: Path, options: argparse.Namespace) -> dict[str, int]:
-    """Extract to the end; return how many clips were computed, as told and as counted."""
-    process = start(run, options)
-    out, _ = process.communicate()
-    if process.returncode != 0:
-        raise SystemExit(f"the extraction in {run.name} failed")
-    return json.loads(out)
-
-
-def time_whole(run: Path, options: argparse.Namespace) -> tuple[float, float]:
-    """Run uninterrupted; return its seconds and those of making the finished file."""
-    process = start(run, options)
-    began_s = time.monotonic()
-    sealing_s = None
-    while not (run / "x.h5").exists() or (run / "x.h5.shards").exists():
-        if sealing_s is None and (run / "x.h5.shards" / "seal.lock").exists():
-            sealing_s = time.monotonic()
-        if process.poll() not in (None, 0):
-            raise SystemExit("the uninterrupted run failed")
-        time.sleep(0.0002)
-    ended_s = time.monotonic()
-    process.communicate()
-    return ended_s - began_s, ended_s - (sealing_s or ended_s)
-
-
-# ------------------------------------------------------------------------- the files, read by plain h5py
-
-
-def stored_clips(path: Path) -> list[str]:
-    """Return the clips of a file, after reading all of its embeddings."""
-    with h5py.File(path, "r") as file:
-        if file["embeddings"][...].shape[1] != len(file["clip_id"]):
-            raise SystemExit(f"{path.name} is torn")
-        return file["clip_id"].asstr()[...].tolist()
-
-
-def compare(whole: Path, resumed: Path) -> str | None:
-    """Return the first difference between the datasets of two files, None where all their bits are equal."""
-
-    def read(path: Path) -> dict[str, tuple[object, ...]]:
-        found: dict[str, tuple[object, ...]] = {}
-
-        def take(name: str, item: object) -> None:
-            if isinstance(item, h5py.Dataset):
-                values = item[()]
-                bits = values.tolist() if values.dtype == object else values.tobytes()
-                found[name] = (item.shape, str(item.dtype), bits)
-
-        with h5py.File(path, "r") as file:
-            file.visititems(take)
-        return found
-
-    ours, theirs = read(resumed), read(whole)
-    if ours.keys() != theirs.keys():
-        return f"other datasets: {sorted(ours.keys() ^ theirs.keys())}"
-    return next((f"{name} differs" for name in ours if ours[name] != theirs[name]), None)
-
-
-# ----------------------------------------------------------------------------------------------- the work
-
-
-def write_manifest(path: Path, root: Path | None, n_clips: int, scratch: Path, rng: random.Random) -> None:
-    """Choose clips and write down their files."""
-    from ser_probe.data.corpora import import_corpus
-
-    corpus = "emovo" if root else "sample"
-    folder = (root or scratch / "sample").resolve()
-    table = import_corpus(corpus, folder)
-    rows = sorted(rng.sample(range(len(table)), min(n_clips, len(table))))
-    clips = table.iloc[rows][["path", "label", "speaker"]].to_dict("list")
-    path.write_text(json.dumps({"root": str(folder), "clips": clips}))
-
-
-def extract_clips(run: Path, threads: int) -> None:
-    """Extract into a folder, or go on there, in small batches and a shard every tenth of a second."""
-    import pandas as pd
-    import torch
-
-    from ser_probe.audio.load import AudioSpec, inspect_clip
-    from ser_probe.embeddings import computation
-    from ser_probe.embeddings.extract import Target, extract
-    from ser_probe.embeddings.passes import ClipList, ExtractionSettings
-    from ser_probe.models.loading import load_backbone
-
-    torch.set_num_threads(threads)
-    manifest = json.loads((run.parent / "clips.json").read_text())
-    table = pd.DataFrame(manifest["clips"])
-    paths = [Path(manifest["root"]) / path for path in table["path"]]
-    facts = [inspect_clip(path) for path in paths]
-    table["clip_id"], table["duration_s"] = [f.clip_id for f in facts], [f.duration_s for f in facts]
-    settings = ExtractionSettings(AudioSpec(), batch_seconds=10.0, max_clips=4, workers=1, seconds_per_shard=0.1)
-    counted, plain = [0], computation.pool_layers
-
-    def count_and_pool(backbone, frames, *rest):  # type: ignore[no-untyped-def]
-        counted[0] += len(frames.n_frames)
-        return plain(backbone, frames, *rest)
-
-    computation.pool_layers = count_and_pool
-    target = Target(load_backbone(MODEL), run / "x.h5")
-    print("ready", flush=True)
-    result = extract([target], ClipList(table, paths), settings)[0]
-    print(json.dumps({"n_computed": result.n_computed, "n_forward": counted[0]}))
-
-
-def write_results(
-    lines: list[str], verdict: str, whole_s: float, seal_s: float, n_clips: int, options: argparse.Namespace
-) -> None:
-    """Write the table with what it was made with."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("ser-probe", "torch", "transformers", "h5py", "numpy"))
-    corpus = "EMOVO" if options.root else "the sample corpus"
-    text = [
-        "# Extraction, killed and resumed",
-        "",
-        f"`python benchmarks/kill_extraction.py --kills {options.kills}{' --root EMOVO' if options.root else ''}`, "
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}; Python {platform.python_version()}, {packages}; "
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {options.threads} thread.",
-        "",
-        f"{n_clips} clips of {corpus}, {MODEL}, one worker process, batches of up to 4 clips, a shard every 0.1 s. "
-        f"The uninterrupted run takes {whole_s:.2f} s, of which {seal_s:.2f} s make the finished file. Each kill is a "
-        "SIGKILL in a fresh folder; the last quarter is aimed at the making of the finished file. A second "
-        "uninterrupted run, after the trials, equals the first.",
-        "",
-        f"**{verdict}.**",
-        "",
-        "Committed: clips in shards or in the finished file after the kill, by plain h5py. Computed after: clips that "
-        "the resumed run computed. Lost: committed clips that it computed again, and shards that vanished. Twice: "
-        "clips that went through the model more than once in the resumed run.",
-        "",
-        *lines,
-        "",
-    ]
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text("\n".join(text))
 
 
 if __name__ == "__main__":
