@@ -111,17 +111,44 @@ def keep_freed_memory() -> None:
     """Let the C allocator keep what is freed, for the process's next large array.
 
     By default glibc gives arrays of a few MB back to the system at once; each new one then costs a page fault every
-    4 KiB, which made large batches on a CPU slower than single clips. Does nothing where there is no glibc.
+    4 KiB, which made large batches on a CPU slower than single clips. Does nothing where there is no glibc, and where
+    the process's memory is limited: oneDNN asks the system, not the allocator, for memory of its kernels, and once it
+    was refused (with hundreds of MB free in the allocator) it makes no kernel in that thread any more.
     """
+    if _memory_is_limited():
+        return
+    if mallopt := _allocator("mallopt"):
+        trim_threshold, mmap_threshold = -1, -3  # names of malloc.h
+        mallopt(mmap_threshold, 1 << 30)
+        mallopt(trim_threshold, 2**31 - 1)
+
+
+def return_freed_memory() -> None:
+    """Give what the C allocator kept back to the system, whatever `keep_freed_memory` said.
+
+    For when memory has run out. Does nothing where there is no glibc.
+    """
+    if malloc_trim := _allocator("malloc_trim"):
+        malloc_trim(0)
+
+
+def _memory_is_limited() -> bool:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return False
+    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+    return any(limit != resource.RLIM_INFINITY for limit in limits)
+
+
+def _allocator(function: str) -> Any:
+    """Return a function of glibc's allocator, None where there is no glibc."""
     import ctypes
 
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        return getattr(ctypes.CDLL(None), function)
     except (AttributeError, OSError, TypeError):  # macOS, musl, Windows
-        return
-    trim_threshold, mmap_threshold = -1, -3  # names of malloc.h
-    mallopt(mmap_threshold, 1 << 30)
-    mallopt(trim_threshold, 2**31 - 1)
+        return None
 
 
 def package_versions() -> dict[str, str | None]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import random
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +60,35 @@ def test_a_record_holds_what_repeats_a_run(tmp_path, monkeypatch: pytest.MonkeyP
     commit = run_record()["git_commit"]
     assert commit is not None
     assert len(commit) == 40
+
+
+FREE = """
+import resource, sys
+import numpy as np
+from ser_probe.runtime import keep_freed_memory, return_freed_memory
+
+def resident_mib():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+
+if sys.argv[1] == "limited":
+    resource.setrlimit(resource.RLIMIT_DATA, (16 << 30, 16 << 30))
+keep_freed_memory()
+before = resident_mib()
+array = np.ones(100 << 17)
+del array
+freed = resident_mib()
+return_freed_memory()
+print(freed - before, resident_mib() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="how much memory is held is read as Linux tells it")
+@pytest.mark.parametrize("memory", ["free", "limited"])
+def test_freed_memory_is_kept_where_there_is_no_limit_and_returned_on_request(memory: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FREE, memory], capture_output=True, text=True, check=True)
+    kept_mib, returned_mib = map(float, done.stdout.split())
+    assert (kept_mib > 90) == (memory == "free")
+    assert returned_mib < 10
 
 
 def test_silence_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,16 @@ from typing import TypeVar
 import torch
 
 from ser_probe.errors import BackboneError
-from ser_probe.runtime import logger
+from ser_probe.runtime import logger, return_freed_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# What torch's allocators say where they raise no error of a kind of its own: a CPU, and CUDA's libraries.
-_SAYINGS = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "bad_alloc")
+# What is said where no error of a kind of its own is raised: torch's allocator for a CPU, CUDA's libraries, oneDNN.
+_SAYINGS = (
+    "can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "bad_alloc",
+    "could not create a primitive", "could not execute a primitive",
+)  # fmt: skip
 
 
 # A batch on a CPU: long enough that products are large, short enough for the caches of the processor.
@@ -82,13 +85,16 @@ class MemoryGuard:
             raise BackboneError(
                 f"The device has too little memory for one stretch of {size_s:.1f} s",
                 found=failure,
-                fix="cut long clips (--long-clips chunk with a smaller --max-duration-s), use precision bf16, or a "
+                # After a failure a process may stay poorer than it began: oneDNN makes no more kernels.
+                fix=("run the same command again with a smaller --batch-seconds, " if self.n_failures else "")
+                + "cut long clips (--long-clips chunk with a smaller --max-duration-s), use precision bf16, or a "
                 "device with more memory; what was computed so far is kept",
             )
         self.n_failures += 1
         self.padded_s = size_s / 2
         # What the failed attempt held is free only when its objects are gone.
         gc.collect()
+        return_freed_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         logger.warning(

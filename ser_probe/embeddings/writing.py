@@ -30,8 +30,13 @@ class BackgroundWriter:
         self._raise()
         if self._thread is None:
             # Not before there is work: worker processes are forked by then, and a fork does not copy threads.
-            self._thread = threading.Thread(target=self._work, name="ser-probe-writer", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="ser-probe-writer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no memory for a thread's stack: it is stored before the next is computed
+                task()
+                return
+            self._thread = thread
         self._tasks.put(task)
 
     def _work(self) -> None:

@@ -21,6 +21,7 @@ FAILURES: dict[str, Callable[[], BaseException]] = {
         "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
         "allocate 99 bytes. Error code 12 (Cannot allocate memory)"
     ),
+    "onednn": lambda: RuntimeError("could not create a primitive"),
     "numpy": lambda: MemoryError("Unable to allocate 3.00 GiB for an array"),
     "cublas": lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 }
@@ -99,6 +100,12 @@ def test_one_item_that_does_not_fit() -> None:
     assert next(parts) == ([3.0], [6.0])
     with pytest.raises(BackboneError, match=expected):
         next(parts)
+
+
+def test_where_memory_became_scarce_on_the_way_a_smaller_batch_is_the_first_thing_to_try() -> None:
+    guard, device = MemoryGuard(), Device(1.0)
+    with pytest.raises(BackboneError, match=r"stretch of 4\.0 s(.|\n)*smaller --batch-seconds, cut long clips"):
+        run(guard, [4.0, 4.0], device)
 
 
 @pytest.mark.parametrize(

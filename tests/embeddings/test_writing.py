@@ -136,3 +136,19 @@ def test_fetching_from_a_gpu_waits_for_the_copy() -> None:
     values = torch.randn(4096, 4096, device="cuda")
     product = values @ values
     np.testing.assert_array_equal(fetch(product)(), product.cpu().numpy())
+
+
+def test_without_memory_for_a_thread_it_is_stored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    writer, done = BackgroundWriter(), []
+    with monkeypatch.context() as context:
+        context.setattr(threading.Thread, "start", refuse)
+        writer.submit(lambda: done.append(1))
+        assert done == [1]
+        with pytest.raises(OSError, match="full"):
+            writer.submit(fail("full"))
+    writer.submit(lambda: done.append(2))
+    writer.close()
+    assert done == [1, 2]
