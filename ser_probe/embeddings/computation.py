@@ -111,7 +111,7 @@ class Computation:
             model_input=backbone.input,
             shortest=shortest,
             cut_over=longest,
-            speech=self._speech,
+            speech=backbone.samples_per_frame if self._speech else None,
         )
 
     def __enter__(self) -> Computation:
@@ -232,7 +232,7 @@ def _add(job: Job, batch: ClipBatch, wait: Callable[[], np.ndarray]) -> None:
 
 
 def load_input(
-    path: Path, *, audio: AudioSpec, model_input: InputSpec, shortest: int, cut_over: int | None, speech: bool
+    path: Path, *, audio: AudioSpec, model_input: InputSpec, shortest: int, cut_over: int | None, speech: int | None
 ) -> tuple[ClipInput, tuple[str, ...]]:
     """Decode a clip and prepare it for the model, in a worker process.
 
@@ -242,7 +242,7 @@ def load_input(
         model_input: What the model is fed.
         shortest: Samples that make one frame.
         cut_over: Samples over which a clip will be cut into chunks; None: never.
-        speech: Whether to find the speech in it.
+        speech: Samples from one frame of the model to the next, to find the frames of speech; None: nobody asks.
 
     Returns:
         The clip, and what was done to it that its user should know.
@@ -257,9 +257,9 @@ def load_input(
         _check_length(path, n_samples, model_input, shortest, cut_over)
         is_long = cut_over is not None and n_samples > cut_over
         spoken = None
-        if speech:
+        if speech is not None:
             # One more than any model makes of it; each takes as many as it has.
-            spoken = speech_frames(clip.samples, n_samples // 320 + 1)
+            spoken = speech_frames(clip.samples, n_samples // speech + 1, speech)
             if not spoken.any():
                 notes = (*notes, "no speech was found: speech-mean is the mean over all frames (n_frames 0)")
         prepared = clip.samples if is_long else model_input.prepare(clip.samples)

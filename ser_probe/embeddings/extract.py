@@ -179,15 +179,16 @@ def _open_job(target: Target, settings: ExtractionSettings) -> Job:
 
 
 def _by_input(work: Sequence[tuple[Target, Job]]) -> list[list[tuple[Target, Job]]]:
-    """Group caches whose models are fed the same: those share the decoded clips."""
-    groups: list[tuple[InputSpec, list[tuple[Target, Job]]]] = []
+    """Group caches whose models are fed the same and cut it into the same frames: those share the decoded clips."""
+    groups: list[tuple[tuple[InputSpec, int], list[tuple[Target, Job]]]] = []
     for target, job in work:
-        for spec, members in groups:
-            if spec == target.backbone.input:
+        wanted = target.backbone.input, target.backbone.samples_per_frame
+        for given, members in groups:
+            if given == wanted:
                 members.append((target, job))
                 break
         else:
-            groups.append((target.backbone.input, [(target, job)]))
+            groups.append((wanted, [(target, job)]))
     return [members for _, members in groups]
 
 

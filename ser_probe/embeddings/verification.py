@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ser_probe.embeddings.computation import load_input, pad_speech, speech_or_a
 from ser_probe.embeddings.passes import ClipList, ExtractionSettings, Job
 from ser_probe.embeddings.seal import update_attributes
 from ser_probe.embeddings.store import EmbeddingCache
+from ser_probe.files import content_id
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.chunks import Chunk, cut_clip
 from ser_probe.models.embedding import evaluating, pool_chunks, pool_layers
@@ -48,7 +50,7 @@ def verify_cache(path: Path, backbone: Backbone, clips: ClipList, settings: Extr
     Args:
         path: A sealed cache.
         backbone: The model it was made with.
-        clips: The clips to draw from; those that the cache rejected are left aside.
+        clips: The clips to draw from; those that the cache rejected, or whose file is another now, are left aside.
         settings: As in extraction; `verify` clips are drawn, by the cache's key.
 
     Returns:
@@ -59,7 +61,10 @@ def verify_cache(path: Path, backbone: Backbone, clips: ClipList, settings: Extr
         stored_ids = set(cache.clip_ids)
         candidates = [row for row, clip_id in enumerate(clips.table["clip_id"]) if clip_id in stored_ids]
         rng = np.random.default_rng(derive_seed("verify", cache.key.digest))
-        drawn = rng.choice(candidates, size=min(settings.verify, len(candidates)), replace=False)
+        shuffled = (int(row) for row in rng.permutation(candidates))
+        # A file that has changed or gone since says nothing of what is stored.
+        present = (row for row in shuffled if _is_the_clip(clips.paths[row], clips.table["clip_id"].iloc[row]))
+        drawn = list(itertools.islice(present, settings.verify))
         differences = [0.0]
         for row in drawn:
             alone = embed_alone(backbone, clips.paths[row], pooling, settings).astype(np.float64)
@@ -79,6 +84,10 @@ def verify_cache(path: Path, backbone: Backbone, clips: ClipList, settings: Extr
 def allowed_difference(settings: ExtractionSettings) -> float:
     """Return the largest relative difference that rounding explains in this precision and storage."""
     return _TOLERANCES[settings.precision] + _STORAGE_ROUNDING[settings.storage]
+
+
+def _is_the_clip(path: Path, clip_id: str) -> bool:
+    return path.is_file() and content_id(path) == clip_id
 
 
 def _read_clip(cache: EmbeddingCache, clip_id: str) -> np.ndarray:
@@ -103,7 +112,7 @@ def embed_alone(backbone: Backbone, path: Path, pooling: Pooling, settings: Extr
         model_input=backbone.input,
         shortest=backbone.min_samples,
         cut_over=None if chunking is None else int(chunking.length_s * rate_hz),
-        speech=pooling.speech,
+        speech=backbone.samples_per_frame if pooling.speech else None,
     )
     n_frames = backbone.frame_counts([clip.n_samples])
     with evaluating([backbone]), arithmetic("fp32", backbone.device):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -29,7 +30,7 @@ from ser_probe.models.chunks import Chunking, cut_clip
 from ser_probe.models.embedding import evaluating
 from ser_probe.models.forward import run_encoder, run_front_end
 from ser_probe.models.frames import Frames
-from ser_probe.models.loading import load_backbone
+from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.models.pooling import parse_pooling
 from ser_probe.models.precision import arithmetic
 from tests.embeddings.speech import DURATIONS_S, SETTINGS, datasets, list_clips, save_perturbed, tiny, with_workers
@@ -328,10 +329,11 @@ def test_what_a_model_is_fed_does_not_depend_on_the_precision(name: str, clips: 
     backbone = tiny(name)
     audio = replace(SETTINGS.audio, loudness_lufs=-23.0)
     options: dict[str, Any] = {"audio": audio, "model_input": backbone.input, "shortest": 400, "cut_over": None}
+    options["speech"] = 320 if HAS_VAD else None
     for path in clips.paths:
-        plain, _ = load_input(path, **options, speech=HAS_VAD)
+        plain, _ = load_input(path, **options)
         with arithmetic("bf16", CPU):
-            amid, _ = load_input(path, **options, speech=HAS_VAD)
+            amid, _ = load_input(path, **options)
             (again,) = run_front_end(backbone, [load_clip(path, audio).samples]).n_frames
         np.testing.assert_array_equal(amid.prepared, plain.prepared)
         np.testing.assert_array_equal(amid.speech, plain.speech)
@@ -390,6 +392,35 @@ def test_speech_mean_is_the_mean_over_the_frames_of_speech(
                 chosen = every_other(hidden, len(hidden))
                 assert relative(spoken.layer(layer)[place][None], hidden[chosen].mean(axis=0)[None]) < ROUNDING
             assert spoken.clips["n_frames"][place] == chosen.sum()
+
+
+def test_speech_is_found_on_each_models_own_frames(
+    clips: ClipList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model with a frame each 10 ms beside one with a frame each 20 ms; the first 0.2 s of a clip are speech."""
+    monkeypatch.setattr(computation, "speech_frames", lambda _samples, n, hop: np.arange(n) * hop < 3200)
+    monkeypatch.setattr("ser_probe.audio.speech.ingredients", dict)
+    folder = tmp_path / "finer"
+    save_backbone(load_backbone("tiny-wav2vec2-base"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["conv_stride"][-1] = 1
+    (folder / "config.json").write_text(json.dumps(config))
+    backbones = tiny("tiny-wav2vec2-base"), load_backbone(folder)
+    targets = [
+        Target(backbone, tmp_path / f"{row}-{name}.h5", name)
+        for row, backbone in enumerate(backbones)
+        for name in ("frames", "speech-mean")
+    ]
+    extract(targets, clips, SETTINGS)
+    for row, n_spoken in enumerate((10, 20)):
+        with (
+            EmbeddingCache.open(targets[2 * row].path) as frames,
+            EmbeddingCache.open(targets[2 * row + 1].path) as mean,
+        ):
+            assert set(mean.clips["n_frames"]) == {n_spoken}
+            for place, clip_id in enumerate(mean.clip_ids):
+                by_hand = frames.frames("final", clip_id)[:n_spoken].mean(axis=0)
+                assert relative(mean.layer("final")[place][None], by_hand[None]) < ROUNDING
 
 
 # ------------------------------------------------------------------------------------------------ errors amid a pass
