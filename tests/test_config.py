@@ -36,6 +36,43 @@ def faults_of(path: Path, *overrides: str) -> list[str]:
     return [line.removeprefix("  - ") for line in str(caught.value).splitlines() if line.startswith("  - ")]
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("mean", ("mean",)),
+        ("[mean]", ("mean",)),
+        ("[frames, 'segments:4', mean+std]", ("frames", "segments:4", "mean+std")),
+    ],
+)
+def test_one_pooling_or_several(write: Write, text: str, names: tuple[str, ...]) -> None:
+    assert load_study(write(LEAST), [f"extract.pooling={text}"]).extract.pooling == names
+    assert load_study(write(LEAST)).extract.pooling == ("mean",)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[]", "extract.pooling (--set): name at least one pooling, such as mean"),
+        ("median", "extract.pooling (--set): there is no such pooling: 'median'; expected mean, std, mean+std, max, "),
+        ("[mean, maks]", "extract.pooling[1] (--set): there is no such pooling: 'maks'; expected mean, "),
+        (
+            "['segments:1']",
+            "extract.pooling[0] (--set): the number of segments of a pooling is out of range: 'segments:1'; "
+            "expected segments:K with K from 2 to 100",
+        ),
+    ],
+)
+def test_poolings_that_are_none(write: Write, text: str, fault: str) -> None:
+    (found,) = faults_of(write(LEAST), f"extract.pooling={text}")
+    assert found.startswith(fault)
+
+
+def test_chunks_and_precisions_that_fit(write: Write) -> None:
+    fits = ["extract={long_clips: chunk, chunk_overlap_s: 14.9, precision: tf32}"]
+    assert load_study(write(LEAST), fits).extract.precision == "tf32", "the device is chosen where it runs"
+    load_study(write(LEAST), ["extract={long_clips: whole, chunk_overlap_s: 20.0}"])
+
+
 def test_defaults_are_those_of_study_e(write: Write) -> None:
     study = load_study(write(LEAST))
     assert (study.split.scheme, study.audio.loudness_lufs) == ("study_e", -23)
@@ -198,6 +235,15 @@ def test_the_message_names_the_file_and_counts(write: Write) -> None:
             "split.fractions (--set): must sum to 1, sum to 0.9",
         ),
         (["split={scheme: kfold, fold: 5}"], "split.fold (--set): must be below split.folds (5)"),
+        (["extract.pooling=[mean, max, mean]"], "extract.pooling (--set): names a pooling twice"),
+        (
+            ["extract={long_clips: chunk, chunk_overlap_s: 15.0}"],
+            "extract.chunk_overlap_s (--set): must be below half of audio.max_duration_s (30), the length of a chunk",
+        ),
+        (
+            ["extract={precision: tf32, device: cpu}"],
+            "extract.precision (--set): tf32 exists on CUDA devices only",
+        ),
         (
             ["split.scheme=manifest"],
             "split.scheme (--set): 'manifest' needs data.manifest with a split column",

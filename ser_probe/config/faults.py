@@ -86,6 +86,8 @@ def _describe(location: Location, faults: list[ErrorDetails], schema: type[BaseM
         return "required, and not given"
     if kind in ("extra_forbidden", "invalid_key"):
         return f"unknown key; {_near_key(location, schema)}"
+    if kind == "value_error":  # a check of our own, which says it all
+        return str(faults[0]["ctx"]["error"])
     expected = " or ".join(dict.fromkeys(_expected(fault) for fault in faults))
     sentence = f"expected {expected}, found {_shown(found)}"
     choices = [choice for fault in faults for choice in _choices(fault)]

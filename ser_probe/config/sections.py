@@ -39,7 +39,8 @@ def _check_pooling(name: str) -> str:
         return parse_pooling(name).name
     except ConfigError as error:
         expected, fix = f"; expected {error.expected}", f"; {error.fix}" if error.fix else ""
-        raise ValueError(f"{error.what}: {name!r}{expected}{fix}") from error
+        what = error.what[0].lower() + error.what[1:]
+        raise ValueError(f"{what}: {name!r}{expected}{fix}") from error
 
 
 PoolingName = Annotated[str, AfterValidator(_check_pooling)]
@@ -47,7 +48,7 @@ PoolingName = Annotated[str, AfterValidator(_check_pooling)]
 
 def _refuse_empty(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
-        raise ValueError("Name at least one pooling, such as mean")
+        raise ValueError("name at least one pooling, such as mean")
     return names
 
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
-from ser_probe.audio.load import AudioSpec, inspect_clip
+from ser_probe.audio.load import AudioSpec, inspect_clip, load_clip
 from ser_probe.embeddings.passes import ClipList, ExtractionSettings
 from ser_probe.models.backbone import Backbone
+from ser_probe.models.embedding import pooled_layers
 from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.runtime import Silent
 from tests.embeddings.contents import datasets as datasets
@@ -52,6 +54,18 @@ def save_perturbed(folder: Path, seed: int, *, part: str = "encoder", name: str 
             parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
     save_backbone(backbone, folder)
     return folder
+
+
+def relative(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest ||found - expected|| / ||expected|| over all vectors, which lie along the last axis."""
+    found, expected = found.astype(np.float64), expected.astype(np.float64)
+    return float((np.linalg.norm(found - expected, axis=-1) / np.linalg.norm(expected, axis=-1)).max())
+
+
+def alone(backbone: Backbone, clips: ClipList) -> np.ndarray:
+    """Return what each clip gives by itself, [L, N, D]."""
+    samples = [load_clip(path, SETTINGS.audio).samples for path in clips.paths]
+    return np.concatenate([pooled_layers(backbone, [clip]) for clip in samples], axis=1)
 
 
 class StopAfter(Silent):

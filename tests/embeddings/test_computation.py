@@ -33,7 +33,16 @@ from ser_probe.models.frames import Frames
 from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.models.pooling import parse_pooling
 from ser_probe.models.precision import arithmetic
-from tests.embeddings.speech import DURATIONS_S, SETTINGS, datasets, list_clips, save_perturbed, tiny, with_workers
+from tests.embeddings.speech import (
+    DURATIONS_S,
+    SETTINGS,
+    datasets,
+    list_clips,
+    relative,
+    save_perturbed,
+    tiny,
+    with_workers,
+)
 
 ROUNDING = 3e-6
 """Relative, in float32: other kernels, or another batch."""
@@ -75,12 +84,6 @@ def run(
 def stored(path: Path) -> np.ndarray:
     with EmbeddingCache.open(path) as cache:
         return np.array(cache.array)
-
-
-def relative(found: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest ||found - expected|| / ||expected|| over layers and clips."""
-    found, expected = found.astype(np.float64), expected.astype(np.float64)
-    return float((np.linalg.norm(found - expected, axis=-1) / np.linalg.norm(expected, axis=-1)).max())
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:

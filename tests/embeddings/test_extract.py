@@ -15,7 +15,6 @@ import pytest
 import soundfile
 import torch
 
-from ser_probe.audio.load import load_clip
 from ser_probe.embeddings import computation
 from ser_probe.embeddings.extract import Target, embedding_key, extract
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
@@ -26,7 +25,6 @@ from ser_probe.errors import AudioError, CacheError
 from ser_probe.models import pooling
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
-from ser_probe.models.embedding import pooled_layers
 from ser_probe.models.frames import Frames
 from ser_probe.models.inputs import InputSpec
 from ser_probe.models.loading import load_backbone
@@ -35,8 +33,10 @@ from tests.embeddings.speech import (
     DURATIONS_S,
     SETTINGS,
     StopAfter,
+    alone,
     datasets,
     list_clips,
+    relative,
     save_perturbed,
     tiny,
     with_workers,
@@ -75,18 +75,6 @@ def run(
 def stored(path: Path) -> np.ndarray:
     with EmbeddingCache.open(path) as cache:
         return np.array(cache.array)
-
-
-def relative(found: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest ||found - expected|| / ||expected|| over layers and clips; both [L, N, D]."""
-    found, expected = found.astype(np.float64), expected.astype(np.float64)
-    return float((np.linalg.norm(found - expected, axis=-1) / np.linalg.norm(expected, axis=-1)).max())
-
-
-def alone(backbone: Backbone, clips: ClipList) -> np.ndarray:
-    """Return what each clip gives by itself, [L, N, D]."""
-    samples = [load_clip(path, SETTINGS.audio).samples for path in clips.paths]
-    return np.concatenate([pooled_layers(backbone, [clip]) for clip in samples], axis=1)
 
 
 @pytest.fixture
@@ -308,22 +296,6 @@ def test_renamed_files_are_the_same_clips(clips: ClipList, tmp_path: Path) -> No
 
 
 # ------------------------------------------------------------------------------------------- keys and refusals
-
-
-def test_key_follows_what_changes_a_value_and_nothing_else(tmp_path: Path) -> None:
-    key = embedding_key(tiny(), SETTINGS)
-    saved = load_backbone(save_perturbed(tmp_path / "checkpoint-1", 1))
-    changed = {
-        "weights": embedding_key(saved, SETTINGS),
-        "storage": embedding_key(tiny(), replace(SETTINGS, storage="float16")),
-        "pooling": embedding_key(tiny(), SETTINGS, "max"),
-        "audio": embedding_key(tiny(), replace(SETTINGS, audio=replace(SETTINGS.audio, loudness_lufs=-23.0))),
-    }
-    assert len({key, *changed.values()}) == 5
-    same = replace(SETTINGS, batch_seconds=99.0, max_clips=None, workers=3, verify=5, strict=True)
-    assert embedding_key(tiny(), same) == key
-    (tmp_path / "checkpoint-1").rename(tmp_path / "a copy")
-    assert embedding_key(load_backbone(tmp_path / "a copy"), SETTINGS) == changed["weights"]
 
 
 @pytest.mark.parametrize("sealed", [True, False], ids=["finished", "shards"])
