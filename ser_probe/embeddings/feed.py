@@ -5,6 +5,9 @@ A clip that cannot be decoded comes back as its error, in its place; what to do 
 
 from __future__ import annotations
 
+import functools
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +20,9 @@ from ser_probe.files import content_id
 
 ClipWork = Callable[[Path], tuple[Any, tuple[str, ...]]]
 """What to make of a file: a result that pickles, and what was done to the clip that its user should know."""
+
+
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,21 @@ def _keep_as_list(items: list[Any]) -> list[Any]:
     return items
 
 
+def _end_with_parent(_worker: int, *, parent: int) -> None:
+    """Let a worker process end when the one that started it is gone.
+
+    torch's workers notice that too, but then wait for what they have sent to be read, and nobody ever does: each
+    killed run would leave its workers behind.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="ser-probe-parent-watch", daemon=True).start()
+
+
 def feed_batches(
     paths: Sequence[Path],
     clip_ids: Sequence[str],
@@ -119,6 +140,7 @@ def feed_batches(
         num_workers=workers,
         collate_fn=_keep_as_list,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=functools.partial(_end_with_parent, parent=os.getpid()),
     )
     items = iter(loader)
     for number, _ in plan:
