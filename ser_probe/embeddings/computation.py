@@ -95,11 +95,6 @@ class Computation:
         self._stack = ExitStack()
         self._is_packed = False
 
-    @property
-    def n_memory_failures(self) -> int:
-        """How often the device ran out of memory."""
-        return self._guard.n_failures
-
     def clip_work(self) -> ClipWork:
         """Return what the workers make of a file: a picklable function of its path."""
         backbone, chunking = self._backbones[0], self._settings.chunking

@@ -105,6 +105,8 @@ def test_tasks_after_an_error_are_dropped(writer: BackgroundWriter, ends_by: str
 def test_closing_beside_another_error_says_nothing(writer: BackgroundWriter) -> None:
     writer.submit(fail("the disk is gone"))
     writer.close(raise_errors=False)
+    with pytest.raises(OSError, match="the disk is gone"):  # there was something to say
+        writer.close()
 
 
 def test_the_line_of_tasks_is_bounded(writer: BackgroundWriter) -> None:
