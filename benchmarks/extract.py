@@ -9,8 +9,8 @@ mean-pooled embedding of every layer for the clips of a corpus?
     per clip           stock transformers, one forward pass a clip, all layers of it
     padded 8           stock transformers, padded batches of 8 in file order, by its documentation; what it computes is
                        wrong, and by how much is in the table
-    8 checkpoints      ser-probe, 8 checkpoints that share a frozen front end: in one pass (of large ones 3 at a time,
-                       as the command does it in 24 GB), and in 8; on 16 of the clips
+    8 checkpoints      ser-probe, 8 checkpoints that share a frozen front end: in one pass, and in 8; on
+                       16 of the clips
 
 The stock ways are given decoded clips and store nothing. Each way has a process of its own (the allocator's settings
 are a process's), runs of the ways are interleaved, figures are medians, and only ratios within a run mean anything.
@@ -166,7 +166,7 @@ class Ours:
             return np.array(cache.array[:, cache.select(self.clips.table["clip_id"].tolist())])
 
     def make_checkpoints(self) -> None:
-        """Make checkpoints that differ in their encoders, as many as memory holds packed and unpacked."""
+        """Make checkpoints that differ in their encoders."""
         import copy
 
         import torch
@@ -174,9 +174,8 @@ class Ours:
         from ser_probe.models.backbone import Backbone
         from ser_probe.models.families import FAMILIES as KINDS
 
-        count = N_CHECKPOINTS if self.task.shape == "base" else 3
         models = []
-        for index in range(count):
+        for index in range(N_CHECKPOINTS):
             model = build_model(self.task) if index else copy.deepcopy(self.backbone.model)
             KINDS[self.task.family].adapt(model)
             with torch.no_grad():
@@ -188,16 +187,13 @@ class Ours:
         self.some = type(self.clips)(table, [self.clips.paths[row] for row in rows])
 
     def one_pass(self) -> None:
-        """Eight checkpoints, as many at a time as are held."""
-        left = N_CHECKPOINTS
-        while left:
-            self.run(self.held[:left], self.some)
-            left -= len(self.held[:left])
+        """Eight checkpoints at once."""
+        self.run(self.held, self.some)
 
     def eight_passes(self) -> None:
         """Eight checkpoints, one after another."""
-        for index in range(N_CHECKPOINTS):
-            self.run([self.held[index % len(self.held)]], self.some)
+        for backbone in self.held:
+            self.run([backbone], self.some)
 
 
 def serve(kind: type, task: Task, pipe: Any) -> None:

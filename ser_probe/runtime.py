@@ -31,6 +31,8 @@ _RECORDED_PACKAGES = (
     "scikit-learn", "pandas", "umap-learn", "opensmile", "soundfile", "pyloudnorm",
 )  # fmt: skip
 
+_CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
 
 class Progress(Protocol):
     """How long work tells what it has done. The command line draws it; `SILENT` does not."""
@@ -130,6 +132,20 @@ def return_freed_memory() -> None:
     """
     if malloc_trim := _allocator("malloc_trim"):
         malloc_trim(0)
+
+
+def memory_bytes() -> int | None:
+    """Return the memory that this machine, or the container it looks like, has in bytes; None where nobody tells."""
+    try:
+        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    except (ValueError, OSError, AttributeError):  # Windows
+        found = []
+    for file in _CONTAINER_LIMITS:
+        try:
+            found.append(int(file.read_text()))
+        except (OSError, ValueError):  # no such file; "max" for no limit
+            continue
+    return min(found, default=None)
 
 
 def _memory_is_limited() -> bool:

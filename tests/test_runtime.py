@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ser_probe import runtime
 from ser_probe.errors import SerProbeError
 from ser_probe.runtime import SILENT, derive_seed, package_versions, pick_device, run_record, seed_everything
 
@@ -97,3 +98,15 @@ def test_silence_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     SILENT.say("hello")
     SILENT.finish()
     assert capsys.readouterr() == ("", "")
+
+
+def test_memory_is_that_of_the_machine_or_its_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit, none = tmp_path / "limit", tmp_path / "none"
+    none.write_text("max\n")
+    monkeypatch.setattr(runtime, "_CONTAINER_LIMITS", (none, tmp_path / "missing"))
+    machine = runtime.memory_bytes()
+    assert machine is not None
+    assert machine > 1 << 28
+    limit.write_text(f"{1 << 27}\n")
+    monkeypatch.setattr(runtime, "_CONTAINER_LIMITS", (limit,))
+    assert runtime.memory_bytes() == 1 << 27

@@ -71,7 +71,9 @@ def extract(
     max_clips: Annotated[int | None, typer.Option(help="Most clips in a batch.", show_default="off")] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that decode audio ahead.", show_default="auto: 1 on a CPU, up to 8 beside a GPU"),
+        typer.Option(
+            help="Processes that decode audio ahead.", show_default="auto: on a CPU 0 or 1, up to 8 beside a GPU"
+        ),
     ] = None,
     verify: Annotated[
         int | None, typer.Option(help="Clips to run again alone, to prove batching exact.", show_default="4")

@@ -168,8 +168,9 @@ class ExtractConfig(Section):
     max_clips: Count | None = None
     """Largest number of clips in a batch; null: no limit."""
     workers: Literal["auto"] | Whole = "auto"
-    """Processes that decode audio ahead of the model; 0 decodes in the main process; `auto`: 1 on a CPU, up to 8 beside
-    a GPU."""
+    """Processes that decode audio ahead of the model; 0 decodes in the main process; `auto`: where the
+    model runs on a CPU, 0 with up to 4 processors and 1 with more; up to 8 beside a GPU; for acoustic features one a
+    processor."""
     device: Name = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     verify: Whole = 4

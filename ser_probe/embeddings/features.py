@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -95,9 +94,6 @@ def extract_features(
     job = Job(path, key, layout, committed(path, key), attributes)
     note_start([job], clips, settings)
     clock, audio_s = PassClock(), 0.0
-    # The workers do all of the work here, so each processor gets one.
-    if settings.workers:
-        settings = dataclasses.replace(settings, workers=max(settings.workers, os.cpu_count() or 1))
     work = functools.partial(_load_features, spec=settings.audio, feature_set=feature_set, level=level)
     feed = run_batches([job], clips, settings, work, clock, progress, what=feature_set)
     with open_writers([job], settings), closing(feed) as batches:

@@ -12,17 +12,31 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.errors import AudioError
 from ser_probe.files import content_id
+
+if TYPE_CHECKING:
+    import torch
 
 ClipWork = Callable[[Path], tuple[Any, tuple[str, ...]]]
 """What to make of a file: a result that pickles, and what was done to the clip that its user should know."""
 
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+_MOST_WORKERS = 8
+# With fewer processors than this a model on the CPU keeps them all busy: a worker would only take turns with it.
+_CPUS_TO_SPARE = 5
+
+
+def choose_workers(device: torch.device) -> int:
+    """Return how many processes should decode ahead of a model on a device; 0 to decode in its own."""
+    n_cpus = os.cpu_count() or 1
+    if device.type == "cpu":
+        return int(n_cpus >= _CPUS_TO_SPARE)
+    return min(_MOST_WORKERS, n_cpus)
 
 
 @dataclass(frozen=True)

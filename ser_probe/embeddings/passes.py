@@ -80,7 +80,7 @@ class ExtractionSettings:
     chunking: Chunking | None = None
     batch_seconds: float = 30.0
     max_clips: int | None = None
-    workers: int = 1
+    workers: int = 0
     verify: int = 0
     strict: bool = False
     share: Share = field(default_factory=Share)

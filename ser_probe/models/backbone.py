@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +24,8 @@ MIN_SAMPLES = 400
 
 UNUSED_WEIGHTS = frozenset({"masked_spec_embed"})
 """The one weight of a model that extraction never reads: a checkpoint may lack it."""
+
+_MOST_HASH_THREADS = 8
 
 # Config entries that say how a model was made or trained, not what its forward pass computes.
 _VOLATILE_CONFIG_KEYS = frozenset(
@@ -158,9 +162,18 @@ class Backbone:
 
 def hash_tensors(tensors: dict[str, torch.Tensor]) -> str:
     """Return 64 hex digits over named tensors: names, types, shapes and bytes."""
-    digest = hashlib.blake2b(digest_size=32)
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    names = sorted(tensors)
+    # hashlib lets other threads run meanwhile. SHA-256, because most processors have instructions for it.
+    with ThreadPoolExecutor(min(_MOST_HASH_THREADS, os.cpu_count() or 1)) as threads:
+        digests = list(threads.map(_hash_tensor, (tensors[name] for name in names)))
+    whole = hashlib.sha256()
+    for name, digest in zip(names, digests, strict=True):
+        whole.update(json.dumps([name, digest]).encode())
+    return whole.hexdigest()
+
+
+def _hash_tensor(tensor: torch.Tensor) -> str:
+    tensor = tensor.detach().cpu().contiguous()
+    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -5,7 +5,7 @@ up to 40 % of the speed that the same product reaches with packed weights. The c
 time-major here: each convolution is one product over overlapping rows, so norms and activations find their values
 side by side and nothing is transposed. The arithmetic is the same; only the order of sums differs.
 
-Inference only: the packed weights are copies, and no gradient flows through them.
+Inference only: no gradient flows through packed weights.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _SMALLEST_OUTPUT = 32
 def packed(backbones: Sequence[Backbone]) -> Iterator[None]:
     """Run these models with packed weights as long as the context lasts; elsewhere than on an x86 CPU, do nothing.
 
-    The packed copies take as much memory as the weights. Weights must not change meanwhile.
+    Packed weights stand in the place of the plain ones, which come back bit for bit: it takes no more memory, but
+    meanwhile nothing else can read or change the weights of the linear layers (reading them raises).
 
     Args:
         backbones: Models in evaluation mode, used under `torch.inference_mode` only.
@@ -37,11 +38,7 @@ def packed(backbones: Sequence[Backbone]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for backbone in backbones:
             if backbone.device.type == "cpu" and is_available():
-                for module, forward in _replacements(backbone.model):
-                    # In the instance's dictionary it hides the class's method; deleting it brings that back.
-                    before = module.__dict__.get("forward")
-                    module.forward = forward
-                    stack.callback(_restore, module, before)
+                _pack(backbone.model, stack)
         yield
 
 
@@ -54,28 +51,50 @@ def is_available() -> bool:
     )
 
 
-def _restore(module: nn.Module, before: Any) -> None:
-    if before is None:
-        del module.__dict__["forward"]
-    else:
-        module.forward = before
-
-
-def _replacements(model: nn.Module) -> Iterator[tuple[nn.Module, Callable[..., Any]]]:
-    """Yield modules and what their `forward` is to be."""
+def _pack(model: nn.Module, stack: contextlib.ExitStack) -> None:
+    """Give modules another forward; the stack holds how to undo it."""
     fused = set()
     for module in model.modules():
         dense, activation = getattr(module, "intermediate_dense", None), getattr(module, "intermediate_act_fn", None)
         if isinstance(dense, nn.Linear) and isinstance(activation, nn.Module) and is_exact_gelu(activation):
             fused.add(dense)
-            yield dense, _packed_linear(dense.weight, dense.bias, gelu=True)
-            yield activation, _identity
+            _replace_forward(activation, _identity, stack)
     for module in model.modules():
-        if isinstance(module, nn.Linear) and module not in fused and module.out_features >= _SMALLEST_OUTPUT:
-            yield module, _packed_linear(module.weight, module.bias)
+        # A weight that is packed already is of a model that is in use like this around us.
+        if isinstance(module, nn.Linear) and module.out_features >= _SMALLEST_OUTPUT and not module.weight.is_mkldnn:
+            _pack_linear(module, module in fused, stack)
     front_end = getattr(model, "feature_extractor", None)
     if front_end is not None and all(_is_supported(layer) for layer in front_end.conv_layers):
-        yield front_end, _packed_front_end(front_end)
+        _replace_forward(front_end, _packed_front_end(front_end), stack)
+
+
+def _pack_linear(module: nn.Linear, gelu: bool, stack: contextlib.ExitStack) -> None:
+    """Put the packed weight in the place of the plain one, whose memory the next layer's takes."""
+    plain = module.weight
+    weight = _reorder(plain)
+
+    def unpack() -> None:
+        with torch.inference_mode(False), torch.no_grad():
+            plain.data = weight.to_dense()
+        module.weight = plain
+
+    stack.callback(unpack)
+    plain.data = plain.data.new_empty(0)
+    module.weight = nn.Parameter(weight, requires_grad=False)
+    _replace_forward(module, _product(weight, module.bias, gelu=gelu), stack)
+
+
+def _replace_forward(module: nn.Module, forward: Callable[..., Any], stack: contextlib.ExitStack) -> None:
+    # In the instance's dictionary it hides the class's method; deleting it brings that back.
+    stack.callback(_restore_forward, module, module.__dict__.get("forward"))
+    module.forward = forward
+
+
+def _restore_forward(module: nn.Module, before: Any) -> None:
+    if before is None:
+        del module.__dict__["forward"]
+    else:
+        module.forward = before
 
 
 def is_exact_gelu(activation: Any) -> bool:
@@ -86,9 +105,13 @@ def is_exact_gelu(activation: Any) -> bool:
     return type(activation).__name__ == "GELUActivation" and activation.act is functional.gelu
 
 
-def _packed_linear(weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Callable[[Tensor], Tensor]:
-    with torch.inference_mode():
-        packed_weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
+def _reorder(weight: Tensor) -> Tensor:
+    with torch.inference_mode(False), torch.no_grad():
+        return torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
+
+
+def _product(packed_weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Callable[[Tensor], Tensor]:
+    """Return a linear layer with a packed weight, and its activation with it."""
     constant = None if bias is None else bias.detach()
     name, algorithm = ("gelu", "none") if gelu else ("none", "")
 
@@ -130,7 +153,7 @@ def _packed_convolution(layer: Any) -> Callable[[Tensor], Tensor]:
     conv, norm = layer.conv, getattr(layer, "layer_norm", None)
     kernel, stride = conv.kernel_size[0], conv.stride[0]
     by_row = conv.weight.detach().permute(0, 2, 1).reshape(conv.out_channels, -1)
-    product = _packed_linear(by_row, conv.bias, gelu=norm is None)
+    product = _product(_reorder(by_row), conv.bias, gelu=norm is None)
 
     def forward(rows: Tensor) -> Tensor:
         n_frames, width = (len(rows) - kernel) // stride + 1, rows.shape[1]

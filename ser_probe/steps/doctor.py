@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ser_probe.runtime import memory_bytes
+
 State = Literal["ok", "note", "missing", "fault"]
 
 LEAST_PYTHON = (3, 11)
@@ -165,11 +167,10 @@ def check_soundfile(trial: dict[str, Any]) -> Finding:
 
 def check_memory() -> Finding:
     """Report the machine's memory."""
-    try:
-        pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
+    found = memory_bytes()
+    if found is None:
         return Finding("memory", "note", "unknown on this system")
-    return Finding("memory", "ok", f"{pages * page_bytes / _GB:.0f} GB")
+    return Finding("memory", "ok", f"{found / _GB:.0f} GB")
 
 
 def check_disk(what: str, folder: Path) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.embeddings.extract import Target, embedding_key, extract
 from ser_probe.embeddings.features import extract_features as extract_acoustic_features
 from ser_probe.embeddings.features import feature_key
+from ser_probe.embeddings.feed import choose_workers
 from ser_probe.embeddings.memory import choose_budget
 from ser_probe.embeddings.opensmile_sets import EGEMAPS, FUNCTIONALS, find_level, find_set
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
@@ -27,16 +29,15 @@ from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.chunks import Chunking
 from ser_probe.models.loading import load_backbone
-from ser_probe.runtime import SILENT, Progress, pick_device
+from ser_probe.runtime import SILENT, Progress, memory_bytes, pick_device
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips
 
-_MODEL_BYTES_AT_ONCE = 8 << 30
-"""Weights held at a time on a CPU; more checkpoints than fit are extracted in several passes."""
-_GPU_SHARE_FOR_MODELS = 0.4
+_SHARE_FOR_MODELS = {"cpu": 0.5, "cuda": 0.4}
+"""Part of a device's memory that weights may take; more checkpoints than fit are extracted in several passes."""
+_UNKNOWN_MEMORY_BYTES = 8 << 30
 LONGEST_CLIP_S = 3600.0
 """Longest clip that is taken where long clips are not left out, in s."""
-_MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,9 @@ def extract_features(
         MissingExtraError: If opensmile is not installed.
     """
     settings, path = _settings(study, torch.device("cpu"), share), output
+    if study.extract.workers == "auto":
+        # The workers do all of the work here, so each processor gets one.
+        settings = dataclasses.replace(settings, workers=os.cpu_count() or 1)
     if output.suffix != ".h5":
         middle = "" if level == FUNCTIONALS else f"-{level}"
         path = output / f"{feature_set}{middle}-{feature_key(settings, feature_set, level).short}.h5"
@@ -324,7 +328,6 @@ def _settings(study: StudyConfig, device: torch.device, share: Share | None) -> 
     chunking = None
     if config.long_clips == "chunk":
         chunking = Chunking(study.audio.max_duration_s, config.chunk_overlap_s)
-    chosen = 1 if device.type == "cpu" else min(_MOST_WORKERS, os.cpu_count() or 1)
     return ExtractionSettings(
         audio=audio_spec(accepted_audio(study)),
         precision=config.precision,
@@ -332,7 +335,7 @@ def _settings(study: StudyConfig, device: torch.device, share: Share | None) -> 
         chunking=chunking,
         batch_seconds=choose_budget(device) if config.batch_seconds == "auto" else config.batch_seconds,
         max_clips=config.max_clips,
-        workers=chosen if config.workers == "auto" else config.workers,
+        workers=choose_workers(device) if config.workers == "auto" else config.workers,
         verify=config.verify,
         strict=study.data.strict,
         share=share or Share(),
@@ -348,10 +351,8 @@ def _pick_device(study: StudyConfig) -> torch.device:
 
 
 def _room_for_models(device: torch.device) -> float:
-    if device.type == "cuda":
-        return _GPU_SHARE_FOR_MODELS * torch.cuda.get_device_properties(device).total_memory
-    # On a CPU the packed weights lie beside the weights.
-    return _MODEL_BYTES_AT_ONCE / 2
+    total = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else memory_bytes()
+    return _SHARE_FOR_MODELS[device.type] * (_UNKNOWN_MEMORY_BYTES if total is None else total)
 
 
 def _size_bytes(backbone: Backbone) -> int:

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from ser_probe.audio.load import AudioSpec, load_clip
+from ser_probe.embeddings import feed
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.feed import DecodedBatch, feed_batches
 from ser_probe.errors import AudioError
@@ -132,3 +134,13 @@ def test_a_killed_run_leaves_no_worker_behind(paths: list[Path], tmp_path: Path)
     while worker.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not worker.exists()
+
+
+@pytest.mark.parametrize(("device", "n_cpus", "expected"), [
+    ("cpu", 2, 0), ("cpu", 4, 0), ("cpu", 16, 1), ("cuda", 2, 2), ("cuda", 16, 8), ("cpu", None, 0),
+])  # fmt: skip
+def test_how_many_workers_decode(
+    device: str, n_cpus: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed.os, "cpu_count", lambda: n_cpus)
+    assert feed.choose_workers(torch.device(device)) == expected

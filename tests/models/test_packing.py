@@ -50,14 +50,32 @@ def reload(name: str, folder: Path, **config: object) -> Backbone:
 def test_values_are_those_of_the_stock_kernels(any_backbone: Backbone, few: list[np.ndarray]) -> None:
     few = few[1:] if any_backbone.min_samples > len(few[0]) else few
     stock = pooled_layers(any_backbone, few)
-    before = own_forwards(any_backbone.model)
+    before, weights = own_forwards(any_backbone.model), any_backbone.weights_hash()
+    parameters = list(any_backbone.model.parameters())
     with packed([any_backbone]):
         inside = own_forwards(any_backbone.model)
         found = pooled_layers(any_backbone, few)
     assert len(inside) >= len(before) + 6 * any_backbone.n_layers, "the linear layers of each block at least"
     assert relative_difference(found, stock) < REORDERED_SUMS
     assert own_forwards(any_backbone.model) == before
+    assert any_backbone.weights_hash() == weights
+    after = any_backbone.model.parameters()
+    assert all(one is other for one, other in zip(parameters, after, strict=True)), "an optimiser may hold them"
     np.testing.assert_array_equal(pooled_layers(any_backbone, few), stock)
+
+
+def test_packed_weights_are_not_hashed_as_if_they_were_others(tiny_models: dict[str, Backbone]) -> None:
+    backbone = tiny_models["tiny-hubert-base"]
+    with packed([backbone]), pytest.raises(NotImplementedError, match="storage"):
+        backbone.weights_hash()
+
+
+def test_packing_takes_no_memory_beside_the_weights() -> None:
+    backbone = load_backbone("tiny-wav2vec2-large")
+    layers = [module for module in backbone.model.modules() if isinstance(module, nn.Linear)]
+    plain = [layer.weight for layer in layers]
+    with packed([backbone]):
+        assert sum(weight.untyped_storage().nbytes() for weight in plain) == 0
 
 
 @pytest.mark.parametrize("name", ["tiny-wav2vec2-base", "tiny-wav2vec2-large", "tiny-data2vec-audio-base"])
@@ -122,7 +140,7 @@ def test_rows_do_not_depend_on_the_batch(n_in: int, n_out: int, gelu: bool) -> N
     """From two rows on: a single one of a wide layer takes another kernel."""
     torch.manual_seed(0)
     layer = nn.Linear(n_in, n_out)
-    product = packing._packed_linear(layer.weight, layer.bias, gelu=gelu)
+    product = packing._product(packing._reorder(layer.weight), layer.bias, gelu=gelu)
     with torch.inference_mode():
         rows = torch.randn(700, n_in)
         whole = product(rows)

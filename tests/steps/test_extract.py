@@ -53,7 +53,7 @@ def test_several_sources_in_one_folder(corpus: Path, monkeypatch: pytest.MonkeyP
             assert cache.attributes["checkpoint"] == source.checkpoint
             assert cache.attributes["model"] == "tiny-wavlm-base", "checkpoints of a study share its model's name"
     # Where memory holds one model at a time, the files are the same ones and nothing is computed again.
-    monkeypatch.setattr(module, "_MODEL_BYTES_AT_ONCE", 0)
+    monkeypatch.setattr(module, "memory_bytes", lambda: 0)
     again = only(extract_sources(sources, clips, small_study(), Path("cache")))
     assert [result.path for result in again] == [result.path for result in results]
     assert [result.n_computed for result in again] == [0, 0]
