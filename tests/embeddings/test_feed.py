@@ -14,9 +14,8 @@ import soundfile
 import torch
 
 from ser_probe.audio.load import AudioSpec, load_clip
-from ser_probe.embeddings import feed
 from ser_probe.embeddings.clock import PassClock
-from ser_probe.embeddings.feed import DecodedBatch, feed_batches
+from ser_probe.embeddings.feed import DecodedBatch, choose_workers, feed_batches
 from ser_probe.errors import AudioError
 from ser_probe.files import content_id
 
@@ -142,5 +141,5 @@ def test_a_killed_run_leaves_no_worker_behind(paths: list[Path], tmp_path: Path)
 def test_how_many_workers_decode(
     device: str, n_cpus: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed.os, "cpu_count", lambda: n_cpus)
-    assert feed.choose_workers(torch.device(device)) == expected
+    monkeypatch.setattr(os, "cpu_count", lambda: n_cpus)
+    assert choose_workers(torch.device(device)) == expected
