@@ -165,8 +165,10 @@ def train(run: Path, threads: int, *, steps: int, every: int) -> None:
     """Train in a folder, or go on there: dropout, SpecAugment, accumulation and shuffling are all on."""
     import torch
 
+    from ser_probe.models.heads import HeadSettings
     from ser_probe.models.loading import load_backbone
-    from ser_probe.training.fine_tuning import fine_tune
+    from ser_probe.models.targets import CLASSES, Targets
+    from ser_probe.training.fine_tuning import Task, fine_tune
     from ser_probe.training.settings import TrainingSettings
 
     torch.set_num_threads(threads)
@@ -179,16 +181,18 @@ def train(run: Path, threads: int, *, steps: int, every: int) -> None:
         checkpoint_every=every,
         early_stopping_patience=None,
         spec_augment=True,
-        head_dropout=0.1,
     )
     fine_tune(
         load_backbone("tiny-wavlm-base"),
-        synthetic_clips(30, seed=1),
-        synthetic_clips(12, seed=2),
-        LABELS,
+        Task(
+            synthetic_clips(30, seed=1),
+            synthetic_clips(12, seed=2),
+            Targets(CLASSES, tuple(LABELS)),
+            HeadSettings(dropout=0.1),
+        ),
         settings,
         run,
-        front_end_folder=run.parent / "front_end",
+        cache_folder=run.parent / "front_end",
         recipe={"synthetic": 1},
     )
 

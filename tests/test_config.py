@@ -146,7 +146,7 @@ finetune:
   learning_rate: "1e-5"
   early_stopping: {patience: 0, threshold: .nan}
   max_clips: 4
-  train_front_end: true
+  trained: all
   cache_front_end: true
 analyze:
   probe: {families: [], seeds: null}
@@ -156,7 +156,7 @@ analyze:
     assert sorted(faults_of(path, "finetune.epocs=3", "output=5")) == sorted(
         [
             "name (line 1): expected letters, digits, dot, dash, underscore, a letter or digit first, found 'a study'",
-            "sead (line 2): unknown key; did you mean 'seed'?",
+            "sead (line 2): unknown key; did you mean 'seed' or 'search'?",
             "data.labels[1] (line 6): expected text, found false; put it in quotes",
             "data.manifest (line 5): give a manifest or a corpus, not both",
             "data.root (line 3): data.corpus 'emovo' needs the folder of the corpus",
@@ -250,9 +250,30 @@ def test_the_message_names_the_file_and_counts(write: Write) -> None:
         ),
         (["backbone.revision=abc"], "backbone.revision (--set): 'tiny-wavlm-base' is built here and has no revision"),
         (
-            ["finetune={train_front_end: true, cache_front_end: true}"],
+            ["finetune={trained: all, cache_front_end: true}"],
             "finetune.cache_front_end (--set): a front end that is trained changes at every step and cannot be "
             "computed once",
+        ),
+        (
+            ["finetune={cache_front_end: true, augment: {transforms: [{name: FrequencyMask}]}}"],
+            "finetune.cache_front_end (--set): clips that are augmented anew in each epoch cannot be computed once",
+        ),
+        (["finetune.lora={}"], "finetune.lora (--set): would be ignored: set finetune.trained to 'lora'"),
+        (["finetune.head.layers=5"], "finetune.head.layers (--set): 'tiny-wavlm-base' has the layers 0 to 4"),
+        (
+            ["finetune.target_columns=[arousal]"],
+            "finetune.target_columns (--set): are for distribution or numeric targets",
+        ),
+        (["finetune.targets=numeric"], "finetune.target_columns (--set): name the columns of the numeric targets"),
+        (["finetune.loss=ccc"], "finetune.loss (--set): 'ccc' is not for classes targets; cross_entropy is"),
+        (
+            ["finetune.early_stopping.metric=rmse"],
+            "finetune.early_stopping.metric (--set): classes targets have no 'rmse', but loss, accuracy, uar, "
+            "macro_f1, weighted_f1",
+        ),
+        (
+            ["finetune={targets: numeric, target_columns: [arousal], label_smoothing: 0.1}"],
+            "finetune.label_smoothing (--set): is for classes, not for numeric targets",
         ),
         (
             ["finetune.enabled=false", "extract.checkpoints=[0, 50]"],
@@ -288,7 +309,7 @@ def test_impossible_combinations(write: Write, overrides: list[str], fault: str)
         ["split={scheme: kfold, fold: 4}"],
         ["finetune.enabled=false", "finetune.checkpoint_every=10"],
         ["finetune.enabled=false", "extract.checkpoints=[0]"],
-        ["finetune={train_front_end: true, cache_front_end: auto}"],
+        ["finetune={trained: all, cache_front_end: auto}"],
         ["extract={splits: [test], egemaps: false}", "analyze.similarity=null"],
         ["analyze.umap.layers=[99]", "backbone.name=someone/own-model"],
         ["analyze={probe: null, similarity: null, drift: null, umap: null}"],
@@ -406,7 +427,9 @@ def test_json_schema_describes_every_key() -> None:
         if not value.get("description")
     ]
     assert undescribed == []
-    assert all(section["additionalProperties"] is False for section in sections.values())
+    # An augmentation takes the parameters of its class, whichever these are.
+    open_sections = [name for name, section in sections.items() if section["additionalProperties"] is not False]
+    assert open_sections == ["TransformConfig"]
     assert set(schema["required"]) == {"name", "data", "backbone"}
 
 

@@ -21,7 +21,10 @@ LAYERS = {
     "steps": 4,
     "cli": 5, "demo": 5,
 }  # fmt: skip
-NAME_TABLES = {"data.schemes", "data.corpora", "models.catalogue", "models.pooling"}
+NAME_TABLES = {
+    "data.schemes", "data.corpora", "models.catalogue", "models.lora", "models.pooling", "models.trained_part",
+    "training.settings",
+}  # fmt: skip
 NEVER = {
     "embeddings": {"analysis", "report", "training"},
     "training": {"analysis", "report", "embeddings"},
@@ -37,6 +40,13 @@ DOORS = {
     "ray": ("embeddings.executors",),
     "opensmile": ("embeddings.opensmile_sets",),
     "silero_vad": ("audio.speech",),
+    "audiomentations": ("audio.augment",),
+    "torch_audiomentations": ("audio.augment",),
+    "speechbrain": ("models.frame_pooling",),
+    "peft": ("models.lora",),
+    "optuna": ("training.search",),
+    "onnx": ("models.onnx_export",),
+    "onnxruntime": ("models.onnx_export",),
     "umap": ("analysis.projection",),
     "matplotlib": ("report",),
     "jinja2": ("report",),

@@ -1,4 +1,4 @@
-"""Scores of a classifier, and the concordance of numeric predictions.
+"""Scores of a classifier, and the agreement of numeric predictions.
 
 Scores are computed from confusion matrices, so that thousands of probes and bootstrap resamples (whose confusion
 matrices are weighted sums of the speakers' ones) are scored at once. Values and conventions are scikit-learn's.
@@ -12,6 +12,11 @@ from ser_probe.analysis.inputs import check_lengths
 from ser_probe.errors import AnalysisError
 
 MEASURES = ("weighted_f1", "macro_f1", "uar", "accuracy")
+CLASS_MEASURES = ("precision", "recall", "f1", "support")
+AGREEMENT_MEASURES = ("ccc", "pearson", "rmse", "mae")
+
+# Of the mean square: less variance than this is what rounding leaves of a constant.
+_ROUNDING = 1e-12
 
 
 def confusion_matrices(y_true: np.ndarray, y_pred: np.ndarray, n_classes: int) -> np.ndarray:
@@ -76,3 +81,73 @@ def ccc(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     if spread == 0:
         raise AnalysisError("The concordance of two equal constants is not defined", found=f"{x.size} values {x[:1]}")
     return float(2 * ((x - x.mean()) * (y - y.mean())).mean() / spread)
+
+
+def class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores of each class of confusion matrices.
+
+    Args:
+        confusion: Counts of shape [..., C, C]; rows are the true classes.
+
+    Returns:
+        By measure of `CLASS_MEASURES`, values of shape [..., C]. What is not defined is NaN, not 0: `recall` of a class
+        that never occurs, `precision` of one that is never predicted, `f1` of one that neither occurs nor is predicted.
+        `uar` and `macro_f1` of `confusion_scores` are the means of the recalls and F1s that are defined.
+    """
+    right = np.diagonal(confusion, axis1=-2, axis2=-1).astype(float)
+    occurring, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    with np.errstate(invalid="ignore"):
+        return {
+            "precision": right / predicted,
+            "recall": right / occurring,
+            "f1": 2 * right / (occurring + predicted),
+            "support": occurring.astype(float),
+        }
+
+
+def sum_agreement(y_true: np.ndarray, y_pred: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
+    """Return what `agreement_scores` are computed from.
+
+    Args:
+        y_true: True values, [N].
+        y_pred: Predicted values, [N].
+        codes: Each clip's speaker, int in [0, G), [N].
+        n_groups: G.
+
+    Returns:
+        [G, 8]: of each speaker the number of clips and the sums of x, y, xx, yy, xy, |x - y|, (x - y)^2, where x and
+        y are counted from the mean true value: no measure depends on it, and sums of squares stay exact.
+    """
+    check_lengths(true=y_true, predicted=y_pred, speakers=codes)
+    origin = np.mean(y_true) if len(y_true) else 0.0
+    x, y = np.asarray(y_true, float) - origin, np.asarray(y_pred, float) - origin
+    columns = (np.ones_like(x), x, y, x * x, y * y, x * y, np.abs(x - y), (x - y) ** 2)
+    return np.stack([np.bincount(codes, weights=column, minlength=n_groups) for column in columns], axis=-1)
+
+
+def agreement_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Return how numeric predictions agree with the truth.
+
+    Args:
+        sums: From `sum_agreement`, or sums of such, [..., 8].
+
+    Returns:
+        By measure of `AGREEMENT_MEASURES`, values of shape [...]: `ccc` as the function of that name, `pearson` its
+        correlation, both NaN where they are not defined (constants); `rmse` and `mae` in the target's unit.
+    """
+    n, x, y, xx, yy, xy, absolute, squared = np.moveaxis(np.asarray(sums, float), -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_x, mean_y = x / n, y / n
+        var_x, var_y = _variance(xx / n, mean_x), _variance(yy / n, mean_y)
+        covariance = xy / n - mean_x * mean_y
+        return {
+            "ccc": 2 * covariance / (var_x + var_y + (mean_x - mean_y) ** 2),
+            "pearson": np.where(var_x * var_y > 0, covariance / np.sqrt(var_x * var_y), np.nan),
+            "rmse": np.sqrt(squared / n),
+            "mae": absolute / n,
+        }
+
+
+def _variance(mean_square: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    variance = mean_square - mean**2
+    return np.where(variance > _ROUNDING * mean_square, variance, 0.0)

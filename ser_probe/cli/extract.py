@@ -40,7 +40,7 @@ def extract(
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="What is stored of a clip's frames: mean, std, mean+std, max, speech-mean, segments:K, frames. "
+            help="What is stored of a clip's frames: mean, std, mean+std, max, sum, speech-mean, segments:K, frames. "
             "Several come from one pass, a file each.",
             show_default="mean",
         ),

@@ -61,27 +61,69 @@ def finetune(
         typer.Option("--early-stopping/--no-early-stopping", help="Stop when validation no longer improves.",
                      show_default="on: 5 evaluations, 0.025"),
     ] = None,
-    train_front_end: Annotated[
-        bool, typer.Option("--train-front-end", help="Also train the convolutions; twice the time and memory.")
-    ] = False,
+    trained: Annotated[
+        str | None,
+        typer.Option(help="How much trains: encoder, all, last:K, head or lora.", show_default="encoder"),
+    ] = None,
     spec_augment: Annotated[
         bool, typer.Option("--spec-augment", help="Mask stretches of time and channels in training.")
     ] = False,
-    dropout: Annotated[float | None, typer.Option(help="Dropout before the head.", show_default="0.0")] = None,
+    pooling: Annotated[
+        str | None,
+        typer.Option(help="How frames become one vector: mean, std, mean+std, max, sum, attentive or ecapa.",
+                     show_default="mean"),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(help="Layer the head reads: final, a number, weighted or weighted-raw.", show_default="final"),
+    ] = None,
+    hidden: Annotated[
+        str | None, typer.Option(help="Widths of the head's hidden layers, as 256,128.", show_default="none")
+    ] = None,
+    dropout: Annotated[float | None, typer.Option(help="Dropout in the head.", show_default="0.0")] = None,
+    targets: Annotated[
+        str | None, typer.Option(help="What is predicted: classes, distribution or numeric.", show_default="classes")
+    ] = None,
+    target_columns: Annotated[
+        str | None, typer.Option(help="Columns of a distribution or of numbers, such as arousal,valence.")
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="cross_entropy, mse or ccc.", show_default="by the targets")
+    ] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="none or balanced (inverse frequency).", show_default="none")
+    ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Share of a label spread over all classes.", show_default="0.0")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, tf32, bf16 or fp16.", show_default="fp32")
+    ] = None,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="A third more time, far less memory.")
+    ] = False,
+    seeds: Annotated[
+        str | None, typer.Option(help="Several runs, as 0-9 or 0,3,5, in DIR/seed-<n>.", show_default="one run")
+    ] = None,
     loudness_lufs: flags.Loudness = None,
     peak_dbfs: flags.Peak = None,
     min_duration_s: flags.MinDuration = None,
     max_duration_s: flags.MaxDuration = None,
     device: flags.Device = None,
+    must_continue: Annotated[
+        bool, typer.Option("--continue", help="Go on with the run in the folder, and refuse if there is none.")
+    ] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Delete the run that is in the folder, and train anew.")
     ] = False,
     strict: flags.Strict = False,
     overrides: flags.Overrides = None,
 ) -> None:  # fmt: skip
-    """Fine-tune a backbone with a linear head, keeping a checkpoint every few steps.
+    """Fine-tune a backbone with a head, keeping a checkpoint every few steps.
 
-    Step 0 is kept too, the run resumes exactly after an interruption, and the best checkpoint is recorded.
+    Step 0 is kept too, the run resumes exactly after an interruption, and the best checkpoint is recorded. Whatever has
+    no option here (augmentation, adapters, ...) is set with --set finetune.KEY=VALUE. Several GPUs: torchrun
+    --no-python --nproc-per-node N ser-probe finetune ...
     """
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import StudyConfig, check_options
@@ -112,9 +154,19 @@ def finetune(
         "finetune.scheduler": scheduler,
         "finetune.checkpoint_every": checkpoint_every,
         "finetune.early_stopping": {} if early_stopping else None,
-        "finetune.train_front_end": train_front_end or None,
+        "finetune.trained": trained,
         "finetune.spec_augment": spec_augment or None,
-        "finetune.dropout": dropout,
+        "finetune.head.pooling": pooling,
+        "finetune.head.layers": int(layers) if layers is not None and layers.isdecimal() else layers,
+        "finetune.head.hidden": flags.whole_numbers(hidden, "--hidden"),
+        "finetune.head.dropout": dropout,
+        "finetune.targets": targets,
+        "finetune.target_columns": flags.names(target_columns),
+        "finetune.loss": loss,
+        "finetune.class_weights": class_weights,
+        "finetune.label_smoothing": label_smoothing,
+        "finetune.precision": precision,
+        "finetune.gradient_checkpointing": gradient_checkpointing or None,
         "finetune.device": device,
         **clip_options,
     }
@@ -122,5 +174,12 @@ def finetune(
         switched_off.append("finetune.early_stopping=null")
     study = check_options(StudyConfig, options, ["analyze.umap=null", *switched_off, *(overrides or [])])
     with open_progress() as progress:
-        outcome = finetune_manifest(study, output, restart=restart, progress=progress)
+        outcome = finetune_manifest(
+            study,
+            output,
+            seeds=flags.whole_numbers(seeds, "--seeds"),
+            restart=restart,
+            must_continue=must_continue,
+            progress=progress,
+        )
     finish(outcome)

@@ -7,6 +7,7 @@ compares the two.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,6 +90,23 @@ def listed(text: str | None) -> list[Any] | str | None:
 def names(text: str | None) -> list[str] | None:
     """Return the entries of `anger,joy`, all of them text."""
     return None if text is None else [entry.strip() for entry in text.split(",") if entry.strip()]
+
+
+def whole_numbers(text: str | None, option: str) -> list[int] | None:
+    """Return the numbers of `0-9`, `256,128` or `0,2-4`, from 0 on; a range counts its end too.
+
+    Raises:
+        typer.BadParameter: If it is none of these.
+    """
+    if text is None:
+        return None
+    found: list[int] = []
+    for entry in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", entry)
+        if match is None or (match[2] is not None and int(match[2]) < int(match[1])):
+            raise typer.BadParameter(f"expected whole numbers such as 0-9 or 0,3,5, found {text!r}", param_hint=option)
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return list(dict.fromkeys(found))
 
 
 def switched(key: str, text: str | None) -> tuple[dict[str, object], list[str]]:

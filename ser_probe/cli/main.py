@@ -13,7 +13,21 @@ import typer
 from typer.core import TyperGroup
 
 from ser_probe import __version__
-from ser_probe.cli import analyze, cache, doctor, extract, finetune, models, prepare, report, run
+from ser_probe.cli import (
+    analyze,
+    cache,
+    classify,
+    curves,
+    doctor,
+    evaluate,
+    extract,
+    finetune,
+    models,
+    prepare,
+    report,
+    run,
+    search,
+)
 from ser_probe.cli.terminal import EXIT_FAULT, EXIT_INTERRUPTED, print_error, print_note, print_result
 from ser_probe.errors import SerProbeError
 
@@ -53,6 +67,11 @@ app = typer.Typer(
 app.command("prepare")(prepare.prepare)
 app.command("extract")(extract.extract)
 app.command("finetune")(finetune.finetune)
+app.command("evaluate")(evaluate.evaluate)
+app.command("search")(search.search)
+app.command("curves")(curves.curves)
+app.command("classify")(classify.classify)
+app.command("export-onnx")(classify.export_onnx)
 app.add_typer(analyze.app, name="analyze")
 app.command("report")(report.report)
 app.command("run")(run.run)

@@ -1,19 +1,19 @@
 """The study's configuration: one YAML, checked as a whole before anything runs. Layer 3.
 
-`sections` and `analyses` say which keys there are, `study` which of them exclude each other, `loading` turns
-a file and `--set` overrides into a `StudyConfig` or into one message with every fault. Only steps and the
-command line see these objects; the rooms below take plain arguments. Nothing here loads torch.
+`sections`, `finetune`, `augmentation`, `search` and `analyses` say which keys there are, `study` which exclude each
+other, `loading` turns a file and `--set` overrides into a `StudyConfig` or into one message with every fault. Only
+steps and the command line see these objects; the rooms below take plain arguments. Nothing here loads torch.
 """
 
 from ser_probe.config.analyses import AnalyzeConfig, DriftConfig, ProbeConfig, SimilarityConfig, UmapConfig
+from ser_probe.config.augmentation import AugmentConfig, TransformConfig
+from ser_probe.config.finetune import EarlyStopping, FinetuneConfig, HeadConfig, LoraConfig
 from ser_probe.config.loading import check_options, json_schema, load_study, study_yaml
 from ser_probe.config.sections import (
     AudioConfig,
     BackboneConfig,
     DataConfig,
-    EarlyStopping,
     ExtractConfig,
-    FinetuneConfig,
     Fractions,
     OutputConfig,
     Section,
@@ -24,6 +24,7 @@ from ser_probe.config.study import StudyConfig
 __all__ = [
     "AnalyzeConfig",
     "AudioConfig",
+    "AugmentConfig",
     "BackboneConfig",
     "DataConfig",
     "DriftConfig",
@@ -31,12 +32,15 @@ __all__ = [
     "ExtractConfig",
     "FinetuneConfig",
     "Fractions",
+    "HeadConfig",
+    "LoraConfig",
     "OutputConfig",
     "ProbeConfig",
     "Section",
     "SimilarityConfig",
     "SplitConfig",
     "StudyConfig",
+    "TransformConfig",
     "UmapConfig",
     "check_options",
     "json_schema",

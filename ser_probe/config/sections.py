@@ -1,4 +1,4 @@
-"""The sections of a study up to the analyses: data, audio, split, backbone, extract, finetune, output.
+"""The sections of a study that say what goes through the model: data, audio, split, backbone, extract; and output.
 
 The text under a key is its description: it reaches the JSON schema, and so the editor, and the command
 line's help. Defaults are those of Study E (see `docs/`) where it states one.
@@ -141,9 +141,9 @@ class ExtractConfig(Section):
     """What is stored of every checkpoint: the embeddings of each layer for each clip."""
 
     pooling: Annotated[tuple[PoolingName, ...], AfterValidator(_refuse_empty), BeforeValidator(_as_list)] = ("mean",)
-    """How the frames of a clip become what is stored: `mean`, `std`, `mean+std`, `max`, `speech-mean` (frames that
-    silero-vad calls speech; needs the extra `vad`), `segments:K` (means of K equal parts) or `frames` (all of them:
-    about 130 times the disk). Several come from one forward pass, a file each; a study's analyses use the first."""
+    """How the frames of a clip become what is stored: `mean`, `std`, `mean+std`, `max`, `sum`, `speech-mean` (frames
+    that silero-vad calls speech; needs the extra `vad`), `segments:K` (means of K equal parts) or `frames` (all: about
+    130 times the disk). Several come from one forward pass, a file each; a study's analyses use the first."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the forward pass. fp32 is exact; tf32 (CUDA), bf16 and fp16 are faster on recent GPUs and are off
     by about 1e-3, 1e-2 and 1e-3, which `verify` measures and stores."""
@@ -175,66 +175,6 @@ class ExtractConfig(Section):
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     verify: Whole = 4
     """Clips to run again alone, to prove that batching changed nothing; the difference is stored in the cache."""
-
-
-class EarlyStopping(Section):
-    """When to stop fine-tuning before its last step."""
-
-    metric: Literal["loss", "accuracy", "uar", "macro_f1"] = "loss"
-    """What is watched on the validation split; loss must fall, the others must rise."""
-    threshold: NonNegative = 0.025
-    """A smaller change than this does not count as an improvement."""
-    patience: Count = 5
-    """Evaluations (one every `checkpoint_every` steps) without improvement before stopping."""
-
-
-class FinetuneConfig(Section):
-    """Full fine-tuning with a linear head on the mean over frames."""
-
-    enabled: Flag = True
-    """false looks at the pretrained model alone (step 0)."""
-    seed: Whole = 0
-    """Seed of head, order and dropout; unset: the study's seed."""
-    epochs: Positive = 10.0
-    """Passes over the training split; early stopping may end sooner."""
-    max_steps: Count | None = None
-    """Optimiser steps to stop at, whatever the epochs; null: no limit."""
-    batch_size: Count = 16
-    """Clips in a forward pass. Memory grows with it; halve it and double `gradient_accumulation` to save some."""
-    gradient_accumulation: Count = 1
-    """Forward passes summed into one optimiser step."""
-    learning_rate: Positive = 1e-5
-    """Highest learning rate of AdamW."""
-    head_learning_rate: Positive | None = None
-    """Own learning rate of the new head; null: as the backbone."""
-    weight_decay: NonNegative = 0.01
-    """Weight decay of AdamW; biases and norms are spared."""
-    warmup_ratio: Share = 0.1
-    """Share of all steps over which the learning rate rises from 0."""
-    scheduler: Literal["linear", "cosine", "constant"] = "linear"
-    """How the learning rate goes on after the warm-up."""
-    max_grad_norm: Positive = 1.0
-    """Longer gradients are scaled down to this norm."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the encoder in training; weights stay float32. bf16 is faster on recent GPUs, and what is trained
-    is then no longer exactly what extraction measures in fp32."""
-    checkpoint_every: Count = 50
-    """Steps between evaluations; each saves a checkpoint (wavlm-large: 1.2 GB) and is extracted later."""
-    early_stopping: EarlyStopping | None = EarlyStopping()
-    """null trains to the last step."""
-    train_front_end: Flag = False
-    """Also train the convolutions that turn samples into frames; needs about twice the time and memory."""
-    spec_augment: Flag = False
-    """Mask random stretches of time and channels in training, as the pretraining recipes do."""
-    dropout: Share = 0.0
-    """Share of the pooled vector dropped before the linear head in training."""
-    cache_front_end: Literal["auto"] | Flag = "auto"
-    """Compute the frozen front end once per clip and keep it on disk (about 100 kB per second of audio for base and
-    large models). Same results, less time; `auto` does so where the front end is frozen."""
-    keep_optimizer: Literal["last", "all"] = "last"
-    """Optimiser states, twice the model's size each, to keep: `last` is enough to resume."""
-    device: Name = "auto"
-    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
 
 
 class OutputConfig(Section):

@@ -9,12 +9,13 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from ser_probe.config.analyses import AnalyzeConfig
+from ser_probe.config.finetune import FinetuneConfig
+from ser_probe.config.search import SearchConfig
 from ser_probe.config.sections import (
     AudioConfig,
     BackboneConfig,
     DataConfig,
     ExtractConfig,
-    FinetuneConfig,
     OutputConfig,
     Section,
     SplitConfig,
@@ -24,6 +25,7 @@ from ser_probe.data.corpora import IMPORTERS
 from ser_probe.data.schemes import SPLITS
 from ser_probe.errors import did_you_mean
 from ser_probe.models.catalogue import KNOWN_CHECKPOINTS, TINY_CONFIGS
+from ser_probe.training.settings import LOSSES, METRICS_OF
 
 FRACTION_TOLERANCE = 1e-6  # 0.64 + 0.2 + 0.16 is not 1 in binary
 COMBINATION = "impossible_combination"
@@ -55,6 +57,8 @@ class StudyConfig(Section):
     """What is stored of every checkpoint."""
     finetune: FinetuneConfig = FinetuneConfig()
     """How the model is fine-tuned."""
+    search: SearchConfig | None = None
+    """Which values `ser-probe search` tries before the final training; `ser-probe run` does not look at it."""
     analyze: AnalyzeConfig = AnalyzeConfig()
     """What is computed from the stored embeddings."""
     output: OutputConfig = OutputConfig()
@@ -161,16 +165,49 @@ def _training_clashes(study: StudyConfig) -> Iterator[Clash]:
     backbone, extract, finetune = study.backbone, study.extract, study.finetune
     if backbone.name in TINY_CONFIGS and backbone.revision is not None:
         yield Clash(("backbone.revision", "backbone.name"), f"'{backbone.name}' is built here and has no revision")
-    if finetune.train_front_end and finetune.cache_front_end is True:
+    if finetune.trained == "all" and finetune.cache_front_end is True:
         yield Clash(
-            ("finetune.cache_front_end", "finetune.train_front_end"),
+            ("finetune.cache_front_end", "finetune.trained"),
             "a front end that is trained changes at every step and cannot be computed once",
         )
+    yield from _target_clashes(finetune)
+    if finetune.lora is not None and finetune.trained != "lora":
+        yield Clash(("finetune.lora", "finetune.trained"), "would be ignored: set finetune.trained to 'lora'")
+    if finetune.augment is not None and finetune.augment.mode == "on-the-fly" and finetune.cache_front_end is True:
+        yield Clash(
+            ("finetune.cache_front_end", "finetune.augment.mode"),
+            "clips that are augmented anew in each epoch cannot be computed once",
+        )
+    depth = _depth(backbone.name)
+    if isinstance(finetune.head.layers, int) and depth is not None and finetune.head.layers > depth:
+        yield Clash(("finetune.head.layers", "backbone.name"), f"'{backbone.name}' has the layers 0 to {depth}")
     if not finetune.enabled and extract.checkpoints != "all" and any(extract.checkpoints):
         yield Clash(
             ("extract.checkpoints", "finetune.enabled"),
             "without fine-tuning there is only step 0",
         )
+
+
+def _target_clashes(finetune: FinetuneConfig) -> Iterator[Clash]:
+    kind = finetune.targets
+    if kind == "classes" and finetune.target_columns:
+        yield Clash(("finetune.target_columns", "finetune.targets"), "are for distribution or numeric targets")
+    if kind != "classes" and not finetune.target_columns:
+        yield Clash(("finetune.target_columns", "finetune.targets"), f"name the columns of the {kind} targets")
+    if finetune.loss is not None and kind not in LOSSES[finetune.loss]:
+        known = ", ".join(name for name, kinds in LOSSES.items() if kind in kinds)
+        yield Clash(("finetune.loss", "finetune.targets"), f"'{finetune.loss}' is not for {kind} targets; {known} is")
+    metric = finetune.early_stopping.metric if finetune.early_stopping else "loss"
+    if metric not in METRICS_OF[kind]:
+        known = ", ".join(METRICS_OF[kind])
+        yield Clash(
+            ("finetune.early_stopping.metric", "finetune.targets"), f"{kind} targets have no '{metric}', but {known}"
+        )
+    if kind == "numeric":
+        for key, chosen in (("class_weights", finetune.class_weights != "none"),
+                            ("label_smoothing", finetune.label_smoothing > 0)):  # fmt: skip
+            if chosen:
+                yield Clash((f"finetune.{key}", "finetune.targets"), "is for classes, not for numeric targets")
 
 
 def _analysis_clashes(study: StudyConfig) -> Iterator[Clash]:

@@ -15,6 +15,7 @@ import torch
 
 from ser_probe.models.families import FAMILIES, Family
 from ser_probe.models.inputs import InputSpec
+from ser_probe.models.lora import merged_state
 
 LAYER_CONTRACT_VERSION = 1
 """Rises when the meaning of a layer name or the forward pass changes, so that no older cache is served."""
@@ -131,8 +132,11 @@ class Backbone:
         return np.asarray(self.facts.count_frames(self.model, self.input, lengths)).astype(np.int64)
 
     def weights_hash(self) -> str:
-        """Return 64 hex digits over the names, types, shapes and bytes of all weights the forward pass uses."""
-        return hash_tensors({name: t for name, t in self.model.state_dict().items() if name not in UNUSED_WEIGHTS})
+        """Return 64 hex digits over the names, types, shapes and bytes of all weights the forward pass uses.
+
+        Adapters count as what they make of the weights, so that a model and what is saved of it have one hash.
+        """
+        return hash_tensors({name: t for name, t in merged_state(self.model).items() if name not in UNUSED_WEIGHTS})
 
     def front_end_hash(self) -> str:
         """Return the same over the front end alone."""

@@ -1,47 +1,51 @@
 """A checkpoint's model files: the backbone as plain Hugging Face files, the head as safetensors and JSON.
 
     config.json, model.safetensors, preprocessor_config.json   AutoModel.from_pretrained(folder) opens these
-    head.safetensors, head.json                                weights and settings of the head
-    labels.json                                                class names in the order of the logits
+    head.safetensors                                           weights of the head: layer mixing, pooling, layers
+    head.json                                                  `HeadSettings`
+    labels.json                                                `Targets`: class names in the order of the outputs, ...
 
 Nothing in a checkpoint is unpickled here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from ser_probe.errors import CheckpointError
+from ser_probe.errors import CheckpointError, ConfigError
 from ser_probe.files import read_json, write_json
-from ser_probe.models.heads import SerClassifier
+from ser_probe.models.heads import HeadSettings, SerClassifier
 from ser_probe.models.loading import load_backbone, save_backbone
-from ser_probe.models.pooling import POOLINGS
+from ser_probe.models.targets import Targets
 
 _REQUIRED_FILES = ("config.json", "head.safetensors", "head.json", "labels.json")
 
 
-def save_classifier(folder: Path, classifier: SerClassifier, labels: Sequence[str]) -> None:
+def save_classifier(folder: Path, classifier: SerClassifier) -> None:
     """Write a classifier's model files into a folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     save_backbone(classifier.backbone, folder)
     head = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.head.state_dict().items()}
     save_file(head, folder / "head.safetensors")
-    write_json(folder / "head.json", classifier.settings())
-    write_json(folder / "labels.json", list(labels))
+    write_json(folder / "head.json", classifier.settings.as_json())
+    write_json(folder / "labels.json", classifier.targets.as_json())
 
 
-def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> tuple[SerClassifier, list[str]]:
-    """Load a classifier and its class names, in evaluation mode.
+def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> SerClassifier:
+    """Load a classifier in evaluation mode. The caller's random state is left as it was.
 
     Raises:
         CheckpointError: If a file is missing or the head does not fit.
         BackboneError: If the backbone's weights are incomplete.
+        MissingExtraError: If the head needs a package that is not installed.
     """
     missing = [name for name in _REQUIRED_FILES if not (folder / name).is_file()]
     if missing:
@@ -52,39 +56,58 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> tupl
             found=f"missing: {', '.join(missing)}",
             fix="give a checkpoint-<step> folder that fine-tuning has written",
         )
-    settings, labels = _read_settings(folder), _read_json(folder / "labels.json")
-    if not isinstance(labels, list) or settings["n_classes"] != len(labels):
+    settings, targets = _read_settings(folder / "head.json"), _read_targets(folder / "labels.json")
+    with _weights_must_fit(folder / "head.safetensors"):
+        weights = load_file(folder / "head.safetensors")
+    _refuse_other_outputs(folder, weights, targets)
+    backbone = load_backbone(folder)
+    try:
+        # The generator of the CPU alone: the first weights of the head are drawn by it, and then replaced.
+        with torch.random.fork_rng(devices=[]):
+            classifier = SerClassifier(backbone, targets, settings)
+    except ConfigError as error:
+        raise CheckpointError("The head does not fit the backbone", where=folder, found=error) from error
+    with _weights_must_fit(folder / "head.safetensors"):
+        classifier.head.load_state_dict(weights)
+    return classifier.to(device).eval()
+
+
+@contextlib.contextmanager
+def _weights_must_fit(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError("The head's weights do not fit, or are damaged", where=path, found=error) from error
+
+
+def _refuse_other_outputs(folder: Path, weights: dict[str, Tensor], targets: Targets) -> None:
+    n_outputs = weights["linear.bias"].numel() if "linear.bias" in weights else len(targets.names)
+    if n_outputs != len(targets.names):
         raise CheckpointError(
-            "The head and the labels of the checkpoint do not fit",
-            where=folder,
-            expected=f"{settings['n_classes']} labels",
-            found=labels,
+            "The head and the targets of the checkpoint do not fit",
+            where=folder / "labels.json",
+            expected=f"{n_outputs} names, one an output of the head",
+            found=", ".join(targets.names) or "none",
         )
-    classifier = SerClassifier(
-        load_backbone(folder), settings["n_classes"], pooling=settings["pooling"], dropout=settings["dropout"]
-    )
-    load_head(folder, classifier)
-    return classifier.to(device).eval(), labels
 
 
-def _read_settings(folder: Path) -> dict[str, Any]:
+def _read_settings(path: Path) -> HeadSettings:
     """Return the head's settings, checked against what this release can rebuild."""
-    settings = _read_json(folder / "head.json")
-    known = (
-        isinstance(settings, dict)
-        and settings.get("kind") == "linear"
-        and str(settings.get("pooling")) in POOLINGS
-        and isinstance(settings.get("n_classes"), int)
-        and isinstance(settings.get("dropout"), int | float)
-    )
-    if not known:
+    try:
+        return HeadSettings.from_json(_read_json(path))
+    except ConfigError as error:
         raise CheckpointError(
-            "The settings of the head are not ones that this release knows",
-            where=folder / "head.json",
-            expected=f"kind linear, n_classes, dropout, and pooling one of {', '.join(POOLINGS)}",
-            found=settings,
-        )
-    return settings
+            "The settings of the head are not ones that this release knows", where=path, found=error
+        ) from error
+
+
+def _read_targets(path: Path) -> Targets:
+    try:
+        return Targets.from_json(_read_json(path))
+    except ValueError as error:
+        raise CheckpointError(
+            "The targets of the classifier are not ones that this release knows", where=path, found=error
+        ) from error
 
 
 def _read_json(path: Path) -> Any:
@@ -92,17 +115,3 @@ def _read_json(path: Path) -> Any:
         return read_json(path)
     except ValueError as error:
         raise CheckpointError("A file of the checkpoint is not JSON", where=path, found=error) from error
-
-
-def load_head(folder: Path, classifier: SerClassifier) -> None:
-    """Load the head's weights of a checkpoint into a classifier.
-
-    Raises:
-        CheckpointError: If they do not fit or the file is damaged.
-    """
-    try:
-        classifier.head.load_state_dict(load_file(folder / "head.safetensors"))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            "The head's weights do not fit", where=folder / "head.safetensors", found=error
-        ) from error

@@ -25,6 +25,7 @@ from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import SUPPORTED_FAMILIES, TINY_CONFIGS, TINY_SEED, known_names, model_name
 from ser_probe.models.families import FAMILIES, Family
 from ser_probe.models.inputs import InputSpec
+from ser_probe.models.lora import merged_state
 from ser_probe.runtime import logger
 
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -79,16 +80,18 @@ def load_backbone(
 def save_backbone(backbone: Backbone, folder: Path) -> None:
     """Write the weights, the config and the feature extractor's settings in plain Hugging Face format.
 
-    Of a model whose decoder was dropped the encoder is written, under the names it has in the whole model.
+    Of a model whose decoder was dropped the encoder is written, under the names it has in the whole model; adapters are
+    merged into the weights that are written.
     """
     family, spec = backbone.facts, backbone.input
     folder.mkdir(parents=True, exist_ok=True)
+    state = merged_state(backbone.model)
     if family.encoder_only:
         backbone.config.save_pretrained(folder)
-        weights = {f"encoder.{name}": weight.contiguous() for name, weight in backbone.model.state_dict().items()}
+        weights = {f"encoder.{name}": weight.contiguous() for name, weight in state.items()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     else:
-        backbone.model.save_pretrained(folder)
+        backbone.model.save_pretrained(folder, state_dict=state)
     heard = {"sampling_rate": spec.sample_rate_hz, "do_normalize": spec.normalise}
     settings = heard if spec.log_mel is None else spec.log_mel.settings
     _extractor_class(family)(**{**family.extractor_settings(backbone.config), **settings}).save_pretrained(folder)

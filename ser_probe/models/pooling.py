@@ -78,12 +78,12 @@ def parse_pooling(text: str) -> Pooling:
 
 def pool_mean(hidden: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over the valid frames, shape [B, D]."""
-    return _mean(_keep(hidden, mask), mask)
+    return _mean(fill_padding(hidden, mask), mask)
 
 
 def pool_std(hidden: Tensor, mask: Tensor) -> Tensor:
     """Return the population standard deviation over the valid frames, shape [B, D]; 0 for a single frame."""
-    kept = _keep(hidden, mask)
+    kept = fill_padding(hidden, mask)
     return _std(kept, mask, _mean(kept, mask))
 
 
@@ -91,7 +91,7 @@ def pool_mean_std(hidden: Tensor, mask: Tensor) -> Tensor:
     """Return mean and population standard deviation side by side, shape [B, 2 D]."""
     import torch
 
-    kept = _keep(hidden, mask)
+    kept = fill_padding(hidden, mask)
     mean = _mean(kept, mask)
     return torch.cat([mean, _std(kept, mask, mean)], dim=1)
 
@@ -100,6 +100,12 @@ def pool_max(hidden: Tensor, mask: Tensor) -> Tensor:
     """Return the largest value of each feature over the valid frames, shape [B, D]."""
     largest = _widen(hidden).masked_fill(~mask[..., None], -float("inf")).amax(dim=1)
     return largest.masked_fill(~mask.any(dim=1, keepdim=True), float("nan"))
+
+
+def pool_sum(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Return the sum over the valid frames, shape [B, D]; it grows with the clip."""
+    total = fill_padding(hidden, mask).sum(dim=1)
+    return total.masked_fill(~mask.any(dim=1, keepdim=True), float("nan"))
 
 
 def pool_segments(hidden: Tensor, mask: Tensor, n_parts: int) -> Tensor:
@@ -128,9 +134,19 @@ def pool_segments(hidden: Tensor, mask: Tensor, n_parts: int) -> Tensor:
     # Valid frames first, in their order, so that a position is a frame even where the mask has holes.
     order = torch.argsort(~mask, dim=1, stable=True)
     frame = order.gather(1, position.clamp_max(n_padded - 1).flatten(1))
-    gathered = _keep(hidden, mask).gather(1, frame[..., None].expand(-1, -1, width))
+    gathered = fill_padding(hidden, mask).gather(1, frame[..., None].expand(-1, -1, width))
     parts = gathered.view(*position.shape, width) * weight[..., None]
     return parts.sum(dim=2).reshape(n_clips, n_parts * width)
+
+
+def fill_padding(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Return the frames with zeros where they do not count: filled in and not multiplied, for 0 * inf is nan."""
+    return _widen(hidden).masked_fill(~mask[..., None], 0.0)
+
+
+def root(variance: Tensor) -> Tensor:
+    """Return the root; its slope, infinite at 0, is 0 there, or a constant feature would have the gradient nan."""
+    return variance.where(variance != 0, 1.0).sqrt().where(variance != 0, 0.0)
 
 
 def keep_frames(hidden: Tensor, mask: Tensor) -> Tensor:
@@ -148,20 +164,13 @@ def _widen(hidden: Tensor) -> Tensor:
     return hidden.to(_wide_dtype(hidden))
 
 
-def _keep(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Return the frames with zeros where they do not count: filled in and not multiplied, for 0 * inf is nan."""
-    return _widen(hidden).masked_fill(~mask[..., None], 0.0)
-
-
 def _mean(kept: Tensor, mask: Tensor) -> Tensor:
     return kept.sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
 
 def _std(kept: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
     centred = (kept - mean[:, None]).masked_fill(~mask[..., None], 0.0)
-    variance = centred.square().sum(dim=1) / mask.sum(dim=1, keepdim=True)
-    # The slope of the root at 0 is infinite, and would make the gradient of a constant feature nan.
-    return variance.where(variance != 0, 1.0).sqrt().where(variance != 0, 0.0)
+    return root(centred.square().sum(dim=1) / mask.sum(dim=1, keepdim=True))
 
 
 POOLINGS = {
@@ -169,8 +178,9 @@ POOLINGS = {
     "std": Pooling("std", pool_std),
     "mean+std": Pooling("mean+std", pool_mean_std, factor=2),
     "max": Pooling("max", pool_max),
+    "sum": Pooling("sum", pool_sum),
 }
-"""The poolings that give one vector a clip from all of its frames: those that a classifier's head may stand on."""
+"""The fixed poolings that give one vector a clip from all of its frames."""
 
 SPEECH_MEAN = Pooling("speech-mean", pool_mean, speech=True)
 FRAMES = Pooling("frames", keep_frames, ragged=True)

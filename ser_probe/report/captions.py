@@ -14,6 +14,13 @@ validation loss after it and without, so the gap between them is not overfitting
 evaluations on few speakers looks better than it is.
 """
 
+TRAINING_RUNS = """
+Fine-tuning runs side by side, a column a run; of several seeds each line is one. Panels of a row have one scale. The
+training loss is measured while the weights change and with dropout, the validation loss afterwards and without, so a
+gap between them is no measure of overfitting by itself. Losses of runs with other targets, weights or smoothing do
+not compare.
+"""
+
 ACOUSTIC_SIMILARITY = """
 Debiased linear CKA between each layer's pooled embeddings and the 88 eGeMAPS functionals over the same clips: 0 for
 independent data, 1 for the same geometry up to rotation and scale. The colours span the values found, not 0 to 1, so

@@ -1,4 +1,4 @@
-"""Figures about change and material: drift, projections, fine-tuning, splits."""
+"""Figures about change and material: drift, projections, splits."""
 
 from __future__ import annotations
 
@@ -11,14 +11,7 @@ from matplotlib.figure import Figure
 from ser_probe.errors import AnalysisError
 from ser_probe.report.compose_layers import add_colour_key, heading, new_figure
 from ser_probe.report.plots_drift import drift_measures, plot_drift_over_layers, plot_drift_over_steps
-from ser_probe.report.plots_training import (
-    MARKS,
-    mark_steps,
-    plot_clips_per_split,
-    plot_learning_rate,
-    plot_loss,
-    plot_validation_scores,
-)
+from ser_probe.report.plots_training import plot_clips_per_split
 from ser_probe.report.plots_umap import add_class_legend, class_names, plot_projection, projection_limits
 from ser_probe.report.style import LAYER_COLOURS, PAGE_WIDTH_IN, STEP_COLOURS, styled
 from ser_probe.report.tables import layer_order, need, step_order
@@ -120,41 +113,6 @@ def _spaced(steps: list[int], most: int) -> list[int]:
     if len(steps) <= most:
         return steps
     return [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, most).round().astype(int))]
-
-
-def draw_training(table: pd.DataFrame, *, best_step: int | None = None, saved_steps: Sequence[int] = ()) -> Figure:
-    """Draw the losses, the validation scores and the learning rate of fine-tuning.
-
-    Args:
-        table: The training table.
-        best_step: The step chosen on validation, to be marked.
-        saved_steps: The steps whose checkpoint was saved, to be marked.
-
-    Raises:
-        AnalysisError: If the table is empty or has no loss.
-    """
-    need(table, ["run_seed", "step", "split", "measure", "value"], "training")
-    found = set(table["measure"])
-    plots = [plot_loss]
-    plots += [plot_validation_scores] if found & {"uar", "macro_f1", "accuracy"} else []
-    plots += [plot_learning_rate] if "learning_rate" in found else []
-    with styled():
-        figure = new_figure(PAGE_WIDTH_IN, 3.7)
-        for ax, plot in zip(figure.subplots(1, len(plots), squeeze=False)[0], plots, strict=True):
-            plot(table, ax)
-            mark_steps(ax, best_step=best_step, saved_steps=saved_steps)
-        for ax, plot in zip(list(figure.axes), plots, strict=True):
-            handles, labels = ax.get_legend_handles_labels()
-            lines = {s: h for h, s in zip(handles, labels, strict=True) if not s.startswith(MARKS)}
-            marks = {s: h for h, s in zip(handles, labels, strict=True) if s.startswith(MARKS)}
-            # Below the panel, where no curve can run under it; the marks are the same in all panels.
-            if lines and plot is not plot_learning_rate:
-                ax.legend(list(lines.values()), list(lines), loc="upper center", bbox_to_anchor=(0.5, -0.22))
-        if marks:
-            figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=len(marks))
-        runs = table["run_seed"].nunique()
-        figure.suptitle(heading(table, "Fine-tuning") + (f" · {runs} runs" if runs > 1 else ""))
-        return figure
 
 
 def draw_splits(table: pd.DataFrame, *, by: Sequence[str] = ("label", "gender")) -> Figure:

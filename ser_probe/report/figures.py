@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from ser_probe.errors import AnalysisError
 from ser_probe.files import atomic_path, slug
 from ser_probe.report import captions
-from ser_probe.report.compose_changes import draw_drift, draw_splits, draw_training, draw_umap
+from ser_probe.report.compose_changes import draw_drift, draw_splits, draw_umap
 from ser_probe.report.compose_layers import (
     draw_acoustic_similarity,
     draw_biased_cka,
     draw_layer_similarity,
     draw_scores,
 )
+from ser_probe.report.compose_training import draw_runs, draw_training
 from ser_probe.report.style import short, styled
 from ser_probe.report.tables import variants
 
@@ -65,6 +66,9 @@ _PROBE_KEYS = ("corpus", "model", "target", "family", "pooling")
 FIGURES: dict[str, FigureSpec] = {
     "splits": FigureSpec("Clips per split", "audit", draw_splits, captions.SPLITS, apart=()),
     "training": FigureSpec("Fine-tuning", "training", draw_training, captions.TRAINING),
+    "training_runs": FigureSpec(
+        "Fine-tuning, side by side", "training_runs", draw_runs, captions.TRAINING_RUNS, apart=()
+    ),
     "cka_egemaps": FigureSpec(
         "Similarity to eGeMAPS, per layer and checkpoint",
         "similarity",
@@ -145,7 +149,7 @@ def write_figures(
     """Draw and save every figure that the tables allow.
 
     Args:
-        tables: The tables by name: audit, training, probe, similarity, drift, umap. Absent ones are passed over.
+        tables: The tables by name: those that `FIGURES` names. Absent ones are passed over.
         folder: Where to.
         options: More for a figure's draw function, by figure name (`{"training": {"best_step": 150}}`).
         names: Which figures; all of `FIGURES` by default.

@@ -16,6 +16,9 @@ _MEASURE_LINES = ("-", "--", ":", "-.")
 _SPLITS = ("train", "validation", "test")
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo", "+++", "---")
 
+SCORES = ("uar", "macro_f1", "accuracy", "ccc")
+"""Validation scores on the scale 0 to 1 that are drawn."""
+
 # What the legend calls the marks of `mark_steps`.
 MARKS = ("best step", "saved checkpoint")
 
@@ -35,9 +38,7 @@ def plot_loss(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def plot_validation_scores(
-    table: pd.DataFrame, ax: Axes, *, measures: Sequence[str] = ("uar", "macro_f1", "accuracy")
-) -> Axes:
+def plot_validation_scores(table: pd.DataFrame, ax: Axes, *, measures: Sequence[str] = SCORES) -> Axes:
     """Draw scores on the validation speakers against the fine-tuning step; they chose the best step.
 
     Args:
@@ -48,7 +49,7 @@ def plot_validation_scores(
     need(table, ["run_seed", "step", "split", "measure", "value"], "training")
     rows = pick(table, "training", split="validation")
     for measure, line, colour in zip(measures, _MEASURE_LINES, CLASS_COLOURS, strict=False):
-        name = "UAR" if measure == "uar" else measure_name(measure)
+        name = measure.upper() if measure in ("uar", "ccc") else measure_name(measure)
         _draw_runs(rows[rows["measure"] == measure], ax, name, line, colour)
     ax.set(xlabel="fine-tuning step", ylabel="score (validation speakers)")
     return ax

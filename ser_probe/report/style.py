@@ -65,7 +65,7 @@ MEASURES = {
     "cka": "biased linear CKA",
     "mean_cosine": "mean cosine",
     "relative_norm_change": "relative change of norm",
-    "loss": "cross-entropy (nats)",
+    "loss": "loss",
     "learning_rate": "learning rate",
 }
 

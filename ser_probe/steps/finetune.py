@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-import functools
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
+import torch
 
-from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.config import FinetuneConfig, StudyConfig
 from ser_probe.data.manifest import Manifest, read_manifest
+from ser_probe.embeddings.share import local_rank
 from ser_probe.errors import CheckpointError, SplitError
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.heads import refuse_untrainable
 from ser_probe.models.loading import load_backbone
+from ser_probe.report.figures import write_figures
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.extract import audio_spec
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.prepare import prepare_clips, write_prepared
+from ser_probe.steps.prepare import PreparedClips, prepare_clips, write_prepared
 from ser_probe.steps.tables import write_table
+from ser_probe.steps.training_task import label_clips, make_task
 from ser_probe.training.checkpoints import list_checkpoints
-from ser_probe.training.fine_tuning import OtherRunError, TrainingResult, fine_tune
+from ser_probe.training.fine_tuning import fine_tune
 from ser_probe.training.locks import exclusive
-from ser_probe.training.settings import Clips, TrainingSettings
+from ser_probe.training.processes import is_first, n_processes
+from ser_probe.training.run import OnEvaluation, OtherRunError, TrainingResult
+from ser_probe.training.settings import TrainingSettings
 
-_FRONT_ENDS = "front_ends"
+_CACHE = "front_ends"
+AUDIO_NOTE = "audio.json"
+"""How clips became samples, in each checkpoint: a classifier that is used later must hear clips alike."""
 
 
 def train_study(
-    study: StudyConfig, manifest: Manifest, folder: Path, *, restart: bool = False, progress: Progress = SILENT
+    study: StudyConfig,
+    manifest: Manifest,
+    folder: Path,
+    *,
+    restart: bool = False,
+    progress: Progress = SILENT,
+    on_evaluation: OnEvaluation | None = None,
 ) -> list[Path]:
     """Fine-tune on the splits of a study, or go on where it was stopped.
 
@@ -44,6 +57,7 @@ def train_study(
         folder: The study's folder.
         restart: Train anew even if nothing changed; the run that is there is kept under another name too.
         progress: Told of each step.
+        on_evaluation: Told step and measures of each evaluation; what it raises ends the training.
 
     Returns:
         The training tables and the weights of each checkpoint.
@@ -52,12 +66,12 @@ def train_study(
     if restart and (kept := _set_aside(folder)) is not None:
         progress.say(f"the checkpoints of the run before are kept in {kept}")
     try:
-        result = _train(study, backbone, manifest, folder, progress)
+        result = _train(study, backbone, manifest, folder, progress, on_evaluation=on_evaluation)
     except OtherRunError as error:
         kept = _set_aside(folder)
         if kept is not None:
             progress.say(f"the checkpoints of another configuration are kept in {kept}\n  found: {error.found}")
-        result = _train(study, backbone, manifest, folder, progress)
+        result = _train(study, backbone, manifest, folder, progress, on_evaluation=on_evaluation)
     except CheckpointError as error:
         if error.fix is not None:
             error.fix = error.fix.replace("--restart", "--force finetune")
@@ -66,21 +80,37 @@ def train_study(
 
 
 def finetune_manifest(
-    study: StudyConfig, output: Path, *, restart: bool = False, progress: Progress = SILENT
+    study: StudyConfig,
+    output: Path,
+    *,
+    seeds: Sequence[int] | None = None,
+    restart: bool = False,
+    must_continue: bool = False,
+    progress: Progress = SILENT,
 ) -> Outcome:
-    """Check a manifest, split it if asked for, and fine-tune on it: the whole verb.
+    """Check a manifest, split it if asked for, and fine-tune on it, once or with several seeds: the whole verb.
 
     Args:
         study: `data.manifest`, backbone, audio, split, finetune.
-        output: Folder of the run.
+        output: Folder of the run; of several seeds each has its own in it, `seed-<n>/`.
+        seeds: Seeds of training; None: the study's, in `output` itself.
         restart: Delete the run that is in the folder, and train anew.
+        must_continue: Refuse a folder in which no run was begun.
         progress: Told of each file and step.
+
+    Raises:
+        CheckpointError: If `must_continue` and there is nothing to go on with.
+        SplitError: If the manifest has no splits and none are asked for.
     """
     assert study.data.manifest is not None, "the command line gives a manifest"
+    progress = progress if is_first() else SILENT
     split = None if study.split.scheme == "manifest" else study.split
-    manifest = read_manifest(study.data.manifest, audio_root=study.data.audio_root)
+    manifest = label_clips(read_manifest(study.data.manifest, audio_root=study.data.audio_root), study.finetune)
+    runs = _runs(study, output, seeds)
+    if must_continue and not any((folder / "training.json").is_file() for _, folder in runs):
+        raise CheckpointError("There is no run to go on with", where=output, fix="leave out --continue to begin one")
     # Decoding a corpus takes minutes: first see whether there is something to train.
-    backbone = _load_trainable(study)
+    backbone: Backbone | None = _load_trainable(study)
     prepared = prepare_clips(manifest, study.audio, split, strict=study.data.strict, progress=progress)
     if "split" not in prepared.manifest.table:
         raise SplitError(
@@ -88,26 +118,60 @@ def finetune_manifest(
         )
     progress.say(prepared.report.summary())
     rejects = output / "rejects.csv"
-    write_prepared(prepared, output / "manifest.csv", output / "tables", rejects)
-    result = _train(study, backbone, prepared.manifest, output, progress, restart=restart)
-    files = _write(result, study, output)
+    if is_first():
+        write_prepared(prepared, output / "manifest.csv", output / "tables", rejects)
+    results = []
+    for run, folder in runs:
+        if len(runs) > 1:
+            progress.say(f"seed {run.finetune.seed}")
+        # A trained backbone is no beginning for the next seed.
+        backbone = backbone or _load_trainable(run)
+        results.append(_train(run, backbone, prepared.manifest, folder, progress, restart=restart))
+        backbone = None
+    return _report_runs(results, [run for run, _ in runs], prepared, output)
+
+
+def _runs(study: StudyConfig, output: Path, seeds: Sequence[int] | None) -> list[tuple[StudyConfig, Path]]:
+    """Return the study of each seed, and the folder of its run."""
+    if seeds is None:
+        return [(study, output)]
+    configs = [study.finetune.model_copy(update={"seed": seed}) for seed in seeds]
+    return [(study.model_copy(update={"finetune": one}), output / f"seed-{one.seed}") for one in configs]
+
+
+def _report_runs(
+    results: Sequence[TrainingResult], runs: Sequence[StudyConfig], prepared: PreparedClips, output: Path
+) -> Outcome:
+    """Write the tables and curves of all runs, and say how they ended."""
+    metric = training_settings(runs[0]).metric
+    files: list[Path] = []
+    if is_first():
+        table = pd.concat([result.table for result in results], ignore_index=True)
+        files += _write_training(table, runs[0], output)
+        marks = (
+            {"best_step": results[0].best_step, "saved_steps": [step for step, _ in results[0].checkpoints]}
+            if len(results) == 1
+            else {}
+        )
+        entries, _ = write_figures({"training": table}, output / "figures", options={"training": marks})
+        files += [path for entry in entries for path in (entry.svg, entry.png)]
+    best = ", ".join(f"{result.best_step} (validation {metric} {result.best_value:.4g})" for result in results)
     facts: dict[str, object] = {
-        "checkpoints": ", ".join(str(step) for step, _ in result.checkpoints),
-        "best step": f"{result.best_step} (validation {_metric(study.finetune)} {result.best_value:.4g})",
-        "stopped early": "yes" if result.stopped_early else "no",
+        "trained": results[0].part["words"],
+        "checkpoints": ", ".join(str(step) for step, _ in results[0].checkpoints),
+        "best step": best,
+        "stopped early": ", ".join("yes" if result.stopped_early else "no" for result in results),
     }
-    return Outcome((*files, output / "best.json"), facts, len(prepared.report.rejects), rejects)
+    bests = [path / "best.json" for path in (result.checkpoints[0][1].parents[1] for result in results)]
+    return Outcome((*files, *bests), facts, len(prepared.report.rejects), output / "rejects.csv")
 
 
 def _load_trainable(study: StudyConfig) -> Backbone:
     """Return the backbone to train, or say at once that it cannot be."""
-    config = study.backbone
-    backbone = load_backbone(
-        config.name,
-        revision=config.revision,
-        random_weights=config.random_weights,
-        device=pick_device(study.finetune.device),
-    )
+    config, device = study.backbone, pick_device(study.finetune.device)
+    if n_processes() > 1 and device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", local_rank() or 0)
+    backbone = load_backbone(config.name, revision=config.revision, random_weights=config.random_weights, device=device)
     refuse_untrainable(backbone)
     return backbone
 
@@ -120,67 +184,47 @@ def _train(
     progress: Progress,
     *,
     restart: bool = False,
+    on_evaluation: OnEvaluation | None = None,
 ) -> TrainingResult:
     spec = audio_spec(study.audio)
-    labels = sorted(manifest.table["label"].astype(str).unique())
     return fine_tune(
         backbone,
-        _clips(manifest, "train", labels, spec),
-        _clips(manifest, "validation", labels, spec),
-        labels,
+        make_task(study, manifest),
         training_settings(study),
         folder,
-        front_end_folder=study.output.cache / _FRONT_ENDS,
+        cache_folder=study.output.cache / _CACHE,
         recipe=spec.ingredients(),
+        notes={AUDIO_NOTE: {"audio": dataclasses.asdict(spec)}},
         progress=progress,
         restart=restart,
+        on_evaluation=on_evaluation,
     )
 
 
 def training_settings(study: StudyConfig) -> TrainingSettings:
     """Return the training settings of a study."""
     config, stopping = study.finetune, study.finetune.early_stopping
-    same_name = (
-        *("epochs", "max_steps", "batch_size", "gradient_accumulation", "learning_rate", "head_learning_rate"),
-        *("weight_decay", "warmup_ratio", "scheduler", "max_grad_norm", "checkpoint_every", "train_front_end"),
-        *("spec_augment", "seed", "precision", "keep_optimizer"),
-    )
+    same_name = {*TrainingSettings.__dataclass_fields__} & {*FinetuneConfig.model_fields}
+    same_name -= {"cache_front_end", "class_weights"}
     return TrainingSettings(
         **{name: getattr(config, name) for name in same_name},
-        metric=_metric(config),
+        metric=stopping.metric if stopping else "loss",
         early_stopping_threshold=stopping.threshold if stopping else 0.0,
         early_stopping_patience=stopping.patience if stopping else None,
-        pooling="mean",
-        head_dropout=config.dropout,
+        head_l2=config.head.l2,
+        class_weights=config.class_weights == "balanced",
         cache_front_end=config.cache_front_end is not False,
     )
 
 
-def _metric(config: FinetuneConfig) -> str:
-    return config.early_stopping.metric if config.early_stopping else "loss"
-
-
-def _clips(manifest: Manifest, split: str, labels: list[str], spec: AudioSpec) -> Clips:
-    # Longer clips are there only where extraction takes them; training needs the activations of a whole batch.
-    chosen = (manifest.table["split"] == split) & (manifest.table["duration_s"] <= spec.max_duration_s + 1e-3)
-    table = manifest.table[chosen]
-    paths = [path for path, keep in zip(manifest.audio_paths(), chosen, strict=True) if keep]
-    return Clips(
-        ids=table["clip_id"].tolist(),
-        labels=np.array([labels.index(label) for label in table["label"].astype(str)], dtype=np.int64),
-        durations_s=table["duration_s"].to_numpy(dtype=np.float64),
-        load=functools.partial(_load, paths=paths, spec=spec),
-    )
-
-
-def _load(row: int, *, paths: list[Path], spec: AudioSpec) -> np.ndarray:
-    return load_clip(paths[row], spec).samples
-
-
 def _write(result: TrainingResult, study: StudyConfig, folder: Path) -> list[Path]:
-    table: pd.DataFrame = result.table.assign(model=model_name(study.backbone.name, study.backbone.random_weights))
     weights = [path / "model.safetensors" for _, path in result.checkpoints]
-    return [*write_table(table, folder / "tables", "training"), *weights]
+    return [*_write_training(result.table, study, folder), *weights]
+
+
+def _write_training(table: pd.DataFrame, study: StudyConfig, folder: Path) -> list[Path]:
+    model = model_name(study.backbone.name, study.backbone.random_weights)
+    return write_table(table.assign(model=model), folder / "tables", "training")
 
 
 def _set_aside(folder: Path) -> Path | None:

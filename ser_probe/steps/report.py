@@ -107,6 +107,8 @@ def _facts(run_dir: Path, config: dict[str, Any], best: dict[str, Any] | None) -
             facts["duration"] = f"{clips['duration_s'].sum() / 60:.1f} min"
     if best:
         facts["best step"] = f"{best['step']} (validation {best['metric']} {best['value']:.4g})"
+    if best and (run_dir / "training.json").is_file():
+        facts["trained"] = read_json(run_dir / "training.json")["finished"]["parameters"]["words"]
     return facts
 
 

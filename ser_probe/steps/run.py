@@ -28,6 +28,7 @@ from ser_probe.steps.prepare import prepare_clips, read_clips, write_prepared
 from ser_probe.steps.report import write_report
 from ser_probe.steps.representations import Joined, NamedCache
 from ser_probe.steps.stages import Stages, file_state, file_states
+from ser_probe.steps.training_task import label_clips
 
 STAGES = ("prepare", "finetune", "extract", "egemaps", "probe", "similarity", "drift", "umap", "report")
 
@@ -90,7 +91,7 @@ class _Run:
 
     def _prepare(self) -> None:
         study = self.study
-        manifest = read_clips(study.data, progress=self.progress)
+        manifest = label_clips(read_clips(study.data, progress=self.progress), study.finetune)
         inputs = {
             "data": study.data.model_dump(),
             "audio.min_duration_s": study.audio.min_duration_s,
@@ -134,7 +135,7 @@ class _Run:
     def _finetune(self) -> list[Source]:
         study = self.study
         inputs = {
-            "finetune": study.finetune.model_dump(exclude={"device", "cache_front_end", "keep_optimizer"}),
+            "finetune": study.finetune.model_dump(exclude=_WITHOUT_EFFECT),
             "backbone": study.backbone.model_dump(),
             "backbone files": _folder_state(study.backbone.name),
             "audio": study.audio.model_dump(),
@@ -286,6 +287,10 @@ class _Run:
         }
         work = lambda: write_report(self.folder, progress=self.progress).files  # noqa: E731 - one line, used once
         return self.stages.run("report", inputs, work)[-1]
+
+
+_WITHOUT_EFFECT = {"device", "cache_front_end", "cache_audio", "keep_optimizer"}
+"""Keys of `finetune` that change how long training takes or what is kept, not what is learnt."""
 
 
 def _step(folder: Path) -> int:

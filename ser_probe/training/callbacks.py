@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,14 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ser_probe.runtime import Progress, derive_seed, seed_everything
 from ser_probe.training.history import should_stop
+from ser_probe.training.processes import rank
 from ser_probe.training.settings import METRICS, TrainingSettings
 
 if TYPE_CHECKING:
     from ser_probe.training.trainer import SerTrainer
+
+
+_SHOWN = {"eval_loss": "loss", "eval_uar": "UAR", "eval_macro_f1": "macro F1", "eval_ccc": "CCC", "eval_rmse": "RMSE"}
 
 
 class StepSeeds(TrainerCallback):
@@ -27,8 +32,9 @@ class StepSeeds(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Seed all generators."""
-        seed_everything(derive_seed(self.seed, "step", state.global_step))
+        """Seed all generators; of several processes each otherwise, so that their clips see other masks."""
+        others = [rank()] if rank() else []
+        seed_everything(derive_seed(self.seed, "step", state.global_step, *others))
 
 
 class EarlyStopping(TrainerCallback):
@@ -41,6 +47,25 @@ class EarlyStopping(TrainerCallback):
         """Look at all evaluations so far."""
         if should_stop(state.log_history, self.settings):
             control.should_training_stop = True
+
+
+class Evaluations(TrainerCallback):
+    """Passes each evaluation on to who asked for it."""
+
+    def __init__(self, tell: Callable[[int, dict[str, float]], None]) -> None:
+        self.tell = tell
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Tell the step and the measures."""
+        found = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
+        self.tell(state.global_step, found)
 
 
 class StepZero(TrainerCallback):
@@ -90,10 +115,8 @@ class Reporter(TrainerCallback):
             self.progress.advance(1, loss=f"{logs['loss']:.3f}")
         elif "eval_loss" in logs:
             self.events.flush()
-            self.progress.say(
-                f"step {state.global_step}: validation loss {logs['eval_loss']:.3f}, UAR {logs['eval_uar']:.3f}, "
-                f"macro F1 {logs['eval_macro_f1']:.3f}"
-            )
+            scores = [f"{shown} {logs[key]:.3f}" for key, shown in _SHOWN.items() if key in logs]
+            self.progress.say(f"step {state.global_step}: validation {', '.join(scores)}")
 
     def close(self) -> None:
         """Write out the events."""

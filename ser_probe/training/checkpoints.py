@@ -3,6 +3,7 @@
     checkpoint-<step>/   the model files of `ser_probe.models.checkpoint`, and
         trainer_state.json         step, epoch, all that was measured so far
         optimizer.pt, scheduler.pt what is needed to resume; by default in the newest checkpoint only
+        adapters.safetensors       of low-rank adapters: the same apart, which the backbone's weights hold merged
         checkpoint.json            every file with its size; what is not listed here is no checkpoint
 
 There is no saved random state, since order, dropout and masks are functions of the seed and the step.
@@ -26,6 +27,7 @@ from ser_probe.runtime import Progress
 CONTENTS = "checkpoint.json"
 STATE = "trainer_state.json"
 RESUME_FILES = ("optimizer.pt", "scheduler.pt")
+ADAPTERS = "adapters.safetensors"
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _LEFTOVER = re.compile(r"\.checkpoint-\d+\.partial")

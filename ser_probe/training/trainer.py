@@ -1,31 +1,37 @@
 """The Hugging Face Trainer, brought to ser-probe's forward pass, checkpoints and exactness.
 
-What differs from the stock Trainer, and why: the loss of accumulated batches is the mean over their clips, and
-so is the validation loss (stock weighs batches alike); random numbers are drawn from a seed per step; nothing
-is pickled but tensors; a checkpoint appears whole; a loss that is not finite stops the run.
+What differs from the stock Trainer, and why: the loss of accumulated batches, and of several processes, is the mean
+over their clips (stock weighs batches alike), and the validation loss is that of all clips at once; random numbers
+are drawn from a seed per step; nothing is pickled but tensors; a checkpoint appears whole; a loss that is not finite
+stops the run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from ser_probe.errors import CheckpointError, SerProbeError
+from ser_probe.files import write_json
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.checkpoint import load_classifier, save_classifier
 from ser_probe.models.forward import run_front_end
 from ser_probe.models.frames import Frames
 from ser_probe.models.heads import SerClassifier
-from ser_probe.training.checkpoints import RESUME_FILES, STATE, drop_resume_files, new_checkpoint
+from ser_probe.models.lora import load_lora, lora_state
+from ser_probe.training.checkpoints import ADAPTERS, RESUME_FILES, STATE, drop_resume_files, new_checkpoint
 from ser_probe.training.dataset import ClipDataset, EpochBatches, EpochLoader, length_sorted_batches
+from ser_probe.training.losses import make_loss, score
+from ser_probe.training.processes import gather, is_first, n_processes, rank, wait_for_all
 from ser_probe.training.settings import SCHEDULERS, TrainingSettings
 
 
@@ -35,27 +41,35 @@ class SerTrainer(Trainer):
     Args:
         classifier: The classifier, on its device; trained in place.
         datasets: Training and validation clips.
-        labels: Class names in the order of the logits.
         settings: How to train.
         folder: The run's folder of checkpoints.
         callbacks: Told of steps, logs and evaluations.
+        notes: JSON files to put into each checkpoint, by name.
     """
 
     def __init__(
         self,
         classifier: SerClassifier,
         datasets: tuple[ClipDataset, ClipDataset],
-        labels: list[str],
         settings: TrainingSettings,
         folder: Path,
         callbacks: list[TrainerCallback],
+        *,
+        notes: Mapping[str, Any] | None = None,
     ) -> None:
-        self.classifier, self.settings, self.labels, self.folder = classifier, settings, labels, folder
+        self.classifier, self.settings, self.folder = classifier, settings, folder
         self.train_clips, self.validation_clips = datasets
-        device = classifier.backbone.device
+        self.notes = dict(notes or {})
+        self.loss = make_loss(
+            settings.loss_for(classifier.targets),
+            classifier.targets,
+            self.train_clips.clips.targets,
+            class_weights=settings.class_weights,
+            label_smoothing=settings.label_smoothing,
+        )
         super().__init__(
             model=classifier,
-            args=_arguments(settings, len(self.train_clips), folder, device),
+            args=_arguments(settings, len(self.train_clips), folder, classifier.backbone),
             train_dataset=self.train_clips,
             eval_dataset=self.validation_clips,
             callbacks=callbacks,
@@ -66,13 +80,19 @@ class SerTrainer(Trainer):
 
     def get_train_dataloader(self) -> EpochLoader:
         """Return the training batches; their order is a function of seed and epoch."""
-        batches = EpochBatches(len(self.train_clips), self.settings.batch_size, self.settings.seed)
+        batches = EpochBatches(
+            self.train_clips.clips.durations_s,
+            self.settings.batch_size,
+            self.settings.seed,
+            by_length=self.settings.group_by_length,
+        )
         return EpochLoader(self.train_clips, batches)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Return AdamW: no weight decay on biases and norms, and the head's own learning rate."""
+        """Return AdamW: no weight decay on biases, norms and layer weights, and the head's own learning rate."""
         if self.optimizer is None:
-            decayed = set(self.get_decay_parameter_names(self.classifier))
+            # Decay would pull a sum of layers towards none of them.
+            decayed = {*self.get_decay_parameter_names(self.classifier)} - {"head.mixing.weights"}
             groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
             for name, parameter in self.classifier.named_parameters():
                 if parameter.requires_grad:
@@ -88,6 +108,10 @@ class SerTrainer(Trainer):
             )
         return self.optimizer
 
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> int:
+        """Return how many clips the accumulated batches hold, in all processes together."""
+        return sum(gather(sum(batch["n_own"] for batch in batch_samples)))
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -95,59 +119,78 @@ class SerTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Return the cross-entropy summed over the batch, as its share of the mean over the accumulated clips."""
-        losses, logits = self._losses(model, inputs)
-        loss = losses.sum() / (len(losses) if num_items_in_batch is None else num_items_in_batch)
+        """Return the loss of the batch as its share of the mean over the accumulated clips, and the head's L2 term.
+
+        Of each process the share is taken times their number, since their gradients are averaged.
+        """
+        outputs = self._outputs(model, inputs)
+        total = inputs["n_own"] if num_items_in_batch is None else num_items_in_batch
+        share = n_processes() * inputs["n_own"] / total
+        loss = share * self.loss(outputs, inputs["targets"])
+        if self.settings.head_l2:
+            loss = loss + share * self.settings.head_l2 * self._head_weight()
         self._refuse_non_finite("training loss", loss.item())
-        return (loss, {"logits": logits}) if return_outputs else loss
+        return (loss, {"outputs": outputs}) if return_outputs else loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Measure the validation clips; log loss, accuracy, UAR and macro F1.
+        """Measure the validation clips, shared by the processes; log loss and scores of all clips at once.
 
         Returns:
-            `eval_loss`, `eval_accuracy`, `eval_uar`, `eval_macro_f1`; means over clips, whatever the batches.
+            `eval_loss` and `eval_<score>` for each of `losses.score`.
         """
         dataset = self.validation_clips
-        losses, predicted, true = [], [], []
+        batches = length_sorted_batches(dataset.clips, max(1, self.settings.batch_size // n_processes()))
+        found: dict[int, np.ndarray] = {}
         self.classifier.eval()
         with torch.no_grad():
-            for rows in length_sorted_batches(dataset.clips, self.settings.batch_size):
+            for rows in batches[rank() :: n_processes()]:
                 batch = self._prepare_inputs(dataset.collate([dataset[row] for row in rows]))
-                batch_losses, logits = self._losses(self.classifier, batch)
-                losses.append(batch_losses.double().cpu().numpy())
-                predicted.append(logits.argmax(dim=-1).cpu().numpy())
-                true.append(batch["labels"].cpu().numpy())
-        loss = float(np.concatenate(losses).mean())
+                found.update(zip(rows, self._outputs(self.classifier, batch).double().cpu().numpy(), strict=True))
+        every = {row: output for part in gather(found) for row, output in part.items()}
+        outputs = torch.from_numpy(np.stack([every[row] for row in range(len(dataset))]))
+        loss = float(self.loss(outputs, dataset.targets.double()))
         self._refuse_non_finite("validation loss", loss)
-        metrics: dict[str, float] = {"eval_loss": loss, **_scores(np.concatenate(true), np.concatenate(predicted))}
+        scores = score(self.classifier.targets, outputs.numpy(), dataset.targets.numpy())
+        metrics: dict[str, float] = {"eval_loss": loss, **{f"eval_{name}": value for name, value in scores.items()}}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def save_step(self) -> None:
-        """Save the checkpoint of the current step, whole or not at all."""
+        """Save the checkpoint of the current step, whole or not at all; the first process does."""
         step = self.state.global_step
-        with new_checkpoint(self.folder, step) as temporary:
-            save_classifier(temporary, self.classifier, self.labels)
-            parts: tuple[Any, ...] = (self.optimizer, self.lr_scheduler)
-            for name, part in zip(RESUME_FILES, parts, strict=True):
-                torch.save(part.state_dict(), temporary / name)
-            self.state.save_to_json(str(temporary / STATE))
-        if self.settings.keep_optimizer == "last":
-            drop_resume_files(self.folder, before=step)
+        if is_first():
+            with new_checkpoint(self.folder, step) as temporary:
+                save_classifier(temporary, self.classifier)
+                if self.settings.trained == "lora":
+                    # The backbone is saved with its adapters merged in: what goes on needs them apart.
+                    save_file(lora_state(self.classifier.model), temporary / ADAPTERS)
+                for name, note in self.notes.items():
+                    write_json(temporary / name, note)
+                parts: tuple[Any, ...] = (self.optimizer, self.lr_scheduler)
+                for name, part in zip(RESUME_FILES, parts, strict=True):
+                    torch.save(part.state_dict(), temporary / name)
+                self.state.save_to_json(str(temporary / STATE))
+            if self.settings.keep_optimizer == "last":
+                drop_resume_files(self.folder, before=step)
+        wait_for_all()
 
-    def _losses(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return the cross-entropy of each clip [B] and the logits [B, K]."""
+    def _head_weight(self) -> Tensor:
+        """Return the sum of the head's squared weights; biases and norms are no part of it."""
+        weights = [weight.square().sum() for weight in self.classifier.head.parameters() if weight.ndim > 1]
+        return torch.stack(weights).sum()
+
+    def _outputs(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """Return the head's outputs [B, K], float32."""
         if "features" in inputs:
             frames = Frames(inputs["features"], inputs["n_frames"])
-        elif self.settings.train_front_end:
+        elif self.settings.trains_front_end:
             frames = run_front_end(self.classifier.backbone, inputs["clips"])
         else:
             # As the cache computes it: a frozen front end has no gradient and stays in float32.
             with torch.no_grad(), torch.autocast(self.args.device.type, enabled=False):
                 frames = run_front_end(self.classifier.backbone, inputs["clips"])
-        logits = model(frames.to(self.args.device)).float()
-        return cross_entropy(logits, inputs["labels"], reduction="none"), logits
+        return model(frames.to(self.args.device)).float()
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
@@ -167,9 +210,14 @@ class SerTrainer(Trainer):
         self.save_step()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        saved, _ = load_classifier(Path(resume_from_checkpoint))
+        folder = Path(resume_from_checkpoint)
+        saved = load_classifier(folder)
         # Copied into the tensors that are there: the optimiser holds on to them.
-        self.classifier.load_state_dict(saved.state_dict())
+        self.classifier.head.load_state_dict(saved.head.state_dict())
+        if self.settings.trained == "lora":
+            load_lora(self.classifier.model, load_file(folder / ADAPTERS))
+        else:
+            self.classifier.model.load_state_dict(saved.model.state_dict())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         try:
@@ -183,13 +231,13 @@ class SerTrainer(Trainer):
             ) from error
 
 
-def _arguments(settings: TrainingSettings, n_clips: int, folder: Path, device: torch.device) -> TrainingArguments:
+def _arguments(settings: TrainingSettings, n_clips: int, folder: Path, backbone: Backbone) -> TrainingArguments:
     total = settings.total_steps(n_clips)
-    on_cpu = device.type == "cpu"
+    on_cpu = backbone.device.type == "cpu"
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=total,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=settings.batch_size // n_processes(),
         gradient_accumulation_steps=settings.gradient_accumulation,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
@@ -205,8 +253,12 @@ def _arguments(settings: TrainingSettings, n_clips: int, folder: Path, device: t
         logging_nan_inf_filter=False,
         seed=settings.seed,
         bf16=settings.precision == "bf16",
+        fp16=settings.precision == "fp16",
         # fp32 means fp32: convolutions on a GPU would otherwise round to TF32.
-        tf32=None if on_cpu else False,
+        tf32=None if on_cpu else settings.precision == "tf32",
+        ddp_backend="gloo" if on_cpu and n_processes() > 1 else None,
+        # A block that layer drop skips has no gradient in this process, which the others must be told.
+        ddp_find_unused_parameters=getattr(backbone.config, "layerdrop", 0) > 0,
         use_cpu=on_cpu,
         dataloader_pin_memory=False,
         report_to="none",
@@ -215,17 +267,6 @@ def _arguments(settings: TrainingSettings, n_clips: int, folder: Path, device: t
     )
     arguments._n_gpu = 0 if on_cpu else 1  # never split over the GPUs that happen to be visible
     return arguments
-
-
-def _scores(true: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Return the scores of predicted classes, each array of shape [N]."""
-    from sklearn.metrics import accuracy_score, f1_score, recall_score
-
-    return {
-        "eval_accuracy": float(accuracy_score(true, predicted)),
-        "eval_uar": float(recall_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)),
-        "eval_macro_f1": float(f1_score(true, predicted, average="macro", zero_division=0)),
-    }
 
 
 @contextlib.contextmanager
@@ -238,3 +279,17 @@ def repeatable_kernels(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+
+
+@contextlib.contextmanager
+def checkpointed_blocks(classifier: SerClassifier, wanted: bool) -> Iterator[None]:
+    """Let the transformer blocks keep their inputs alone, and be computed anew for the gradient, while this lasts."""
+    if not wanted:
+        yield
+        return
+    model = classifier.backbone.model
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    try:
+        yield
+    finally:
+        model.gradient_checkpointing_disable()

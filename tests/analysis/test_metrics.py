@@ -2,9 +2,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 from sklearn import metrics as sk
 
-from ser_probe.analysis.metrics import MEASURES, ccc, confusion_matrices, confusion_scores
+from ser_probe.analysis.metrics import (
+    AGREEMENT_MEASURES,
+    CLASS_MEASURES,
+    MEASURES,
+    agreement_scores,
+    ccc,
+    class_scores,
+    confusion_matrices,
+    confusion_scores,
+    sum_agreement,
+)
 from ser_probe.errors import AnalysisError
 
 N_CLASSES = 5
@@ -66,3 +77,63 @@ def test_ccc_equals_its_closed_form_and_feels_shift_and_scale(rng: np.random.Gen
 def test_ccc_of_equal_constants_is_not_defined() -> None:
     with pytest.raises(AnalysisError, match="two equal constants"):
         ccc(np.ones(3), np.ones(3))
+
+
+@pytest.mark.parametrize("missing", [None, "true", "predicted", "both"])
+def test_class_scores_equal_sklearn(rng: np.random.Generator, missing: str | None) -> None:
+    y_true, y_pred = rng.integers(0, N_CLASSES, 200), rng.integers(0, N_CLASSES, (2, 200))
+    if missing in ("true", "both"):
+        y_true[y_true == 2] = 0
+    if missing in ("predicted", "both"):
+        y_pred[y_pred == 2] = 1
+    confusion = confusion_matrices(y_true, y_pred, N_CLASSES)
+    scores, whole = class_scores(confusion), confusion_scores(confusion)
+    assert tuple(scores) == CLASS_MEASURES
+    for row in range(2):
+        expected = sk.precision_recall_fscore_support(
+            y_true, y_pred[row], labels=np.arange(N_CLASSES), zero_division=np.nan
+        )
+        for measure, values in zip(CLASS_MEASURES, expected, strict=True):
+            np.testing.assert_allclose(scores[measure][row], values, rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(np.nanmean(scores["recall"], axis=1), whole["uar"], rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(np.nanmean(scores["f1"], axis=1), whole["macro_f1"], rtol=0, atol=ROUNDING)
+
+
+def agreement(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    return {
+        name: float(value[0]) for name, value in agreement_scores(sum_agreement(x, y, x.astype(int) * 0, 1)).items()
+    }
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_agreement_is_that_of_other_libraries_and_routes(rng: np.random.Generator, offset: float) -> None:
+    """Also far from 0, where sums of squares as they stand would have lost all their digits."""
+    x = rng.standard_normal(300)
+    y = 0.6 * x + 0.4 * rng.standard_normal(300) + 0.3
+    found = agreement(x + offset, y + offset)
+    assert tuple(found) == AGREEMENT_MEASURES
+    # The inputs themselves are rounded to 1e-16 of the offset.
+    tolerance = ROUNDING + 1e-15 * offset
+    expected = {
+        "ccc": ccc(x, y),
+        "pearson": scipy.stats.pearsonr(x, y).statistic,
+        "rmse": sk.root_mean_squared_error(x, y),
+        "mae": sk.mean_absolute_error(x, y),
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=tolerance), name
+
+
+def test_agreement_of_speakers_adds_up(rng: np.random.Generator) -> None:
+    x, y, codes = rng.random(90), rng.random(90), rng.integers(0, 4, 90)
+    whole = agreement_scores(sum_agreement(x, y, codes, 4).sum(axis=0))
+    assert {name: float(value) for name, value in whole.items()} == pytest.approx(agreement(x, y), abs=ROUNDING)
+
+
+def test_agreement_of_constants_is_not_defined() -> None:
+    x, constant = np.arange(9.0), np.full(9, 0.1)
+    found = agreement(x, constant)
+    assert found["ccc"] == pytest.approx(0, abs=ROUNDING)
+    assert np.isnan(found["pearson"]), "rounding would leave a variance of 1e-17, and any correlation"
+    assert np.isnan(agreement(constant, constant)["ccc"])
+    assert agreement(constant, constant)["rmse"] == 0

@@ -21,7 +21,7 @@ COMMANDS = dict(walk_commands())
 SECTIONS = {
     "prepare": ("data", "audio", "split"),
     "extract": ("data", "audio", "split", "backbone", "extract"),
-    "finetune": ("data", "audio", "split", "backbone", "finetune"),
+    "finetune": ("data", "audio", "split", "backbone", "finetune", "finetune.head"),
     "probe": ("analyze.probe", "split"),
     "similarity": ("analyze.similarity",),
     "drift": ("analyze.drift",),
@@ -31,6 +31,7 @@ SECTIONS = {
 OWN_DEFAULT = {
     ("finetune", "scheme"), ("finetune", "early_stopping"), ("finetune", "head_learning_rate"),
     ("extract", "audio_root"), ("finetune", "audio_root"), ("probe", "target"),
+    ("finetune", "hidden"), ("finetune", "loss"), ("finetune", "seeds"),
 }  # fmt: skip
 
 

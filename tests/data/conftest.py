@@ -95,6 +95,15 @@ def crema_d_tree(tmp_path: Path) -> Path:
         lines.append(f'"{row}","{Path(name).stem}","{vote}","70.1"')
     (root / "processedResults").mkdir()
     (root / "processedResults" / "summaryTable.csv").write_text("\n".join(lines) + "\n")
+    counts = ['"","A","D","F","H","N","S","fileName"']
+    for row, name in enumerate(CREMA_D_CLIPS):
+        winner = name.split("_")[2][0]
+        # Ten heard the voice, of whom seven as it is meant; all saw the face alike.
+        for shown, many, few in (("1", 7, 3), ("2", 10, 0)):
+            votes = [many if code == winner else few if code == "ADFHNS"["ADFHNS".index(winner) - 1] else 0
+                     for code in "ADFHNS"]  # fmt: skip
+            counts.append(f'"{shown}{row:05d}",{",".join(map(str, votes))},"{Path(name).stem}"')
+    (root / "processedResults" / "tabulatedVotes.csv").write_text("\n".join(counts) + "\n")
     return root
 
 

@@ -23,6 +23,8 @@ from ser_probe.models.frames import Frames
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.models.pooling import parse_pooling
+from ser_probe.models.targets import CLASSES, Targets
+from ser_probe.models.trained_part import choose_trained
 from tests.models.conftest import RELATIVE_TOLERANCE, relative_difference, synthetic_clip
 
 Layers = dict[str, list[np.ndarray]]
@@ -329,19 +331,21 @@ def test_what_whisper_does_with_padding_is_said_once(
 # --------------------------------------------------------------------------------------------------------------------
 # Training
 
+THREE = Targets(CLASSES, ("a", "b", "c"))
+
 
 @pytest.mark.parametrize("name", UNTRAINABLE)
 def test_what_cannot_be_fine_tuned_says_so(tiny_models: dict[str, Backbone], name: str) -> None:
     with pytest.raises(BackboneError, match="cannot be fine-tuned here") as caught:
-        SerClassifier(tiny_models[name], 3)
+        SerClassifier(tiny_models[name], THREE)
     assert caught.value.expected == "wav2vec2, hubert, wavlm, data2vec-audio, unispeech-sat"
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_the_other_families_learn(tiny_models: dict[str, Backbone], few: list[np.ndarray], name: str) -> None:
     torch.manual_seed(1)
-    classifier = SerClassifier(copy.deepcopy(tiny_models[name]), 3, spec_augment=True).train()
-    classifier.freeze_front_end()
+    classifier = SerClassifier(copy.deepcopy(tiny_models[name]), THREE, spec_augment=True).train()
+    choose_trained(classifier, "encoder", spec_augment=True)
     labels = torch.arange(6) % 3
     frames = run_front_end(classifier.backbone, few[:6])
     optimiser = torch.optim.AdamW(classifier.parameters(), lr=1e-3)

@@ -30,6 +30,7 @@ PLAIN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "std": lambda clip: clip.std(axis=0),
     "mean+std": lambda clip: np.concatenate([clip.mean(axis=0), clip.std(axis=0)]),
     "max": lambda clip: clip.max(axis=0),
+    "sum": lambda clip: clip.sum(axis=0),
     "speech-mean": lambda clip: clip.mean(axis=0),
     "segments:2": segments(2),
     "segments:3": segments(3),
@@ -133,7 +134,7 @@ def test_half_precision_is_summed_in_float32(pool: Pooling, hidden: Tensor, mask
         assert torch.equal(pool(half, mask), pooled)
 
 
-@pytest.mark.parametrize("name", ["mean", "std", "segments:3"])
+@pytest.mark.parametrize("name", ["mean", "std", "sum", "segments:3"])
 def test_sums_of_many_half_precision_frames_do_not_stall(name: str) -> None:
     """The counter-case to float16 sums, which stay at 2048 once they are there."""
     frames = torch.ones(1, 9000, 1, dtype=torch.float16)
@@ -192,7 +193,7 @@ def test_names_come_back_and_travel_to_workers(pool: Pooling, hidden: Tensor, ma
     ("text", "message"),
     [
         ("maen", "no such pooling(.|\n)*did you mean 'mean'"),
-        ("attention", "no such pooling(.|\n)*expected: mean, std, mean\\+std, max, speech-mean, frames, segments:K"),
+        ("attention", "such pooling(.|\n)*expected: mean, std, mean\\+std, max, sum, speech-mean, frames, segments:K"),
         ("segments", "did you mean 'segments:K'"),
         ("segments:04", "no such pooling"),
         ("segments:-4", "no such pooling"),

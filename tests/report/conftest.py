@@ -165,9 +165,11 @@ def audit_table(labels: Sequence[str] = LABELS) -> pd.DataFrame:
 def study_tables(n_layers: int, steps: Sequence[int], rng: np.random.Generator) -> Tables:
     """All tables of a study with layers 0..n and final."""
     layers = [*(str(i) for i in range(n_layers + 1)), "final"]
+    training = training_table(max(steps), steps[1] - steps[0])
     return {
         "audit": audit_table(),
-        "training": training_table(max(steps), steps[1] - steps[0]),
+        "training": training,
+        "training_runs": pd.concat([training.assign(run=name) for name in ("plain", "adapters")]),
         "similarity": similarity_table(layers, steps),
         "probe": probe_table(layers, steps, rng),
         "drift": drift_table(layers, steps),

@@ -15,13 +15,14 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.compose_changes import draw_drift, draw_splits, draw_training, draw_umap
+from ser_probe.report.compose_changes import draw_drift, draw_splits, draw_umap
 from ser_probe.report.compose_layers import (
     draw_acoustic_similarity,
     draw_biased_cka,
     draw_layer_similarity,
     draw_scores,
 )
+from ser_probe.report.compose_training import draw_training
 from ser_probe.report.figures import FIGURES, PNG_DPI, save_figure, write_figures
 from ser_probe.report.style import PAGE_WIDTH_IN
 
@@ -54,6 +55,9 @@ def test_every_axis_of_data_is_named(tables: Tables, name: str) -> None:
     if name == "umap":
         assert "no unit" in str(figure.get_supxlabel())
         assert [ax.get_ylabel() for ax in named] == ["by label", "by speaker", "by gender"]
+    elif name == "training_runs":  # panels of a row and of a column share their axes
+        assert [ax.get_ylabel() for ax in figure.axes[::2]] == ["loss", "score (validation speakers)", "learning rate"]
+        assert [ax.get_xlabel() for ax in figure.axes[-2:]] == ["fine-tuning step"] * 2
     else:
         assert len(named) == len(figure.axes)
 

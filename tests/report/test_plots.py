@@ -222,7 +222,7 @@ def test_training_curves_are_the_table_and_marks_are_where_they_belong(tables: T
     )
     (best,) = [drawn for drawn in loss.lines if drawn.get_label() == "best step (100)"]
     assert list(best.get_xdata()) == [100, 100]
-    assert loss.get_ylabel() == "cross-entropy (nats)"
+    assert loss.get_ylabel() == "loss"
 
 
 def test_each_run_is_a_line_of_its_own(tables: Tables, ax: Axes) -> None:

@@ -22,22 +22,32 @@ FOLDER = Path("runs/small")
 CHANGED = {
     "epochs": 3.0, "max_steps": 7, "batch_size": 3, "gradient_accumulation": 2, "learning_rate": 2e-4,
     "head_learning_rate": 3e-3, "weight_decay": 0.2, "warmup_ratio": 0.3, "scheduler": "cosine", "max_grad_norm": 2.0,
-    "precision": "bf16", "checkpoint_every": 9, "train_front_end": True, "spec_augment": True, "seed": 5,
-    "keep_optimizer": "all", "dropout": 0.4, "cache_front_end": False,
+    "precision": "bf16", "checkpoint_every": 9, "trained": "all", "spec_augment": True, "seed": 5,
+    "keep_optimizer": "all", "cache_front_end": False, "cache_audio": False, "loss": "cross_entropy",
+    "class_weights": "balanced", "label_smoothing": 0.1, "group_by_length": False, "gradient_checkpointing": True,
     "early_stopping": {"metric": "uar", "threshold": 0.5, "patience": 2},
 }  # fmt: skip
-OTHER_NAME = {"dropout": "head_dropout"}
-NOT_OF_TRAINING = {"enabled", "device", "early_stopping"}
+OF_THE_TASK = {
+    "head": {
+        "layers": 2, "mix": "pooled", "pooling": "max", "batch_norm": True, "relu": True, "dropout": 0.4,
+        "hidden": [7, 5], "l2": 0.2,
+    },
+    "lora": {"rank": 2, "alpha": 3.0, "dropout": 0.1, "targets": ["k_proj"]},
+    "targets": "distribution", "target_columns": ["a", "b"], "augment": None,
+}  # fmt: skip
+"""What `make_task` takes; see test_training_task."""
+NOT_OF_TRAINING = {"early_stopping", "class_weights"}
 
 
 def test_every_setting_arrives() -> None:
     """Each key of the config, changed, changes its setting; a setting that no key reaches would show here."""
-    assert set(CHANGED) | {"enabled", "device"} == set(FinetuneConfig.model_fields), "a new key needs a row here"
-    options = {**OPTIONS, **{f"finetune.{key}": value for key, value in CHANGED.items()}}
+    known = {*CHANGED, *OF_THE_TASK, "enabled", "device"}
+    assert known == set(FinetuneConfig.model_fields), "a new key needs a row here"
+    options = {**OPTIONS, **{f"finetune.{key}": value for key, value in CHANGED.items()}, "finetune.head.l2": 0.2}
     settings = training_settings(check_options(StudyConfig, options))
     for key, value in CHANGED.items():
         if key not in NOT_OF_TRAINING:
-            assert getattr(settings, OTHER_NAME.get(key, key)) == value, key
+            assert getattr(settings, key) == value, key
     stopping = (settings.metric, settings.early_stopping_threshold, settings.early_stopping_patience)
     assert stopping == ("uar", 0.5, 2)
     default = TrainingSettings()
@@ -45,7 +55,8 @@ def test_every_setting_arrives() -> None:
         each.name for each in dataclasses.fields(settings)
         if getattr(settings, each.name) == getattr(default, each.name)
     }  # fmt: skip
-    assert unchanged == {"pooling"}, "there is but one pooling so far"
+    assert unchanged == set()
+    assert (settings.head_l2, settings.class_weights) == (0.2, True)
 
 
 def test_without_early_stopping() -> None:

@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ser_probe.models.heads import HeadSettings
 from ser_probe.models.loading import load_backbone
+from ser_probe.models.lora import LoraSettings
+from ser_probe.models.targets import CLASSES, Targets
 from ser_probe.runtime import SILENT, Progress, Silent
-from ser_probe.training.fine_tuning import TrainingResult, fine_tune
+from ser_probe.training.fine_tuning import Task, fine_tune
+from ser_probe.training.run import TrainingResult
 from ser_probe.training.settings import Clips, TrainingSettings
 
 SAMPLE_RATE_HZ = 16_000
 LABELS = ["low", "middle", "high"]
+TARGETS = Targets(CLASSES, tuple(LABELS))
+HEAD = HeadSettings(dropout=0.1)
 RECIPE = {"sample_rate_hz": SAMPLE_RATE_HZ}
 
 
@@ -29,7 +35,9 @@ def make_clips(n_clips: int, seed: int, *, labels: list[int] | None = None) -> C
         tone = np.sin(2 * np.pi * 120 * (label + rng.uniform(0.9, 1.1)) * time_s)
         samples.append((0.3 * tone + 0.01 * rng.standard_normal(len(time_s))).astype(np.float32))
     durations_s = np.array([len(clip) / SAMPLE_RATE_HZ for clip in samples])
-    return Clips([f"{seed}/{row}" for row in range(n_clips)], classes, durations_s, lambda row: samples[row])
+    # The label is part of the content: a cache knows clips by their ids.
+    ids = [f"{seed}/{row}/{label}" for row, label in enumerate(classes)]
+    return Clips(ids, classes, durations_s, lambda row: samples[row])
 
 
 def make_settings(**changes: Any) -> TrainingSettings:
@@ -41,7 +49,6 @@ def make_settings(**changes: Any) -> TrainingSettings:
         "learning_rate": 1e-3,
         "checkpoint_every": 2,
         "early_stopping_patience": None,
-        "head_dropout": 0.1,
     }
     return TrainingSettings(**(fixed | changes))
 
@@ -79,18 +86,18 @@ def tune(front_end_folder: Path) -> Callable[..., TrainingResult]:
         backbone: str = "tiny-wavlm-base",
         train: Clips | None = None,
         validation: Clips | None = None,
-        labels: list[str] = LABELS,
+        targets: Targets = TARGETS,
+        head: HeadSettings = HEAD,
+        lora: LoraSettings | None = None,
         progress: Progress = SILENT,
         restart: bool = False,
     ) -> TrainingResult:
         return fine_tune(
             load_backbone(backbone),
-            train or make_clips(13, seed=1),
-            validation or make_clips(6, seed=2),
-            labels,
+            Task(train or make_clips(13, seed=1), validation or make_clips(6, seed=2), targets, head, lora),
             settings or make_settings(),
             folder,
-            front_end_folder=front_end_folder,
+            cache_folder=front_end_folder,
             recipe=RECIPE,
             progress=progress,
             restart=restart,

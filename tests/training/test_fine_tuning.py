@@ -20,9 +20,11 @@ from benchmarks import kill_training
 from ser_probe.errors import BackboneError, CheckpointError, SerProbeError, SplitError
 from ser_probe.files import read_json
 from ser_probe.models.checkpoint import load_classifier
+from ser_probe.models.heads import HeadSettings
 from ser_probe.models.loading import load_backbone
-from ser_probe.training.fine_tuning import TrainingResult
-from tests.training.conftest import Interrupting, make_clips, make_settings
+from ser_probe.models.targets import Targets
+from ser_probe.training.run import TrainingResult
+from tests.training.conftest import TARGETS, Interrupting, make_clips, make_settings
 
 Tune = Callable[..., TrainingResult]
 
@@ -98,7 +100,7 @@ def test_automodel_opens_a_checkpoint_with_all_weights(whole: TrainingResult) ->
     path = whole.checkpoints[-1][1]
     model, loading = AutoModel.from_pretrained(path, output_loading_info=True)
     assert not any(loading[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    assert load_backbone(path).weights_hash() == load_classifier(path)[0].backbone.weights_hash()
+    assert load_backbone(path).weights_hash() == load_classifier(path).backbone.weights_hash()
     assert type(model).__name__ == "WavLMModel"
 
 
@@ -129,15 +131,15 @@ def test_the_loss_goes_down_on_an_easy_task(whole: TrainingResult) -> None:
 
 
 def test_the_validation_scores_are_those_of_the_checkpoint_clip_by_clip(whole: TrainingResult) -> None:
-    classifier, _ = load_classifier(whole.checkpoints[-1][1])
+    classifier = load_classifier(whole.checkpoints[-1][1])
     clips = make_clips(6, seed=2)
     with torch.no_grad():
         logits = torch.cat([classifier([clips.load(row)]) for row in range(6)])
-    losses = torch.nn.functional.cross_entropy(logits, torch.tensor(clips.labels), reduction="none")
+    losses = torch.nn.functional.cross_entropy(logits, torch.tensor(clips.targets), reduction="none")
     last = whole.table[(whole.table["split"] == "validation") & (whole.table["step"] == 9)]
     value = dict(zip(last["measure"], last["value"], strict=True))
     assert value["loss"] == pytest.approx(losses.mean().item(), rel=1e-5)  # batches are exact to fp32 rounding
-    assert value["accuracy"] == pytest.approx((logits.argmax(-1).numpy() == clips.labels).mean())
+    assert value["accuracy"] == pytest.approx((logits.argmax(-1).numpy() == clips.targets).mean())
 
 
 def test_another_seed_is_another_run_and_the_same_seed_the_same(
@@ -166,7 +168,7 @@ def test_the_cached_front_end_gives_equal_weights(tune: Tune, tmp_path: Path, ba
 
 
 def test_the_front_end_is_trained_where_asked(tune: Tune, tmp_path: Path) -> None:
-    result = tune(tmp_path, make_settings(train_front_end=True, max_steps=2))
+    result = tune(tmp_path, make_settings(trained="all", max_steps=2))
     before, after = (weights(result.checkpoints[row][1]) for row in (0, -1))
     name = "feature_extractor.conv_layers.0.conv.weight"
     assert not torch.equal(before[name], after[name])
@@ -215,7 +217,8 @@ def test_the_progress_is_told_of_every_step_and_evaluation(tune: Tune, tmp_path:
     progress = Interrupting(100)
     tune(tmp_path, make_settings(max_steps=3), progress=progress)
     assert progress.left == 97
-    assert [line.partition(":")[0] for line in progress.said] == ["step 0", "step 2", "step 3"]
+    assert progress.said[0].startswith("training ")
+    assert [line.partition(":")[0] for line in progress.said[1:]] == ["step 0", "step 2", "step 3"]
 
 
 # Going on
@@ -244,7 +247,9 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     [
         pytest.param({"spec_augment": True}, id="masks from numpy's generator"),
         pytest.param({"gradient_accumulation": 3, "batch_size": 2}, id="the rest of an epoch's accumulated batches"),
-        pytest.param({"train_front_end": True}, id="front end trained"),
+        pytest.param({"trained": "all"}, id="front end trained"),
+        pytest.param({"trained": "lora"}, id="adapters"),
+        pytest.param({"group_by_length": False}, id="batches of any lengths"),
         pytest.param(
             {"early_stopping_patience": 3, "early_stopping_threshold": 10.0, "max_steps": 9},
             id="early stopping's count",
@@ -340,7 +345,8 @@ def test_restart_deletes_the_run(tune: Tune, whole: TrainingResult, tmp_path: Pa
         ({"settings": make_settings(learning_rate=2e-3)}, r"learning_rate was 0\.001, is 0\.002"),
         ({"backbone": "tiny-hubert-base"}, "backbone weights was"),
         ({"train": make_clips(13, seed=1, labels=[0, 1, 2, 2] + [0] * 9)}, "training clips was"),
-        ({"labels": ["low", "middle", "top"]}, 'labels was .*"high".*, is .*"top"'),
+        ({"targets": Targets("classes", ("low", "middle", "top"))}, "targets was .*, is "),
+        ({"head": HeadSettings(dropout=0.2)}, r"head\.dropout was 0\.1, is 0\.2"),
     ],
 )
 def test_a_folder_of_another_run_is_refused(
@@ -417,7 +423,7 @@ def test_other_threads_are_pointed_out_on_resume(tune: Tune, tmp_path: Path) -> 
 def test_a_diverged_run_stops_and_says_where(tune: Tune, tmp_path: Path) -> None:
     clips = make_clips(13, seed=1)
     loud = dataclasses.replace(clips, load=lambda row: clips.load(row) * np.float32(np.nan if row == 5 else 1))
-    settings = make_settings(cache_front_end=False)
+    settings = make_settings(cache_front_end=False, cache_audio=False)
     with pytest.raises(SerProbeError, match="training loss is no longer a number") as caught:
         tune(tmp_path, settings, train=loud)
     assert caught.match(r"step [0-3], learning rate")
@@ -428,7 +434,7 @@ def test_one_class_is_refused(tune: Tune, tmp_path: Path) -> None:
     with pytest.raises(SplitError, match="only one class"):
         tune(
             tmp_path,
-            labels=["low"],
+            targets=Targets("classes", ("low",)),
             train=make_clips(3, 1, labels=[0] * 3),
             validation=make_clips(3, 2, labels=[0] * 3),
         )
@@ -448,10 +454,10 @@ def test_a_full_disk_leaves_the_checkpoints_before(tune: Tune, tmp_path: Path, m
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-0"]
 
 
-@pytest.mark.parametrize("train_front_end", [False, True])
+@pytest.mark.parametrize("trained", ["encoder", "all"])
 @pytest.mark.parametrize("name", ["tiny-data2vec-audio-base", "tiny-unispeech-sat-large", "tiny-hubert-batchnorm"])
-def test_other_families_are_trained_and_go_on(name: str, train_front_end: bool, tune: Tune, tmp_path: Path) -> None:
-    settings = make_settings(max_steps=3, checkpoint_every=1, train_front_end=train_front_end)
+def test_other_families_are_trained_and_go_on(name: str, trained: str, tune: Tune, tmp_path: Path) -> None:
+    settings = make_settings(max_steps=3, checkpoint_every=1, trained=trained)
     whole = tune(tmp_path / "whole", settings, backbone=name)
     hashes = [load_backbone(path).weights_hash() for _, path in whole.checkpoints]
     assert hashes[0] == load_backbone(name).weights_hash()
@@ -469,14 +475,14 @@ def test_a_family_that_cannot_be_trained_leaves_no_folder(name: str, tune: Tune,
 
 def test_a_cuda_device_other_than_the_first_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ser_probe.models.backbone import Backbone
-    from ser_probe.training.fine_tuning import fine_tune
+    from ser_probe.training.fine_tuning import Task, fine_tune
 
     monkeypatch.setattr(Backbone, "device", torch.device("cuda", 1))
     clips = make_clips(3, seed=1)
     with pytest.raises(SerProbeError, match="first CUDA device"):
         fine_tune(
-            load_backbone("tiny-wavlm-base"), clips, clips, ["a", "b", "c"], make_settings(), tmp_path,
-            front_end_folder=tmp_path, recipe={},
+            load_backbone("tiny-wavlm-base"), Task(clips, clips, TARGETS), make_settings(), tmp_path,
+            cache_folder=tmp_path, recipe={},
         )  # fmt: skip
 
 

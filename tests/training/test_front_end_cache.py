@@ -14,7 +14,7 @@ from ser_probe.errors import CacheError
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.forward import run_front_end
 from ser_probe.models.loading import load_backbone
-from ser_probe.training.front_end_cache import open_front_end
+from ser_probe.training.front_end_cache import open_audio, open_front_end
 from ser_probe.training.settings import Clips
 from tests.training.conftest import RECIPE, make_clips
 
@@ -88,13 +88,13 @@ def test_another_encoder_over_the_same_front_end_shares_the_cache(tmp_path: Path
 
 
 def test_an_interrupted_fill_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ser_probe.training.front_end_cache._COMMIT_CLIPS", 2)
+    monkeypatch.setattr("ser_probe.training.clip_cache._COMMIT_CLIPS", 2)
     backbone, clips, loaded = load_backbone("tiny-wavlm-base"), make_clips(7, seed=1), []
     with pytest.raises(KeyboardInterrupt):
         open_front_end(backbone, (counted(clips, loaded, fails_at=5),), tmp_path, recipe=RECIPE)
     (partial,) = finished(tmp_path)
     assert partial.suffix == ".partial"
-    with open(partial / "features.f32", "ab") as stream:  # half a clip that no length vouches for
+    with open(partial / "values.f32", "ab") as stream:  # half a clip that no length vouches for
         stream.write(b"\0" * 100)
     again: list[str] = []
     resumed = open_front_end(backbone, (counted(clips, again),), tmp_path, recipe=RECIPE)
@@ -105,11 +105,11 @@ def test_an_interrupted_fill_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_lengths_without_their_values_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ser_probe.training.front_end_cache._COMMIT_CLIPS", 2)
+    monkeypatch.setattr("ser_probe.training.clip_cache._COMMIT_CLIPS", 2)
     backbone, clips, again = load_backbone("tiny-wavlm-base"), make_clips(6, seed=1), []
     with pytest.raises(KeyboardInterrupt):
         open_front_end(backbone, (counted(clips, [], fails_at=5),), tmp_path, recipe=RECIPE)
-    values = finished(tmp_path)[0] / "features.f32"
+    values = finished(tmp_path)[0] / "values.f32"
     os.truncate(values, values.stat().st_size - 4)
     open_front_end(backbone, (counted(clips, again),), tmp_path, recipe=RECIPE)
     assert again == clips.ids[3:]
@@ -119,7 +119,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ser_probe.training.front_end_cache.os.fsync", full)
+    monkeypatch.setattr("ser_probe.training.clip_cache.os.fsync", full)
     with pytest.raises(CacheError, match="The disk is full"):
         open_front_end(load_backbone("tiny-wavlm-base"), (make_clips(3, seed=1),), tmp_path, recipe=RECIPE)
     assert finished(tmp_path) == []
@@ -137,16 +137,30 @@ def test_too_small_a_disk_is_refused_before_any_work(tmp_path: Path, monkeypatch
 def test_a_damaged_cache_is_refused(tmp_path: Path) -> None:
     backbone, clips = load_backbone("tiny-wavlm-base"), make_clips(3, seed=1)
     open_front_end(backbone, (clips,), tmp_path, recipe=RECIPE)
-    os.truncate(finished(tmp_path)[0] / "features.f32", 400)
-    with pytest.raises(CacheError, match="The cached front end is damaged"):
+    os.truncate(finished(tmp_path)[0] / "values.f32", 400)
+    with pytest.raises(CacheError, match="What was kept of the clips is damaged"):
         open_front_end(backbone, (clips,), tmp_path, recipe=RECIPE)
 
 
 def test_a_large_cache_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.training.conftest import Interrupting
 
-    monkeypatch.setattr("ser_probe.training.front_end_cache._LARGE_GIB", 1e-6)
+    monkeypatch.setattr("ser_probe.training.clip_cache._LARGE_GIB", 1e-6)
     progress = Interrupting(0)
     clips = make_clips(3, seed=1)
     open_front_end(load_backbone("tiny-wavlm-base"), (clips,), tmp_path, recipe=RECIPE, progress=progress)
     assert "cached front end takes" in progress.said[0]
+
+
+def test_decoded_audio_is_kept_alike(tmp_path: Path) -> None:
+    clips, loaded = make_clips(4, seed=1), []
+    rate_hz = RECIPE["sample_rate_hz"]
+    for _ in range(2):
+        audio = open_audio((counted(clips, loaded),), tmp_path, recipe=RECIPE, sample_rate_hz=rate_hz)
+    assert sorted(loaded) == sorted(clips.ids)
+    for row, clip_id in enumerate(clips.ids):
+        np.testing.assert_array_equal(audio.read(clip_id)[:, 0], clips.load(row))
+    # Another loudness is another audio; a front end is neither.
+    open_audio((clips,), tmp_path, recipe={**RECIPE, "loudness": -30}, sample_rate_hz=rate_hz)
+    open_front_end(load_backbone("tiny-wavlm-base"), (clips,), tmp_path, recipe=RECIPE)
+    assert len(finished(tmp_path)) == 3

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ser_probe.errors import ConfigError, SplitError
+from ser_probe.models.targets import Targets
 from ser_probe.training.settings import Clips, TrainingSettings, check_clips
-from tests.training.conftest import LABELS, make_clips
+from tests.training.conftest import LABELS, TARGETS, make_clips
 
 
 def test_all_faults_of_settings_come_at_once() -> None:
@@ -43,8 +44,12 @@ def test_steps_are_counted_in_whole_batches() -> None:
 
 
 def test_a_trained_front_end_is_not_cached() -> None:
-    assert TrainingSettings().caches_front_end
-    assert not TrainingSettings(train_front_end=True).caches_front_end
+    clips = make_clips(3, 1)
+    assert TrainingSettings().caches_front_end(clips)
+    assert not TrainingSettings(trained="all").caches_front_end(clips)
+    assert not TrainingSettings(cache_front_end=False).caches_front_end(clips)
+    augmented = dataclasses.replace(clips, augment=lambda samples, _seed: samples)
+    assert not TrainingSettings().caches_front_end(augmented)
 
 
 @pytest.mark.parametrize(
@@ -55,11 +60,42 @@ def test_a_trained_front_end_is_not_cached() -> None:
         (make_clips(3, 1, labels=[0, 0, 0]), make_clips(3, 2, labels=[0, 0, 0]), ["a"], "there is only one class"),
         (make_clips(3, 1, labels=[0, 1, 0]), make_clips(3, 2), LABELS, r"class 'high' has no training clip \(1 in"),
         (make_clips(3, 1, labels=[0, 1, 3]), make_clips(3, 2), LABELS, r"labels of training clips must be in 0\.\.2"),
-        (Clips(["x"], np.array([0, 1]), np.ones(2), lambda row: np.zeros(1)), make_clips(3, 2), LABELS, "1 ids, 2 lab"),
+        (Clips(["x"], np.array([0, 1]), np.ones(2), lambda row: np.zeros(1)), make_clips(3, 2), LABELS, "1 ids, 2 tar"),
     ],
 )
 def test_clips_that_nothing_can_be_learnt_from_are_refused(
     train: Clips, validation: Clips, labels: list[str], message: str
 ) -> None:
     with pytest.raises(SplitError, match=message):
-        check_clips(train, validation, labels)
+        check_clips(train, validation, Targets("classes", tuple(labels)), TrainingSettings())
+
+
+SHARES = np.array([[0.5, 0.5], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        ("distribution", SHARES * 2, "must not be negative and must sum to 1"),
+        ("distribution", SHARES - 0.1, "must not be negative and must sum to 1"),
+        ("distribution", SHARES[:, :1], "must be 2 finite numbers each"),
+        ("numeric", SHARES * np.nan, "must be 2 finite numbers each"),
+    ],
+)
+def test_shares_and_numbers_are_checked(kind: str, values: np.ndarray, message: str) -> None:
+    numbers = ((0.0, 0.0), (1.0, 1.0)) if kind == "numeric" else ()
+    clips = dataclasses.replace(make_clips(2, 1), targets=values)
+    with pytest.raises(SplitError, match=message):
+        check_clips(clips, clips, Targets(kind, ("a", "b"), *numbers), TrainingSettings())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (TrainingSettings(loss="ccc"), "loss is not for classes targets"),
+        (TrainingSettings(metric="rmse"), "no such score of classes targets"),
+    ],
+)
+def test_a_loss_or_score_of_other_targets_is_refused(settings: TrainingSettings, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_clips(make_clips(3, 1), make_clips(3, 2), TARGETS, settings)

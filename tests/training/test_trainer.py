@@ -12,19 +12,20 @@ import torch
 from ser_probe.errors import SerProbeError
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.loading import load_backbone
+from ser_probe.models.trained_part import choose_trained
 from ser_probe.training.dataset import ClipDataset
 from ser_probe.training.trainer import SerTrainer, repeatable_kernels
-from tests.training.conftest import LABELS, make_clips, make_settings
+from tests.training.conftest import TARGETS, make_clips, make_settings
 
 ACCUMULATION_TOLERANCE = 1e-5  # float32 sums in another order, relative to the largest gradient
 
 
 def make_trainer(folder: Path, **changes: Any) -> SerTrainer:
     torch.manual_seed(0)
-    classifier = SerClassifier(load_backbone("tiny-hubert-base"), len(LABELS))
-    classifier.freeze_front_end()
-    data = ClipDataset(make_clips(13, seed=1)), ClipDataset(make_clips(6, seed=2))
-    return SerTrainer(classifier, data, LABELS, make_settings(**changes), folder, [])
+    classifier = SerClassifier(load_backbone("tiny-hubert-base"), TARGETS)
+    choose_trained(classifier, "encoder")
+    data = ClipDataset(make_clips(13, seed=1), TARGETS), ClipDataset(make_clips(6, seed=2), TARGETS)
+    return SerTrainer(classifier, data, make_settings(**changes), folder, [])
 
 
 def gradients(trainer: SerTrainer, batches: list[list[int]]) -> torch.Tensor:

@@ -84,6 +84,7 @@ IMPORTERS = {
             function=_on_call("crema_d"),
             options={
                 "labels": "intended (what the actor was asked for) or voice_vote (what most listeners heard)",
+                "vote_counts": "true adds how many listeners heard each emotion, as columns votes_<emotion>",
                 "allow_pointers": "return rows although all audio is Git LFS pointers",
             },
         ),

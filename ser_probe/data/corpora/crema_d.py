@@ -36,16 +36,21 @@ SENTENCES = {
     "TSI": "The surface is slick",
     "WSI": "We'll stop in a couple of minutes",
 }
+_NUMBER = "Unnamed: 0"  # what pandas calls the first column of the votes, which has no name
 _PULL = "run `git lfs install` and `git lfs pull` in the clone"
 
 
-def import_corpus(root: str | Path, *, labels: str = "intended", allow_pointers: bool = False) -> pd.DataFrame:
+def import_corpus(
+    root: str | Path, *, labels: str = "intended", vote_counts: bool = False, allow_pointers: bool = False
+) -> pd.DataFrame:
     """Return CREMA-D's manifest rows.
 
     Args:
         root: The clone of the corpus's repository, or the folder that holds it.
         labels: `intended` (what the actor was asked for) or `voice_vote` (what most listeners heard in the voice;
             clips whose vote is a tie are left out).
+        vote_counts: Whether to add how many listeners heard each emotion in the voice, columns `votes_<emotion>`: soft
+            labels for fine-tuning.
         allow_pointers: Whether to return rows although all audio is Git LFS pointers, for work on the metadata.
 
     Returns:
@@ -81,6 +86,8 @@ def import_corpus(root: str | Path, *, labels: str = "intended", allow_pointers:
         }
     )
     table = _add_demographics(table, clips.home)
+    if vote_counts:
+        table = _add_vote_counts(table, clips.home)
     return _use_votes(table, clips.home) if labels == "voice_vote" else table
 
 
@@ -132,6 +139,21 @@ def _add_demographics(table: pd.DataFrame, home: Path) -> pd.DataFrame:
         race=known["Race"].to_numpy(),
         ethnicity=known["Ethnicity"].to_numpy(),
     )
+
+
+def _add_vote_counts(table: pd.DataFrame, home: Path) -> pd.DataFrame:
+    """Return the rows with the counts of the voice votes; the first digit of a vote's number says what was shown."""
+    path = home / "processedResults" / "tabulatedVotes.csv"
+    votes = _read_table(path, [_NUMBER, *CREMA_D_VOTES, "fileName"])
+    heard = votes[votes[_NUMBER].str.startswith("1")].set_index("fileName")
+    stems = table["path"].map(lambda written: Path(written).stem)
+    if unknown := sorted({*stems} - {*heard.index}):
+        raise CorpusError("CREMA-D's tabulatedVotes.csv lacks voice votes of clips", where=path, found=shorten(unknown))
+    counts = heard.loc[stems, list(CREMA_D_VOTES)]
+    if not counts.stack().str.isdecimal().all():
+        raise CorpusError("CREMA-D's tabulatedVotes.csv holds counts that are not whole numbers", where=path)
+    named = {f"votes_{CREMA_D_VOTES[code]}": counts[code].astype(int).to_numpy() for code in CREMA_D_VOTES}
+    return table.assign(**named)
 
 
 def _use_votes(table: pd.DataFrame, home: Path) -> pd.DataFrame:

@@ -141,3 +141,34 @@ def test_the_real_votes(real_tree: Path) -> None:
     assert table["label"].value_counts().to_dict() == {
         "neutral": 3897, "anger": 986, "fear": 645, "disgust": 547, "sadness": 370, "happiness": 353,
     }  # fmt: skip
+
+
+def test_votes_are_counted_by_emotion(crema_d_tree: Path) -> None:
+    table = import_corpus(crema_d_tree, vote_counts=True).set_index("path")
+    votes = table.filter(like="votes_")
+    assert list(votes) == [f"votes_{name}" for name in ("anger", "disgust", "fear", "happiness", "neutral", "sadness")]
+    assert votes.loc["AudioWAV/1003_IEO_HAP_HI.wav"].tolist() == [0, 0, 3, 7, 0, 0]
+    assert (votes.sum(axis=1) == 10).all()
+    assert "votes_anger" not in import_corpus(crema_d_tree)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('"1003_IEO_HAP_HI"', '"other"', r"lacks voice votes of clips(.|\n)*1003_IEO_HAP_HI"),
+        (",7,", ",many,", "counts that are not whole numbers"),
+        ('"fileName"', '"name"', "lacks columns"),
+    ],
+)
+def test_broken_vote_counts(crema_d_tree: Path, before: str, after: str, message: str) -> None:
+    path = crema_d_tree / "processedResults" / "tabulatedVotes.csv"
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(CorpusError, match=message):
+        import_corpus(crema_d_tree, vote_counts=True)
+
+
+def test_the_real_vote_counts(real_tree: Path) -> None:
+    table = import_corpus(real_tree, allow_pointers=True, labels="voice_vote", vote_counts=True)
+    winners = table.filter(like="votes_").idxmax(axis=1).str.removeprefix("votes_")
+    assert (winners == table["label"]).all(), "clips without a tie are labelled by their most frequent vote"
+    assert table.filter(like="votes_").sum(axis=1).between(4, 15).all()

@@ -1,0 +1,184 @@
+"""ser-probe evaluate: predictions of a fine-tuned classifier on manifests, and what a paper reports of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ser_probe.cli import flags
+from ser_probe.cli.terminal import finish, print_json, print_result, print_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN_GROUPS = 12
+"""Groups of one column that are printed; of more (speakers) the table has them."""
+_TITLES = {"uar": "UAR", "macro_f1": "macro F1", "ece": "ECE", "kl_divergence": "KL", "ccc": "CCC", "rmse": "RMSE"}
+
+
+def evaluate(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A checkpoint-<step>, a run (its best checkpoint), or a folder of seed-<n>/ (each one's best).",
+        ),
+    ],
+    manifests: Annotated[
+        list[Path], typer.Argument(metavar="MANIFEST...", help="Manifests of the clips: CSV, TSV or Parquet.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of predictions, tables and figures.")
+    ],
+    audio_root: flags.AudioRoot = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Clips to evaluate: train, validation, test, or all.",
+            show_default="auto: test where there is one, else all",
+        ),
+    ] = None,
+    label_map: Annotated[
+        Path | None,
+        typer.Option("--label-map", metavar="FILE.yaml", help="Which class each label of another corpus stands for."),
+    ] = None,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="LABEL=CLASS", help="One entry of that map; - leaves a label out. May be repeated."
+        ),
+    ] = None,
+    truth: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--truth",
+            metavar="TARGET=COLUMN",
+            help="Column of a numeric target, or of a class's votes, that is called otherwise. May be repeated.",
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Columns whose values are also scored apart.",
+            show_default="auto: gender,corpus where there are",
+        ),
+    ] = None,
+    bins: Annotated[int | None, typer.Option(help="Bins of the expected calibration error.", show_default="15")] = None,
+    loudness_lufs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LUFS|off",
+            help="Loudness to normalise clips to, or off.",
+            show_default="checkpoint: as in training",
+        ),
+    ] = None,
+    min_duration_s: flags.MinDuration = None,
+    max_duration_s: Annotated[
+        float | None,
+        typer.Option(help="Reject clips longer than this, in s.", show_default="checkpoint: as in training"),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Arithmetic: fp32 (exact), tf32, bf16, fp16.", show_default="fp32")
+    ] = None,
+    batch_seconds: Annotated[
+        float | None,
+        typer.Option(help="Largest padded batch, in s of audio.", show_default="auto: 30 on a CPU, by memory on a GPU"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that decode audio ahead.", show_default="auto: on a CPU 0 or 1, up to 8 beside a GPU"
+        ),
+    ] = None,
+    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures besides the tables.")] = True,
+    device: flags.Device = None,
+    strict: flags.Strict = False,
+    as_json: flags.AsJson = False,
+) -> None:
+    """Predict every clip and score it: UAR, F1, calibration, per class and group, with confusion matrices.
+
+    Labels of another corpus count only where they are a class of the model or are mapped to one; clips
+    with others are left out and counted. Intervals are over speakers.
+    """
+    from ser_probe.cli.progress import open_progress
+    from ser_probe.config import check_options
+    from ser_probe.config.evaluation import EvaluateConfig, load_label_map, parse_pairs
+    from ser_probe.steps.evaluate import evaluate_checkpoint
+
+    loudness, no_loudness = flags.switched("loudness_lufs", loudness_lufs)
+    options = {
+        "split": split,
+        "by": flags.names(by),
+        "bins": bins,
+        **loudness,
+        "min_duration_s": min_duration_s,
+        "max_duration_s": max_duration_s,
+        "precision": precision,
+        "batch_seconds": batch_seconds,
+        "workers": workers,
+        "figures": figures,
+        "device": device,
+        "strict": strict or None,
+        "label_map": load_label_map(label_map, pairs or []),
+        "target_columns": parse_pairs(truth or [], "--truth", "arousal=EmoAct"),
+    }
+    config = check_options(EvaluateConfig, options, no_loudness)
+    with open_progress() as progress:
+        found = evaluate_checkpoint(checkpoint, manifests, output, config, audio_root=audio_root, progress=progress)
+    if as_json:
+        print_json(
+            {
+                "headline": found.headline.astype(object).where(found.headline.notna(), None).to_dict("records"),
+                "facts": found.outcome.summary,
+                "n_rejected": found.outcome.n_rejected,
+                "files": found.outcome.files,
+            }
+        )
+        finish(dataclasses.replace(found.outcome, files=(), summary={}))
+    else:
+        _print_headline(found.headline)
+        # Of tables and figures, dozens of files, their folders are named.
+        shown = dict.fromkeys(path if path.parent == output else path.parent for path in found.outcome.files)
+        finish(dataclasses.replace(found.outcome, files=tuple(shown)))
+
+
+def _print_headline(headline: pd.DataFrame) -> None:
+    """Print the scores of all clips and of each group, of columns with few of them."""
+    if headline.empty:
+        return
+    sizes = headline.groupby("group_by")["group"].nunique()
+    shown = headline[headline["group_by"].map(sizes) <= _SHOWN_GROUPS]
+    rows = [_row(record) for record in shown.to_dict("records")]
+    print_table(rows, list(rows[0]))
+    if hidden := [str(name) for name, size in sizes.items() if size > _SHOWN_GROUPS]:
+        print_result(f"by {', '.join(hidden)}: in the table scores")
+    print_result()
+
+
+def _row(record: dict[Any, Any]) -> dict[str, object]:
+    """Return a row as it is printed: values with three decimals, and their interval or deviation."""
+    row: dict[str, object] = {"corpus": record["corpus"]}
+    row["clips"] = "all" if record["group_by"] == "overall" else f"{record['group_by']} {record['group']}"
+    row |= {name: record[name] for name in ("target", "n") if name in record}
+    for name, value in record.items():
+        if name in row or name in ("group_by", "group") or str(name).endswith(("_low", "_high", "_std")):
+            continue
+        row[_TITLES.get(name, name)] = _number(value) + _spread(record, name)
+    return row
+
+
+def _spread(record: dict[Any, Any], name: str) -> str:
+    """Return the interval over speakers of a single run, or the deviation over several, or nothing."""
+    if f"{name}_std" in record:
+        return f" ± {_number(record[f'{name}_std'])}"
+    low, high = record.get(f"{name}_low"), record.get(f"{name}_high")
+    known = low is not None and low == low  # a float that is not itself is NaN
+    return f" [{_number(low)}, {_number(high)}]" if name in ("uar", "ccc") and known else ""
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.3f}"

@@ -1,0 +1,103 @@
+"""The section `evaluate`: which clips a fine-tuned classifier is scored on, and how their labels are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ser_probe.config.document import Document, read_document
+from ser_probe.config.sections import Count, Flag, Level, Name, Positive, Section, Split, Whole
+from ser_probe.errors import ConfigError, collect
+
+
+class EvaluateConfig(Section):
+    """Predictions of a fine-tuned classifier, and every score that a paper reports of them."""
+
+    split: Literal["auto", "all"] | Split = "auto"
+    """Clips to evaluate: one split, `all`, or `auto`: `test` where the manifest has such rows, else all."""
+    label_map: dict[Name, Name | dict[Name, Name | None] | None] = Field(default_factory=dict)
+    """What labels of another corpus stand for, as `{rage: anger, boredom: null}`; null leaves a label out. Under a
+    corpus's name for that corpus alone: `{emodb: {boredom: null}}`. Labels that neither are a class of the model nor
+    are mapped are left out and counted: nothing is guessed."""
+    target_columns: dict[Name, Name] = Field(default_factory=dict)
+    """Column of the manifests with the true value of a numeric target, or with the votes or shares of a class, where it
+    is not called as the model calls it."""
+    by: Literal["auto"] | tuple[Name, ...] = "auto"
+    """Columns whose values are also scored apart; `auto`: gender and corpus where there are. Without `corpus` several
+    corpora are scored as one."""
+    loudness_lufs: Literal["checkpoint"] | Level | None = "checkpoint"
+    """Loudness to normalise clips to, in LUFS; null leaves levels as they are; `checkpoint`: as in training."""
+    min_duration_s: Annotated[float, Field(strict=True, ge=0.025)] = 0.1
+    """Clips shorter than this, in seconds, are rejected."""
+    max_duration_s: Literal["checkpoint"] | Positive = "checkpoint"
+    """Clips longer than this, in seconds, are rejected; `checkpoint`: as in training."""
+    bins: Count = 15
+    """Bins of the expected calibration error."""
+    figures: Flag = True
+    """Draw confusion matrices, reliability and recalls (or the agreement of numbers) besides writing the tables."""
+    resamples: Annotated[int, Field(strict=True, ge=100)] = 1000
+    """Resamples of the speakers for the intervals."""
+    seed: Whole = 0
+    """Seed of the resamples."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the model; fp32 is exact."""
+    batch_seconds: Literal["auto"] | Positive = "auto"
+    """Largest padded length of a batch, in seconds of audio; probabilities do not depend on it."""
+    max_clips: Count | None = None
+    """Largest number of clips in a batch; null: no limit."""
+    workers: Literal["auto"] | Whole = "auto"
+    """Processes that decode audio ahead of the model."""
+    device: Name = "auto"
+    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
+    strict: Flag = False
+    """Stop at the first unusable clip; false: list it in `rejects.csv`, count it, and go on."""
+
+
+def load_label_map(path: Path | None, pairs: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the label map of a YAML file with the pairs of a command line, which go before it.
+
+    Args:
+        path: A YAML file with a label and its class a line, as `rage: anger`; None: no file.
+        pairs: `label=class` each; `-` for the class leaves the label out.
+
+    Raises:
+        ConfigError: If the file is no mapping, or a pair is none; all faults at once.
+    """
+    if path is None:
+        return dict(parse_pairs(pairs, "--map", "rage=anger"))
+    document = _read(path)
+    if document.faults:
+        raise collect(ConfigError, "The label map cannot be used", document.faults, where=path)
+    return document.values | parse_pairs(pairs, "--map", "rage=anger")
+
+
+def parse_pairs(pairs: Sequence[str], option: str, example: str) -> dict[str, str]:
+    """Return `name=value` options as a mapping; the later wins.
+
+    Raises:
+        ConfigError: With every one that is no such pair.
+    """
+    found, faults = {}, []
+    for pair in pairs:
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if equals and name and value:
+            found[name] = value
+        else:
+            faults.append(f"{option} {pair}: expected NAME=VALUE, as in {example}")
+    if faults:
+        raise collect(ConfigError, "The command cannot be used", faults)
+    return found
+
+
+def _read(path: Path) -> Document:
+    if not path.is_file():
+        raise ConfigError("There is no such label map", where=path, fix="give a YAML file, or --map label=class")
+    try:
+        return read_document(path)
+    except ConfigError as error:
+        raise ConfigError(
+            "The label map cannot be read", where=path, expected="YAML lines such as `rage: anger`", found=error.found
+        ) from error

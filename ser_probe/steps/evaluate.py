@@ -1,0 +1,296 @@
+"""The verb `evaluate`: predictions of a fine-tuned classifier, and everything that a paper reports of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ser_probe.audio.load import AudioSpec
+from ser_probe.config import AudioConfig
+from ser_probe.config.evaluation import EvaluateConfig
+from ser_probe.embeddings.passes import ClipList
+from ser_probe.errors import AudioError, CheckpointError, ConfigError
+from ser_probe.files import atomic_path, write_json
+from ser_probe.models.checkpoint import load_classifier
+from ser_probe.models.heads import SerClassifier
+from ser_probe.models.targets import Targets
+from ser_probe.report.figures_evaluation import write_evaluation_figures
+from ser_probe.runtime import SILENT, Progress, pick_device, run_record
+from ser_probe.steps.evaluated_clips import EvaluatedClips, read_evaluated_clips
+from ser_probe.steps.evaluation_tables import agreement_rows, score_predictions, summarise, tabulate_predictions
+from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.predictions import PredictionSettings, predict_clips
+from ser_probe.steps.tables import write_table
+from ser_probe.steps.trained_runs import AUDIO_FILE, TrainedRun, find_runs, read_audio, training_clips
+
+TABLES = (
+    *("scores", "summary", "classes", "class_summary"),
+    *("confusion", "confusion_mean", "reliability", "left_out"),
+)
+"""The tables in `tables/`; those that an evaluation does not make are removed, so that none is of another one."""
+HEADLINES = ("accuracy", "uar", "macro_f1", "ece", "kl_divergence", "ccc", "rmse")
+
+_KEYS = ("corpus", "group_by", "group", "target")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation found.
+
+    Attributes:
+        outcome: Files, facts, rejects.
+        headline: A row per corpus, group and numeric target: `n`, and of each measure of `HEADLINES` the mean over
+            runs, `<measure>_low` and `_high` (the interval over speakers of a single run) or `<measure>_std` (over
+            several). Empty where the manifests have nothing to score against.
+    """
+
+    outcome: Outcome
+    headline: pd.DataFrame
+
+
+@dataclass(eq=False)
+class _Found:
+    """What the runs have given so far."""
+
+    predictions: list[pd.DataFrame] = field(default_factory=list)
+    rejects: list[pd.DataFrame] = field(default_factory=list)
+    scored: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return the tables of all runs, and what is said over them."""
+        tables = {name: pd.concat(parts, ignore_index=True) for name, parts in self.scored.items()}
+        return tables | summarise(tables)
+
+
+def evaluate_checkpoint(
+    place: Path,
+    manifests: Sequence[Path],
+    output: Path,
+    config: EvaluateConfig | None = None,
+    *,
+    audio_root: Path | None = None,
+    progress: Progress = SILENT,
+) -> Evaluated:
+    """Evaluate a checkpoint, or the best one of a run or of each seed: the whole verb.
+
+    Args:
+        place: As `find_runs` takes it.
+        manifests: The clips.
+        output: Folder of predictions, tables and figures.
+        config: How.
+        audio_root: Folder that the manifests' paths start from; None: each manifest's own folder.
+        progress: Told of each file and clip.
+
+    Raises:
+        CheckpointError: If there is no checkpoint, or runs predict different things.
+        ManifestError: If a manifest cannot be used.
+        ConfigError: If the label map names a class that the model has not.
+        AnalysisError: If a column, split or label that is needed is missing.
+        AudioError: If no clip can be decoded; if one cannot and `config.strict`.
+    """
+    config = config or EvaluateConfig()
+    if output.is_file():
+        raise ConfigError(
+            "Several files are written, and the output is a file", where=output, fix="name a folder: -o DIR"
+        )
+    runs, notes = find_runs(place)
+    for note in notes:
+        progress.say(note)
+    device = pick_device(config.device)
+    found, targets, clips = _Found(), None, None
+    for run in runs:
+        classifier = load_classifier(run.checkpoint, device=device)
+        audio = _audio(run, config, progress)
+        if targets is None or clips is None:
+            targets = classifier.targets
+            clips = read_evaluated_clips(
+                manifests, targets, config, _limits(audio, config), audio_root=audio_root, progress=progress
+            )
+            found.rejects.append(clips.rejects)
+        _refuse_other(run, classifier.targets, targets)
+        _evaluate_run(run, classifier, clips, audio, config, found, progress)
+        del classifier  # before the next one is loaded: memory may hold but one
+    assert targets is not None, "there is at least one run"
+    assert clips is not None, "there is at least one run"
+    return _write(runs, targets, clips, config, found, output, progress)
+
+
+def _audio(run: TrainedRun, config: EvaluateConfig, progress: Progress) -> AudioSpec:
+    """Return how a classifier hears clips: as in its training, or as the command says."""
+    spec = read_audio(run.checkpoint)
+    if spec is None:
+        spec = AudioSpec()
+        progress.say(
+            f"{run.checkpoint} has no {AUDIO_FILE}: clips are heard as they are, resampled to "
+            f"{spec.sample_rate_hz} Hz; --loudness-lufs says otherwise"
+        )
+    changes: dict[str, Any] = {}
+    if config.loudness_lufs != "checkpoint":
+        changes["loudness_lufs"] = config.loudness_lufs
+    if config.max_duration_s != "checkpoint":
+        changes["max_duration_s"] = config.max_duration_s
+    return dataclasses.replace(spec, **changes)
+
+
+def _limits(audio: AudioSpec, config: EvaluateConfig) -> AudioConfig:
+    """Return which lengths of clips are taken."""
+    return AudioConfig().model_copy(
+        update={"min_duration_s": config.min_duration_s, "max_duration_s": audio.max_duration_s}
+    )
+
+
+def _refuse_other(run: TrainedRun, found: Targets, expected: Targets) -> None:
+    if (found.kind, found.names) != (expected.kind, expected.names):
+        raise CheckpointError(
+            "The runs of the folder predict different things",
+            where=run.checkpoint,
+            expected=f"{expected.kind}: {', '.join(expected.names)}",
+            found=f"{found.kind}: {', '.join(found.names)}",
+            fix="evaluate them one by one",
+        )
+
+
+def _evaluate_run(
+    run: TrainedRun,
+    classifier: SerClassifier,
+    clips: EvaluatedClips,
+    audio: AudioSpec,
+    config: EvaluateConfig,
+    found: _Found,
+    progress: Progress,
+) -> None:
+    """Add a run's predictions and scores, and the clips that could not be decoded, to what was found."""
+    settings = PredictionSettings(
+        precision=config.precision,
+        batch_seconds=None if config.batch_seconds == "auto" else config.batch_seconds,
+        max_clips=config.max_clips,
+        workers=None if config.workers == "auto" else config.workers,
+        strict=config.strict,
+    )
+    what = f"evaluate {run.name}" if run.run_seed is None else f"evaluate {run.name}, seed {run.run_seed}"
+    outputs = predict_clips(classifier, clips.clips, audio, settings, what=what, progress=progress)
+    table = tabulate_predictions(run, clips, classifier.targets, outputs.values)
+    if not len(table):
+        raise AudioError(
+            f"None of the {len(clips.clips.table)} clips could be decoded",
+            where=clips.clips.table["path"].iloc[0],
+            found=outputs.rejects[0].error.what,
+            fix="check the manifest's paths and the audio root",
+        )
+    found.predictions.append(table)
+    unread = [(clips.clips.table["path"].iloc[each.row], each.error.what) for each in outputs.rejects]
+    found.rejects.append(pd.DataFrame(unread, columns=["path", "reason"], dtype=str))
+    for name, part in score_predictions(table, classifier.targets, clips.by, config).items():
+        found.scored.setdefault(name, []).append(part)
+
+
+def _write(
+    runs: Sequence[TrainedRun],
+    targets: Targets,
+    clips: EvaluatedClips,
+    config: EvaluateConfig,
+    found: _Found,
+    output: Path,
+    progress: Progress,
+) -> Evaluated:
+    """Write everything that was found."""
+    predictions, tables = pd.concat(found.predictions, ignore_index=True), found.tables()
+    if len(clips.left_out):
+        tables["left_out"] = clips.left_out
+    if "scores" not in tables:
+        progress.say(f"nothing to score against: the manifests have {_missing(targets)}; predictions are written")
+    files = _write_tables(predictions, tables, output)
+    drawn = dict(tables) if config.figures else {}
+    if drawn and targets.is_numeric and "scores" in tables:
+        drawn["agreement"] = agreement_rows(predictions, targets, clips.by)
+    files += write_evaluation_figures(drawn, output / "figures", progress=progress)
+    rejects = pd.concat(found.rejects, ignore_index=True).drop_duplicates("path")
+    rejects_path = _write_rejects(rejects, output)
+    write_json(output / "evaluation.json", _record(runs, targets, clips, config))
+    facts: dict[str, object] = {"clips": f"{len(found.predictions[0])}, {len(runs)} run{'s' * (len(runs) > 1)}"}
+    if len(clips.left_out):
+        facts["left out by label"] = int(clips.left_out["n"].sum())
+    if heard := _count_heard(runs, clips.clips, progress):
+        facts["heard in training"] = heard
+    outcome = Outcome((*files, output / "evaluation.json"), facts, len(rejects), rejects_path)
+    return Evaluated(outcome, _headline(tables))
+
+
+def _count_heard(runs: Sequence[TrainedRun], clips: ClipList, progress: Progress) -> int:
+    """Return how many clips a run was trained or chosen on, and say so: scores on them say nothing of others."""
+    table = training_clips(list(runs))
+    heard = table[table["clip_id"].isin(clips.table["clip_id"])]
+    count = int(heard["clip_id"].nunique())
+    if count:
+        parts = ", ".join(f"{n} in {split}" for split, n in heard["split"].value_counts().items())
+        progress.say(
+            f"warning: {count} of {len(clips.table)} clips were heard in fine-tuning ({parts}); scores on them do not "
+            "tell how the model does on new speakers"
+        )
+    return count
+
+
+def _missing(targets: Targets) -> str:
+    return f"no column {' or '.join(targets.names)}" if targets.is_numeric else "no column 'label'"
+
+
+def _write_tables(predictions: pd.DataFrame, tables: Mapping[str, pd.DataFrame], output: Path) -> list[Path]:
+    files = write_table(predictions, output, "predictions")
+    for name in TABLES:
+        if name in tables:
+            files += write_table(tables[name], output / "tables", name)
+        else:
+            for suffix in (".parquet", ".csv"):
+                (output / "tables" / f"{name}{suffix}").unlink(missing_ok=True)
+    return files
+
+
+def _write_rejects(rejects: pd.DataFrame, output: Path) -> Path | None:
+    path = output / "rejects.csv"
+    path.unlink(missing_ok=True)  # of an earlier run, whose clips may be mended by now
+    if not len(rejects):
+        return None
+    with atomic_path(path) as temporary:
+        rejects.to_csv(temporary, index=False)
+    return path
+
+
+def _record(
+    runs: Iterable[TrainedRun], targets: Targets, clips: EvaluatedClips, config: EvaluateConfig
+) -> dict[str, Any]:
+    """Return what must be known to repeat the evaluation."""
+    return {
+        "runs": [
+            {"model": run.model, "run_seed": run.run_seed, "step": run.step, "checkpoint": str(run.checkpoint)}
+            for run in runs
+        ],
+        "targets": targets.as_json(),
+        "by": list(clips.by),
+        "options": config.model_dump(mode="json"),
+        **run_record(str(pick_device(config.device))),
+    }
+
+
+def _headline(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    if "scores" not in tables:
+        return pd.DataFrame()
+    scores, summary = tables["scores"], tables["summary"]
+    keys = [name for name in _KEYS if name in scores]
+    several = int(summary["n_runs"].max()) > 1
+    clips = scores.drop_duplicates(keys).set_index(keys)["n"].to_dict()
+    rows: dict[Any, dict[str, Any]] = {}
+    for record in (summary if several else scores).to_dict("records"):
+        if record["measure"] not in HEADLINES:
+            continue
+        key, measure = tuple(record[name] for name in keys), str(record["measure"])
+        row = rows.setdefault(key, {**dict(zip(keys, key, strict=True)), "n": int(clips[key])})
+        if several:
+            row |= {measure: record["mean"], f"{measure}_std": record["std"]}
+        else:
+            row |= {measure: record["value"], f"{measure}_low": record["ci_low"], f"{measure}_high": record["ci_high"]}
+    return pd.DataFrame(list(rows.values()))

@@ -1,0 +1,204 @@
+"""The clips that a classifier is scored on: rows of manifests, with labels read as its classes and files checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ser_probe.config import AudioConfig
+from ser_probe.config.evaluation import EvaluateConfig
+from ser_probe.data.label_map import check_label_map, map_labels
+from ser_probe.data.manifest import Manifest, read_manifest
+from ser_probe.embeddings.passes import ClipList
+from ser_probe.errors import AnalysisError, ManifestError, did_you_mean
+from ser_probe.models.targets import CLASSES, DISTRIBUTION, Targets
+from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.prepare import prepare_clips
+
+_AUTO_BY = ("gender", "corpus")
+_SHOWN = 8
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedClips:
+    """What is evaluated.
+
+    Attributes:
+        clips: The usable clips: `clip_id`, `path`, `duration_s`, `corpus`, the manifest's further columns; `label` as a
+            class of the model and `corpus_label` as the manifest has it, where there are labels.
+        by: Columns whose values are scored apart.
+        left_out: Clips whose label is no class: `corpus`, `label`, `n`, `reason`.
+        rejects: Clips that cannot be used: `path`, `reason`.
+    """
+
+    clips: ClipList
+    by: tuple[str, ...]
+    left_out: pd.DataFrame
+    rejects: pd.DataFrame
+
+
+def read_evaluated_clips(
+    manifests: Sequence[Path],
+    targets: Targets,
+    config: EvaluateConfig,
+    audio: AudioConfig,
+    *,
+    audio_root: Path | None = None,
+    progress: Progress = SILENT,
+) -> EvaluatedClips:
+    """Read, choose and check the clips to evaluate.
+
+    Args:
+        manifests: One or more manifests; a corpus may be in several.
+        targets: What the classifier predicts.
+        config: Split, label map, columns.
+        audio: Length limits.
+        audio_root: Folder that the manifests' paths start from; None: each manifest's own folder.
+        progress: Told of files, and of what was left out.
+
+    Raises:
+        ManifestError: If a manifest cannot be read or used.
+        ConfigError: If the label map names a class that the model has not.
+        AnalysisError: If a column or split that was asked for is missing, or a corpus has no label that the model
+            knows.
+    """
+    check_label_map(config.label_map, targets.names)  # before anything is read
+    chosen = [_choose_split(read_manifest(path, audio_root=audio_root), config.split, progress) for path in manifests]
+    chosen = [_settle_columns(manifest, targets, config.target_columns) for manifest in chosen]
+    columns = {name for manifest in chosen for name in manifest.table.columns}
+    by = _choose_columns(config.by, columns, [manifest.table for manifest in chosen])
+    left_out = pd.DataFrame(columns=["corpus", "label", "n", "reason"])
+    if "label" in columns and not targets.is_numeric:
+        chosen, left_out = _map_labels(chosen, targets, config, progress)
+    tables, paths, rejects = [], [], []
+    for manifest in chosen:
+        # The labels are settled; clips are decoded anyway, and only who is strict wants to know of all faults before.
+        prepared = prepare_clips(
+            manifest, audio, None, strict=config.strict, for_learning=False, decode=config.strict, progress=progress
+        )
+        progress.say(prepared.report.summary())
+        tables.append(prepared.manifest.table)
+        paths += prepared.manifest.audio_paths()
+        rejects.append(prepared.report.rejects[["path", "reason"]])
+    table = pd.concat(tables, ignore_index=True)
+    again = table.duplicated(["corpus", "clip_id"])
+    if again.any():
+        progress.say(f"{int(again.sum())} clips are in several manifests and count once")
+    clips = ClipList(
+        table[~again].reset_index(drop=True), [p for p, twice in zip(paths, again, strict=True) if not twice]
+    )
+    return EvaluatedClips(clips, by, left_out, pd.concat(rejects, ignore_index=True))
+
+
+def _choose_split(manifest: Manifest, split: str, progress: Progress) -> Manifest:
+    """Return the clips of a split; `auto` takes the test split where there are clips of it, else all clips."""
+    table = manifest.table
+    known = table["split"].value_counts() if "split" in table else pd.Series(dtype=int)
+    wanted = "test" if split == "auto" else split
+    if wanted == "all" or (split == "auto" and "test" not in known):
+        progress.say(f"{manifest.source}: all {len(table)} clips")
+        return manifest
+    if wanted not in known:
+        raise AnalysisError(
+            f"No clip of the manifest is in the split {wanted!r}",
+            where=manifest.source,
+            found=", ".join(f"{count} {name}" for name, count in known.items()) or "no column 'split'",
+            fix="evaluate all clips with --split all",
+        )
+    progress.say(f"{manifest.source}: {known[wanted]} of {len(table)} clips, those of the split {wanted}")
+    return dataclasses.replace(manifest, table=table[table["split"] == wanted].reset_index(drop=True))
+
+
+def _settle_columns(manifest: Manifest, targets: Targets, target_columns: Mapping[str, str]) -> Manifest:
+    """Return a manifest with a corpus, with true values under the names of the targets, and with labels by vote.
+
+    Raises:
+        AnalysisError: If a column that was named is missing, or is named for what is no target.
+        ManifestError: If a column of true values or votes holds text.
+    """
+    table = manifest.table
+    for name, column in target_columns.items():
+        if name not in targets.names:
+            raise AnalysisError(f"The model has no target {name!r}", fix=did_you_mean(name, targets.names))
+        if column not in table:
+            raise AnalysisError(
+                f"The manifest has no column {column!r}", where=manifest.source,
+                fix=did_you_mean(column, map(str, table.columns)),
+            )  # fmt: skip
+        table = table.assign(**{name: table[column]})
+    if targets.kind != CLASSES:
+        known = [name for name in targets.names if name in table]
+        table = table.assign(**{name: _numbers(table, name, manifest.source) for name in known})
+    unnamed = _name_of(manifest.source)
+    corpus = table["corpus"].where(table["corpus"] != "", unnamed) if "corpus" in table else unnamed
+    table = table.assign(corpus=corpus)
+    if targets.kind == DISTRIBUTION and "label" not in table and {*targets.names} <= {*table.columns}:
+        # As fine-tuning does without labels: the class of most votes, of equals the first.
+        shares = table[list(targets.names)].fillna(0).to_numpy()
+        votes = np.array(targets.names, dtype=object)[shares.argmax(axis=1)]
+        table = table.assign(label=np.where(shares.sum(axis=1) > 0, votes, ""))
+    return dataclasses.replace(manifest, table=table)
+
+
+def _name_of(source: Path | None) -> str:
+    """Return what a corpus is called that no column names: as its manifest, or the folder that has only the one."""
+    if source is None:
+        return "clips"
+    return source.stem if source.stem != "manifest" else source.resolve().parent.name
+
+
+def _choose_columns(by: str | tuple[str, ...], columns: set[str], tables: Sequence[pd.DataFrame]) -> tuple[str, ...]:
+    if by == "auto":
+        return tuple(name for name in _AUTO_BY if any(name in table and (table[name] != "").any() for table in tables))
+    assert not isinstance(by, str), "the schema admits no other word"
+    for name in by:
+        if name not in columns:
+            raise AnalysisError(f"No manifest has the column {name!r}", fix=did_you_mean(name, columns))
+    return tuple(dict.fromkeys(by))
+
+
+def _map_labels(
+    manifests: Sequence[Manifest], targets: Targets, config: EvaluateConfig, progress: Progress
+) -> tuple[list[Manifest], pd.DataFrame]:
+    """Return the manifests with labels that are classes, without the clips of others, and the table of those."""
+    tables = [m.table if "label" in m.table else m.table.assign(label="") for m in manifests]
+    whole = pd.concat([table[["corpus", "label"]] for table in tables], ignore_index=True)
+    mapped = map_labels(whole["label"].tolist(), whole["corpus"].tolist(), targets.names, config.label_map)
+    if mapped.unused:
+        progress.say(f"entries of the label map that no clip has: {', '.join(mapped.unused)}")
+    for corpus, part in mapped.left_out.groupby("corpus", sort=False):
+        labels = ", ".join(f"{n} {label or '(empty)'}" for label, n in zip(part["label"], part["n"], strict=True))
+        progress.say(f"{corpus}: {part['n'].sum()} clips are left out, whose label is no class of the model: {labels}")
+        if part["n"].sum() == (whole["corpus"] == corpus).sum():
+            raise AnalysisError(
+                f"No label of {corpus} is a class of the model",
+                expected=", ".join(targets.names),
+                found=", ".join(map(repr, part["label"][:_SHOWN])),
+                fix="say what its labels stand for, with --map LABEL=CLASS or --label-map FILE.yaml",
+            )
+    for corpus, names in mapped.absent.items():
+        progress.say(f"{corpus}: no clip of the classes {', '.join(names)}")
+    kept, start = [], 0
+    for manifest, table in zip(manifests, tables, strict=True):
+        classes = mapped.classes[start : start + len(table)]
+        start += len(table)
+        table = table.assign(corpus_label=table["label"], label=classes)[classes != ""]
+        if len(table):
+            kept.append(dataclasses.replace(manifest, table=table.reset_index(drop=True)))
+    return kept, mapped.left_out
+
+
+def _numbers(table: pd.DataFrame, name: str, where: object) -> pd.Series:
+    """Return a column as numbers, NaN where the cell is empty."""
+    values = table[name].where(table[name].astype(str) != "")
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    broken = values[~np.isfinite(numbers) & values.notna()]
+    if len(broken):
+        found = ", ".join(map(repr, broken.unique()[:_SHOWN]))
+        raise ManifestError(f"The column {name!r} must hold finite numbers", where=where, found=found)
+    return numbers

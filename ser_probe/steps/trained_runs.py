@@ -1,0 +1,155 @@
+"""What fine-tuning has left, found by its folder: a checkpoint, a run's best one, or the best one of each seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ser_probe.audio.load import AudioSpec
+from ser_probe.data.manifest import read_manifest
+from ser_probe.errors import CheckpointError, did_you_mean
+from ser_probe.files import read_json
+
+AUDIO_FILE = "audio.json"
+_HEAD = "head.json"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_SEED = re.compile(r"seed-(\d+)")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A checkpoint of a fine-tuning run, and what the tables call it.
+
+    Attributes:
+        checkpoint: The folder of the checkpoint.
+        model: The folder of the run, of several seeds the one that holds them all.
+        run_seed: Seed of the run; None where nobody knows.
+        step: Optimiser steps; None where nobody knows.
+        run: The run's folder; None for a checkpoint that lies by itself.
+    """
+
+    checkpoint: Path
+    model: str
+    run_seed: int | None
+    step: int | None
+    run: Path | None
+
+    @property
+    def name(self) -> str:
+        """What the tables call the checkpoint, as `step-50`."""
+        return self.checkpoint.name if self.step is None else f"step-{self.step}"
+
+
+def find_runs(place: Path) -> tuple[list[TrainedRun], list[str]]:
+    """Return the checkpoints to evaluate, by seed, and a line for each run that cannot be yet.
+
+    Args:
+        place: A checkpoint, a run's folder (its best checkpoint) or a folder of `seed-<n>/` (each one's best).
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    folder = place.expanduser()
+    if not folder.is_dir():
+        near = sorted(str(path) for path in folder.parent.glob("*") if path.is_dir())
+        fix = did_you_mean(str(folder), near) if near else None
+        raise CheckpointError("There is no such folder", where=folder, fix=fix)
+    if (folder / _HEAD).is_file() or _CHECKPOINT.fullmatch(folder.name):
+        return [_describe(folder)], []
+    if (folder / "best.json").is_file():
+        return [_describe(_best_checkpoint(folder))], []
+    seeds = sorted((int(match[1]), path) for path in folder.glob("seed-*") if (match := _SEED.fullmatch(path.name)))
+    finished = [path for _, path in seeds if (path / "best.json").is_file()]
+    if not finished:
+        raise CheckpointError(
+            "There is nothing to evaluate in the folder",
+            where=folder,
+            expected="a checkpoint-<step>, a finished run with best.json, or a folder with seed-<n>/ of such",
+            found=f"{len(seeds)} runs, none of them finished" if seeds else _shown(folder),
+            fix="let the training end, or name one of its checkpoints",
+        )
+    unfinished = [path.name for _, path in seeds if path not in finished]
+    notes = [f"left out, because their training is not finished: {', '.join(unfinished)}"] if unfinished else []
+    return [_describe(_best_checkpoint(path)) for path in finished], notes
+
+
+def read_audio(checkpoint: Path) -> AudioSpec | None:
+    """Return how the clips of a classifier's training were decoded; None where the checkpoint does not say.
+
+    Raises:
+        CheckpointError: If what it says is no such thing.
+    """
+    path = checkpoint / AUDIO_FILE
+    if not path.is_file():
+        return None
+    known = [field.name for field in dataclasses.fields(AudioSpec)]
+    try:
+        return AudioSpec(**read_json(path)["audio"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            "The checkpoint does not say how its clips were decoded",
+            where=path,
+            expected=f'{{"audio": {{...}}}} with {", ".join(known)}',
+            found=error,
+        ) from error
+
+
+def training_clips(runs: list[TrainedRun]) -> pd.DataFrame:
+    """Return the clips that runs were trained and chosen on, as far as their folders tell: `clip_id` and `split`."""
+    parts = []
+    for folder in dict.fromkeys(run.run for run in runs if run.run is not None):
+        path = folder / "manifest.csv"
+        if path.is_file():
+            table = read_manifest(path).table
+            if {"clip_id", "split"} <= {*table.columns}:
+                parts.append(table.loc[table["split"].isin(["train", "validation"]), ["clip_id", "split"]])
+    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["clip_id", "split"], dtype=str)
+    return found.drop_duplicates()
+
+
+def _best_checkpoint(run: Path) -> Path:
+    path = run / "best.json"
+    try:
+        return run / "checkpoints" / f"checkpoint-{int(read_json(path)['step'])}"
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            "The run does not say which checkpoint is its best", where=path, expected='{"step": ...}', found=error
+        ) from error
+
+
+def _describe(checkpoint: Path) -> TrainedRun:
+    """Return what a checkpoint's place and files tell of it."""
+    run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
+    match = _CHECKPOINT.fullmatch(checkpoint.name)
+    step = int(match[1]) if match else _read_number(checkpoint / "checkpoint.json", "step")
+    if run is None:
+        return TrainedRun(checkpoint, _text(checkpoint), None, step, None)
+    seed = _SEED.fullmatch(run.name)
+    if seed:
+        return TrainedRun(checkpoint, _text(run.parent), int(seed[1]), step, run)
+    return TrainedRun(checkpoint, _text(run), _read_number(run / "training.json", "ingredients", "seed"), step, run)
+
+
+def _text(folder: Path) -> str:
+    return str(folder) if folder.name else folder.resolve().name
+
+
+def _read_number(path: Path, *keys: str) -> int | None:
+    """Return a whole number from a JSON file; None where there is none."""
+    try:
+        value: Any = read_json(path)
+        for key in keys:
+            value = value[key]
+        return int(value)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _shown(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "") if names else "an empty folder"

@@ -1,0 +1,174 @@
+"""From a study's clips to what fine-tuning learns: targets, the clips of each split, and their augmentation."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ser_probe.audio.augment import (
+    Transform,
+    TransformSpec,
+    augment_copy,
+    augment_on_the_fly,
+    build_transform,
+    check_transforms,
+    ingredients,
+)
+from ser_probe.audio.load import AudioSpec, load_clip
+from ser_probe.config import FinetuneConfig, StudyConfig
+from ser_probe.data.manifest import Manifest
+from ser_probe.errors import ManifestError, did_you_mean
+from ser_probe.files import fingerprint
+from ser_probe.models.heads import HeadSettings
+from ser_probe.models.lora import LoraSettings
+from ser_probe.models.targets import CLASSES, DISTRIBUTION, Targets, numeric_targets
+from ser_probe.steps.extract import audio_spec
+from ser_probe.training.fine_tuning import Task
+from ser_probe.training.settings import Clips
+
+_UNLABELLED = "all"
+
+
+def label_clips(manifest: Manifest, config: FinetuneConfig) -> Manifest:
+    """Return a manifest with a column `label`, which the checks and the split of the speakers go by.
+
+    Where votes are learnt and there is no label, it is the class of most of them; with numbers all clips are alike.
+
+    Raises:
+        ManifestError: If a column of the targets is missing, or holds what is no target.
+    """
+    if config.targets == CLASSES or "label" in manifest.table:
+        return manifest
+    names, values = _columns(manifest, config)
+    chosen = [names[column] for column in values.argmax(axis=1)] if config.targets == DISTRIBUTION else _UNLABELLED
+    return dataclasses.replace(manifest, table=manifest.table.assign(label=chosen))
+
+
+def make_task(study: StudyConfig, manifest: Manifest) -> Task:
+    """Return what is learnt from the clips of a checked manifest with splits.
+
+    Raises:
+        ManifestError: If a column of the targets is missing, or holds what is no target.
+        ConfigError: If an augmentation cannot be used.
+        MissingExtraError: If one needs a package that is not installed.
+    """
+    config, spec = study.finetune, audio_spec(study.audio)
+    manifest = _without_long_clips(manifest, spec)
+    targets, values = _targets(manifest, config)
+    train, validation = (_clips(manifest, values, split, spec) for split in ("train", "validation"))
+    head = HeadSettings(**config.head.model_dump(exclude={"l2"}))
+    lora = None if config.lora is None else LoraSettings(**config.lora.model_dump())
+    return Task(augment_clips(train, study, spec), validation, targets, head, lora)
+
+
+def _without_long_clips(manifest: Manifest, spec: AudioSpec) -> Manifest:
+    # Longer clips are there only where extraction takes them; training needs the activations of a whole batch.
+    table = manifest.table[manifest.table["duration_s"] <= spec.max_duration_s + 1e-3]
+    return dataclasses.replace(manifest, table=table.reset_index(drop=True))
+
+
+def _targets(manifest: Manifest, config: FinetuneConfig) -> tuple[Targets, np.ndarray]:
+    """Return what is predicted, and of each clip its class [N], its shares [N, K] or its z-scores [N, K]."""
+    table = manifest.table
+    if config.targets == CLASSES:
+        written = table["label"].astype(str)
+        labels = sorted(written.unique())
+        return Targets(CLASSES, tuple(labels)), np.array([labels.index(label) for label in written], dtype=np.int64)
+    names, values = _columns(manifest, config)
+    if config.targets == DISTRIBUTION:
+        shares = values / values.sum(axis=1, keepdims=True)
+        return Targets(DISTRIBUTION, names), shares.astype(np.float32)
+    targets = numeric_targets(names, values[(table["split"] == "train").to_numpy()])
+    return targets, targets.standardise(values)
+
+
+def _columns(manifest: Manifest, config: FinetuneConfig) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the names of the targets and their columns, float64 [N, K]."""
+    written = config.target_columns
+    columns = written if isinstance(written, dict) else {name: name for name in written}
+    table = manifest.table
+    for column in columns.values():
+        if column not in table:
+            raise ManifestError(
+                f"The manifest has no column {column!r}, which is to be learnt",
+                where=manifest.source,
+                fix=did_you_mean(column, map(str, table.columns)),
+            )
+    values = np.stack([pd.to_numeric(table[column], errors="coerce") for column in columns.values()], axis=1)
+    values = values.astype(np.float64)
+    bad = ~np.isfinite(values).all(axis=1)
+    if config.targets == DISTRIBUTION:
+        bad |= (values < 0).any(axis=1) | (values.sum(axis=1) == 0)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ManifestError(
+            f"{int(bad.sum())} clips have no usable target",
+            where=f"{manifest.source or 'manifest'}, {table['path'].iloc[row]}",
+            expected="votes or shares that are not negative, one of them above 0"
+            if config.targets == DISTRIBUTION
+            else "finite numbers",
+            found=", ".join(f"{column} {table[column].iloc[row]!r}" for column in columns.values()),
+            fix="mend these cells, or leave these clips out of the manifest",
+        )
+    return tuple(columns), values
+
+
+def _clips(manifest: Manifest, values: np.ndarray, split: str, spec: AudioSpec) -> Clips:
+    chosen = (manifest.table["split"] == split).to_numpy()
+    table = manifest.table[chosen]
+    paths = [path for path, keep in zip(manifest.audio_paths(), chosen, strict=True) if keep]
+    return Clips(
+        ids=table["clip_id"].tolist(),
+        targets=values[chosen],
+        durations_s=table["duration_s"].to_numpy(dtype=np.float64),
+        load=functools.partial(_load, paths=paths, spec=spec),
+    )
+
+
+def _load(row: int, *, paths: list[Path], spec: AudioSpec) -> np.ndarray:
+    return load_clip(paths[row], spec).samples
+
+
+def augment_clips(clips: Clips, study: StudyConfig, spec: AudioSpec) -> Clips:
+    """Return the training clips as they are to be heard: augmented anew in each epoch, or with augmented copies.
+
+    Copy a of the training split is transform a applied to every clip, drawn by the run's seed, the transform's number
+    and the clip; with two transforms the split is three times as large.
+    """
+    config = study.finetune.augment
+    if config is None:
+        return clips
+    specs = [TransformSpec(item.library, item.name, item.parameters) for item in config.transforms]
+    shortest_s = float(np.min(clips.durations_s, initial=1.0))
+    check_transforms(specs, sample_rate_hz=spec.sample_rate_hz, shortest_s=shortest_s)
+    transforms = [build_transform(item, spec.sample_rate_hz) for item in specs]
+    facts: dict[str, Any] = {"mode": config.mode, "transforms": [ingredients(item) for item in specs]}
+    if config.mode == "on-the-fly":
+        augment = functools.partial(_augment, transforms=transforms, probability=config.probability)
+        facts["probability"] = config.probability
+        return dataclasses.replace(clips, augment=augment, augmentation=facts)
+    mark = fingerprint([facts, study.finetune.seed])[:16]
+    copies = range(len(transforms) + 1)
+    load = functools.partial(_load_copy, clips=clips, transforms=transforms, seed=study.finetune.seed)
+    return Clips(
+        # A copy is content of its own, which a cache must not confuse with the clip or with another seed's copy.
+        ids=[clip_id if copy == 0 else f"{clip_id}+{mark}.{copy}" for copy in copies for clip_id in clips.ids],
+        targets=np.concatenate([clips.targets for _ in copies]),
+        durations_s=np.tile(clips.durations_s, len(copies)),
+        load=load,
+        augmentation=facts,
+    )
+
+
+def _augment(samples: np.ndarray, seed: int, *, transforms: list[Transform], probability: float) -> np.ndarray:
+    return augment_on_the_fly(samples, transforms, probability, seed)
+
+
+def _load_copy(row: int, *, clips: Clips, transforms: list[Transform], seed: int) -> np.ndarray:
+    copy, original = divmod(row, len(clips))
+    return augment_copy(clips.load(original), transforms, copy, run_seed=seed, clip_id=clips.ids[original])

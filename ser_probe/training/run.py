@@ -1,0 +1,251 @@
+"""A fine-tuning run's folder: what it was begun with, how far it is, what it has left; and the way to its end.
+
+training.json  what the run is made from, where it was begun, and, once it is over, its steps
+best.json      the best step; checkpoints/ and tensorboard/ beside it
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ser_probe.errors import CheckpointError
+from ser_probe.files import read_json, write_json
+from ser_probe.models.heads import SerClassifier
+from ser_probe.models.trained_part import TrainedPart
+from ser_probe.runtime import Progress
+from ser_probe.training.checkpoints import (
+    STATE,
+    checkpoint_folder,
+    find_fault,
+    list_checkpoints,
+    newest_resumable,
+    remove_leftovers,
+)
+from ser_probe.training.dataset import ClipDataset
+from ser_probe.training.history import best_evaluation, evaluations, should_stop, training_table
+from ser_probe.training.processes import is_first, n_processes, wait_for_all
+from ser_probe.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECORD = "training.json"
+
+OnEvaluation = Callable[[int, dict[str, float]], None]
+
+
+class OtherRunError(CheckpointError):
+    """The folder holds a run that was begun with other settings or clips."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What fine-tuning has left in its folder.
+
+    Args:
+        checkpoints: Step and folder of every checkpoint, by step; the first is step 0, before training.
+        best_step: Step of the best evaluation.
+        best_value: Its value of the settings' metric.
+        table: Columns `run_seed, step, epoch, split, measure, value`.
+        stopped_early: Whether early stopping ended it.
+        part: What of the model was trained, in numbers: `trained`, `total` and a line of words.
+        resumed_from: Step that this call went on from; None where it started anew or had nothing to do.
+    """
+
+    checkpoints: list[tuple[int, Path]]
+    best_step: int
+    best_value: float
+    table: pd.DataFrame
+    stopped_early: bool
+    part: dict[str, Any]
+    resumed_from: int | None = None
+
+
+class Run:
+    """A run's folder: what it was begun with, how far it is, what it has left."""
+
+    def __init__(self, folder: Path, settings: TrainingSettings, progress: Progress) -> None:
+        self.folder, self.settings, self.progress = folder, settings, progress
+        self.checkpoints = folder / "checkpoints"
+
+    def begin(self, ingredients: dict[str, Any], device: torch.device, *, restart: bool) -> None:
+        """Delete the run if asked to, and make the folder this run's."""
+        if restart:
+            self.clear()
+        self.claim(ingredients, device)
+
+    def clear(self) -> None:
+        """Delete the run."""
+        for name in ("checkpoints", "tensorboard"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for name in (RECORD, "best.json"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def claim(self, ingredients: dict[str, Any], device: torch.device) -> None:
+        """Write down what the run is made from, or check that it is what the folder's run was begun with.
+
+        Raises:
+            CheckpointError: If it is not, or if nothing says what the folder's checkpoints were made from.
+        """
+        remove_leftovers(self.checkpoints)
+        ingredients = json.loads(json.dumps(ingredients, default=str))
+        environment = {
+            "device": device.type,
+            "threads": torch.get_num_threads(),
+            "processes": n_processes(),
+            **{package: version(package) for package in ("torch", "transformers")},
+        }
+        path = self.folder / RECORD
+        if not path.is_file():
+            if list_checkpoints(self.checkpoints):
+                raise _foreign(self.folder, f"checkpoints without {RECORD}", "the record of the run they belong to")
+            write_json(path, {"ingredients": ingredients, "environment": environment, "finished": None})
+            return
+        try:
+            record = read_json(path)
+            before, then = record["ingredients"], record["environment"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise _foreign(self.folder, f"{RECORD} cannot be read ({error})", "the record of a run") from error
+        changed = _changes(before, ingredients)
+        if changed:
+            raise _foreign(self.folder, changed, "the settings and clips that its run was begun with")
+        changed = _changes(then, environment)
+        if changed and record["finished"] is None:
+            self.progress.say(f"begun elsewhere ({changed}): the last bits of the weights may differ")
+
+    def finished(self) -> bool:
+        """Tell whether the run is over.
+
+        Raises:
+            CheckpointError: If it is, and a checkpoint has been deleted or damaged since.
+        """
+        finished = read_json(self.folder / RECORD)["finished"]
+        if finished is None:
+            return False
+        self._refuse_changed(finished["steps"])
+        return True
+
+    def _refuse_changed(self, steps: Sequence[int]) -> None:
+        """Raise where a checkpoint that the run has written is not there as it was; training would not redo it."""
+        for step in steps:
+            checkpoint = checkpoint_folder(self.checkpoints, step)
+            fault = find_fault(checkpoint)
+            if fault:
+                raise CheckpointError(
+                    "A checkpoint of the run was deleted or changed",
+                    where=checkpoint,
+                    found=fault,
+                    fix="put it back, or train anew with --restart",
+                )
+
+    def train(
+        self,
+        classifier: SerClassifier,
+        part: TrainedPart,
+        datasets: tuple[ClipDataset, ClipDataset],
+        notes: Mapping[str, Any],
+        on_evaluation: OnEvaluation | None,
+    ) -> int | None:
+        """Train to the end; return the step it went on from, None if it started anew."""
+        newest = newest_resumable(self.checkpoints, self.progress)
+        step, history = _read_state(newest) if newest else (0, [])
+        self._refuse_changed(_steps(history))
+        total = self.settings.total_steps(len(datasets[0]))
+        # Killed between its last checkpoint and its end: the Trainer itself would train on.
+        if step < total and not should_stop(history, self.settings):
+            if newest:
+                self.progress.say(f"going on from step {step}")
+            self.progress.say(f"training {part}")
+            self._loop(classifier, datasets, newest, step, total, notes, on_evaluation)
+        if is_first():
+            self._finish(total, part)
+        wait_for_all()
+        return step if newest else None
+
+    def _finish(self, total: int, part: TrainedPart) -> None:
+        """Write down the best step, and that the run is over."""
+        last, history = _read_state(list_checkpoints(self.checkpoints)[-1][1])
+        step, value = best_evaluation(history, self.settings.metric)
+        write_json(self.folder / "best.json", {"step": step, "metric": self.settings.metric, "value": value})
+        record = read_json(self.folder / RECORD)
+        numbers = {"trained": part.n_trained, "total": part.n_total, "words": str(part)}
+        record["finished"] = {"steps": _steps(history), "stopped_early": last < total, "parameters": numbers}
+        write_json(self.folder / RECORD, record)
+
+    def _loop(
+        self,
+        classifier: SerClassifier,
+        datasets: tuple[ClipDataset, ClipDataset],
+        newest: Path | None,
+        step: int,
+        total: int,
+        notes: Mapping[str, Any],
+        on_evaluation: OnEvaluation | None,
+    ) -> None:
+        from ser_probe.training.callbacks import EarlyStopping, Evaluations, Reporter, StepSeeds, StepZero
+        from ser_probe.training.trainer import SerTrainer, checkpointed_blocks, repeatable_kernels
+
+        zero = StepZero()
+        callbacks: list[Any] = [StepSeeds(self.settings.seed), EarlyStopping(self.settings), zero]
+        reporter = Reporter(self.progress, self.folder / "tensorboard", step) if is_first() else None
+        callbacks += [reporter] if reporter else []
+        callbacks += [Evaluations(on_evaluation)] if on_evaluation else []
+        trainer = zero.trainer = SerTrainer(
+            classifier, datasets, self.settings, self.checkpoints, callbacks, notes=notes
+        )
+        self.progress.start("fine-tuning", total, "steps")
+        self.progress.advance(step)
+        device = classifier.backbone.device
+        try:
+            with repeatable_kernels(device), checkpointed_blocks(classifier, self.settings.gradient_checkpointing):
+                trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        finally:
+            if reporter:
+                reporter.close()
+            self.progress.finish()
+
+    def result(self) -> TrainingResult:
+        """Return what a finished run has left, read from its folder."""
+        finished = read_json(self.folder / RECORD)["finished"]
+        checkpoints = [(step, checkpoint_folder(self.checkpoints, step)) for step in finished["steps"]]
+        _, history = _read_state(checkpoints[-1][1])
+        step, value = best_evaluation(history, self.settings.metric)
+        table = training_table(history, self.settings.seed)
+        return TrainingResult(checkpoints, step, value, table, finished["stopped_early"], finished["parameters"])
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return which entries differ, with both values."""
+    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    return "; ".join(f"{name} was {_short(before.get(name))}, is {_short(now.get(name))}" for name in names)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else text[:12] + "..."
+
+
+def _foreign(folder: Path, found: str, expected: str) -> OtherRunError:
+    return OtherRunError(
+        "The folder holds another training run", where=folder, expected=expected, found=found,
+        fix="take another folder, or --restart to delete the run that is there",
+    )  # fmt: skip
+
+
+def _steps(history: list[dict[str, Any]]) -> list[int]:
+    """Return the steps that were evaluated, each of which has a checkpoint."""
+    return [step for step, _ in evaluations(history, "loss")]
+
+
+def _read_state(checkpoint: Path) -> tuple[int, list[dict[str, Any]]]:
+    """Return step and log history of a checkpoint."""
+    state = read_json(checkpoint / STATE)
+    return int(state["global_step"]), state["log_history"]

@@ -1,0 +1,331 @@
+"""Hyper-parameter search: values are drawn, tried and compared, and nothing that was tried is tried again.
+
+The only door to optuna (extra `search`). The study lies in an SQLite file; the values of a trial depend on the seed
+and the results before it alone, so that a search that was killed and goes on draws what it would have drawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import json
+import math
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ser_probe.errors import SerProbeError, require
+from ser_probe.runtime import SILENT, Progress, derive_seed
+from ser_probe.training.locks import exclusive
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE_COLUMNS = ("trial", "state", "reason", "value", "best_value", "duration_s")
+"""Before the columns of the values, which are called as their keys."""
+
+_STUDY = "search"
+_INGREDIENTS, _RETRY_OF, _REASON = "ingredients", "retry_of", "reason"
+_BELOW_MEDIAN = "below the median"
+_NOT_A_NUMBER = "not a number"
+
+Report = Callable[[int, float], None]
+Objective = Callable[[int, dict[str, Any], Report], float]
+
+
+@dataclass(frozen=True)
+class Between:
+    """A range to draw from, both ends included.
+
+    Args:
+        low: Lowest value.
+        high: Highest value; where both are whole numbers, whole numbers are drawn.
+        log: Whether orders of magnitude are drawn alike.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Values to choose from.
+
+    Args:
+        values: JSON-like, at least two.
+    """
+
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search has found.
+
+    Args:
+        trial: Number of the best trial.
+        value: Its value.
+        values: The values that it was tried with, by key.
+        table: A row per trial: `TABLE_COLUMNS`, then the values; see `run_search`.
+        importance: Columns `parameter` and `importance`, adding up to 1; empty where it cannot be told.
+    """
+
+    trial: int
+    value: float
+    values: dict[str, Any]
+    table: pd.DataFrame
+    importance: pd.DataFrame
+
+
+class TrialPruned(Exception):
+    """Ends a trial that promises nothing; raised by `report`, and by an objective that finds so itself."""
+
+
+class OtherSearchError(SerProbeError):
+    """The file holds a search that was begun with other settings."""
+
+
+def run_search(
+    path: Path,
+    space: Mapping[str, Between | OneOf],
+    objective: Objective,
+    *,
+    n_trials: int,
+    maximise: bool,
+    seed: int,
+    prune: bool = True,
+    ingredients: Mapping[str, Any],
+    after_trial: Callable[[pd.DataFrame], object] | None = None,
+    progress: Progress = SILENT,
+) -> SearchResult:
+    """Try values until so many trials are done, or go on with the search in the same file.
+
+    A trial counts as done when it has ended by itself or was pruned. One that was interrupted is marked as failed and
+    tried again with the same values.
+
+    Args:
+        path: The SQLite file.
+        space: What is drawn, by key.
+        objective: Takes the trial's number, its values by key, and `report(step, value)`, which it calls at each
+            evaluation and lets raise `TrialPruned`; returns the trial's value.
+        n_trials: Trials to be done in all, those of earlier calls included.
+        maximise: Whether a larger value is better.
+        seed: What the draws depend on.
+        prune: End a trial whose best value so far is worse than the median of the others at that step; after five.
+        ingredients: What the values of trials depend on beside the space, JSON-like; a search with others is another.
+        after_trial: Told the table after each trial.
+        progress: Told of each trial.
+
+    Returns:
+        The best trial and the table of all. `state` is `complete`, `pruned` or `failed`; `value` of a pruned trial is
+        its last; `best_value` is the best of the complete ones so far.
+
+    Raises:
+        OtherSearchError: If the file holds a search that was begun with other settings.
+        CheckpointError: If another process runs it.
+        MissingExtraError: If optuna is not installed.
+        SerProbeError: If no trial was completed.
+    """
+    with exclusive(path.with_suffix(".lock"), "searches in this folder"):
+        search = _Search(path, space, maximise=maximise, seed=seed, prune=prune)
+        try:
+            search.claim(ingredients)
+            search.retry_interrupted()
+            progress.start("search", n_trials, "trials")
+            progress.advance(search.n_done())
+            try:
+                while search.n_done() < n_trials:
+                    search.run_trial(objective)
+                    if after_trial:
+                        after_trial(search.table())
+                    progress.advance(1, **search.best_so_far())
+            finally:
+                progress.finish()
+            return search.result()
+        finally:
+            search.close()
+
+
+class _Search:
+    """A search in its file."""
+
+    def __init__(
+        self, path: Path, space: Mapping[str, Between | OneOf], *, maximise: bool, seed: int, prune: bool
+    ) -> None:
+        self.optuna: Any = require("optuna", extra="search", purpose="hyper-parameter search")
+        # Its log repeats at each trial what the progress says.
+        self.optuna.logging.set_verbosity(self.optuna.logging.WARNING)
+        self.path, self.space, self.maximise, self.seed = path, dict(space), maximise, seed
+        self.states = self.optuna.trial.TrialState
+        # Connected by path and not by URL, in which a path could not hold every character.
+        connect = functools.partial(sqlite3.connect, path.resolve())
+        self.storage = self.optuna.storages.RDBStorage(f"sqlite:///{_STUDY}.db", engine_kwargs={"creator": connect})
+        self.study = self.optuna.create_study(
+            storage=self.storage,
+            study_name=_STUDY,
+            direction="maximize" if maximise else "minimize",
+            pruner=self.optuna.pruners.MedianPruner() if prune else self.optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+        self.distributions = {key: self._distribution(drawn) for key, drawn in self.space.items()}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.storage.remove_session()
+        self.storage.engine.dispose()
+
+    def claim(self, ingredients: Mapping[str, Any]) -> None:
+        """Write down what the search is made from, or check that the file's is the same.
+
+        Raises:
+            OtherSearchError: If it is not.
+        """
+        now = {
+            **ingredients,
+            "space": {key: vars(drawn) for key, drawn in self.space.items()},
+            "maximise": self.maximise,
+            "seed": self.seed,
+        }
+        now = json.loads(json.dumps(now, default=str))
+        before = self.study.user_attrs.get(_INGREDIENTS)
+        if before is None:
+            self.study.set_user_attr(_INGREDIENTS, now)
+        elif before != now:
+            names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+            raise OtherSearchError(
+                "The folder holds another search",
+                where=self.path.parent,
+                expected="the settings and clips that it was begun with",
+                found="; ".join(f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in names),
+                fix="take another folder",
+            )
+
+    def retry_interrupted(self) -> None:
+        """Mark trials as failed whose process is gone, and line their values up to be tried first."""
+        retried = {trial.user_attrs.get(_RETRY_OF) for trial in self.study.get_trials(deepcopy=False)}
+        for trial in self.study.get_trials(states=(self.states.RUNNING,)):
+            # A trial that was killed while its values were drawn is not retried: the same ones will be drawn again.
+            if trial.number not in retried and trial.params.keys() == self.space.keys():
+                self.study.enqueue_trial(trial.params, user_attrs={_RETRY_OF: trial.number})
+            # Failed only now: killed in between, it is found again, and its retry, too.
+            self.study.tell(trial.number, state=self.states.FAIL)
+
+    def n_done(self) -> int:
+        """Return how many trials have ended by themselves or were pruned."""
+        return len(self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE, self.states.PRUNED)))
+
+    def run_trial(self, objective: Objective) -> None:
+        """Draw values and try them; what the objective raises leaves the trial to be tried again."""
+        # A seed for each trial, and not a generator that runs on: a resumed search has no state to restore. Failed
+        # trials do not count, as they do not for the sampler.
+        self.study.sampler = self.optuna.samplers.TPESampler(seed=derive_seed(self.seed, "trial", self.n_done()))
+        trial = self.study.ask(self.distributions)
+
+        def report(step: int, value: float) -> None:
+            if not math.isfinite(value):
+                raise TrialPruned(_NOT_A_NUMBER)
+            trial.report(value, step)
+            if trial.should_prune():
+                raise TrialPruned(_BELOW_MEDIAN)
+
+        try:
+            value = float(objective(trial.number, self._decode(trial.params), report))
+            if not math.isfinite(value):
+                raise TrialPruned(_NOT_A_NUMBER)
+        except TrialPruned as end:
+            trial.set_user_attr(_REASON, str(end))
+            self.study.tell(trial, state=self.states.PRUNED)
+        else:
+            self.study.tell(trial, value)
+
+    def best_so_far(self) -> dict[str, float]:
+        """Return the best value as a field of the progress; nothing where there is none."""
+        values = [trial.value for trial in self._complete()]
+        return {"best": (max if self.maximise else min)(values)} if values else {}
+
+    def result(self) -> SearchResult:
+        """Return the best trial and the tables.
+
+        Raises:
+            SerProbeError: If no trial was completed.
+        """
+        if not self.best_so_far():
+            raise SerProbeError(
+                "No trial of the search was completed",
+                where=self.path,
+                found=", ".join(f"trial {row.trial}: {row.state}, {row.reason}" for row in self.table().itertuples()),
+                fix="draw from gentler values, such as lower learning rates",
+            )
+        best = self.study.best_trial
+        return SearchResult(best.number, best.value, self._decode(best.params), self.table(), self._importance())
+
+    def table(self) -> pd.DataFrame:
+        """Return a row per trial that has ended, in order."""
+        import pandas as pd
+
+        names = {self.states.COMPLETE: "complete", self.states.PRUNED: "pruned", self.states.FAIL: "failed"}
+        rows: list[dict[str, Any]] = []
+        best = math.nan
+        for trial in self.study.get_trials(deepcopy=False, states=tuple(names)):
+            failed, complete = trial.state == self.states.FAIL, trial.state == self.states.COMPLETE
+            if complete:
+                best = (max if self.maximise else min)(trial.value, trial.value if math.isnan(best) else best)
+            rows.append({
+                "trial": trial.number,
+                "state": names[trial.state],
+                "reason": "interrupted" if failed else trial.user_attrs.get(_REASON, ""),
+                "value": math.nan if failed or trial.value is None else trial.value,
+                "best_value": best,
+                # What was interrupted ended when that was noticed.
+                "duration_s": math.nan if failed else (trial.duration or datetime.timedelta()).total_seconds(),
+                **{key: _cell(value) for key, value in self._decode(trial.params).items()},
+            })  # fmt: skip
+        table = pd.DataFrame(rows, columns=[*TABLE_COLUMNS, *self.space])
+        for key, drawn in self.space.items():
+            if isinstance(drawn, OneOf) and not all(_is_number(value) for value in drawn.values):
+                table[key] = table[key].map(str, na_action="ignore")
+        return table
+
+    def _importance(self) -> pd.DataFrame:
+        """Return how much of the values' variance each parameter explains (fANOVA, Hutter et al. 2014)."""
+        import pandas as pd
+
+        importance = self.optuna.importance
+        found: dict[str, float] = {}
+        if len(self._complete()) > 1:
+            evaluator = importance.FanovaImportanceEvaluator(seed=self.seed)
+            with contextlib.suppress(RuntimeError):  # raised where all values are equal
+                found = importance.get_param_importances(self.study, evaluator=evaluator, params=sorted(self.space))
+        return pd.DataFrame(list(found.items()), columns=["parameter", "importance"])
+
+    def _complete(self) -> list[Any]:
+        return list(self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE,)))
+
+    def _distribution(self, drawn: Between | OneOf) -> Any:
+        kinds = self.optuna.distributions
+        if isinstance(drawn, OneOf):
+            # optuna stores text, numbers and truth values; as JSON everything else is text, too.
+            return kinds.CategoricalDistribution([json.dumps(value) for value in drawn.values])
+        whole = isinstance(drawn.low, int) and isinstance(drawn.high, int)
+        kind = kinds.IntDistribution if whole else kinds.FloatDistribution
+        return kind(drawn.low, drawn.high, log=drawn.log)
+
+    def _decode(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            key: json.loads(params[key]) if isinstance(drawn, OneOf) else params[key]
+            for key, drawn in self.space.items()
+            if key in params
+        }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as a table's cell: lists and the like as JSON, since a column holds one kind."""
+    return value if _is_number(value) or isinstance(value, str) else json.dumps(value)
