@@ -15,16 +15,14 @@ PAGES = Path(__file__).resolve().parents[1] / "docs"
 EXAMPLE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="the sample needs espeakng-loader")
-@pytest.mark.skipif(importlib.util.find_spec("opensmile") is None, reason="the features need opensmile")
-def test_the_examples_of_extraction_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def run_examples(page: str) -> dict[str, object]:
+    """Run a page's examples in the current folder; return the names that its Python has made."""
     names: dict[str, object] = {}
-    examples = EXAMPLE.findall((PAGES / "extraction.md").read_text(encoding="utf-8"))
-    assert len(examples) >= 8
+    examples = EXAMPLE.findall((PAGES / page).read_text(encoding="utf-8"))
+    assert len(examples) >= 7
     for language, text in examples:
         if language == "python":
-            exec(compile(text, "docs/extraction.md", "exec"), names)
+            exec(compile(text, f"docs/{page}", "exec"), names)
             continue
         for command in text.splitlines():
             program, *words = shlex.split(command, comments=True)
@@ -32,7 +30,25 @@ def test_the_examples_of_extraction_run(tmp_path: Path, monkeypatch: pytest.Monk
             with pytest.raises(SystemExit) as ended:
                 app(words)
             assert ended.value.code in (0, None), command
+    return names
+
+
+@pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="the sample needs espeakng-loader")
+@pytest.mark.skipif(importlib.util.find_spec("opensmile") is None, reason="the features need opensmile")
+def test_the_examples_of_extraction_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run_examples("extraction.md")
     assert {"x", "rows", "table", "parts", "frames"} <= names.keys()
     # The second worker finished the file, and nothing is left beside the caches.
     assert (tmp_path / "cache" / "large.h5").is_file()
     assert not list(tmp_path.glob("cache/*.shards"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="the sample needs espeakng-loader")
+@pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="adapters need peft")
+def test_the_examples_of_fine_tuning_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = run_examples("finetuning.md")["table"]
+    assert table["predicted"].notna().all()  # type: ignore[index]
+    assert (tmp_path / "curves" / "training_runs.png").is_file()
+    assert (tmp_path / "evaluation" / "tables" / "scores.csv").is_file()
