@@ -243,7 +243,7 @@ def run_batches(
         fields = {"audio": f"{audio_s / clock.elapsed_s:.0f} s/s", "wait": f"{clock.wait_share:.0%}", **state()}
         progress.advance(len(decoded.rows) + len(decoded.rejects), **fields)
     progress.finish()
-    _report_notes(notes, clips)
+    report_notes(notes, clips)
 
 
 def _reject(jobs: Sequence[Job], clips: ClipList, decoded: DecodedBatch, strict: bool) -> None:
@@ -256,7 +256,7 @@ def _reject(jobs: Sequence[Job], clips: ClipList, decoded: DecodedBatch, strict:
             job.reject(clip_id, path, reject.error.what, lasting=reject.lasting)
 
 
-def _report_notes(notes: Sequence[tuple[int, str]], clips: ClipList) -> None:
+def report_notes(notes: Sequence[tuple[int, str]], clips: ClipList) -> None:
     """Log what was done to clips, one line for notes that differ in their numbers only."""
     kinds = [re.sub(r"\d+(\.\d+)?", "#", note) for _, note in notes]
     for kind, count in Counter(kinds).items():

@@ -142,28 +142,27 @@ def _runs(study: StudyConfig, output: Path, seeds: Sequence[int] | None) -> list
 def _report_runs(
     results: Sequence[TrainingResult], runs: Sequence[StudyConfig], prepared: PreparedClips, output: Path
 ) -> Outcome:
-    """Write the tables and curves of all runs, and say how they ended."""
+    """Write the tables and curves of all runs, and say how they ended; the first of several processes does."""
+    n_rejected, rejects = len(prepared.report.rejects), output / "rejects.csv"
+    if not is_first():
+        return Outcome(n_rejected=n_rejected, rejects=rejects)
+    table = pd.concat([result.table for result in results], ignore_index=True)
+    marks: dict[str, object] = {}
+    if len(results) == 1:
+        saved = [step for step, _ in results[0].checkpoints]
+        marks = {"best_step": results[0].best_step, "saved_steps": saved}
+    entries, _ = write_figures({"training": table}, output / "figures", options={"training": marks})
+    files = _write_training(table, runs[0], output)
+    files += [path for entry in entries for path in (entry.svg, entry.png)]
+    files += [result.checkpoints[0][1].parents[1] / "best.json" for result in results]
     metric = training_settings(runs[0]).metric
-    files: list[Path] = []
-    if is_first():
-        table = pd.concat([result.table for result in results], ignore_index=True)
-        files += _write_training(table, runs[0], output)
-        marks = (
-            {"best_step": results[0].best_step, "saved_steps": [step for step, _ in results[0].checkpoints]}
-            if len(results) == 1
-            else {}
-        )
-        entries, _ = write_figures({"training": table}, output / "figures", options={"training": marks})
-        files += [path for entry in entries for path in (entry.svg, entry.png)]
-    best = ", ".join(f"{result.best_step} (validation {metric} {result.best_value:.4g})" for result in results)
     facts: dict[str, object] = {
         "trained": results[0].part["words"],
         "checkpoints": ", ".join(str(step) for step, _ in results[0].checkpoints),
-        "best step": best,
-        "stopped early": ", ".join("yes" if result.stopped_early else "no" for result in results),
+        "best step": ", ".join(f"{each.best_step} (validation {metric} {each.best_value:.4g})" for each in results),
+        "stopped early": ", ".join("yes" if each.stopped_early else "no" for each in results),
     }
-    bests = [path / "best.json" for path in (result.checkpoints[0][1].parents[1] for result in results)]
-    return Outcome((*files, *bests), facts, len(prepared.report.rejects), output / "rejects.csv")
+    return Outcome(tuple(files), facts, n_rejected, rejects)
 
 
 def _load_trainable(study: StudyConfig) -> Backbone:

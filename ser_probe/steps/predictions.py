@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +14,7 @@ from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.computation import ClipInput, load_input
 from ser_probe.embeddings.feed import DecodedBatch, Reject, choose_workers, feed_batches
 from ser_probe.embeddings.memory import MemoryGuard, choose_budget
-from ser_probe.embeddings.passes import ClipList
+from ser_probe.embeddings.passes import ClipList, report_notes
 from ser_probe.embeddings.plan import plan_batches
 from ser_probe.models.embedding import evaluating
 from ser_probe.models.forward import run_prepared
@@ -113,7 +111,7 @@ def predict_clips(
                 outputs[[row for row, _ in part]] = values
             progress.advance(len(decoded.rows) + len(decoded.rejects))
     progress.finish()
-    _log_notes(notes, clips)
+    report_notes(notes, clips)
     return ClipOutputs(read_outputs(outputs, classifier.targets), rejects)
 
 
@@ -137,11 +135,3 @@ def _note_rejects(decoded: DecodedBatch, strict: bool) -> list[Reject]:
             raise reject.error
         logger.warning("left out: %s", str(reject.error).replace("\n", "; "))
     return decoded.rejects
-
-
-def _log_notes(notes: Sequence[tuple[int, str]], clips: ClipList) -> None:
-    """Log what was done to clips, one line for notes that differ in their numbers only."""
-    kinds = [re.sub(r"\d+(\.\d+)?", "#", note) for _, note in notes]
-    for kind, count in Counter(kinds).items():
-        row, note = notes[kinds.index(kind)]
-        logger.warning("%s (%d clips, the first: %s)", note, count, clips.table["path"].iloc[row])

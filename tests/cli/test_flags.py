@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 
 from ser_probe.cli import flags
 
@@ -38,3 +39,17 @@ def test_numbers_that_can_be_off() -> None:
 
 def test_study_names_are_folder_names() -> None:
     assert flags.study_name(Path("runs/my run (2)")) == "my-run-2"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(None, None), ("3", [3]), ("0-2", [0, 1, 2]), ("256,128", [256, 128]), ("5, 1-2,2", [5, 1, 2])],
+)
+def test_whole_numbers(text: str | None, expected: list[int] | None) -> None:
+    assert flags.whole_numbers(text, "--seeds") == expected
+
+
+@pytest.mark.parametrize("text", ["", "a", "3-1", "1.5", "-1", "0-"])
+def test_what_is_no_whole_number_is_wrong_usage(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="expected whole numbers such as 0-9"):
+        flags.whole_numbers(text, "--seeds")

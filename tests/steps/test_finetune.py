@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors.torch import load_file
 
 from ser_probe.config import FinetuneConfig, StudyConfig, check_options
 from ser_probe.data.manifest import Manifest, read_manifest
@@ -166,3 +168,26 @@ def test_the_whole_verb(corpus: Path) -> None:
         finetune_manifest(small_study(), Path("out"))
     outcome = finetune_manifest(small_study("finetune.max_steps=2"), Path("out"), restart=True)
     assert outcome.summary["checkpoints"] == "0, 2"
+
+
+def test_several_seeds_are_several_runs_with_one_table_and_figure(corpus: Path) -> None:
+    study = small_study("finetune.max_steps=1")
+    with pytest.raises(CheckpointError, match="There is no run to go on with"):
+        finetune_manifest(study, Path("seeds"), seeds=[3, 1], must_continue=True)
+    outcome = finetune_manifest(study, Path("seeds"), seeds=[3, 1])
+    assert outcome.files[-2:] == (Path("seeds/seed-3/best.json"), Path("seeds/seed-1/best.json"))
+    assert Path("seeds/figures/training.png") in outcome.files
+    table = pd.read_csv("seeds/tables/training.csv")
+    assert list(table["run_seed"].unique()) == [3, 1]
+    heads = [load_file(f"seeds/seed-{seed}/checkpoints/checkpoint-0/head.safetensors") for seed in (3, 1)]
+    assert not heads[0]["linear.weight"].equal(heads[1]["linear.weight"])
+    backbones = [load_file(f"seeds/seed-{seed}/checkpoints/checkpoint-0/model.safetensors") for seed in (3, 1)]
+    assert all(backbones[0][name].equal(backbones[1][name]) for name in backbones[0]), "each begins untrained"
+    again = finetune_manifest(study, Path("seeds"), seeds=[3, 1], must_continue=True)
+    assert again.summary == outcome.summary
+
+
+def test_a_checkpoint_knows_how_its_clips_became_samples(corpus: Path) -> None:
+    finetune_manifest(small_study("finetune.max_steps=1", "audio.loudness_lufs=-27.0"), Path("out"))
+    note = json.loads(Path("out/checkpoints/checkpoint-1/audio.json").read_text())
+    assert (note["audio"]["loudness_lufs"], note["audio"]["sample_rate_hz"]) == (-27.0, 16000)
