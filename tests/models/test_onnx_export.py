@@ -92,8 +92,10 @@ def test_every_family_can_be_exported(name: str, tmp_path: Path, clips: list[np.
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layers", ["final", 0, 1, "weighted", "weighted-raw"])
-def test_every_choice_of_layers_can_be_exported(layers: str | int, tmp_path: Path) -> None:
-    export_onnx(make("tiny-hubert-large", settings=HeadSettings(layers=layers), blocks=2), tmp_path / "model.onnx")
+def test_every_choice_of_layers_can_be_exported(layers: str | int, tmp_path: Path, clips: list[np.ndarray]) -> None:
+    classifier = make("tiny-hubert-large", settings=HeadSettings(layers=layers), blocks=2)
+    export_onnx(classifier, tmp_path / "model.onnx")
+    check(classifier, tmp_path / "model.onnx", clips)
 
 
 @pytest.mark.slow
