@@ -4,6 +4,7 @@
         trainer_state.json         step, epoch, all that was measured so far
         optimizer.pt, scheduler.pt what is needed to resume; by default in the newest checkpoint only
         adapters.safetensors       of low-rank adapters: the same apart, which the backbone's weights hold merged
+        layer_weights.json         of a head on a sum of layers: the weight of each, for the reader
         checkpoint.json            every file with its size; what is not listed here is no checkpoint
 
 There is no saved random state, since order, dropout and masks are functions of the seed and the step.
@@ -28,6 +29,7 @@ CONTENTS = "checkpoint.json"
 STATE = "trainer_state.json"
 RESUME_FILES = ("optimizer.pt", "scheduler.pt")
 ADAPTERS = "adapters.safetensors"
+LAYER_WEIGHTS = "layer_weights.json"
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _LEFTOVER = re.compile(r"\.checkpoint-\d+\.partial")

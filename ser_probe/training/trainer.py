@@ -28,7 +28,14 @@ from ser_probe.models.forward import run_front_end
 from ser_probe.models.frames import Frames
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.lora import load_lora, lora_state
-from ser_probe.training.checkpoints import ADAPTERS, RESUME_FILES, STATE, drop_resume_files, new_checkpoint
+from ser_probe.training.checkpoints import (
+    ADAPTERS,
+    LAYER_WEIGHTS,
+    RESUME_FILES,
+    STATE,
+    drop_resume_files,
+    new_checkpoint,
+)
 from ser_probe.training.dataset import ClipDataset, EpochBatches, EpochLoader, length_sorted_batches
 from ser_probe.training.losses import make_loss, score
 from ser_probe.training.processes import gather, is_first, n_processes, rank, wait_for_all
@@ -165,6 +172,8 @@ class SerTrainer(Trainer):
                 if self.settings.trained == "lora":
                     # The backbone is saved with its adapters merged in: what goes on needs them apart.
                     save_file(lora_state(self.classifier.model), temporary / ADAPTERS)
+                if len(self.classifier.layer_weights()) > 1:
+                    write_json(temporary / LAYER_WEIGHTS, self.classifier.layer_weights())
                 for name, note in self.notes.items():
                     write_json(temporary / name, note)
                 parts: tuple[Any, ...] = (self.optimizer, self.lr_scheduler)

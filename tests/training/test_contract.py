@@ -6,6 +6,7 @@ On real speech where it lies beside the project, else on tones.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,11 @@ def test_it_trains_a_few_steps_and_its_checkpoint_predicts(
     backbones = [load_file(path / "model.safetensors") for path in (first, last)]
     moved = any(not torch.equal(backbones[0][name], backbones[1][name]) for name in backbones[0])
     assert moved == (settings.trained != "head")
+
+    shown = last / "layer_weights.json"
+    assert shown.exists() == str(head.get("layers", "")).startswith("weighted")
+    if shown.exists() and head["layers"] == "weighted":
+        assert sum(json.loads(shown.read_text()).values()) == pytest.approx(1, abs=1e-6)
 
     classifier = load_classifier(last)
     assert (classifier.targets, classifier.settings) == (targets, HeadSettings(**head))
