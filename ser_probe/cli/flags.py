@@ -25,6 +25,9 @@ Clips = Annotated[
         help="Prepared manifest, as runs/<study>/manifest.csv, to take labels, speakers and splits from.",
     ),
 ]
+Features = Annotated[
+    Path | None, typer.Option("--with", metavar="FEATURES.h5", help="Features to set beside the layers (eGeMAPS).")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set any key of a study, as in a YAML file. May be repeated."),

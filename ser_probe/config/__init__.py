@@ -1,11 +1,18 @@
 """The study's configuration: one YAML, checked as a whole before anything runs. Layer 3.
 
-`sections`, `finetune`, `augmentation`, `search` and `analyses` say which keys there are, `study` which exclude each
-other, `loading` turns a file and `--set` overrides into a `StudyConfig` or into one message with every fault. Only
-steps and the command line see these objects; the rooms below take plain arguments. Nothing here loads torch.
+`sections`, `finetune`, `augmentation`, `search`, `analyses` and `analyze_*` say which keys there are, `study` which
+exclude each other, `loading` turns a file and `--set` overrides into a `StudyConfig` or into one message with every
+fault. Only steps and the command line see these objects; the rooms below take plain arguments. Nothing here loads torch.
 """
 
-from ser_probe.config.analyses import AnalyzeConfig, DriftConfig, ProbeConfig, SimilarityConfig, UmapConfig
+from ser_probe.config.analyses import AnalyzeConfig
+from ser_probe.config.analyze_acoustics import AcousticsConfig
+from ser_probe.config.analyze_drift import DriftConfig
+from ser_probe.config.analyze_geometry import GeometryConfig
+from ser_probe.config.analyze_probe import ProbeConfig
+from ser_probe.config.analyze_similarity import SimilarityConfig
+from ser_probe.config.analyze_stats import StatsConfig
+from ser_probe.config.analyze_umap import UmapConfig
 from ser_probe.config.augmentation import AugmentConfig, TransformConfig
 from ser_probe.config.finetune import EarlyStopping, FinetuneConfig, HeadConfig, LoraConfig
 from ser_probe.config.loading import check_options, json_schema, load_study, study_yaml
@@ -22,6 +29,7 @@ from ser_probe.config.sections import (
 from ser_probe.config.study import StudyConfig
 
 __all__ = [
+    "AcousticsConfig",
     "AnalyzeConfig",
     "AudioConfig",
     "AugmentConfig",
@@ -32,6 +40,7 @@ __all__ = [
     "ExtractConfig",
     "FinetuneConfig",
     "Fractions",
+    "GeometryConfig",
     "HeadConfig",
     "LoraConfig",
     "OutputConfig",
@@ -39,6 +48,7 @@ __all__ = [
     "Section",
     "SimilarityConfig",
     "SplitConfig",
+    "StatsConfig",
     "StudyConfig",
     "TransformConfig",
     "UmapConfig",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,12 @@ from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
 from ser_probe.files import atomic_path, slug
-from ser_probe.report import captions
-from ser_probe.report.compose_changes import draw_drift, draw_splits, draw_umap
-from ser_probe.report.compose_layers import (
-    draw_acoustic_similarity,
-    draw_biased_cka,
-    draw_layer_similarity,
-    draw_scores,
-)
-from ser_probe.report.compose_training import draw_runs, draw_training
+from ser_probe.report.figure_specs import FigureSpec
+from ser_probe.report.figures_drift import DRIFT_FIGURES
+from ser_probe.report.figures_probes import PROBES_FIGURES
+from ser_probe.report.figures_similarity import SIMILARITY_FIGURES
+from ser_probe.report.figures_training import TRAINING_FIGURES
+from ser_probe.report.figures_umap import UMAP_FIGURES
 from ser_probe.report.style import short, styled
 from ser_probe.report.tables import variants
 
@@ -38,82 +35,14 @@ class FigureEntry:
     caption: str
 
 
-@dataclass(frozen=True)
-class FigureSpec:
-    """A figure that can be drawn: from which table, how, and one for each value of which columns.
-
-    Args:
-        title: What the figure is called in the report.
-        table: The name of the table it is drawn from.
-        draw: Takes the table and the options below; returns the figure.
-        caption: How to read it, and how it misleads.
-        apart: Columns whose values are not mixed: each value that occurs gets a figure of its own.
-        named: Those of them that name the figure even where there is only one value.
-        options: What `draw` is given beside the table.
-    """
-
-    title: str
-    table: str
-    draw: Callable[..., Figure]
-    caption: str
-    apart: tuple[str, ...] = ("corpus", "model")
-    named: tuple[str, ...] = ()
-    options: Mapping[str, Any] | None = None
-
-
-_PROBE_KEYS = ("corpus", "model", "target", "family", "pooling")
-
 FIGURES: dict[str, FigureSpec] = {
-    "splits": FigureSpec("Clips per split", "audit", draw_splits, captions.SPLITS, apart=()),
-    "training": FigureSpec("Fine-tuning", "training", draw_training, captions.TRAINING),
-    "training_runs": FigureSpec(
-        "Fine-tuning, side by side", "training_runs", draw_runs, captions.TRAINING_RUNS, apart=()
-    ),
-    "cka_egemaps": FigureSpec(
-        "Similarity to eGeMAPS, per layer and checkpoint",
-        "similarity",
-        draw_acoustic_similarity,
-        captions.ACOUSTIC_SIMILARITY,
-        apart=("corpus", "model_a"),
-    ),
-    "f1_layers": FigureSpec(
-        "F1 per layer and checkpoint",
-        "probe",
-        draw_scores,
-        captions.SCORES,
-        apart=_PROBE_KEYS,
-        options={"measure": "weighted_f1"},
-    ),
-    "uar_layers": FigureSpec(
-        "Unweighted average recall per layer and checkpoint",
-        "probe",
-        draw_scores,
-        captions.SCORES,
-        apart=_PROBE_KEYS,
-        options={"measure": "uar"},
-    ),
-    "cka_layers": FigureSpec(
-        "Similarity between layers",
-        "similarity",
-        draw_layer_similarity,
-        captions.LAYER_SIMILARITY,
-        apart=("corpus", "model_a"),
-    ),
-    "cka_biased": FigureSpec(
-        "Biased CKA beside its independence baseline",
-        "similarity",
-        draw_biased_cka,
-        captions.BIASED_CKA,
-        apart=("corpus", "model_a"),
-    ),
-    "drift_steps": FigureSpec(
-        "Drift over fine-tuning", "drift", draw_drift, captions.DRIFT_STEPS, options={"x": "step"}
-    ),
-    "drift_layers": FigureSpec(
-        "Drift along the layers", "drift", draw_drift, captions.DRIFT_LAYERS, options={"x": "layer"}
-    ),
-    "umap": FigureSpec("UMAP", "umap", draw_umap, captions.UMAP, apart=("corpus", "model", "layer"), named=("layer",)),
+    **TRAINING_FIGURES,
+    **PROBES_FIGURES,
+    **SIMILARITY_FIGURES,
+    **DRIFT_FIGURES,
+    **UMAP_FIGURES,
 }
+"""All figures of a report, in its order."""
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:

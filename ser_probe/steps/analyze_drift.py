@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ser_probe.analysis.drift import drift_table
+from ser_probe.analysis.drift.table import drift_table
 from ser_probe.config import AnalyzeConfig, DriftConfig
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ser_probe.analysis.inputs import RepresentationKey
-from ser_probe.analysis.probes import (
+from ser_probe.analysis.probes.fitting import (
     Probes,
     best_layer,
     fit_probes,
@@ -18,7 +18,7 @@ from ser_probe.analysis.probes import (
     score_probes,
     summarise_probes,
 )
-from ser_probe.analysis.softmax import ProbeOptions
+from ser_probe.analysis.probes.softmax import ProbeOptions
 from ser_probe.config import ProbeConfig, SplitConfig
 from ser_probe.data.splits import split_speakers
 from ser_probe.errors import AnalysisError

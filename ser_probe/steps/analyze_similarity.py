@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ser_probe.analysis.inputs import RepresentationKey
-from ser_probe.analysis.similarity import similarity_table
+from ser_probe.analysis.similarity.table import similarity_table
 from ser_probe.config import AnalyzeConfig, SimilarityConfig
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress

@@ -92,7 +92,7 @@ def test_shown_defaults_are_the_studys(command: str) -> None:
     assert compared
 
 
-@pytest.mark.parametrize("path", sorted(CLI.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CLI.rglob("*.py")), ids=lambda path: path.stem)
 def test_every_step_that_is_called_exists_and_takes_what_it_is_given(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     steps = {

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from ser_probe.report.headlines import drift_headline, headlines, probe_headline, similarity_headline
+from ser_probe.report.headlines import headlines
+from ser_probe.report.headlines_drift import drift_headline
+from ser_probe.report.headlines_probe import probe_headline
+from ser_probe.report.headlines_similarity import similarity_headline
 
 Tables = dict[str, pd.DataFrame]
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from ser_probe.analysis.drift import COLUMNS, drift_table
+from ser_probe.analysis.drift.table import COLUMNS, drift_table
 from ser_probe.errors import AnalysisError
 
 EXACT = 1e-10

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ser_probe.analysis.cka import cka_baseline, linear_cka
 from ser_probe.analysis.inputs import RepresentationKey
-from ser_probe.analysis.similarity import COLUMNS, permutation_p, similarity_table, standardised
+from ser_probe.analysis.similarity.cka import cka_baseline, linear_cka
+from ser_probe.analysis.similarity.table import COLUMNS, permutation_p, similarity_table, standardised
 from ser_probe.errors import AnalysisError
 
 SPEAKERS = np.repeat(list("abcde"), 8)

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ser_probe.analysis.cka import cka_pairs
 from ser_probe.analysis.inputs import RepresentationKey, check_features
 from ser_probe.analysis.resampling import group_codes
+from ser_probe.analysis.similarity.cka import cka_pairs
 
 COLUMNS = [
     *(f"{column}_{side}" for side in "ab" for column in RepresentationKey._fields),

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ser_probe.analysis.cka import Estimates, cka_pairs
 from ser_probe.analysis.inputs import check_features, check_lengths
 from ser_probe.analysis.resampling import group_codes, jackknife_interval
+from ser_probe.analysis.similarity.cka import Estimates, cka_pairs
 from ser_probe.errors import AnalysisError
 
 COLUMNS = ["layer", "measure", "value", "ci_low", "ci_high", "n", "n_speakers"]

@@ -15,8 +15,8 @@ import torch
 
 from ser_probe.analysis.inputs import RepresentationKey, check_features, check_lengths, key_columns
 from ser_probe.analysis.metrics import MEASURES, confusion_matrices, confusion_scores
+from ser_probe.analysis.probes.softmax import ProbeOptions, fit_softmax_probes, standardise
 from ser_probe.analysis.resampling import bootstrap_counts, bootstrap_interval, group_codes
-from ser_probe.analysis.softmax import ProbeOptions, fit_softmax_probes, standardise
 from ser_probe.analysis.splits import check_split
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress, derive_seed

@@ -19,9 +19,16 @@ from typing import Literal
 
 import numpy as np
 
-from ser_probe.analysis.grams import MEMORY_BYTES, MIN_CLIPS, PairedHsic, check_own, inner_products, prepare_features
 from ser_probe.analysis.inputs import check_lengths
 from ser_probe.analysis.resampling import jackknife_interval
+from ser_probe.analysis.similarity.grams import (
+    MEMORY_BYTES,
+    MIN_CLIPS,
+    PairedHsic,
+    check_own,
+    inner_products,
+    prepare_features,
+)
 
 Route = Literal["features", "gram"]
 

@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score, recall_score
 
 from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.analysis.metrics import MEASURES
-from ser_probe.analysis.probes import (
+from ser_probe.analysis.probes.fitting import (
     _shuffled,
     best_layer,
     fit_probes,
@@ -18,7 +18,7 @@ from ser_probe.analysis.probes import (
     score_probes,
     summarise_probes,
 )
-from ser_probe.analysis.softmax import ProbeOptions, fit_softmax_probes, standardise
+from ser_probe.analysis.probes.softmax import ProbeOptions, fit_softmax_probes, standardise
 from ser_probe.errors import AnalysisError
 
 N_SPEAKERS, LABELS, TAKES = 9, ["anger", "joy", "fear", "calm"], 4
@@ -103,7 +103,7 @@ def test_test_labels_change_no_prediction(study: dict[str, Any], rng: np.random.
 
 def test_memory_for_features_changes_nothing(study: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fit_probes(**study)
-    monkeypatch.setattr("ser_probe.analysis.probes._FEATURE_BYTES", 1)
+    monkeypatch.setattr("ser_probe.analysis.probes.fitting._FEATURE_BYTES", 1)
     np.testing.assert_array_equal(fit_probes(**study).predictions, whole.predictions)
 
 
@@ -111,7 +111,7 @@ def test_shuffled_labels_teach_nothing_and_keep_each_speakers_counts(
     study: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.Tensor] = []
-    from ser_probe.analysis import probes as module
+    from ser_probe.analysis.probes import fitting as module
 
     fit = module.fit_softmax_probes
 

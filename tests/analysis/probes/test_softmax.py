@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ser_probe.analysis.softmax import (
+from ser_probe.analysis.probes.softmax import (
     FittedProbes,
     ProbeOptions,
     epoch_orders,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from ser_probe.analysis.cka import cka_baseline, cka_pairs, linear_cka
+from ser_probe.analysis.similarity.cka import cka_baseline, cka_pairs, linear_cka
 from ser_probe.errors import AnalysisError
 
 # The issue asks for 1e-6; float64 sums of some 1e5 terms agree far better.

@@ -1,0 +1,1 @@
+"""How far a representation has moved from a reference. Arrays in, tables out; no disk, no drawing."""

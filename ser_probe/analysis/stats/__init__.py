@@ -1,0 +1,1 @@
+"""Tests, effect sizes and models for tables of results. Arrays in, tables out; no disk, no drawing."""

@@ -1,0 +1,16 @@
+"""ser-probe analyze: tables and figures from embedding files, joined on clip. One file per command."""
+
+from __future__ import annotations
+
+import typer
+
+from ser_probe.cli.analyze.drift import drift
+from ser_probe.cli.analyze.probe import probe
+from ser_probe.cli.analyze.similarity import similarity
+from ser_probe.cli.analyze.umap import umap
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Analyse embedding files; seconds, on a laptop.")
+app.command("probe")(probe)
+app.command("similarity")(similarity)
+app.command("drift")(drift)
+app.command("umap")(umap)

@@ -1,0 +1,27 @@
+"""The section `analyze.umap`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ser_probe.config.sections import Layer, Name, Section, Share
+
+
+class UmapConfig(Section):
+    """Maps of the clips in two dimensions. For the eye only: distances between clusters mean little."""
+
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1)] = (0, "final")
+    """Layers to draw: numbers, or `final`."""
+    color: Annotated[tuple[Name, ...], Field(min_length=1)] = ("label", "speaker", "gender")
+    """Columns to colour by, one row of panels each."""
+    n_neighbors: Annotated[int, Field(strict=True, ge=2)] = 15
+    """Neighbours that a clip is kept close to: few show detail, many show the whole."""
+    min_dist: Share = 0.1
+    """How close two points may come."""
+    fit: Literal["joint", "reference"] = "joint"
+    """All checkpoints of a layer share one map: `joint` lays all of them out together; `reference` lays out step 0
+    and places the later ones among its clips, which shows what became of the old map and nothing new."""
+    pca_dims: Annotated[int, Field(strict=True, ge=2)] = 50
+    """Principal components kept before laying out; fewer are faster and drop detail."""

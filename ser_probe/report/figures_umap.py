@@ -1,0 +1,17 @@
+"""The figures of maps, each with how it is read and how it misleads."""
+
+from __future__ import annotations
+
+from ser_probe.report.compose_changes import draw_umap
+from ser_probe.report.figure_specs import FigureSpec
+
+_UMAP = """
+Each point is a clip; every row shows the same projections, coloured by another property, and all panels share their
+axis limits. What lies close together is alike. Distances between groups, their sizes and their orientation mean little,
+and another seed gives another picture: a claim needs a probe. Trustworthiness, where given, says how far neighbours in
+the picture are neighbours in the embedding (1 is best).
+"""
+
+UMAP_FIGURES: dict[str, FigureSpec] = {
+    "umap": FigureSpec("UMAP", "umap", draw_umap, _UMAP, apart=("corpus", "model", "layer"), named=("layer",)),
+}

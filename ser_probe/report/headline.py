@@ -1,0 +1,25 @@
+"""What a headline table of the report is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A table of a few rows that answers one of the study's questions.
+
+    Args:
+        table: Name of the table without which there is none.
+        title: What the report calls it.
+        remark: How to read it.
+        make: Takes all tables by name; returns the rows, none where there is nothing to say.
+    """
+
+    table: str
+    title: str
+    remark: str
+    make: Callable[[Mapping[str, pd.DataFrame]], pd.DataFrame]
