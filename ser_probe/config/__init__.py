@@ -2,7 +2,7 @@
 
 `sections`, `finetune`, `augmentation`, `search`, `analyses` and `analyze_*` say which keys there are, `study` which
 exclude each other, `loading` turns a file and `--set` overrides into a `StudyConfig` or into one message with every
-fault. Only steps and the command line see these objects; the rooms below take plain arguments. Nothing here loads torch.
+fault. Only steps and the command line see these objects; the rooms below take plain arguments. Nothing loads torch.
 """
 
 from ser_probe.config.analyses import AnalyzeConfig
