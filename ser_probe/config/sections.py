@@ -157,6 +157,9 @@ class ExtractConfig(Section):
     """Which saved steps of fine-tuning to extract; each costs one pass over the clips and one file."""
     egemaps: Flag = True
     """Also extract the 88 eGeMAPS functionals (needs the extra `egemaps`); about 10 clips/s per core, once."""
+    random_control: Flag = True
+    """Also extract the backbone with weights drawn from a seed, as a control: what the architecture gives without any
+    training. Costs one more pass over the clips and one file."""
     long_clips: Literal["reject", "whole", "chunk"] = "reject"
     """What becomes of clips over `audio.max_duration_s`: left out, taken whole (memory grows with the square of the
     duration), or cut into overlapping chunks of that length whose frames are pooled together. Training skips them."""

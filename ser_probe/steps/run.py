@@ -16,21 +16,22 @@ from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import ConfigError, did_you_mean
 from ser_probe.files import fingerprint, read_json, write_json, write_text
 from ser_probe.models.catalogue import model_name
-from ser_probe.runtime import SILENT, Progress, pick_device, run_record
-from ser_probe.steps.analyze_drift import measure_drift
-from ser_probe.steps.analyze_probe import divide_clips, probe_caches
-from ser_probe.steps.analyze_similarity import compare_caches
-from ser_probe.steps.analyze_umap import map_caches
+from ser_probe.runtime import SILENT, Progress, derive_seed, pick_device, run_record
+from ser_probe.steps.analyze_probe import divide_clips
 from ser_probe.steps.extract import Source, accepted_audio, extract_features, extract_sources
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, read_clips, write_prepared
 from ser_probe.steps.report import write_report
 from ser_probe.steps.representations import Joined, NamedCache
-from ser_probe.steps.stages import Stages, file_state, file_states
+from ser_probe.steps.stages import Stages, file_states
+from ser_probe.steps.study_analyses import ANALYSES, Material, run_analyses
 from ser_probe.steps.training_task import label_clips
 
-STAGES = ("prepare", "finetune", "extract", "egemaps", "probe", "similarity", "drift", "umap", "report")
+STAGES = ("prepare", "finetune", "extract", "egemaps", *ANALYSES, "report")
+
+RANDOM_CONTROL = "random-weights"
+"""What the tables call the checkpoint of the control with random weights."""
 
 
 def run_study(study: StudyConfig, *, progress: Progress = SILENT, force: Iterable[str] = ()) -> Outcome:
@@ -72,9 +73,9 @@ class _Run:
         backbone = study.backbone
         pretrained = Source(backbone.name, "step-0", 0, backbone.revision, backbone.random_weights)
         sources = self._finetune() if study.finetune.enabled else [pretrained]
-        caches = self._extract(sources)
+        caches, control = self._extract(sources)
         features = self._egemaps() if study.extract.egemaps else None
-        self._analyse(caches, features)
+        self._analyse(caches, control, features)
         self._record()
         report = self._report()
         left_out = pd.read_csv(self.folder / "rejects.csv")
@@ -153,9 +154,11 @@ class _Run:
         sources = [Source(str(folder), f"step-{_step(folder)}", _step(folder), model=model) for folder in folders]
         return [source for source in sources if wanted == "all" or source.step in wanted]
 
-    def _extract(self, sources: list[Source]) -> list[NamedCache]:
+    def _extract(self, sources: list[Source]) -> tuple[list[NamedCache], NamedCache | None]:
+        """Return the caches of the checkpoints, and that of the control with random weights where it is wanted."""
         study, listing = self.study, self.folder / "caches.json"
-        model = model_name(study.backbone.name, study.backbone.random_weights)
+        name = model_name(study.backbone.name, study.backbone.random_weights)
+        sources = [*sources, *self._random_control()]
         inputs = {
             **self._extraction_inputs(),
             "extract.pooling": study.extract.pooling,
@@ -169,14 +172,27 @@ class _Run:
             results = extract_sources(sources, self._clips(), study, study.output.cache, progress=self.progress)
             # The analyses look at the first pooling.
             named = [
-                {"path": str(first.path), "model": model, "checkpoint": source.checkpoint, "step": source.step}
+                {"path": str(first.path), "model": source.model or name, "checkpoint": source.checkpoint,
+                 "step": source.step}
                 for source, (first, *_) in zip(sources, results, strict=True)
-            ]
+            ]  # fmt: skip
             write_json(listing, named)
             return [*dict.fromkeys(result.path for row in results for result in row), listing]
 
         self.stages.run("extract", inputs, work)
-        return [NamedCache(**{**entry, "path": Path(entry["path"])}) for entry in read_json(listing)]
+        caches = [NamedCache(**{**entry, "path": Path(entry["path"])}) for entry in read_json(listing)]
+        controls = [cache for cache in caches if cache.checkpoint == RANDOM_CONTROL]
+        return [cache for cache in caches if cache not in controls], controls[0] if controls else None
+
+    def _random_control(self) -> list[Source]:
+        """Return the backbone with random weights, the control of what its architecture gives without training."""
+        study = self.study
+        if not study.extract.random_control:
+            return []
+        # Another draw than that of a backbone which is random itself.
+        seed = derive_seed("random control", study.seed) % 2**31
+        model = f"{study.backbone.name} (random weights)"
+        return [Source(study.backbone.name, RANDOM_CONTROL, 0, study.backbone.revision, seed, model=model)]
 
     def _egemaps(self) -> Path:
         study = self.study
@@ -215,53 +231,10 @@ class _Run:
         table = table.drop(columns="split")
         return Manifest(table, self.manifest.audio_root, self.manifest.source)
 
-    def _analyse(self, caches: list[NamedCache], features: Path | None) -> None:
-        analyze, clips = self.study.analyze, self.manifest.table
-        common: dict[str, Any] = {"clips": clips, "context": self.context, "progress": self.progress}
-        inputs = {
-            "clips and splits": self.clips_print,
-            **self.context,
-            "embeddings": [
-                [str(path), file_state(path)] for path in [*(cache.path for cache in caches), features or Path()]
-            ],
-        }
-
-        def stage(name: str, config: Any, work: Any, **own: Any) -> None:
-            if config is not None:
-                own = {**inputs, f"analyze.{name}": config.model_dump(), **own}
-                self.stages.run(name, own, lambda: work().files)
-
-        look_at = {"analyze.splits": analyze.splits}
-
-        probe = analyze.probe
-        if probe is not None:
-            stage(
-                "probe",
-                probe,
-                lambda: probe_caches(
-                    caches, self.tables, probe=probe, split=self.study.split, features=features, **common
-                ),
-                split=self.study.split.model_dump(),
-            )
-        stage(
-            "similarity",
-            analyze.similarity,
-            lambda: compare_caches(caches, self.tables, analyze=analyze, features=features, **common),
-            **look_at,
-        )
-        stage(
-            "drift",
-            analyze.drift,
-            lambda: measure_drift(caches, self.tables, reference=caches[0], analyze=analyze, **common),
-            **look_at,
-        )
-        stage(
-            "umap",
-            analyze.umap,
-            lambda: map_caches(caches, self.tables, analyze=analyze, seed=self.study.seed, **common),
-            **look_at,
-            seed=self.study.seed,
-        )
+    def _analyse(self, caches: list[NamedCache], control: NamedCache | None, features: Path | None) -> None:
+        clips = self.manifest.table
+        material = Material(self.study, caches, control, features, clips, self.clips_print, self.tables, self.context)
+        run_analyses(material, self.stages, self.progress)
 
     def _record(self) -> None:
         """Write what this run was made with. A run that did nothing keeps the record of the one that did."""

@@ -15,9 +15,10 @@ from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, ConfigError, MissingExtraError
 from ser_probe.files import write_text
 from ser_probe.steps import run as module
+from ser_probe.steps import study_analyses
 from ser_probe.steps.extract import extract_sources
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.run import STAGES, run_study
+from ser_probe.steps.run import RANDOM_CONTROL, STAGES, run_study
 
 from ..voices import RATE_HZ, voice
 from .conftest import HAS_EGEMAPS, Said, small_study
@@ -73,7 +74,7 @@ def test_what_a_study_leaves(finished: Path) -> None:
     # The report shows the record, so it is written after it.
     assert record[0]["stages"] == [name for name in DONE if name != "report"]
     assert not leftovers(finished)
-    assert len(list(Path("cache").glob("*.h5"))) == 3 + HAS_EGEMAPS
+    assert len(list(Path("cache").glob("*.h5"))) == 4 + HAS_EGEMAPS
 
 
 def test_tables_agree_on_their_keys(finished: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_stopped_study_goes_on(finished: Path, monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, function, stop)
+        patch.setattr(module if hasattr(module, function) else study_analyses, function, stop)
         with pytest.raises(KeyboardInterrupt):
             run()
     assert not leftovers(finished)
@@ -193,7 +194,7 @@ def test_a_changed_clip_is_computed_alone(finished: Path, monkeypatch: pytest.Mo
     weights = states(FOLDER / "checkpoints")
     _, said = run()
     assert said.of("prepare") == "prepare: stale, because changed: audio files"
-    assert computed == [1, 1, 1], "one clip for each checkpoint"
+    assert computed == [1, 1, 1, 1], "one clip for each checkpoint and for the control"
     assert states(FOLDER / "checkpoints") == weights, "a test clip has no part in training"
     changed = pd.read_csv(FOLDER / "manifest.csv")
     new = set(changed["clip_id"]) - set(manifest["clip_id"])
@@ -263,6 +264,9 @@ def test_embeddings_of_a_run_are_those_of_its_weights(finished: Path) -> None:
         with EmbeddingCache.open(path) as cache:
             assert set(cache.clip_ids) == ids
             assert cache.attributes["verify_error"] < 1e-5
+            if cache.attributes["checkpoint"] == RANDOM_CONTROL:
+                assert cache.attributes["model"] == "tiny-wavlm-base (random weights)"
+                continue
             assert cache.attributes["model"] == "tiny-wavlm-base", "all checkpoints are of one model"
             layers[cache.attributes["step"]] = cache.layer("final")[cache.select(sorted(ids))]
     assert sorted(layers) == [0, 2, 4]
@@ -273,7 +277,7 @@ def test_embeddings_of_a_run_are_those_of_its_weights(finished: Path) -> None:
 def test_a_checkpoint_that_changed_nothing_is_a_checkpoint(corpus: Path) -> None:
     """The first step of a warm-up has a learning rate of 0: step 1 has the weights of step 0, and its own name."""
     options = ("finetune.max_steps=2", "finetune.checkpoint_every=1", "analyze.probe=null", "extract.egemaps=false")
-    options = (*options, "analyze.similarity.egemaps=false")
+    options = (*options, "analyze.similarity.egemaps=false", "extract.random_control=false")
     run(*options)
     drift = pd.read_parquet(FOLDER / "tables/drift.parquet")
     cosine = drift[drift["measure"] == "mean_cosine"].groupby("checkpoint")["value"].min()
