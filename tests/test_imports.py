@@ -32,7 +32,7 @@ NEVER = {
     "demo": {"data", "audio", "models", "analysis", "report", "embeddings", "training", "cli"},
 }
 DOORS = {
-    "soundfile": ("audio.load", "data.sample"),
+    "soundfile": ("audio.load", "audio.preview", "data.sample"),
     "transformers": ("models.loading", "training"),
     "accelerate": ("training",),
     "tensorboard": ("training",),
@@ -48,6 +48,8 @@ DOORS = {
     "onnx": ("models.onnx_export",),
     "onnxruntime": ("models.onnx_export",),
     "umap": ("analysis.projection",),
+    "statsmodels": ("analysis.stats",),
+    "numba": ("analysis.probes.compiled",),
     "matplotlib": ("report",),
     "jinja2": ("report",),
     "pyloudnorm": ("audio.loudness",),

@@ -14,6 +14,7 @@ from ser_probe.errors import AnalysisError
 MEASURES = ("weighted_f1", "macro_f1", "uar", "accuracy")
 CLASS_MEASURES = ("precision", "recall", "f1", "support")
 AGREEMENT_MEASURES = ("ccc", "pearson", "rmse", "mae")
+FIT_MEASURES = ("r2", *AGREEMENT_MEASURES)
 
 # Of the mean square: less variance than this is what rounding leaves of a constant.
 _ROUNDING = 1e-12
@@ -53,8 +54,50 @@ def confusion_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
         - `weighted_f1`: the mean F1 weighted by how often each class occurs;
         - `accuracy`: the share of clips that are right.
     """
-    right = np.diagonal(confusion, axis1=-2, axis2=-1).astype(float)
-    occurring, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return answer_scores(np.stack([right, confusion.sum(axis=-1), confusion.sum(axis=-2)], axis=-2))
+
+
+def count_answers(
+    y_true: np.ndarray, y_pred: np.ndarray, codes: np.ndarray, *, n_groups: int, n_classes: int
+) -> np.ndarray:
+    """Count, for each speaker, what the scores of a classifier are computed from.
+
+    The counts of several speakers are their sum. They take C numbers where a confusion matrix takes C^2, which for
+    a hundred classes decides whether a bootstrap fits into memory.
+
+    Args:
+        y_true: True classes, int in [0, C), of shape [N].
+        y_pred: Predicted classes, int in [0, C), of shape [..., N].
+        codes: Each clip's speaker, int in [0, G), of shape [N].
+        n_groups: G.
+        n_classes: C.
+
+    Returns:
+        int64 [..., G, 3, C]: per class the clips that are right, that occur, and that are predicted.
+    """
+    check_lengths(true=y_true, predicted=np.moveaxis(y_pred, -1, 0), speakers=codes)
+    leading, flat = y_pred.shape[:-1], y_pred.reshape(int(np.prod(y_pred.shape[:-1], dtype=int)), -1).astype(np.int64)
+    n_cells = n_groups * n_classes
+    counts = np.empty((len(flat), n_groups, 3, n_classes), np.int64)
+    counts[:, :, 1] = np.bincount(codes * n_classes + y_true, minlength=n_cells).reshape(n_groups, n_classes)
+    for row, own in zip(counts, flat, strict=True):
+        cells = codes * n_classes + own
+        row[:, 2] = np.bincount(cells, minlength=n_cells).reshape(n_groups, n_classes)
+        row[:, 0] = np.bincount(cells[own == y_true], minlength=n_cells).reshape(n_groups, n_classes)
+    return counts.reshape(*leading, n_groups, 3, n_classes)
+
+
+def answer_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scores of counted answers.
+
+    Args:
+        counts: From `count_answers`, or sums of such over speakers, [..., 3, C].
+
+    Returns:
+        As `confusion_scores`.
+    """
+    right, occurring, predicted = np.moveaxis(np.asarray(counts, float), -2, 0)
     total = occurring.sum(axis=-1)
     f1 = 2 * right / np.maximum(occurring + predicted, 1)  # 0 for a class that never occurs nor is predicted
     recall = right / np.maximum(occurring, 1)
@@ -132,8 +175,9 @@ def agreement_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
         sums: From `sum_agreement`, or sums of such, [..., 8].
 
     Returns:
-        By measure of `AGREEMENT_MEASURES`, values of shape [...]: `ccc` as the function of that name, `pearson` its
-        correlation, both NaN where they are not defined (constants); `rmse` and `mae` in the target's unit.
+        By measure of `FIT_MEASURES`, values of shape [...]: `r2` (1 - squared errors / squares about the mean of these
+        true values; at most 1, 0 for always guessing that mean, below 0 for worse), `ccc` as the function of that name,
+        `pearson` its correlation, all NaN where they are not defined (constants); `rmse` and `mae` in the target's unit.
     """
     n, x, y, xx, yy, xy, absolute, squared = np.moveaxis(np.asarray(sums, float), -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -141,6 +185,7 @@ def agreement_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
         var_x, var_y = _variance(xx / n, mean_x), _variance(yy / n, mean_y)
         covariance = xy / n - mean_x * mean_y
         return {
+            "r2": 1 - squared / n / np.where(var_x > 0, var_x, np.nan),
             "ccc": 2 * covariance / (var_x + var_y + (mean_x - mean_y) ** 2),
             "pearson": np.where(var_x * var_y > 0, covariance / np.sqrt(var_x * var_y), np.nan),
             "rmse": np.sqrt(squared / n),

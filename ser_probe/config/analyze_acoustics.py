@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
-from ser_probe.config.sections import Section
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ser_probe.config.sections import Flag, Positive, Section
+
+_AtLeastTwo = Annotated[int, Field(strict=True, ge=2)]
 
 
 class AcousticsConfig(Section):
-    """What each layer keeps of the voice: every acoustic functional predicted from it."""
+    """What each layer keeps of the voice: every acoustic functional predicted from it, for unheard speakers."""
+
+    folds: _AtLeastTwo = 5
+    """Folds of speakers; with fewer speakers each is a fold. Needs three speakers."""
+    inner_folds: _AtLeastTwo = 4
+    """Folds of the training speakers that choose the strength of each functional's ridge."""
+    strengths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (10.0, 100.0, 1e3, 1e4, 1e5, 1e6)
+    """Penalties to choose among, on standardised features."""
+    transform: Literal["none", "rank"] = "none"
+    """`rank` predicts normal scores of each functional's ranks: no clip can decide alone. With `none`, functionals
+    whose variance lies in a few clips are named and kept out of means and rankings."""
+    controls: tuple[Literal["shuffled_clips", "gender_only"], ...] = ("shuffled_clips", "gender_only")
+    """What stands beside the values: the clips of each speaker shuffled, which keeps what the voice alone tells; and
+    the mean of the speaker's gender."""
+    cka: Flag = True
+    """CKA with the functionals of each group beside the means of R2."""

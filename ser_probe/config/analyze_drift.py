@@ -6,13 +6,31 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ser_probe.config.sections import Section
+from ser_probe.config.sections import Count, Flag, Name, Section
+
+DriftMeasure = Literal[
+    "cka_debiased", "procrustes", "mean_cosine", "mean_cosine_centred", "knn_overlap", "relative_norm_change",
+    "mean_shift", "covariance_shift",
+]  # fmt: skip
 
 
 class DriftConfig(Section):
-    """How far fine-tuning moved each layer from step 0, on the same clips."""
+    """How far fine-tuning moved each layer from step 0 and from the checkpoint before, on the same clips."""
 
-    measures: Annotated[
-        tuple[Literal["cka_debiased", "mean_cosine", "relative_norm_change"], ...], Field(min_length=1)
-    ] = ("cka_debiased", "mean_cosine", "relative_norm_change")
-    """What is measured between a layer and itself at step 0."""
+    measures: Annotated[tuple[DriftMeasure, ...], Field(min_length=1)] = (
+        "cka_debiased", "procrustes", "mean_cosine", "mean_cosine_centred", "knn_overlap", "relative_norm_change",
+        "mean_shift", "covariance_shift",
+    )  # fmt: skip
+    """What is measured between two states of a layer. `procrustes` and `covariance_shift` take a decomposition for
+    each layer and checkpoint, and nearly all of the time."""
+    against: Annotated[tuple[Literal["first", "previous"], ...], Field(min_length=1)] = ("first", "previous")
+    """The state measured from: that of step 0, that of the checkpoint before, or both."""
+    by: tuple[Name, ...] = ("label", "speaker")
+    """Columns of the clips by whose values drift is given apart, too; columns that the clips lack are passed over."""
+    neighbours: Count = 10
+    """Nearest clips whose change `knn_overlap` counts; at most a quarter of all clips are taken."""
+    weights: Flag = True
+    """Also how far the weights of each block moved, where there are checkpoints of them."""
+    floor: tuple[Literal["precision", "batch"], ...] = ("precision",)
+    """What drift has to exceed: step 0 is extracted again in bf16 (in fp32 where the study is not), or with clips
+    batched otherwise. Each costs one more pass over the clips. Empty: drift has no threshold."""

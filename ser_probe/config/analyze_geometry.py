@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from ser_probe.config.sections import Section
+from ser_probe.config.sections import Count, Flag, Name, Section, Whole
 
 
 class GeometryConfig(Section):
     """The shape of each layer: dimension, isotropy, and what its variance is about."""
+
+    by: tuple[Name, ...] = ("label", "speaker")
+    """Columns by which silhouette and Fisher ratio say how far the classes lie apart."""
+    factors: tuple[Name, ...] = ("label", "speaker", "gender", "sentence")
+    """Columns among which the variance is shared out. Those that the clips lack, or that have one value only, are
+    left out and named."""
+    permutations: Whole = 20
+    """Permutations of each column for the null beside its values; 0 for none."""
+    components: Count = 64
+    """Components of the spectrum that are listed."""
+    rank_intervals: Flag = False
+    """Intervals of the effective ranks too: an eigendecomposition per speaker, layer and checkpoint."""

@@ -6,17 +6,58 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ser_probe.config.sections import Flag, Section
+from ser_probe.config.sections import Count, Flag, Positive, Section, Whole
+
+SimilarityMeasure = Literal[
+    "cka_debiased", "cka", "cka_rbf", "cka_rbf_debiased", "cka_minibatch",
+    "cca_mean", "cca_mean_squared", "svcca", "pwcca",
+    "cca_mean_insample", "cca_mean_squared_insample", "svcca_insample", "pwcca_insample",
+    "procrustes", "angular_shape", "rsa", "rsa_pearson", "mutual_knn",
+    "distance_correlation", "distance_correlation_debiased", "linear_predictivity",
+]  # fmt: skip
+"""Names of measures; `docs/analysis/similarity.md` says what each is."""
 
 
 class SimilarityConfig(Section):
     """How alike two representations of the same clips are."""
 
-    measures: Annotated[tuple[Literal["cka_debiased", "cka"], ...], Field(min_length=1)] = ("cka_debiased", "cka")
-    """`cka` is inflated where clips are few against dimensions, and is reported beside its baseline."""
+    measures: Annotated[tuple[SimilarityMeasure, ...], Field(min_length=1)] = ("cka_debiased", "cka")
+    """Measures to compute. `cka` is inflated where clips are few against dimensions, and is reported beside its
+    baseline. CKA takes seconds for 200 layers; `procrustes`, the CCA family and `linear_predictivity` take up to a
+    second for each pair or layer."""
     egemaps: Flag = True
     """Every layer of every checkpoint against eGeMAPS (Study E's Figure 1)."""
-    layers_within: Flag = True
-    """All pairs of layers within each checkpoint."""
-    across: Flag = True
-    """All pairs of layers between step 0 and each later checkpoint."""
+    functional_groups: Flag = True
+    """And against each group of its functionals: frequency, energy, spectral, temporal."""
+    pairs: tuple[Literal["within", "across", "models", "all"], ...] = ("within", "across", "models")
+    """Pairs of layers: `within` each checkpoint; `across` from a model's first checkpoint to its later ones; between
+    `models`, at equal steps; or `all`, which grows with the square of the checkpoints."""
+    permutations: Whole = 199
+    """Permutations of the clips for p values; 0 for none. The smallest p value is 1 over this plus 1, and the time
+    grows with it."""
+    permute: Literal["clips", "within-speaker", "speakers"] = "clips"
+    """What is permuted. `clips`: a small p may only say that both know the speaker; `within-speaker`: to know the
+    speaker is not enough; `speakers`: whole speakers, for clips in the same order for each."""
+    permuted: Literal["features", "all"] = "features"
+    """Which pairs get a p value: those with eGeMAPS, or all (neighbouring layers are alike beyond doubt)."""
+    intervals: Literal["none", "fast", "all"] = "fast"
+    """Intervals over speakers: `fast` where they cost little (CKA, distance correlation, RSA, k-NN); `all` computes the
+    other measures again without each speaker."""
+    minibatch_above: Count = 20_000
+    """With more clips than this, `cka_minibatch` takes the place of `cka_debiased` and `cka`."""
+    batch: Annotated[int, Field(strict=True, ge=4)] = 256
+    """Clips of a minibatch."""
+    rbf_fraction: Positive = 0.8
+    """Bandwidth of the RBF kernel, as a share of the median distance between clips."""
+    rdm: Literal["correlation", "euclidean"] = "correlation"
+    """What RSA calls dissimilar: 1 less the correlation of two clips' features, or their distance."""
+    neighbours: Count = 10
+    """The k of `mutual_knn`."""
+    nearness: Literal["cosine", "euclidean"] = "cosine"
+    """How neighbours are near."""
+    variance: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.99
+    """The share of the variance that the components of `svcca` keep."""
+    components: Count | None = None
+    """Principal components that every CCA starts from at most; null: all."""
+    folds: Annotated[int, Field(strict=True, ge=2)] = 5
+    """Parts without a common speaker for the held-out values of CCA and linear predictivity."""

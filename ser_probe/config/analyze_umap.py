@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ser_probe.config.sections import Layer, Name, Section, Share
+from ser_probe.config.sections import Count, Flag, Layer, Name, Section, Share
 
 
 class UmapConfig(Section):
@@ -15,7 +15,7 @@ class UmapConfig(Section):
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)] = (0, "final")
     """Layers to draw: numbers, or `final`."""
     color: Annotated[tuple[Name, ...], Field(min_length=1)] = ("label", "speaker", "gender")
-    """Columns to colour by, one row of panels each."""
+    """Columns to colour by, one row of panels each. A column of numbers is coloured along a scale."""
     n_neighbors: Annotated[int, Field(strict=True, ge=2)] = 15
     """Neighbours that a clip is kept close to: few show detail, many show the whole."""
     min_dist: Share = 0.1
@@ -25,3 +25,12 @@ class UmapConfig(Section):
     and places the later ones among its clips, which shows what became of the old map and nothing new."""
     pca_dims: Annotated[int, Field(strict=True, ge=2)] = 50
     """Principal components kept before laying out; fewer are faster and drop detail."""
+    stability_seeds: Count = 2
+    """Seeds whose maps are compared: how far they agree on neighbours is printed in the figure. The time grows with
+    it; 1 turns it off."""
+    page: Flag = True
+    """Also a page, `umap.html`, in which a point shows its clip and plays it."""
+    embed_audio: Flag = False
+    """Put the clips' audio (8 kHz, mono) into the page, so that it can be moved; else the page links to the files."""
+    embed_mb: Count = 25
+    """Audio in the page at most, in megabytes; further clips are linked."""

@@ -9,7 +9,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.plots_probes import plot_scores_by_layer
+from ser_probe.report.plots_probes import WEIGHTED_SUM, plot_scores_by_layer, plot_scores_by_step
 from ser_probe.report.plots_similarity import (
     add_colour_bar,
     colour_limits,
@@ -157,13 +157,26 @@ def draw_scores(table: pd.DataFrame, *, measure: str = "weighted_f1", split: str
         rows = pick(table, "probe", split=split, measure=measure)
         figure = new_figure(PAGE_WIDTH_IN, 4.0)
         ax = figure.subplots()
-        plot_scores_by_layer(table, ax, measure=measure, split=split)
-        steps = step_order(rows.loc[rows["control"] == "none", "step"])
-        add_step_legend(ax, steps)
         models = rows[rows["step"].notna()]
-        target = ", ".join(short(name) for name in rows["target"].drop_duplicates()) if "target" in rows else ""
-        ax.set_title(heading(models, f"Probe of {target}" if target else "Probe"))
+        if set(models["layer"]) == {WEIGHTED_SUM}:
+            plot_scores_by_step(table, ax, measure=measure, split=split)
+            add_step_legend(ax, [])
+        else:
+            plot_scores_by_layer(table, ax, measure=measure, split=split)
+            add_step_legend(ax, step_order(rows.loc[rows["control"] == "none", "step"]))
+        ax.set_title(probe_heading(models))
         return figure
+
+
+def probe_heading(rows: pd.DataFrame, what: str = "Probe") -> str:
+    """Return a figure's title: of which target and family, which model, how many clips; and if speakers are shared."""
+    families = list(rows["family"].dropna().unique()) if "family" in rows else []
+    kind = "" if families in ([], ["linear"]) else f" ({', '.join(short(name) for name in families)})"
+    target = ", ".join(short(name) for name in rows["target"].drop_duplicates()) if "target" in rows else ""
+    title = heading(rows, f"{what} of {target}{kind}" if target else what + kind)
+    if "shares_speakers" in rows and rows["shares_speakers"].fillna(False).astype(bool).any():
+        title += "\ntraining and test SHARE SPEAKERS: not scores of new speakers"
+    return title
 
 
 def add_step_legend(ax: Axes, steps: list[int]) -> None:
@@ -180,7 +193,8 @@ def add_step_legend(ax: Axes, steps: list[int]) -> None:
     if lines:
         first = ax.legend(*zip(*lines, strict=True), title="fine-tuning step", loc="upper left",
                           bbox_to_anchor=(1.01, 1.0), alignment="left")  # fmt: skip
-        ax.add_artist(first)
+        if others:
+            ax.add_artist(first)  # the next legend takes its place
     if others and lines:
         ax.legend(*zip(*others, strict=True), loc="lower left", bbox_to_anchor=(1.01, 0.0), alignment="left")
     elif others:

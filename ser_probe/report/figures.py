@@ -14,8 +14,10 @@ from ser_probe.errors import AnalysisError
 from ser_probe.files import atomic_path, slug
 from ser_probe.report.figure_specs import FigureSpec
 from ser_probe.report.figures_drift import DRIFT_FIGURES
+from ser_probe.report.figures_probe_extras import PROBE_EXTRAS_FIGURES
 from ser_probe.report.figures_probes import PROBES_FIGURES
 from ser_probe.report.figures_similarity import SIMILARITY_FIGURES
+from ser_probe.report.figures_stats import STATS_FIGURES
 from ser_probe.report.figures_training import TRAINING_FIGURES
 from ser_probe.report.figures_umap import UMAP_FIGURES
 from ser_probe.report.style import short, styled
@@ -38,9 +40,11 @@ class FigureEntry:
 FIGURES: dict[str, FigureSpec] = {
     **TRAINING_FIGURES,
     **PROBES_FIGURES,
+    **PROBE_EXTRAS_FIGURES,
     **SIMILARITY_FIGURES,
     **DRIFT_FIGURES,
     **UMAP_FIGURES,
+    **STATS_FIGURES,
 }
 """All figures of a report, in its order."""
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ser_probe.report.headlines_drift import DRIFT_HEADLINE
-from ser_probe.report.headlines_probe import PROBE_HEADLINE
+from ser_probe.report.headlines_probe import PROBE_CHANGES_HEADLINE, PROBE_HEADLINE
 from ser_probe.report.headlines_similarity import SIMILARITY_HEADLINE
 
-HEADLINES = (PROBE_HEADLINE, SIMILARITY_HEADLINE, DRIFT_HEADLINE)
+HEADLINES = (PROBE_HEADLINE, PROBE_CHANGES_HEADLINE, SIMILARITY_HEADLINE, DRIFT_HEADLINE)
 """In the order of the report."""
 
 

@@ -5,39 +5,60 @@ from __future__ import annotations
 import pandas as pd
 
 from ser_probe.report.headline import Headline
+from ser_probe.report.plots_drift import UNCHANGED
 from ser_probe.report.style import measure_name
-from ser_probe.report.tables import need, step_order
+from ser_probe.report.tables import layer_order, need, step_order
+
+_MOST_NAMED = 8  # layers by name in a cell of a table
 
 
 def drift_headline(drift: pd.DataFrame) -> pd.DataFrame:
-    """Return per model and measure the layers that the last checkpoint changed most and least."""
+    """Return per model and measure the layers that the last checkpoint changed most and least, and which at all.
+
+    `above the floor` counts and names the layers whose whole interval lies beyond the floor; there is no such column
+    where no floor was measured.
+    """
     need(drift, ["model", "step", "layer", "measure", "value"], "drift")
-    last_step = step_order(drift["step"])[-1]
+    if "against" in drift:
+        drift = drift[drift["against"] == "first"]
     # Step 0 is what drift is measured against.
-    last = drift[(drift["step"] == last_step) & (drift["step"] > 0)]
+    drift = drift[drift["step"] > 0]
     made = []
-    for (model, measure), part in last.groupby(["model", "measure"], sort=False):
-        # The lower a similarity, the larger the change; a change of norm is large on either side of 0.
-        ranked = part.sort_values("value", key=abs if "change" in str(measure) else None, kind="stable")
-        most, least = (-1, 0) if "change" in str(measure) else (0, -1)
+    for (model, measure), rows in drift.groupby(["model", "measure"], sort=False):
+        last_step = step_order(rows["step"])[-1]
+        part = rows[rows["step"] == last_step]
+        ranked = part.loc[(part["value"] - UNCHANGED.get(str(measure), 0.0)).abs().sort_values(kind="stable").index]
         made.append(
             {
                 "model": model,
                 "measure": measure_name(str(measure)),
                 "step": last_step,
-                "most changed layer": ranked["layer"].iloc[most],
-                "value there": ranked["value"].iloc[most],
-                "least changed layer": ranked["layer"].iloc[least],
-                "and there": ranked["value"].iloc[least],
+                "most changed layer": ranked["layer"].iloc[-1],
+                "value there": ranked["value"].iloc[-1],
+                "least changed layer": ranked["layer"].iloc[0],
+                "and there": ranked["value"].iloc[0],
+                **_above_floor(part),
             }
         )
-    return pd.DataFrame(made)
+    return pd.DataFrame(made).dropna(axis="columns", how="all")
+
+
+def _above_floor(part: pd.DataFrame) -> dict[str, object]:
+    """Return how many layers, and which, are above the floor; nothing where there is no floor."""
+    if "above_floor" not in part or part["above_floor"].isna().all():
+        return {}
+    above = layer_order(part.loc[part["above_floor"].fillna(False).astype(bool), "layer"])
+    if len(above) == part["layer"].nunique() or not above:
+        return {"above the floor": "all layers" if above else "no layer"}
+    named = ", ".join(above[:_MOST_NAMED]) + (", ..." if len(above) > _MOST_NAMED else "")
+    return {"above the floor": f"{len(above)} of {part['layer'].nunique()}: {named}"}
 
 
 DRIFT_HEADLINE = Headline(
     "drift",
     "What fine-tuning moved",
-    "The last checkpoint against the state before fine-tuning. CKA and cosine: 1 is unchanged; relative change of "
-    "norm: 0 is unchanged.",
+    "The last checkpoint against the state before fine-tuning. CKA, cosines and neighbours: 1 is unchanged; others: "
+    "0. A layer counts as moved where its whole interval over speakers is beyond the floor, which is what "
+    "the same weights extracted again, or another seed of fine-tuning, change by themselves.",
     lambda tables: drift_headline(tables["drift"]),
 )

@@ -1,4 +1,4 @@
-"""The few rows of the report's head that are about probe."""
+"""The few rows of the report's head that are about probes: the chosen layers, and what changed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ser_probe.report.headline import Headline
-from ser_probe.report.tables import FUNCTIONALS, best_layers, need, variants
+from ser_probe.report.tables import FUNCTIONALS, best_layers, need, step_order, variants
 
 _PROBE_KEYS = ("corpus", "model", "target", "family", "pooling")
 
 
-def probe_headline(probe: pd.DataFrame, *, summary: pd.DataFrame | None = None, measure: str = "uar") -> pd.DataFrame:
+def probe_headline(
+    probe: pd.DataFrame,
+    *,
+    summary: pd.DataFrame | None = None,
+    best: pd.DataFrame | None = None,
+    measure: str = "uar",
+) -> pd.DataFrame:
     """Return per checkpoint the layer chosen on validation, its test score, and the controls beside it.
 
     Args:
         probe: The probe table, a row per probe seed.
         summary: The probe summary table, whose intervals over speakers are shown.
+        best: The table of chosen layers. Where folds rotate, each chooses a layer of its own, and only this table has
+            the score of that.
         measure: Which measure chooses and is shown.
 
     Returns:
@@ -37,7 +45,10 @@ def probe_headline(probe: pd.DataFrame, *, summary: pd.DataFrame | None = None, 
             row["SD over seeds"] = scores["value"].std()
             if summary is not None:
                 row["95 % over speakers"] = _interval(summary, measure, values, step, layer)
+            row |= _chosen(best, measure, values, step, name)
             row["eGeMAPS"] = real.loc[acoustic, "value"].mean()
+            random = test[(test["control"] == "random_weights") & (test["layer"] == row["layer chosen on validation"])]
+            row["random weights"] = random["value"].mean()
             row["shuffled labels"] = test.loc[here & (test["control"] == "shuffled_labels"), "value"].mean()
             row["majority class"] = test.loc[test["control"] == "majority_class", "value"].mean()
             rows.append(row)
@@ -52,10 +63,58 @@ def _interval(summary: pd.DataFrame, measure: str, values: Mapping[str, str], st
     return None if len(rows) != 1 else f"{rows['ci_low'].iloc[0]:.3f} to {rows['ci_high'].iloc[0]:.3f}"
 
 
+def _chosen(
+    best: pd.DataFrame | None, measure: str, values: Mapping[str, str], step: int, name: str
+) -> dict[str, object]:
+    """Return the chosen layer, its score and its interval as the table of chosen layers has them."""
+    if best is None:
+        return {}
+    wanted = {**values, "measure": measure}
+    rows = best[(best["step"] == step) & (best[list(wanted)].astype(str) == pd.Series(wanted)).all(axis="columns")]
+    if len(rows) != 1:
+        return {}
+    row = rows.iloc[0]
+    found: dict[str, object] = {"layer chosen on validation": row["layer"], f"test {name}": row["test_value"]}
+    if "ci_low" in rows and pd.notna(row["ci_low"]):
+        found["95 % over speakers"] = f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"
+    return found
+
+
+def changes_headline(changes: pd.DataFrame, *, measure: str = "uar") -> pd.DataFrame:
+    """Return the layer that the last checkpoint changed most, and how many layers' changes are significant.
+
+    Args:
+        changes: The table of changes.
+        measure: Which measure.
+    """
+    need(changes, ["step", "layer", "measure", "value", "ci_low", "ci_high", "p_holm"], "probe changes")
+    rows: list[dict[str, object]] = []
+    for values, part in variants(changes[changes["measure"] == measure], _PROBE_KEYS):
+        last_step = step_order(part["step"])[-1]
+        last = part[part["step"] == last_step]
+        most = last.iloc[int(last["value"].abs().to_numpy().argmax())]
+        found = int((last["p_holm"] < 0.05).sum())
+        interval = f"{most['ci_low']:.3f} to {most['ci_high']:.3f}" if pd.notna(most["ci_low"]) else None
+        row: dict[str, object] = {**values, "step": last_step, "most changed layer": most["layer"]}
+        row |= {"change of UAR": most["value"], "95 % over speakers": interval, "p (Holm)": most["p_holm"]}
+        row |= {"layers with p < 0.05": f"{found} of {len(last)}", "test speakers": int(most["n_speakers"])}
+        rows.append(row)
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
 PROBE_HEADLINE = Headline(
     "probe",
-    "Where emotion is linearly readable",
+    "Where the probes read their target",
     "The layer is chosen on the validation speakers and scored on the test speakers; scores are means over probe "
     "seeds. A score says something only as far as it is above the controls to its right.",
-    lambda tables: probe_headline(tables["probe"], summary=tables.get("probe_summary")),
+    lambda tables: probe_headline(tables["probe"], summary=tables.get("probe_summary"), best=tables.get("best_layers")),
+)
+
+PROBE_CHANGES_HEADLINE = Headline(
+    "probe_changes",
+    "What fine-tuning did to the probe's recall",
+    "The last checkpoint against the first, layer by layer, on the same clips. p by sign flips of whole speakers with "
+    "Holm's correction over layers; with few test speakers no change can be significant. The largest of several "
+    "changes flatters: its interval is not corrected for having been picked.",
+    lambda tables: changes_headline(tables["probe_changes"]),
 )

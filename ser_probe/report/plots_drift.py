@@ -1,27 +1,65 @@
-"""How far each layer moves away from its state before fine-tuning. Table -> Axes."""
+"""How far layers and weights move away from an earlier state. Table -> Axes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
-from ser_probe.report.style import GREY, LAYER_COLOURS, STEP_COLOURS, line_colours, measure_name, spaced
+from ser_probe.report.style import (
+    CLASS_COLOURS,
+    GREY,
+    LAYER_COLOURS,
+    PALE,
+    STEP_COLOURS,
+    line_colours,
+    measure_name,
+    short,
+    spaced,
+    text_colour,
+    thin_labels,
+)
 from ser_probe.report.tables import layer_order, need, pick, step_order
 
 # The value of a measure where nothing has changed.
-UNCHANGED = {"cka_debiased": 1.0, "cka": 1.0, "mean_cosine": 1.0, "relative_norm_change": 0.0}
+UNCHANGED = {
+    "cka_debiased": 1.0, "cka": 1.0, "procrustes": 0.0, "mean_cosine": 1.0, "mean_cosine_centred": 1.0,
+    "knn_overlap": 1.0, "relative_norm_change": 0.0, "mean_shift": 0.0, "covariance_shift": 0.0,
+}  # fmt: skip
+SIGNED = ("relative_norm_change",)
+"""Measures that change to either side."""
+FLOORS = {"floor_repeat": "extracted again", "floor_seed": "another seed"}
+"""Columns of what drift has to exceed, and what they are called."""
+BANDS: dict[str, dict[str, Any]] = {
+    "floor_repeat": {"color": "#c4c4c4", "alpha": 0.8},
+    "floor_seed": {"color": "#e7c9a9", "alpha": 0.7},
+}
+"""How they are drawn."""
+SHIFTS = {"mean_shift": "shift of the mean", "covariance_shift": "change of the covariance"}
+
+_HEAT = "viridis"
+# More columns than this cannot hold numbers side by side in a third of a page.
+_MOST_NUMBERED_COLUMNS = 4
+_PARTS_FIRST = ("front_end", "feature_projection", "positional_conv", "encoder_norm")
 
 
 def plot_drift_over_steps(table: pd.DataFrame, ax: Axes, *, measure: str) -> Axes:
     """Draw a measure of drift against the fine-tuning step, a line per layer, dark at the input.
 
-    The vertical scale is that of the values: a steep line may be a small change.
+    The vertical scale is that of the values: a steep line may be a small change. The band is the floor of the layer
+    that has the highest; points that are not above the floor of their own layer are hollow.
 
     Args:
-        table: Columns `step`, `layer`, `measure`, `value`; several rows of a point are averaged.
+        table: Columns `step`, `layer`, `measure`, `value`; several rows of a point are averaged. With `floor_repeat`,
+            `floor_seed` and `above_floor` the floor is drawn.
         ax: Where to draw.
-        measure: `cka_debiased`, `mean_cosine`, `relative_norm_change` or another measure of the table.
+        measure: A measure of the table.
     """
     rows = _rows(table, measure)
     layers = layer_order(rows["layer"])
@@ -30,6 +68,13 @@ def plot_drift_over_steps(table: pd.DataFrame, ax: Axes, *, measure: str) -> Axe
         # The layer after the final norm is on another scale than the residual stream: it is told apart.
         style = "--" if layer == "final" else "-"
         ax.plot(line.index, line, color=colour, linestyle=style, marker="o", markersize=3, label=layer)
+    for layer, colour in zip(layers, line_colours(len(layers), LAYER_COLOURS), strict=True):
+        below = _not_above(rows[rows["layer"] == layer])
+        if not below.empty:
+            ax.plot(below["step"], below["value"], **_hollow(colour))
+    for column in _floors(rows):
+        edge = float(rows[column].max())
+        ax.axhspan(*_band(measure, np.array([edge, edge]))[:, 0], zorder=0, linewidth=0, **BANDS[column])
     ax.set_xlabel("fine-tuning step")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     return _finish(ax, measure)
@@ -38,24 +83,133 @@ def plot_drift_over_steps(table: pd.DataFrame, ax: Axes, *, measure: str) -> Axe
 def plot_drift_over_layers(table: pd.DataFrame, ax: Axes, *, measure: str) -> Axes:
     """Draw a measure of drift against the layer, a line per checkpoint, dark for early ones.
 
+    Bands are the floors of each layer, that of seeds at the last step that has one; points that are not above the floor
+    are hollow. The 95 % interval over speakers is shaded for the last checkpoint.
+
     Args:
-        table: Columns `step`, `layer`, `measure`, `value`; several rows of a point are averaged.
+        table: Columns `step`, `layer`, `measure`, `value`; several rows of a point are averaged. With `floor_repeat`,
+            `floor_seed`, `above_floor`, `ci_low` and `ci_high` floor and interval are drawn.
         ax: Where to draw.
-        measure: `cka_debiased`, `mean_cosine`, `relative_norm_change` or another measure of the table.
+        measure: A measure of the table.
     """
     rows = _rows(table, measure)
     layers, steps = layer_order(rows["layer"]), step_order(rows["step"])
     position = {layer: i for i, layer in enumerate(layers)}
     for step, colour in zip(steps, line_colours(len(steps), STEP_COLOURS), strict=True):
-        means = rows[rows["step"] == step].groupby("layer")["value"].mean()
+        of_step = rows[rows["step"] == step]
+        means = of_step.groupby("layer")["value"].mean()
         line = means.reindex([layer for layer in layers if layer in means.index])
         x = [position[layer] for layer in line.index]
         ax.plot(x, line, color=colour, marker="o", markersize=3, label=str(step))
-    # A panel may be a third of a page wide.
-    shown = spaced(len(layers), 5)
-    ax.set_xticks(shown, [layers[i] for i in shown])
-    ax.set_xlabel("hidden layer")
+        below = _not_above(of_step)
+        if not below.empty:
+            ax.plot([position[layer] for layer in below["layer"]], below["value"], **_hollow(colour))
+        if step == steps[-1] and "ci_low" in rows:
+            ends = of_step.groupby("layer")[["ci_low", "ci_high"]].mean().reindex(layers)
+            ax.fill_between(range(len(layers)), ends["ci_low"], ends["ci_high"], color=colour, alpha=0.25, linewidth=0)
+    for column in _floors(rows):
+        known = rows[rows[column].notna()]
+        edges = known[known["step"] == known["step"].max()].groupby("layer")[column].mean().reindex(layers)
+        low, high = _band(measure, edges.to_numpy(float))
+        ax.fill_between(range(len(layers)), low, high, zorder=0, linewidth=0, label=f"_{column}", **BANDS[column])
+    _layers_below(ax, layers)
     return _finish(ax, measure)
+
+
+def plot_drift_of_groups(table: pd.DataFrame, ax: Axes, *, measure: str, names: Sequence[str]) -> Axes:
+    """Draw a measure of drift at one step against the layer, a line per group of clips.
+
+    Groups have fewer clips than all of them, so lines that cross may be noise.
+
+    Args:
+        table: Columns `layer`, `group`, `measure`, `value`, of one step and one way of grouping.
+        ax: Where to draw.
+        measure: A measure of the table.
+        names: The groups, in the order of their colours; with more than there are colours all lines are grey.
+    """
+    rows = _rows(table, measure)
+    layers = layer_order(rows["layer"])
+    few = len(names) <= len(CLASS_COLOURS)
+    for place, name in enumerate(names):
+        line = rows[rows["group"] == name].groupby("layer")["value"].mean().reindex(layers)
+        colour = CLASS_COLOURS[place] if few else GREY
+        width: dict[str, Any] = dict(linewidth=1.3) if few else dict(linewidth=0.7, alpha=0.7)
+        # A name that begins with an underscore would be left out of the legend.
+        label, marker = f" {short(name, 18)}", "o" if few else ""
+        ax.plot(range(len(layers)), line, color=colour, marker=marker, markersize=2.5, label=label, **width)
+    if not few:
+        middle = rows.groupby("layer")["value"].median().reindex(layers)
+        ax.plot(range(len(layers)), middle, color="black", linewidth=1.8, label=" median group")
+    _layers_below(ax, layers)
+    return _finish(ax, measure)
+
+
+def plot_shift_parts(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw for each layer how far its mean has moved and how far its covariance has changed, one on the other.
+
+    Both parts are in units of the total variance before, so their sum is the squared Frechet distance. What clips did
+    beyond both, changing places within the cloud, is not in it.
+
+    Args:
+        table: Columns `layer`, `measure`, `value`, of one step.
+        ax: Where to draw.
+    """
+    need(table, ["layer", "measure", "value"], "drift")
+    layers = layer_order(table["layer"])
+    below = np.zeros(len(layers))
+    for (measure, name), colour in zip(SHIFTS.items(), (CLASS_COLOURS[0], CLASS_COLOURS[5]), strict=True):
+        heights = pick(table, "drift", measure=measure).groupby("layer")["value"].mean().reindex(layers).fillna(0)
+        ax.bar(range(len(layers)), heights, bottom=below, width=0.75, color=colour, label=name)
+        below = below + heights.to_numpy()
+    _layers_below(ax, layers)
+    return ax
+
+
+def plot_weight_map(table: pd.DataFrame, ax: Axes, *, limits: tuple[float, float], cmap: str = _HEAT) -> Axes:
+    """Draw a value per part of the model (rows, from the input at the bottom) and checkpoint (columns, by step).
+
+    Args:
+        table: Columns `layer`, `step`, `value`; several rows of a cell are averaged.
+        ax: Where to draw.
+        limits: Values at the ends of the colour map.
+        cmap: The colour map.
+    """
+    need(table, ["layer", "step", "value"], "weight_drift")
+    grid = table.pivot_table(index="layer", columns="step", values="value", aggfunc="mean", dropna=False)
+    grid = grid.reindex(index=part_order(grid.index), columns=step_order(table["step"]))
+    cells = np.ma.masked_invalid(grid.to_numpy(float))
+    ax.grid(False)
+    ax.set_facecolor(PALE)
+    norm = Normalize(*limits)
+    mesh = ax.pcolormesh(cells, cmap=cmap, norm=norm, edgecolors="white", linewidth=0.3)
+    ax.set_xticks(np.arange(cells.shape[1]) + 0.5, [str(step) for step in grid.columns])
+    ax.set_yticks(np.arange(cells.shape[0]) + 0.5, [name.replace("_", " ") for name in grid.index])
+    thin_labels(ax.xaxis, 6)
+    thin_labels(ax.yaxis, 30)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    if cells.shape[1] <= _MOST_NUMBERED_COLUMNS:
+        for (row, column), value in np.ma.ndenumerate(cells):
+            colour = text_colour(mesh.get_cmap(), float(norm(value)))
+            ax.text(column + 0.5, row + 0.5, f"{value:z.2g}", ha="center", va="center", color=colour, fontsize=9)
+    ax.set_xlabel("fine-tuning step")
+    return ax
+
+
+def add_scale(axes: list[Axes], limits: tuple[float, float], label: str, *, cmap: str = _HEAT) -> None:
+    """Draw the colour bar of heat maps below them."""
+    figure = axes[0].get_figure(root=True)
+    scale = ScalarMappable(norm=Normalize(*limits), cmap=cmap)
+    bar = figure.colorbar(scale, ax=axes, label=label, location="bottom", fraction=0.05, aspect=25, shrink=0.9)  # type: ignore[union-attr]
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.locator = MaxNLocator(nbins=4)
+    bar.update_ticks()
+
+
+def part_order(names: pd.Index | Sequence[str]) -> list[str]:
+    """Return parts of a model from the input on: what lies around the blocks, and the blocks."""
+    found = layer_order(names)
+    return [name for name in _PARTS_FIRST if name in found] + [name for name in found if name not in _PARTS_FIRST]
 
 
 def drift_measures(table: pd.DataFrame) -> list[str]:
@@ -66,10 +220,58 @@ def drift_measures(table: pd.DataFrame) -> list[str]:
     return known + [measure for measure in found if measure not in UNCHANGED]
 
 
+def of_reference(table: pd.DataFrame, against: str) -> pd.DataFrame:
+    """Return the rows that are measured from the `first` checkpoint, or from the `previous` one.
+
+    Raises:
+        AnalysisError: If there is none.
+    """
+    return pick(table, "drift", against=against) if "against" in table or against != "first" else table
+
+
 def _rows(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     need(table, ["step", "layer", "measure", "value"], "drift")
     rows = pick(table, "drift", measure=measure)
     return rows.assign(layer=rows["layer"].astype(str), step=rows["step"].astype(int))
+
+
+def _floors(rows: pd.DataFrame) -> list[str]:
+    return [column for column in reversed(FLOORS) if column in rows and rows[column].notna().any()]
+
+
+def _band(measure: str, edges: np.ndarray) -> np.ndarray:
+    """Return lower and upper end of what is no drift, [2, L]."""
+    unchanged = UNCHANGED[measure]
+    low = unchanged - edges if unchanged == 1 or measure in SIGNED else np.full(edges.shape, unchanged)
+    high = unchanged + edges if unchanged == 0 else np.full(edges.shape, unchanged)
+    return np.stack([low, high])
+
+
+def _not_above(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the points that are not above a floor that there is."""
+    if "above_floor" not in rows:
+        return rows.head(0)
+    known = rows[rows["above_floor"].notna()]
+    return known[~known["above_floor"].astype(bool)]
+
+
+def _hollow(colour: str) -> dict[str, Any]:
+    return dict(
+        linestyle="",
+        label="_hollow",
+        marker="o",
+        markersize=3,
+        markerfacecolor="white",
+        markeredgecolor=colour,
+        zorder=3,
+    )
+
+
+def _layers_below(ax: Axes, layers: Sequence[str]) -> None:
+    # A panel may be a fourth of a page wide.
+    shown = spaced(len(layers), 5)
+    ax.set_xticks(shown, [layers[i] for i in shown])
+    ax.set_xlabel("hidden layer")
 
 
 def _finish(ax: Axes, measure: str) -> Axes:

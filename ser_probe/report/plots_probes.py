@@ -10,6 +10,13 @@ from ser_probe.report.tables import FUNCTIONALS, best_layers, layer_order, pick,
 
 # Rings of more checkpoints than this lie on each other; then the first and the last are ringed.
 MOST_RINGS = 8
+WEIGHTED_SUM = "weighted_sum"
+"""The layer of probes that take a learned sum of all layers."""
+
+_CONTROLS_BY_LAYER = (
+    ("random_weights", "random weights", (0, (5, 1.2, 1, 1.2))),
+    ("shuffled_labels", "shuffled labels", (0, (1, 1.4))),
+)
 
 
 def plot_scores_by_layer(
@@ -56,8 +63,37 @@ def plot_scores_by_layer(
     ax.set_xticks(range(len(layers)), layers)
     thin_labels(ax.xaxis, most=17)
     ax.set_xlim(-0.5, len(layers) - 0.5)
-    ax.set(xlabel="hidden layer", ylabel=f"{measure_name(measure)} ({split} speakers)")
+    ax.set(xlabel="hidden layer", ylabel=f"{measure_name(measure)} ({scored_part(rows, split)})")
     return ax
+
+
+def plot_scores_by_step(table: pd.DataFrame, ax: Axes, *, measure: str = "weighted_f1", split: str = "test") -> Axes:
+    """Draw the mean score of probes that take all layers at once, over fine-tuning steps.
+
+    The bars are one standard deviation over probe seeds, as in `plot_scores_by_layer`.
+
+    Args:
+        table: As there; one layer only.
+        ax: Where to draw.
+        measure: Which measure, on the scale 0 to 1.
+        split: Which speakers are scored.
+    """
+    rows = pick(table, "probe", split=split, measure=measure)
+    encoder = rows[(rows["control"] == "none") & (rows["layer"] != FUNCTIONALS) & rows["step"].notna()]
+    spread = encoder.groupby("step")["value"].agg(["mean", "std"]).fillna({"std": 0.0})
+    _draw_controls(rows, ax, {})
+    colour = line_colours(1, STEP_COLOURS)[0]
+    ax.errorbar(spread.index, spread["mean"], yerr=spread["std"], color=colour, marker="o", markersize=4, capsize=3,
+                label="learned sum of layers", zorder=3)  # fmt: skip
+    ax.set_xticks(step_order(spread.index))
+    ax.set(xlabel="fine-tuning step", ylabel=f"{measure_name(measure)} ({scored_part(rows, split)})")
+    return ax
+
+
+def scored_part(rows: pd.DataFrame, split: str) -> str:
+    """Return whose scores these are: `test speakers`, or test clips where the parts share speakers."""
+    divided: list[str] = list(rows["divided_by"].dropna().unique()) if "divided_by" in rows else []
+    return f"{split} {divided[0]}s" if len(divided) == 1 else f"{split} speakers"
 
 
 def _spread_by_layer(rows: pd.DataFrame, layers: list[str]) -> pd.DataFrame:
@@ -67,19 +103,18 @@ def _spread_by_layer(rows: pd.DataFrame, layers: list[str]) -> pd.DataFrame:
 
 
 def _draw_controls(rows: pd.DataFrame, ax: Axes, position: dict[str, int]) -> None:
-    """Draw what the scores are to be compared with: acoustic features, shuffled labels, the majority class."""
+    """Draw what the scores are compared with: acoustic features, random weights, shuffled labels, majority class."""
     acoustic = rows[(rows["layer"] == FUNCTIONALS) & (rows["control"] == "none")]["value"]
     if not acoustic.empty:
         ax.axhline(acoustic.mean(), color=ACCENT, linestyle=(0, (6, 3)), linewidth=1.8, label="eGeMAPS")
-    shuffled = rows[(rows["control"] == "shuffled_labels") & (rows["layer"] != FUNCTIONALS)]
-    shuffled_label = "shuffled labels"
-    by_layer = _spread_by_layer(shuffled, [layer for layer in position if layer in set(shuffled["layer"])])
-    if len(by_layer) > 1:
-        x = [position[layer] for layer in by_layer.index]
-        ax.plot(x, by_layer["mean"], color=GREY, linestyle=(0, (1, 1.4)), linewidth=1.8, label=shuffled_label)
-    elif not shuffled.empty:
-        mean = shuffled["value"].mean()
-        ax.axhline(mean, color=GREY, linestyle=(0, (1, 1.4)), linewidth=1.8, label=shuffled_label)
+    for control, label, style in _CONTROLS_BY_LAYER:
+        own = rows[(rows["control"] == control) & (rows["layer"] != FUNCTIONALS)]
+        by_layer = _spread_by_layer(own, [layer for layer in position if layer in set(own["layer"])])
+        if len(by_layer) > 1:
+            x = [position[layer] for layer in by_layer.index]
+            ax.plot(x, by_layer["mean"], color=GREY, linestyle=style, linewidth=1.8, label=label)
+        elif not own.empty:
+            ax.axhline(own["value"].mean(), color=GREY, linestyle=style, linewidth=1.8, label=label)
     majority = rows[rows["control"] == "majority_class"]["value"]
     if not majority.empty:
         ax.axhline(majority.mean(), color=GREY, linestyle=(0, (1, 4)), linewidth=1.8, label="majority class")

@@ -1,4 +1,4 @@
-"""The analysis `drift`: how far fine-tuning has moved each layer from a reference, on the same clips."""
+"""The analysis `drift`: how far fine-tuning has moved each layer, on the same clips, and how far is too little."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from ser_probe.analysis.drift.table import drift_table
+from ser_probe.analysis.drift.floor import REPEAT, SEED, add_floor, floor_table
+from ser_probe.analysis.drift.table import OVERALL, layer_drift
+from ser_probe.analysis.drift.weights import weight_drift
+from ser_probe.analysis.probes.threads import run_side_by_side
 from ser_probe.config import AnalyzeConfig, DriftConfig
-from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.checkpoint_weights import read_parts
+from ser_probe.steps.drift_pairs import DriftStates, Pair, join_states
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.representations import CacheFile, NamedCache, Representation, join_caches, path_of
+from ser_probe.steps.representations import CacheFile
 from ser_probe.steps.tables import write_table
+
+FIRST, PREVIOUS = "first", "previous"
 
 
 def measure_drift(
@@ -23,63 +30,136 @@ def measure_drift(
     *,
     reference: CacheFile,
     analyze: AnalyzeConfig,
+    floor: Sequence[CacheFile] = (),
+    seed_caches: Sequence[CacheFile] = (),
+    checkpoints: Mapping[str, Path] | None = None,
     clips: pd.DataFrame | None = None,
     context: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
-    """Write the table `drift`: each layer of each cache against the same layer of the reference.
+    """Write the tables `drift`, `drift_groups`, and where it can be `drift_floor` and `weight_drift`.
 
     Args:
         caches: One file per checkpoint; the reference may be among them (its drift is none).
-        output: Folder of the table.
+        output: Folder of the tables.
         reference: The file to measure from, usually step 0.
         analyze: What to measure, on which splits.
+        floor: The reference extracted again: the same weights, another batch size or precision.
+        seed_caches: Checkpoints of other fine-tuning seeds, each of a step that is among the caches.
+        checkpoints: Folders of weights by the checkpoint's name (`step-50`), in the order of their steps.
         clips: The study's clips; by default the columns of the caches.
         context: Columns to add to the tables, such as corpus and run seed.
-        progress: Told of each checkpoint.
+        progress: Told of each layer.
 
     Raises:
-        AnalysisError: If a cache has other layers than the reference.
+        AnalysisError: If a cache has other layers than the reference, a repeat is of other weights, or a seed's
+            checkpoint is of a step that is not among the caches.
+        CheckpointError: If weights cannot be read, or are of another architecture.
     """
     config = analyze.drift or DriftConfig()
     splits = None if analyze.splits == "all" else analyze.splits
-    # The reference may be listed among the caches, also under another spelling of its path; it counts once.
-    others = [cache for cache in caches if not _same(cache, reference)]
-    joined = join_caches([reference, *others], clips=clips, splits=splits)
-    origin = next(one for one in joined.checkpoints if _is(one, reference))
-    speakers = joined.column("speaker") if "speaker" in joined.clips else None
-    then = origin.layers()
-    tables = []
-    progress.start("drift", len(joined.checkpoints), "checkpoints")
-    for one in joined.checkpoints:
-        if one.layer_names != origin.layer_names:
-            raise AnalysisError(
-                "Drift needs the same layers in both files",
-                where=one.path,
-                expected=f"{', '.join(origin.layer_names)} (as in {origin.path})",
-                found=", ".join(one.layer_names),
-            )
-        table = drift_table(then, one.layers(), list(one.layer_names), groups=speakers)
-        where: dict[str, Any] = {
-            "model": one.model,
-            "checkpoint": one.checkpoint,
-            "step": one.step,
-            "pooling": one.pooling,
-        }
-        tables.append(table.assign(**where, reference=origin.checkpoint))
+    states = join_states(reference, caches, floor, seed_caches, clips=clips, splits=splits)
+    pairs = [pair for pair in states.pairs if pair.kind not in (FIRST, PREVIOUS) or pair.kind in config.against]
+    weights = _weights(checkpoints, states) if checkpoints and config.weights else None
+    measured = _measure_layers(states, pairs, config, progress)
+    of_states, of_equals = (measured[measured["kind"].isin(kinds)] for kinds in ((FIRST, PREVIOUS), (REPEAT, SEED)))
+    limits = floor_table(of_equals)
+    drift = add_floor(_named(of_states, states, pairs), limits)
+    overall = drift["group_by"] == OVERALL
+    tables = {
+        "drift": drift[overall].drop(columns=["group_by", "group"]),
+        "drift_groups": drift[~overall],
+        "drift_floor": limits,
+    }
+    if weights is not None:
+        tables["weight_drift"] = weights
+    files = [
+        path
+        for name, table in tables.items()
+        if name == "drift" or not table.empty
+        for path in write_table(table.assign(**context or {}), output, name)
+    ]
+    return Outcome(tuple(files), _facts(states, drift[overall], limits))
+
+
+def _measure_layers(
+    states: DriftStates, pairs: Sequence[Pair], config: DriftConfig, progress: Progress
+) -> pd.DataFrame:
+    """Return the drift of every layer between all pairs of states: `kind`, `step` and `layer` beside the measures."""
+    groupings = {name: states.joined.column(name) for name in config.by if name in states.joined.clips}
+    names = states.reference.layer_names
+
+    def work(layer: str) -> pd.DataFrame:
+        table = layer_drift(
+            [one.layer(layer) for one in states.all],
+            [(pair.before, pair.after) for pair in pairs],
+            names=[f"layer {layer} of {one.checkpoint} ({one.path.name})" for one in states.all],
+            speakers=states.speakers,
+            groupings=groupings,
+            measures=config.measures,
+            n_neighbours=config.neighbours,
+        )
+        of_pair = table["pair"].to_numpy()
+        return table.assign(
+            layer=layer,
+            kind=np.array([pair.kind for pair in pairs])[of_pair],
+            step=np.array([states.all[pair.after].step for pair in pairs])[of_pair],
+        )
+
+    progress.start("drift", len(names), "layers")
+    found = {}
+    for layer, table in run_side_by_side(work, names):
+        found[layer] = table
         progress.advance()
     progress.finish()
-    table = pd.concat(tables, ignore_index=True)
-    table = table[table["measure"].isin(config.measures)].reset_index(drop=True)
-    return Outcome(tuple(write_table(table.assign(**context or {}), output, "drift")), {"clips": len(joined.clips)})
+    return pd.concat([found[layer] for layer in names], ignore_index=True)
 
 
-def _same(one: CacheFile, other: CacheFile) -> bool:
-    """Tell whether two caches are one file under one name."""
-    named = (cache.checkpoint if isinstance(cache, NamedCache) else None for cache in (one, other))
-    return path_of(one).resolve() == path_of(other).resolve() and len(set(named)) == 1
+def _named(table: pd.DataFrame, states: DriftStates, pairs: Sequence[Pair]) -> pd.DataFrame:
+    """Return rows with the names of their two states, by checkpoint and then by layer."""
+    before = [states.all[pairs[place].before] for place in table["pair"]]
+    after = [states.all[pairs[place].after] for place in table["pair"]]
+    named = table.assign(
+        model=[one.model for one in after],
+        checkpoint=[one.checkpoint for one in after],
+        pooling=[one.pooling for one in after],
+        reference=[one.checkpoint for one in before],
+        against=table["kind"],
+    )
+    return named.sort_values("pair", kind="stable").drop(columns=["pair", "kind"]).reset_index(drop=True)
 
 
-def _is(one: Representation, cache: CacheFile) -> bool:
-    checkpoint = cache.checkpoint if isinstance(cache, NamedCache) else one.checkpoint
-    return one.path == path_of(cache) and one.checkpoint == checkpoint
+def _weights(checkpoints: Mapping[str, Path], states: DriftStates) -> pd.DataFrame:
+    """Return the drift of weights, named as the caches are; checkpoints without a cache are measured too."""
+    names = list(checkpoints)
+    steps = {one.checkpoint: (one.model, one.step) for one in states.all[: states.n_checkpoints]}
+    model = states.reference.model
+    table = weight_drift(read_parts(checkpoints), len(names))
+    named = [steps.get(name, (model, _step_of(name))) for name in names]
+    place = table["state"].to_numpy()
+    earlier = np.where(table["against"] == FIRST, 0, np.maximum(place - 1, 0))
+    return table.assign(
+        model=np.array([one[0] for one in named])[place],
+        step=np.array([one[1] for one in named])[place],
+        checkpoint=np.array(names)[place],
+        reference=np.array(names)[earlier],
+    ).drop(columns="state")
+
+
+def _step_of(name: str) -> float:
+    digits = name.rpartition("-")[2]
+    return float(digits) if digits.isdecimal() else float("nan")
+
+
+def _facts(states: DriftStates, drift: pd.DataFrame, limits: pd.DataFrame) -> dict[str, object]:
+    facts: dict[str, object] = {"clips": len(states.joined.clips)}
+    if limits.empty:
+        return facts
+    last = drift[(drift["against"] == FIRST) & (drift["step"] == drift["step"].max())]
+    above = last[last["above_floor"].fillna(False)]
+    return facts | {
+        "layers above the floor at the last step": ", ".join(
+            f"{measure}: {(above['measure'] == measure).sum()} of {len(part)}"
+            for measure, part in last.groupby("measure", sort=False)
+        )
+    }

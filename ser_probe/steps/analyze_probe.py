@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ser_probe.analysis.inputs import RepresentationKey
-from ser_probe.analysis.probes.fitting import (
-    Probes,
-    best_layer,
-    fit_probes,
-    majority_probe,
-    score_probes,
-    summarise_probes,
-)
-from ser_probe.analysis.probes.softmax import ProbeOptions
+from ser_probe.analysis.probes.families import PART_NAMES
+from ser_probe.analysis.probes.family_table import family
 from ser_probe.config import ProbeConfig, SplitConfig
-from ser_probe.data.splits import split_speakers
 from ser_probe.errors import AnalysisError
-from ser_probe.runtime import SILENT, Progress
+from ser_probe.runtime import SILENT, Progress, logger
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.representations import FEATURE_LAYER, CacheFile, Joined, Representation, join_caches
-from ser_probe.steps.tables import write_table
+from ser_probe.steps.probe_extras import wants_extras, write_probe_extras
+from ser_probe.steps.probe_tables import ProbeTables
+from ser_probe.steps.probe_targets import Task, probed_splits, settle_tasks
+from ser_probe.steps.probe_training import NUMBER_FAMILY, class_families, train_majority, train_task
+from ser_probe.steps.representations import CacheFile, Joined, Representation, join_caches, path_of
 
-_HEADLINE_MEASURE = "uar"
+_SIGNIFICANT = 0.05
 
 
 def probe_caches(
@@ -37,105 +33,163 @@ def probe_caches(
     probe: ProbeConfig,
     split: SplitConfig,
     features: Path | None = None,
+    random_cache: CacheFile | None = None,
     clips: pd.DataFrame | None = None,
     context: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
-    """Write `probe` (a row a seed), `probe_summary` (means with intervals over speakers) and `best_layers`.
+    """Write those tables of `PROBE_TABLES` that the targets and families give.
+
+    `probe` has a row a seed, `probe_summary` means with intervals over speakers, `best_layers` what validation chose.
 
     Args:
         caches: One file per checkpoint.
         output: Folder of the tables.
-        probe: How to probe.
-        split: How held-out speakers are divided anew, for `probe.splits: heldout`.
-        features: Acoustic features, as a baseline.
+        probe: What to predict, and how.
+        split: How held-out speakers are divided anew.
+        features: Acoustic features, as a baseline or as targets.
+        random_cache: The same architecture with random weights, as a control.
         clips: The study's clips; by default the columns of the caches.
         context: Columns to add to the tables, such as corpus and run seed.
         progress: Told of each representation.
+
+    Raises:
+        AnalysisError: If a target, family or division cannot be used, or embeddings are not finite.
     """
-    joined = join_caches(
-        caches, features=features, clips=clips, splits=("test",) if probe.splits == "heldout" else None
-    )
-    target, groups = probe.target or "label", probe.groups
-    labels, speakers = joined.column(target), joined.column(groups)
-    parts = divide_clips(joined, probe, split)
-    trained: list[tuple[Representation, Probes]] = []
-    for one in [*joined.checkpoints, *([joined.features] if joined.features else [])]:
-        progress.say(f"probes: {one.model} {one.checkpoint}".rstrip())
-        trained += [(one, probes) for probes in _train(one, labels, parts, speakers, probe, progress)]
-    if "majority_class" in probe.controls:
-        name = RepresentationKey("majority_class", "", float("nan"), "")
-        trained.append((joined.checkpoints[0], majority_probe(labels, parts, groups=speakers, name=name)))
-    extra: dict[str, Any] = {"feature": "embedding", "target": target, "family": "linear", **(context or {})}
-    seeds = _collect(trained, score_probes, extra)
-    summary = _collect(trained, summarise_probes, extra)
-    best = best_layer(summary[summary["model"] != "majority_class"], measure=_HEADLINE_MEASURE)
-    files = [
-        *write_table(seeds, output, "probe"),
-        *write_table(summary, output, "probe_summary"),
-        *write_table(best, output, "best_layers"),
-    ]
-    facts: dict[str, object] = {"clips": len(labels), "train / validation / test": _sizes(parts)}
-    return Outcome(tuple(files), facts)
+    joined, random = _join(caches, probe, features, random_cache, clips)
+    check_families(probe, tasks := settle_tasks(joined, probe, split))
+    tables = ProbeTables(context or {})
+    for task in tasks:
+        _tell(task, progress)
+        own_random = None if random is None else replace(random, rows=random.rows[task.targets[0].clips])
+        trained = list(train_task(task, probe, random=own_random, progress=progress))
+        trained.sort(key=lambda one: one.family)
+        majority = train_majority(task) if task.kind == "classes" and "majority_class" in probe.controls else None
+        for name, members in groupby(trained, key=lambda one: one.family):
+            if task.kind == "classes":
+                tables.add_classes(task, name, list(members), majority)
+            else:
+                tables.add_numbers(task, name, list(members))
+    files = tables.write(output)
+    files += _extras(tasks, output, probe, context, progress)
+    for remark in dict.fromkeys(tables.remarks):
+        logger.warning(remark)
+    return Outcome(tuple(files), _facts(joined, tasks))
+
+
+def check_probes(clips: pd.DataFrame, probe: ProbeConfig, split: SplitConfig) -> None:
+    """Raise now what would end the analysis `probe` only after hours of fine-tuning.
+
+    Args:
+        clips: A study's clips with `clip_id`, labels, speakers and splits.
+        probe: What to predict, and how.
+        split: How held-out speakers are divided anew.
+
+    Raises:
+        AnalysisError: If a target, family or division cannot be used.
+    """
+    wanted = probed_splits(probe, (), clips)
+    if wanted is not None:
+        clips = clips[clips["split"].isin(wanted)].reset_index(drop=True)
+    joined = Joined(clips, (), None, 0)
+    check_families(probe, settle_tasks(joined, probe, split, features_known=False))
 
 
 def divide_clips(joined: Joined, probe: ProbeConfig, split: SplitConfig) -> np.ndarray:
-    """Return which clips train, stop and test the probes, [N].
+    """Return which clips train, stop and test the probes of the first target in the first fold, [N]."""
+    task = settle_tasks(joined, probe, split, features_known=False)[0]
+    return np.array([*PART_NAMES, "unused"])[task.folds.parts[0]]
+
+
+def check_families(probe: ProbeConfig, tasks: Sequence[Task]) -> None:
+    """Check that every target has a family that can predict it.
 
     Raises:
-        AnalysisError: If there are too few held-out speakers.
+        AnalysisError: If classes are to be predicted by a family of numbers.
     """
-    if probe.splits == "study":
-        return joined.column("split")
-    speakers = joined.column(probe.groups)
-    if len(set(speakers)) < 3:
+    kinds = {task.kind for task in tasks}
+    if "classes" not in kinds:
+        return
+    if NUMBER_FAMILY in probe.families and "numbers" not in kinds:
+        family(NUMBER_FAMILY, "classes")
+    if not class_families(probe):
+        family(probe.families[0], "classes")
+
+
+def _join(
+    caches: Sequence[CacheFile], probe: ProbeConfig, features: Path | None, random: CacheFile | None,
+    clips: pd.DataFrame | None,
+) -> tuple[Joined, Representation | None]:  # fmt: skip
+    """Return the joined caches, and the one with random weights apart from them."""
+    files = [*caches, *([random] if random is not None else [])]
+    joined = join_caches(files, features=features, clips=clips, splits=probed_splits(probe, caches, clips))
+    if random is None:
+        return joined, None
+    own = [one for one in joined.checkpoints if one.path == path_of(random)]
+    models = tuple(one for one in joined.checkpoints if one.path != path_of(random))
+    if not models:
         raise AnalysisError(
-            "There are too few held-out speakers to divide them for probes",
-            expected="3 or more: one each to train, stop and test",
-            found=f"{len(set(speakers))}: {', '.join(sorted(set(speakers)))}",
-            fix="set analyze.probe.splits to study, which probes on the study's own splits",
+            "The control with random weights is the only file",
+            where=path_of(random),
+            fix="give the files of the model's checkpoints, and this one with --random",
         )
-    table = joined.clips.assign(speaker=speakers)
-    scheme = split.fractions.model_dump() if split.fractions is not None else split.scheme
-    # A split column, one speaker or one fold at a time says nothing about how to divide what is held out.
-    scheme = "study_e" if scheme in ("manifest", "loso", "kfold") else scheme
-    return split_speakers(table, scheme=scheme, seed=split.seed).to_numpy().astype(str)
-
-
-def _train(
-    one: Representation,
-    labels: np.ndarray,
-    parts: np.ndarray,
-    speakers: np.ndarray,
-    probe: ProbeConfig,
-    progress: Progress,
-) -> list[Probes]:
-    options = ProbeOptions(
-        learning_rate=probe.learning_rate,
-        batch_size=probe.batch_size,
-        max_epochs=probe.max_epochs,
-        min_delta=probe.min_delta,
-        patience=probe.patience,
-    )
-    names = [one.key(layer) for layer in one.layer_names]
-    stacked = np.stack(one.layers())
-    return [
-        fit_probes(
-            stacked, labels, parts, groups=speakers, names=names, seeds=range(probe.seeds),
-            shuffled_labels=shuffled, options=options, progress=progress,
+    if own[0].layer_names != models[0].layer_names:
+        raise AnalysisError(
+            "The control with random weights has other layers than the model",
+            where=path_of(random),
+            expected=", ".join(models[0].layer_names),
+            found=", ".join(own[0].layer_names),
+            fix="extract the same architecture with --random-weights",
         )
-        for shuffled in (False, *((True,) if "shuffled_labels" in probe.controls else ()))
-    ]  # fmt: skip
+    return replace(joined, checkpoints=models), own[0]
 
 
-def _collect(trained, tabulate, extra: dict[str, Any]) -> pd.DataFrame:  # type: ignore[no-untyped-def]
-    tables = []
-    for one, probes in trained:
-        table = tabulate(probes).assign(pooling=one.pooling, **extra)
-        table.loc[table["layer"] == FEATURE_LAYER, ["pooling", "feature"]] = ["functionals", "acoustic"]
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+def _extras(
+    tasks: Sequence[Task], output: Path, probe: ProbeConfig, context: Mapping[str, Any] | None, progress: Progress
+) -> list[Path]:
+    """Write what is asked of the first target of classes beyond its scores."""
+    classes = [task for task in tasks if task.kind == "classes"]
+    if not classes or not wants_extras(probe):
+        return []
+    task, target = classes[0], classes[0].targets[0]
+    return write_probe_extras(
+        task.joined, output, probe=probe, labels=target.classes[target.values], groups=target.groups, folds=task.folds,
+        context={**(context or {}), "target": target.name}, progress=progress,
+    )  # fmt: skip
 
 
-def _sizes(parts: np.ndarray) -> str:
-    return " / ".join(str(int((parts == part).sum())) for part in ("train", "validation", "test"))
+def _tell(task: Task, progress: Progress) -> None:
+    """Say what must be known of a task's division before its scores are read."""
+    for remark in task.remarks:
+        logger.warning("%s: %s", task.name, remark)
+    n_groups = _test_groups(task)
+    n_layers = max((len(one.layer_names) for one in task.joined.checkpoints), default=0)
+    smallest = 2.0 ** (1 - n_groups)
+    if len(task.joined.checkpoints) > 1 and smallest * n_layers > _SIGNIFICANT:
+        progress.say(
+            f"{task.name}: with {n_groups} test {task.targets[0].group_name}s no p of a change is below "
+            f"{smallest:.2g}, "
+            f"nor below {min(1.0, smallest * n_layers):.2g} after Holm's correction over {n_layers} layers"
+        )
+
+
+def _test_groups(task: Task) -> int:
+    tested = (task.folds.parts == PART_NAMES.index("test")).any(axis=0)
+    return len(np.unique(task.targets[0].groups[tested]))
+
+
+def _facts(joined: Joined, tasks: Sequence[Task]) -> dict[str, object]:
+    facts: dict[str, object] = {"clips": len(joined.clips)}
+    if joined.n_dropped:
+        facts["clips not in all files, left out"] = joined.n_dropped
+    for task in tasks:
+        prefix = "" if len(tasks) == 1 else f"{task.name}: "
+        facts[f"{prefix}train / validation / test"] = _sizes(task)
+        facts |= {f"{prefix}remark {i + 1}": remark for i, remark in enumerate(task.remarks)}
+    return facts
+
+
+def _sizes(task: Task) -> str:
+    if len(task.folds.names) > 1:
+        return f"{len(task.folds.names)} folds, each clip tests once"
+    return " / ".join(str(int((task.folds.parts[0] == part).sum())) for part in range(len(PART_NAMES)))

@@ -1,7 +1,8 @@
-"""The analysis `similarity`: CKA of layers with acoustic features, within a checkpoint, and across checkpoints."""
+"""The analysis `similarity`: layers with acoustic features, within a checkpoint, across checkpoints and models."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_probe.analysis.inputs import RepresentationKey
-from ser_probe.analysis.similarity.table import similarity_table
+from ser_probe.analysis.similarity.measures import MEASURES
+from ser_probe.analysis.similarity.options import Options
+from ser_probe.analysis.similarity.table import Permutations, similarity_table
 from ser_probe.config import AnalyzeConfig, SimilarityConfig
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.compared_layers import FEATURES, collect_layers
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.representations import CacheFile, Representation, join_caches
+from ser_probe.steps.representations import CacheFile, join_caches
 from ser_probe.steps.tables import write_table
 
 
@@ -27,9 +30,12 @@ def compare_caches(
     features: Path | None = None,
     clips: pd.DataFrame | None = None,
     context: Mapping[str, Any] | None = None,
+    seed: int = 0,
     progress: Progress = SILENT,
 ) -> Outcome:
-    """Write the table `similarity`: with features, within each checkpoint, and from the first to each other one.
+    """Write the table `similarity`: with features, within checkpoints, across them, and between models.
+
+    All layers of all files are compared in one computation, and the pairs that were asked for are written.
 
     Args:
         caches: One file per checkpoint.
@@ -38,44 +44,60 @@ def compare_caches(
         features: Acoustic features to compare with.
         clips: The study's clips; by default the columns of the caches.
         context: Columns to add to the tables, such as corpus and run seed.
-        progress: Told of each comparison.
+        seed: Of permutations, folds and minibatches.
+        progress: Told of each measure.
 
     Raises:
-        AnalysisError: If no pair is left to compare.
+        AnalysisError: If no pair is left to compare, or the clips do not admit a measure.
     """
     config = analyze.similarity or SimilarityConfig()
     splits = None if analyze.splits == "all" else analyze.splits
     joined = join_caches(caches, features=features, clips=clips, splits=splits)
-    speakers = joined.column("speaker") if "speaker" in joined.clips else None
-    first, later = joined.checkpoints[0], joined.checkpoints[1:]
-    pairs: list[tuple[Representation, Representation | None]] = []
-    if joined.features is not None and config.egemaps:
-        pairs += [(one, joined.features) for one in joined.checkpoints]
-    if config.layers_within:
-        pairs += [(one, None) for one in joined.checkpoints]
-    if config.across:
-        pairs += [(first, one) for one in later]
-    if not pairs:
+    layers = collect_layers(joined, features=config.egemaps, groups=config.functional_groups)
+    wanted = layers.pairs(config.pairs)
+    if not wanted.any():
         raise AnalysisError(
             "There is nothing to compare",
-            found=f"{len(joined.checkpoints)} embedding file, no features, no layers within it",
-            fix="give a second file, features with --with, or leave --no-within away",
+            found=f"{len(layers.checkpoints)} embedding file, no features, no pairs within it",
+            fix="give a second file, features with --with, or pairs within",
         )
+    speakers = joined.column("speaker") if "speaker" in joined.clips else None
+    options = _options(config, speakers, seed)
+    with_features = np.broadcast_to(layers.files == FEATURES, wanted.shape)
+    asked = wanted if config.permuted == "all" else wanted & with_features
+    permutations = Permutations(config.permutations, config.permute, asked, seed)
+    measures = _measures(config, len(joined.clips), progress)
+    progress.start("similarity", len(measures), "measures")
     tables = []
-    progress.start("similarity", len(pairs), "comparisons")
-    for one, other in pairs:
-        others = None if other is None else _named(other)
-        # CKA weighs a feature by its variance: in their own units, eGeMAPS would be little but formants in Hz.
+    for family in dict.fromkeys(MEASURES[name].family for name in measures):
+        relatives = [name for name in measures if MEASURES[name].family is family]
         tables.append(
-            similarity_table(_named(one), others, groups=speakers, standardise_others=other is joined.features)
+            similarity_table(
+                dict(zip(layers.keys, layers.sources, strict=True)),
+                measures=relatives,
+                options=options,
+                wanted=wanted,
+                permutations=permutations,
+                all_intervals=config.intervals == "all",
+            )
         )
-        progress.advance()
+        progress.advance(len(relatives))
     progress.finish()
     table = pd.concat(tables, ignore_index=True)
-    table = table[table["measure"].isin(config.measures)].reset_index(drop=True)
     facts: dict[str, object] = {"clips": len(joined.clips), "pairs of representations": len(table)}
     return Outcome(tuple(write_table(table.assign(**context or {}), output, "similarity")), facts)
 
 
-def _named(one: Representation) -> dict[RepresentationKey, np.ndarray]:
-    return dict(zip((one.key(name) for name in one.layer_names), one.layers(), strict=True))
+def _options(config: SimilarityConfig, speakers: np.ndarray | None, seed: int) -> Options:
+    shared = {field.name for field in dataclasses.fields(Options)} & set(SimilarityConfig.model_fields) - {"intervals"}
+    given = {name: getattr(config, name) for name in shared}
+    return Options(groups=speakers, intervals=config.intervals != "none", seed=seed, **given)
+
+
+def _measures(config: SimilarityConfig, n: int, progress: Progress) -> list[str]:
+    """Return the measures to compute: of too many clips for matrices of all pairs, CKA is taken from minibatches."""
+    names: list[str] = list(config.measures)
+    if n > config.minibatch_above and {"cka", "cka_debiased"} & set(names):
+        progress.say(f"similarity: {n} clips, so cka_minibatch takes the place of CKA of all pairs of clips")
+        names = ["cka_minibatch" if name in ("cka", "cka_debiased") else name for name in names]
+    return list(dict.fromkeys(names))

@@ -28,7 +28,7 @@ from ser_probe.steps.stages import Stages, file_states
 from ser_probe.steps.study_analyses import ANALYSES, Material, run_analyses
 from ser_probe.steps.training_task import label_clips
 
-STAGES = ("prepare", "finetune", "extract", "egemaps", *ANALYSES, "report")
+STAGES = ("prepare", "finetune", "extract", "repeat", "egemaps", *ANALYSES, "report")
 
 RANDOM_CONTROL = "random-weights"
 """What the tables call the checkpoint of the control with random weights."""
@@ -74,8 +74,15 @@ class _Run:
         pretrained = Source(backbone.name, "step-0", 0, backbone.revision, backbone.random_weights)
         sources = self._finetune() if study.finetune.enabled else [pretrained]
         caches, control = self._extract(sources)
+        repeats = self._repeat(sources[0]) if len(sources) > 1 and study.analyze.drift is not None else []
         features = self._egemaps() if study.extract.egemaps else None
-        self._analyse(caches, control, features)
+        folders = {source.checkpoint: Path(source.name) for source in sources} if study.finetune.enabled else {}
+        table = self.manifest.table
+        material = Material(
+            study, caches, control, repeats, folders, features, table, self.manifest.audio_root, self.clips_print,
+            self.tables, self.context,
+        )  # fmt: skip
+        run_analyses(material, self.stages, self.progress)
         self._record()
         report = self._report()
         left_out = pd.read_csv(self.folder / "rejects.csv")
@@ -194,6 +201,32 @@ class _Run:
         model = f"{study.backbone.name} (random weights)"
         return [Source(study.backbone.name, RANDOM_CONTROL, 0, study.backbone.revision, seed, model=model)]
 
+    def _repeat(self, first: Source) -> list[NamedCache]:
+        """Extract step 0 again in ways that should change nothing: what drift has to exceed."""
+        study, kinds = self.study, self.study.analyze.drift.floor if self.study.analyze.drift is not None else ()
+        if not kinds:
+            return []
+        inputs = {
+            **self._extraction_inputs(),
+            "extract.pooling": study.extract.pooling[0],
+            "extract.precision": study.extract.precision,
+            "analyze.drift.floor": kinds,
+            "checkpoint": [first.checkpoint, _folder_state(first.name)],
+        }
+
+        def work() -> list[Path]:
+            paths = []
+            for kind in kinds:
+                changed, folder = repeated(study, kind, self.folder / "repeats")
+                extracted = extract_sources([first], self._clips(), changed, folder, progress=self.progress)
+                paths.append(extracted[0][0].path)
+            return paths
+
+        paths = self.stages.run("repeat", inputs, work)
+        name = model_name(study.backbone.name, study.backbone.random_weights)
+        model = first.model or name
+        return [NamedCache(path, model, f"{first.checkpoint} again", first.step) for path in paths]
+
     def _egemaps(self) -> Path:
         study = self.study
         return self.stages.run(
@@ -231,11 +264,6 @@ class _Run:
         table = table.drop(columns="split")
         return Manifest(table, self.manifest.audio_root, self.manifest.source)
 
-    def _analyse(self, caches: list[NamedCache], control: NamedCache | None, features: Path | None) -> None:
-        clips = self.manifest.table
-        material = Material(self.study, caches, control, features, clips, self.clips_print, self.tables, self.context)
-        run_analyses(material, self.stages, self.progress)
-
     def _record(self) -> None:
         """Write what this run was made with. A run that did nothing keeps the record of the one that did."""
         path = self.folder / "record.json"
@@ -264,6 +292,26 @@ class _Run:
 
 _WITHOUT_EFFECT = {"device", "cache_front_end", "cache_audio", "keep_optimizer"}
 """Keys of `finetune` that change how long training takes or what is kept, not what is learnt."""
+
+
+def repeated(study: StudyConfig, kind: str, folder: Path) -> tuple[StudyConfig, Path]:
+    """Return the study that extracts the same embeddings in another way, and the folder for them.
+
+    Args:
+        study: The study.
+        kind: `precision`: in bf16, or in fp32 where the study is not; `batch`: clip by clip. How clips were batched is
+            not part of a file's key, so these go to a folder of their own.
+        folder: That folder.
+    """
+    pooling = {"pooling": study.extract.pooling[:1]}
+    if kind == "precision":
+        other = "bf16" if study.extract.precision == "fp32" else "fp32"
+        return _with_extract(study, {**pooling, "precision": other}), study.output.cache
+    return _with_extract(study, {**pooling, "max_clips": 1}), folder
+
+
+def _with_extract(study: StudyConfig, values: dict[str, Any]) -> StudyConfig:
+    return study.model_copy(update={"extract": study.extract.model_copy(update=values)})
 
 
 def _step(folder: Path) -> int:

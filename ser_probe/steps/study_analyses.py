@@ -11,15 +11,18 @@ import pandas as pd
 
 from ser_probe.config import StudyConfig
 from ser_probe.runtime import Progress
+from ser_probe.steps.analyze_acoustics import predict_acoustics
 from ser_probe.steps.analyze_drift import measure_drift
+from ser_probe.steps.analyze_geometry import describe_caches
 from ser_probe.steps.analyze_probe import probe_caches
 from ser_probe.steps.analyze_similarity import compare_caches
+from ser_probe.steps.analyze_stats import study_statistics
 from ser_probe.steps.analyze_umap import map_caches
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.representations import NamedCache
 from ser_probe.steps.stages import Stages, file_state
 
-ANALYSES = ("probe", "similarity", "drift", "umap")
+ANALYSES = ("probe", "similarity", "drift", "geometry", "acoustics", "umap", "stats")
 """In the order in which a study runs them, by their key in `analyze`."""
 
 
@@ -31,8 +34,11 @@ class Material:
         study: The resolved config.
         caches: A file a checkpoint, by step.
         control: The same architecture with random weights, None without.
+        repeats: Step 0 extracted again in other ways, from which drift has its floor.
+        checkpoints: Folders of the checkpoints' weights by name; empty without fine-tuning.
         features: Acoustic features, None without.
         clips: The study's clips with labels, speakers and splits.
+        audio_root: Folder that the clips' paths start from.
         clips_print: Fingerprint of the clips.
         tables: Folder of the tables.
         context: Columns that every table gets.
@@ -41,8 +47,11 @@ class Material:
     study: StudyConfig
     caches: Sequence[NamedCache]
     control: NamedCache | None
+    repeats: Sequence[NamedCache]
+    checkpoints: Mapping[str, Path]
     features: Path | None
     clips: pd.DataFrame
+    audio_root: Path
     clips_print: str
     tables: Path
     context: Mapping[str, Any]
@@ -53,15 +62,31 @@ def run_analyses(material: Material, stages: Stages, progress: Progress) -> None
     analyze = material.study.analyze
     for name in ANALYSES:
         config = getattr(analyze, name)
-        if config is not None:
-            inputs = {**_inputs(material), f"analyze.{name}": config.model_dump(), **_own_inputs(name, material)}
-            work = _WORK[name]
-            stages.run(name, inputs, lambda work=work: work(material, progress).files)  # type: ignore[misc]
+        if config is None:
+            continue
+        if lack := _lacks(name, material):
+            progress.say(f"{name}: left out, {lack}")
+            continue
+        inputs = {**_inputs(material), f"analyze.{name}": config.model_dump(), **_own_inputs(name, material)}
+        work = _WORK[name]
+        stages.run(name, inputs, lambda work=work: work(material, progress).files)  # type: ignore[misc]
+
+
+def _lacks(name: str, material: Material) -> str:
+    """Return what an analysis would need and the study has not; empty if it has all."""
+    analyze = material.study.analyze
+    if name == "acoustics" and material.features is None:
+        return "because extract.egemaps is off"
+    if name == "stats" and analyze.stats is not None:
+        table = analyze.stats.table
+        if not (material.tables / f"{table}.parquet").is_file():
+            return f"because no analysis wrote the table {table!r}"
+    return ""
 
 
 def _inputs(material: Material) -> dict[str, Any]:
-    files = [cache.path for cache in (*material.caches, *([material.control] if material.control else []))]
-    files.append(material.features or Path())
+    caches = [*material.caches, *([material.control] if material.control else []), *material.repeats]
+    files = [*(cache.path for cache in caches), material.features or Path()]
     return {
         "clips and splits": material.clips_print,
         **material.context,
@@ -73,7 +98,9 @@ def _own_inputs(name: str, material: Material) -> dict[str, Any]:
     study = material.study
     if name == "probe":
         return {"split": study.split.model_dump()}
-    seeded = {"seed": study.seed} if name == "umap" else {}
+    if name == "stats" and study.analyze.stats is not None:
+        return {"table": file_state(material.tables / f"{study.analyze.stats.table}.parquet")}
+    seeded = {} if name in ("similarity", "drift") else {"seed": study.seed}
     return {"analyze.splits": study.analyze.splits, **seeded}
 
 
@@ -86,7 +113,7 @@ def _probe(material: Material, progress: Progress) -> Outcome:
     assert study.analyze.probe is not None
     return probe_caches(
         material.caches, material.tables, probe=study.analyze.probe, split=study.split, features=material.features,
-        **_common(material, progress),
+        random_cache=material.control, **_common(material, progress),
     )  # fmt: skip
 
 
@@ -100,20 +127,45 @@ def _similarity(material: Material, progress: Progress) -> Outcome:
 def _drift(material: Material, progress: Progress) -> Outcome:
     return measure_drift(
         material.caches, material.tables, reference=material.caches[0], analyze=material.study.analyze,
-        **_common(material, progress),
+        floor=material.repeats, checkpoints=material.checkpoints, **_common(material, progress),
+    )  # fmt: skip
+
+
+def _geometry(material: Material, progress: Progress) -> Outcome:
+    study = material.study
+    return describe_caches(
+        material.caches, material.tables, analyze=study.analyze, seed=study.seed, **_common(material, progress)
+    )
+
+
+def _acoustics(material: Material, progress: Progress) -> Outcome:
+    study = material.study
+    assert material.features is not None
+    return predict_acoustics(
+        material.caches, material.tables, features=material.features, random_cache=material.control,
+        analyze=study.analyze, seed=study.seed, **_common(material, progress),
     )  # fmt: skip
 
 
 def _umap(material: Material, progress: Progress) -> Outcome:
     return map_caches(
         material.caches, material.tables, analyze=material.study.analyze, seed=material.study.seed,
-        **_common(material, progress),
+        audio_root=material.audio_root, **_common(material, progress),
     )  # fmt: skip
+
+
+def _stats(material: Material, progress: Progress) -> Outcome:
+    stats = material.study.analyze.stats
+    assert stats is not None
+    return study_statistics(material.tables, material.tables, stats=stats, context=material.context, progress=progress)
 
 
 _WORK: dict[str, Callable[[Material, Progress], Outcome]] = {
     "probe": _probe,
     "similarity": _similarity,
     "drift": _drift,
+    "geometry": _geometry,
+    "acoustics": _acoustics,
     "umap": _umap,
+    "stats": _stats,
 }

@@ -8,12 +8,15 @@ from sklearn import metrics as sk
 from ser_probe.analysis.metrics import (
     AGREEMENT_MEASURES,
     CLASS_MEASURES,
+    FIT_MEASURES,
     MEASURES,
     agreement_scores,
+    answer_scores,
     ccc,
     class_scores,
     confusion_matrices,
     confusion_scores,
+    count_answers,
     sum_agreement,
 )
 from ser_probe.errors import AnalysisError
@@ -99,6 +102,22 @@ def test_class_scores_equal_sklearn(rng: np.random.Generator, missing: str | Non
     np.testing.assert_allclose(np.nanmean(scores["f1"], axis=1), whole["macro_f1"], rtol=0, atol=ROUNDING)
 
 
+def test_counted_answers_are_the_margins_of_the_confusion_of_each_speaker(rng: np.random.Generator) -> None:
+    y_true, y_pred = rng.integers(0, N_CLASSES, 200), rng.integers(0, N_CLASSES, (2, 3, 200))
+    codes = rng.integers(0, 7, 200)
+    counts = count_answers(y_true, y_pred, codes, n_groups=7, n_classes=N_CLASSES)
+    assert counts.shape == (2, 3, 7, 3, N_CLASSES)
+    for speaker in range(7):
+        own = codes == speaker
+        confusion = confusion_matrices(y_true[own], y_pred[..., own], N_CLASSES)
+        np.testing.assert_array_equal(counts[..., speaker, 0, :], np.diagonal(confusion, axis1=-2, axis2=-1))
+        np.testing.assert_array_equal(counts[..., speaker, 1, :], confusion.sum(axis=-1))
+        np.testing.assert_array_equal(counts[..., speaker, 2, :], confusion.sum(axis=-2))
+    whole = confusion_scores(confusion_matrices(y_true, y_pred, N_CLASSES))
+    for measure, values in answer_scores(counts.sum(axis=-3)).items():
+        np.testing.assert_array_equal(values, whole[measure])
+
+
 def agreement(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     return {
         name: float(value[0]) for name, value in agreement_scores(sum_agreement(x, y, x.astype(int) * 0, 1)).items()
@@ -111,10 +130,12 @@ def test_agreement_is_that_of_other_libraries_and_routes(rng: np.random.Generato
     x = rng.standard_normal(300)
     y = 0.6 * x + 0.4 * rng.standard_normal(300) + 0.3
     found = agreement(x + offset, y + offset)
-    assert tuple(found) == AGREEMENT_MEASURES
+    assert tuple(found) == FIT_MEASURES
+    assert FIT_MEASURES == ("r2", *AGREEMENT_MEASURES)
     # The inputs themselves are rounded to 1e-16 of the offset.
     tolerance = ROUNDING + 1e-15 * offset
     expected = {
+        "r2": sk.r2_score(x, y),
         "ccc": ccc(x, y),
         "pearson": scipy.stats.pearsonr(x, y).statistic,
         "rmse": sk.root_mean_squared_error(x, y),
@@ -136,4 +157,6 @@ def test_agreement_of_constants_is_not_defined() -> None:
     assert found["ccc"] == pytest.approx(0, abs=ROUNDING)
     assert np.isnan(found["pearson"]), "rounding would leave a variance of 1e-17, and any correlation"
     assert np.isnan(agreement(constant, constant)["ccc"])
+    assert np.isnan(agreement(constant, x)["r2"])
+    assert agreement(x, np.full(9, x.mean()))["r2"] == pytest.approx(0, abs=ROUNDING)
     assert agreement(constant, constant)["rmse"] == 0

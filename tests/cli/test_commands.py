@@ -26,12 +26,15 @@ SECTIONS = {
     "similarity": ("analyze.similarity",),
     "drift": ("analyze.drift",),
     "umap": ("analyze.umap",),
+    "stats": ("analyze.stats",),
 }
 # Options whose default differs from a study's on purpose, or which are no single key.
 OWN_DEFAULT = {
     ("finetune", "scheme"), ("finetune", "early_stopping"), ("finetune", "head_learning_rate"),
-    ("extract", "audio_root"), ("finetune", "audio_root"), ("probe", "target"),
+    ("extract", "audio_root"), ("finetune", "audio_root"), ("umap", "audio_root"), ("probe", "target"),
     ("finetune", "hidden"), ("finetune", "loss"), ("finetune", "seeds"),
+    ("stats", "where"), ("stats", "apart"), ("stats", "unit"), ("stats", "random"), ("stats", "order"),
+    ("stats", "contrasts"), ("stats", "pairs"), ("stats", "equivalence"),
 }  # fmt: skip
 
 

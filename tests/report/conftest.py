@@ -9,6 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from .probe_extras_tables import probe_extras_tables
+from .probe_tables import probe_tables
+from .stats_tables import stats_tables
+
 MODEL = "wavlm-large"
 LABELS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 MEASURES = {"weighted_f1": 0.0, "macro_f1": -0.01, "uar": 0.005, "accuracy": 0.01}
@@ -83,7 +87,7 @@ def probe_table(layers: Sequence[str], steps: Sequence[int], rng: np.random.Gene
 
 
 def drift_table(layers: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
-    """Drift against step 0, step 0 itself included."""
+    """Drift against step 0, step 0 itself included, and against the step before."""
     rows = []
     for i, step in enumerate(steps):
         progress = (i / max(1, len(steps) - 1)) ** 0.6
@@ -93,12 +97,43 @@ def drift_table(layers: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
                 "cka_debiased": 1 - 0.55 * change,
                 "mean_cosine": 1 - 0.4 * change,
                 "relative_norm_change": 0.3 * change,
+                "mean_shift": 2 * change,
+                "covariance_shift": change,
             }
-            rows += [
-                dict(corpus="emovo", model=MODEL, run_seed=0, checkpoint=f"step-{step}", step=step, layer=layer,
-                     pooling="mean", feature="embedding", measure=measure, value=value, n=588)
-                for measure, value in values.items()
-            ]  # fmt: skip
+            for against in ("first", "previous") if i else ("first",):
+                rows += [
+                    dict(corpus="emovo", model=MODEL, run_seed=0, checkpoint=f"step-{step}", step=step, layer=layer,
+                         pooling="mean", feature="embedding", measure=measure, value=value, ci_low=value - 0.01,
+                         ci_high=value + 0.01, n=588, against=against,
+                         floor_repeat=0.02, floor_seed=0.05 if step == steps[-1] else np.nan, above_floor=change > 0.1)
+                    for measure, value in values.items()
+                ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def drift_groups_table(layers: Sequence[str], steps: Sequence[int]) -> pd.DataFrame:
+    """The same by label and by speaker, each group a little further."""
+    table = drift_table(layers, steps).assign(n=98)
+    groups = [("label", label) for label in LABELS] + [("speaker", f"s{i}") for i in range(15)]
+    return pd.concat(
+        [table.assign(group_by=by, group=name, value=table["value"] + i / 100) for i, (by, name) in enumerate(groups)],
+        ignore_index=True,
+    )
+
+
+def weight_drift_table(n_layers: int, steps: Sequence[int]) -> pd.DataFrame:
+    """Weights that move the more the later the block, and never in the front end."""
+    parts = ["front_end", "positional_conv", *(str(i + 1) for i in range(n_layers))]
+    rows = []
+    for i, step in enumerate(steps):
+        measures = [("first", "relative_change", i), *([("previous", "relative_change", 1)] if i else []),
+                    *([("previous", "update_cosine", np.nan)] if i > 1 else [])]  # fmt: skip
+        rows += [
+            dict(corpus="emovo", model=MODEL, step=step, layer=part, against=against, measure=measure, n=1000,
+                 value=(0.5 if place else np.nan) if measure == "update_cosine" else 0.01 * place * amount)
+            for place, part in enumerate(parts)
+            for against, measure, amount in measures
+        ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -173,7 +208,12 @@ def study_tables(n_layers: int, steps: Sequence[int], rng: np.random.Generator) 
         "similarity": similarity_table(layers, steps),
         "probe": probe_table(layers, steps, rng),
         "drift": drift_table(layers, steps),
+        "drift_groups": drift_groups_table(layers, steps),
+        "weight_drift": weight_drift_table(n_layers, steps),
         "umap": umap_table([layers[0], layers[-1]], steps, rng),
+        **probe_extras_tables(layers, steps),
+        **probe_tables(layers, steps),
+        **stats_tables(steps, layers),
     }
 
 

@@ -15,7 +15,8 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.compose_changes import draw_drift, draw_splits, draw_umap
+from ser_probe.report.compose_changes import draw_splits
+from ser_probe.report.compose_drift import draw_drift
 from ser_probe.report.compose_layers import (
     draw_acoustic_similarity,
     draw_biased_cka,
@@ -23,6 +24,7 @@ from ser_probe.report.compose_layers import (
     draw_scores,
 )
 from ser_probe.report.compose_training import draw_training
+from ser_probe.report.compose_umap import draw_umap
 from ser_probe.report.figures import FIGURES, PNG_DPI, save_figure, write_figures
 from ser_probe.report.style import PAGE_WIDTH_IN
 
@@ -33,8 +35,10 @@ SMALLEST_FONT_PT = 9
 
 
 def one_part(tables: Tables, name: str) -> pd.DataFrame:
-    """The table of a figure, of one layer where the figure shows one."""
+    """The table of a figure, of one layer or one way of grouping where the figure shows one."""
     table = tables[FIGURES[name].table]
+    if name == "drift_groups":
+        return table[table["group_by"] == "label"]
     return table[table["layer"] == "final"] if name == "umap" else table
 
 
@@ -124,7 +128,9 @@ def test_all_figures_of_a_study_are_written(tables: Tables, figures_folder: Path
     options = {"training": {"best_step": 100, "saved_steps": [0, 50, 100, 150]}}
     entries, left_out = write_figures(tables, figures_folder, options=options)
     assert left_out == []
-    assert {entry.name for entry in entries} == (set(FIGURES) - {"umap"}) | {"umap_0", "umap_final"}
+    assert {entry.name for entry in entries} == (set(FIGURES) - {"umap", "drift_groups"}) | {
+        "umap_0", "umap_final", "drift_groups_label", "drift_groups_speaker",
+    }  # fmt: skip
     for entry in entries:
         assert entry.png.stat().st_size > 0
         assert entry.svg.stat().st_size > 0

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.plots_drift import plot_drift_over_layers, plot_drift_over_steps
+from ser_probe.report.plots_drift import of_reference, plot_drift_over_layers, plot_drift_over_steps
 from ser_probe.report.plots_probes import plot_scores_by_layer
 from ser_probe.report.plots_similarity import colour_limits, plot_layer_checkpoint_map, plot_layer_matrix
 from ser_probe.report.plots_training import (
@@ -160,7 +160,7 @@ def test_without_a_measure_there_is_nothing_to_draw(tables: Tables, ax: Axes) ->
 
 
 def test_drift_lines_are_the_table_both_ways(tables: Tables) -> None:
-    drift = tables["drift"].sample(frac=1, random_state=1)
+    drift = of_reference(tables["drift"], "first").sample(frac=1, random_state=1)
     over_steps, over_layers = Figure().subplots(1, 2)
     plot_drift_over_steps(drift, over_steps, measure="mean_cosine")
     plot_drift_over_layers(drift, over_layers, measure="mean_cosine")
@@ -174,8 +174,9 @@ def test_drift_lines_are_the_table_both_ways(tables: Tables) -> None:
 
 
 def test_a_measure_without_a_known_zero_is_drawn_without_a_line_for_it(tables: Tables, ax: Axes) -> None:
-    plot_drift_over_steps(tables["drift"].replace("mean_cosine", "procrustes"), ax, measure="procrustes")
-    assert ax.get_ylabel() == "procrustes"
+    unknown = tables["drift"].replace("mean_cosine", "own_measure").drop(columns=["floor_repeat", "floor_seed"])
+    plot_drift_over_steps(unknown.assign(above_floor=pd.NA), ax, measure="own_measure")
+    assert ax.get_ylabel() == "own measure"
     assert len(ax.lines) == len(LAYERS)
 
 

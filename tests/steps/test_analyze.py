@@ -14,8 +14,6 @@ from ser_probe.errors import AnalysisError
 from ser_probe.steps.analyze_drift import measure_drift
 from ser_probe.steps.analyze_probe import probe_caches
 from ser_probe.steps.analyze_similarity import compare_caches
-from ser_probe.steps.analyze_umap import map_caches
-from ser_probe.steps.representations import NamedCache
 from ser_probe.steps.tables import KEY_COLUMNS, read_table
 
 from .conftest import FEATURES, tuned
@@ -147,65 +145,7 @@ def test_nothing_to_compare(caches: list[Path], tmp_path: Path) -> None:
     assert len(compare_caches(caches, tmp_path / "t", analyze=nothing).files) == 2
 
 
-def test_drift_rows(caches: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = caches[1]
-    monkeypatch.chdir(tmp_path)
-    # The reference is named in another way than in the list, and counts once.
-    reference = Path(first.name)
-    measure_drift(caches, tmp_path, reference=reference, analyze=AnalyzeConfig(splits="all"), context=CONTEXT)
-    table = read_table(tmp_path, "drift")
-    assert {*KEY_COLUMNS} - {"feature"} <= set(table.columns)
-    assert table.groupby("measure").size().to_dict() == {
-        "cka_debiased": 4, "mean_cosine": 4, "relative_norm_change": 4,
-    }  # fmt: skip
-    still = table[table["step"] == 0].set_index("measure")["value"]
-    np.testing.assert_allclose(still["mean_cosine"], 1, atol=1e-6)
-    np.testing.assert_allclose(still["relative_norm_change"], 0, atol=1e-6)
-    assert table.loc[(table["step"] == 50) & (table["measure"] == "mean_cosine"), "value"].max() < 0.99
-    assert set(table["reference"]) == {"step-0"}
-
-
-def test_checkpoints_that_share_a_file_keep_the_studys_names(caches: list[Path], tmp_path: Path) -> None:
-    path = caches[0]
-    named = [NamedCache(path, "mine", f"step-{step}", step) for step in (0, 10, 20)]
-    measure_drift(named, tmp_path, reference=named[0], analyze=AnalyzeConfig(splits="all"))
-    table = read_table(tmp_path, "drift")
-    assert set(table["model"]) == {"mine"}
-    assert table["checkpoint"].drop_duplicates().tolist() == ["step-0", "step-10", "step-20"]
-    assert set(table["reference"]) == {"step-0"}
-    np.testing.assert_allclose(table.loc[table["measure"] == "cka_debiased", "value"], 1, atol=1e-6)
-
-
-def test_drift_needs_the_same_layers(
-    caches: list[Path], write_cache: Write, clips: pd.DataFrame, tmp_path: Path
-) -> None:
-    deep = write_cache("deep", clips, tuned(100), layers=("0", "1", "2"))
-    with pytest.raises(AnalysisError, match="Drift needs the same layers in both files") as raised:
-        measure_drift([deep], tmp_path / "t", reference=caches[1], analyze=AnalyzeConfig(splits="all"))
-    assert raised.value.found == "0, 1, 2"
-
-
 def test_analyses_look_at_the_splits_asked_for(caches: list[Path], tmp_path: Path) -> None:
     outcome = measure_drift(caches, tmp_path, reference=caches[1], analyze=AnalyzeConfig())
     assert outcome.summary == {"clips": 12}, "by default the test speakers alone"
     assert set(read_table(tmp_path, "drift")["n"]) == {12}
-
-
-def test_umap_faults_come_before_the_work(caches: list[Path], tmp_path: Path) -> None:
-    layers = check_options(AnalyzeConfig, {"splits": "all", "umap.layers": [9]})
-    with pytest.raises(AnalysisError, match="There is no layer '9'"):
-        map_caches(caches, tmp_path, analyze=layers)
-    colours = check_options(AnalyzeConfig, {"splits": "all", "umap.color": ["lable"]})
-    with pytest.raises(AnalysisError, match="The clips have no column 'lable'"):
-        map_caches(caches, tmp_path, analyze=colours)
-
-
-def test_umap_rows(caches: list[Path], tmp_path: Path) -> None:
-    options = {"splits": "all", "umap.layers": ["final"], "umap.n_neighbors": 3, "umap.fit": "reference"}
-    map_caches(caches, tmp_path, analyze=check_options(AnalyzeConfig, options), context=CONTEXT)
-    table = read_table(tmp_path, "umap")
-    expected = {"model", "checkpoint", "step", "layer", "clip_id", "x", "y", "label", "speaker", "gender", "split"}
-    assert expected <= set(table.columns)
-    assert table.groupby("checkpoint").size().to_dict() == {"step-0": 72, "step-50": 72}
-    assert np.isfinite(table[["x", "y"]]).all(axis=None)
-    assert table["trustworthiness"].between(0, 1).all()

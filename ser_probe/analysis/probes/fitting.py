@@ -1,245 +1,214 @@
-"""What a layer tells a linear classifier: probe training, controls, scores, and the choice of a layer.
+"""From features to the answers of probes: every layer, fold and seed of a family, with its control on shuffled labels.
 
-A probe never sees a test speaker: splits that share a speaker are refused. Features are standardised on the
-training part; training stops, and a layer is chosen, on validation; test is only ever scored.
+A probe never sees a test speaker: divisions that share one are refused, but for the published one that says so.
+Features are standardised on the training part of each fold; training stops, and a layer is chosen, on validation; test
+is only ever scored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import pandas as pd
-import torch
 
-from ser_probe.analysis.inputs import RepresentationKey, check_features, check_lengths, key_columns
-from ser_probe.analysis.metrics import MEASURES, confusion_matrices, confusion_scores
-from ser_probe.analysis.probes.softmax import ProbeOptions, fit_softmax_probes, standardise
-from ser_probe.analysis.resampling import bootstrap_counts, bootstrap_interval, group_codes
-from ser_probe.analysis.splits import check_split
+from ser_probe.analysis.inputs import RepresentationKey, check_features, check_lengths
+from ser_probe.analysis.probes.controls import majority_answers, shuffle_values
+from ser_probe.analysis.probes.divisions import check_folds
+from ser_probe.analysis.probes.families import PART_NAMES, TEST, VALIDATION, Folds
+from ser_probe.analysis.probes.family_table import FamilySpec, train_classes
+from ser_probe.analysis.probes.targets import Target
 from ser_probe.errors import AnalysisError
-from ser_probe.runtime import SILENT, Progress, derive_seed
+from ser_probe.runtime import SILENT, Progress
 
 DEFAULT_SEEDS = tuple(range(10))
-_FEATURE_BYTES = 256 * 2**20  # standardised features that are held at a time
-_SCORED = ("validation", "test")
+SCORED_PARTS = (VALIDATION, TEST)
+SHUFFLES_WITHOUT_SEEDS = 3
+"""Shuffles that a family without seeds is trained on: it gives one answer to each."""
+
+_ANSWER_BYTES = 256 * 2**20  # logits and weights that a family returns at a time
+
+
+@dataclass(frozen=True)
+class ScoredClips:
+    """The clips of one part, fold after fold: M pairs of a fold and a clip.
+
+    Args:
+        fold: int [M].
+        clip: int [M].
+    """
+
+    fold: np.ndarray
+    clip: np.ndarray
 
 
 @dataclass(frozen=True)
 class Probes:
-    """What trained probes predict; `score_probes` and `summarise_probes` make tables of it.
+    """What trained classifiers answer; `scoring` makes tables of it.
 
     Args:
         names: R representations.
         seeds: S probe seeds.
-        control: `none`, `shuffled_labels` or `majority_class`.
-        classes: C class names.
-        labels: Each clip's true class, int [N].
-        split: Each clip's part, [N].
-        groups: Each clip's speaker, [N].
-        predictions: Predicted classes, int16 [R, S, N], of all clips.
-        n_epochs: Epochs each probe was trained, int [R, S].
+        control: `none`, `shuffled_labels`, `majority_class` or `random_weights`.
+        target: What they predict.
+        folds: How the clips were divided.
+        answers: By part (VALIDATION, TEST): predicted classes of its clips, int16 [R, S, M], as `scored_clips` orders
+            them.
+        n_epochs: Epochs or iterations, int [R, F, S].
+        strength: The chosen regularisation, [R, F, S]; NaN where there is none.
+        layer_weights: [R, F, S, L] of a learned sum of layers, None for others.
     """
 
     names: Sequence[str | RepresentationKey]
     seeds: Sequence[int]
     control: str
-    classes: np.ndarray
-    labels: np.ndarray
-    split: np.ndarray
-    groups: np.ndarray
-    predictions: np.ndarray
+    target: Target
+    folds: Folds
+    answers: Mapping[int, np.ndarray]
     n_epochs: np.ndarray
+    strength: np.ndarray
+    layer_weights: np.ndarray | None = None
+
+    def truth(self, part: int) -> np.ndarray:
+        """Return the true classes of a part's clips, int [M]."""
+        return self.target.values[scored_clips(self.folds, part).clip]
+
+    def speakers(self, part: int) -> np.ndarray:
+        """Return the speakers of a part's clips, [M]."""
+        return self.target.groups[scored_clips(self.folds, part).clip]
+
+
+def scored_clips(folds: Folds, part: int) -> ScoredClips:
+    """Return the clips of a part, fold after fold; where every clip tests once, M is N."""
+    fold, clip = np.nonzero(folds.parts == part)
+    return ScoredClips(fold, clip)
 
 
 def fit_probes(
     x: np.ndarray,
-    y: np.ndarray,
-    split: np.ndarray,
+    target: Target,
+    folds: Folds,
     *,
-    groups: np.ndarray,
     names: Sequence[str | RepresentationKey],
+    spec: FamilySpec,
     seeds: Sequence[int] = DEFAULT_SEEDS,
     shuffled_labels: bool = False,
-    options: ProbeOptions | None = None,
-    device: str | torch.device = "cpu",
+    shares_groups: bool = False,
+    options: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> Probes:
-    """Train a linear softmax probe for each representation and seed, all at once.
+    """Train a probe of a family for each representation, fold and seed.
 
     Which clips may train a probe matters as much as how it is trained. Clips that a backbone was fine-tuned on lie
     apart by label in the later checkpoints because they were pushed there; a probe trained on them is not what it
-    would be on new speakers. Where there are enough held-out speakers, split those.
+    would be on new speakers. Where there are enough held-out speakers, divide those.
 
     Args:
-        x: Features of R representations of one width, [R, N, D].
-        y: Labels [N].
-        split: `train`, `validation` or `test` for each clip [N].
-        groups: Each clip's speaker [N].
-        names: R names.
-        seeds: S seeds, each of initial weights, batch order and (if asked for) shuffled labels.
-        shuffled_labels: Train the control: labels permuted within each speaker, to learn from and to stop by. Its
-            scores on the true labels are what the probe reaches without knowing anything of them.
-        options: How to train; Study E's way by default.
-        device: Where to train.
-        progress: Told of each representation.
+        x: Features of R representations of one width, [R, N, D]; of families that sum layers, L layers [L, N, D].
+        target: Classes of the N clips, and their speakers.
+        folds: How to divide them.
+        names: R names; one for a family that sums layers.
+        spec: The family.
+        seeds: S seeds, each of initial weights, batch order and (if asked for) shuffled labels; a family without seeds
+            uses the first, and the first three for shuffled labels.
+        shuffled_labels: Train the control: labels shuffled (see `controls`), to learn from and to stop by. Its scores
+            on the true labels are what the probe reaches without knowing anything of them.
+        shares_groups: The division shares speakers, and says so.
+        options: Further arguments of the family.
+        progress: Advanced by the number of representations times folds.
 
     Raises:
         AnalysisError: If a speaker is in two parts, a part is empty, a class never occurs in training, there is one
             class only, a feature is NaN, or lengths differ.
     """
     x = check_features(x, "The probes' features", ndim=3)
-    check_lengths(features=x[0], labels=y, split=split, groups=groups)
-    if len(x) != len(names):
+    check_lengths(features=x[0], labels=target.values, folds=folds.parts[0])
+    n_named = 1 if spec.sums_layers else len(x)
+    if len(names) != n_named:
         raise AnalysisError(
-            "The probes need one name per representation", expected=f"{len(x)} names", found=f"{len(names)}"
+            "The probes need one name per representation", expected=f"{n_named} names", found=f"{len(names)}"
         )
-    check_split(y, split, groups)
-    split, groups = np.asarray(split).astype(str), np.asarray(groups).astype(str)
-    classes, labels = group_codes(y)
-    training, validating = split == "train", split == "validation"
+    check_folds(target.classes[target.values], folds, target.groups, shares_groups=shares_groups)
+    if not spec.has_seeds:
+        seeds = list(seeds)[: SHUFFLES_WITHOUT_SEEDS if shuffled_labels else 1]
     # The control's validation labels are shuffled too: stopping by the true ones picks, of many ignorant probes, one
     # that happens to know them, and with separable features that one does well on test.
-    given = np.stack([_shuffled(labels, groups, seed) if shuffled_labels else labels for seed in seeds])
-    shape = (len(x), len(seeds))
-    predictions, n_epochs = np.empty((*shape, len(labels)), np.int16), np.empty(shape, int)
-    at_once = max(1, _FEATURE_BYTES // (4 * x[0].size))
-    progress.start("probes", len(x), "representations")
-    for start in range(0, len(x), at_once):
-        part = slice(start, start + at_once)
-        features = torch.from_numpy(standardise(x[part], training)).to(device)
-        fitted = fit_softmax_probes(
-            features[:, torch.from_numpy(training)],
-            torch.from_numpy(given[:, training]).to(device),
-            features[:, torch.from_numpy(validating)],
-            torch.from_numpy(given[:, validating]).to(device),
-            n_classes=len(classes),
-            seeds=seeds,
-            options=options or ProbeOptions(),
-        )
-        weights = torch.from_numpy(fitted.weights).to(device)
-        for index in range(len(features)):
-            logits = features[index] @ weights[index, :, :-1] + weights[index, :, -1:]
-            predictions[start + index] = logits.argmax(dim=-1).cpu().numpy()
-        n_epochs[part] = fitted.n_epochs
-        progress.advance(len(features))
-    progress.finish()
+    labels = np.stack([
+        shuffle_values(target.values, target.groups, seed, folds) if shuffled_labels else target.values
+        for seed in seeds
+    ])  # fmt: skip
+    answers = {
+        part: np.empty((n_named, len(seeds), len(scored_clips(folds, part).clip)), np.int16) for part in SCORED_PARTS
+    }
+    shape = (n_named, len(folds.names), len(seeds))
+    n_epochs, strength, sums = np.zeros(shape, int), np.full(shape, np.nan), []
+    for representations, own_folds in _chunks(x, folds, labels, target.n_classes, spec):
+        probes = train_classes(
+            spec, x[representations], labels, Folds(folds.names[own_folds], folds.parts[own_folds]),
+            groups=target.groups, n_classes=target.n_classes, seeds=seeds, options=options, progress=progress,
+        )  # fmt: skip
+        place = (slice(0, 1) if spec.sums_layers else representations, own_folds)
+        n_epochs[place], strength[place] = probes.n_epochs, probes.strength
+        if probes.layer_weights is not None:
+            sums.append(probes.layer_weights)
+        for part in SCORED_PARTS:
+            _keep_answers(answers[part], probes.logits, scored_clips(folds, part), *place)
     control = "shuffled_labels" if shuffled_labels else "none"
-    return Probes(names, seeds, control, classes, labels, split, groups, predictions, n_epochs)
+    layer_weights = np.concatenate(sums, axis=1) if sums else None
+    return Probes(names, seeds, control, target, folds, answers, n_epochs, strength, layer_weights)
 
 
 def majority_probe(
-    y: np.ndarray, split: np.ndarray, *, groups: np.ndarray, name: str | RepresentationKey = ""
+    target: Target, folds: Folds, *, name: str | RepresentationKey = "", shares_groups: bool = False
 ) -> Probes:
     """Return the control that always answers with the most frequent training class (the first of equals)."""
-    check_lengths(labels=y, split=split, groups=groups)
-    check_split(y, split, groups)
-    split, groups = np.asarray(split).astype(str), np.asarray(groups).astype(str)
-    classes, labels = group_codes(y)
-    answer = np.bincount(labels[split == "train"]).argmax()
-    predictions = np.full((1, 1, len(labels)), answer, np.int16)
-    return Probes([name], [0], "majority_class", classes, labels, split, groups, predictions, np.zeros((1, 1), int))
+    check_folds(target.classes[target.values], folds, target.groups, shares_groups=shares_groups)
+    per_fold = majority_answers(target.values, folds, target.n_classes)
+    answers = {part: per_fold[scored_clips(folds, part).fold].astype(np.int16)[None, None] for part in SCORED_PARTS}
+    shape = (1, len(folds.names), 1)
+    return Probes([name], [0], "majority_class", target, folds, answers, np.zeros(shape, int), np.full(shape, np.nan))
 
 
-def score_probes(probes: Probes) -> pd.DataFrame:
-    """Score each probe on validation and test.
-
-    Returns:
-        A row per representation, seed, split and measure. A single seed has no interval: `summarise_probes` gives it.
-    """
-    tables = []
-    for split in _SCORED:
-        chosen = probes.split == split
-        confusion = confusion_matrices(probes.labels[chosen], probes.predictions[..., chosen], len(probes.classes))
-        for measure, values in confusion_scores(confusion).items():
-            table = pd.DataFrame([key_columns(name) for name in probes.names for _ in probes.seeds])
-            table["probe_seed"] = list(probes.seeds) * len(probes.names)
-            table["control"], table["split"], table["measure"] = probes.control, split, measure
-            table["value"], table["ci_low"], table["ci_high"] = values.ravel(), np.nan, np.nan
-            table["n"], table["n_speakers"] = int(chosen.sum()), len(np.unique(probes.groups[chosen]))
-            table["n_epochs"] = probes.n_epochs.ravel()
-            tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+def join_probes(parts: Sequence[Probes]) -> Probes:
+    """Return probes of the same target, folds, seeds and control as one, the representations in the order given."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    return replace(
+        first,
+        names=[name for each in parts for name in each.names],
+        answers={part: np.concatenate([each.answers[part] for each in parts]) for part in first.answers},
+        n_epochs=np.concatenate([each.n_epochs for each in parts]),
+        strength=np.concatenate([each.strength for each in parts]),
+        layer_weights=None,
+    )
 
 
-def summarise_probes(probes: Probes, *, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Return the mean over probe seeds with its 95 % interval over speakers.
-
-    The interval is a bootstrap over the split's speakers of the mean over seeds: it tells how the score would vary
-    with other speakers, not how it varies with the probe's seed (`std_over_seeds` does). With fewer than three
-    speakers there is none. All representations see the same resamples.
-
-    Returns:
-        A row per representation, split and measure.
-    """
-    rows = []
-    for split in _SCORED:
-        chosen = probes.split == split
-        speakers, codes = group_codes(probes.groups[chosen])
-        counts = bootstrap_counts(len(speakers), n_resamples=n_resamples, seed=seed)
-        for index, name in enumerate(probes.names):
-            labels, predictions = probes.labels[chosen], probes.predictions[index][:, chosen]
-            # [G, S, C, C]: the confusion of a resample is the sum of its speakers' ones.
-            by_speaker = np.stack([
-                confusion_matrices(labels[codes == g], predictions[:, codes == g], len(probes.classes))
-                for g in range(len(speakers))
-            ])  # fmt: skip
-            values = confusion_scores(by_speaker.sum(axis=0))
-            resampled = confusion_scores(np.tensordot(counts, by_speaker, axes=1))
-            for measure in MEASURES:
-                mean = values[measure].mean()
-                low, high = bootstrap_interval(mean, resampled[measure].mean(axis=1), len(speakers), bounds=(0.0, 1.0))
-                rows.append({
-                    **key_columns(name), "control": probes.control, "split": split, "measure": measure,
-                    "value": float(mean), "ci_low": float(low), "ci_high": float(high),
-                    "std_over_seeds": float(values[measure].std(ddof=1)) if len(probes.seeds) > 1 else np.nan,
-                    "n": int(chosen.sum()), "n_speakers": len(speakers), "n_seeds": len(probes.seeds),
-                    "n_epochs": float(probes.n_epochs[index].mean()),
-                })  # fmt: skip
-    return pd.DataFrame(rows)
+def part_name(part: int) -> str:
+    """Return `validation` or `test`."""
+    return PART_NAMES[part]
 
 
-def best_layer(table: pd.DataFrame, *, measure: str = "uar") -> pd.DataFrame:
-    """Choose the best layer on validation and say what it reaches on test.
-
-    Choosing on test would report the luckiest of the layers as the best.
-
-    Args:
-        table: From `score_probes` or `summarise_probes`; other columns of the key (model, checkpoint, step) are kept
-            apart. Controls are ignored.
-        measure: What to choose by.
-
-    Returns:
-        A row per model and checkpoint: the layer (the first of equals), `validation_value` and `test_value`, means
-        over seeds.
-
-    Raises:
-        AnalysisError: If the table has no validation row of that measure.
-    """
-    chosen = table[(table["measure"] == measure) & (table["control"] == "none")]
-    if not (chosen["split"] == "validation").any():
-        known = sorted(set(zip(table["measure"], table["split"], table["control"], strict=True)))
-        raise AnalysisError(
-            "There is no score to choose a layer by",
-            expected=f"rows with measure {measure!r}, split 'validation' and control 'none'",
-            found="; ".join(", ".join(row) for row in known) or "an empty table",
-        )
-    place = [column for column in ("corpus", "model", "run_seed", "checkpoint", "step", "target") if column in table]
-    # Features without training have no step: NaN must stay a key of its own.
-    grouped = chosen.groupby([*place, "layer", "split"], sort=False, dropna=False)["value"].mean()
-    means = grouped.unstack("split", sort=False).reset_index()
-    means = means.rename(columns={split: f"{split}_value" for split in _SCORED}).rename_axis(columns=None)
-    best = means.sort_values("validation_value", ascending=False, kind="stable")
-    best = best.drop_duplicates(place) if place else best.head(1)
-    return best.sort_index().assign(measure=measure).reset_index(drop=True)
+def _chunks(
+    x: np.ndarray, folds: Folds, labels: np.ndarray, n_classes: int, spec: FamilySpec
+) -> list[tuple[slice, slice]]:
+    """Return which representations and folds are trained at a time, so that their answers fit into memory."""
+    n_representations, n_folds = len(x), len(folds.names)
+    one_fold = 4 * len(labels) * (x.shape[1] + x.shape[2] + 1) * n_classes  # logits, and weights where there are any
+    folds_at_once = max(1, min(n_folds, _ANSWER_BYTES // one_fold))
+    at_once = n_representations if spec.sums_layers else max(1, _ANSWER_BYTES // (one_fold * folds_at_once))
+    return [
+        (slice(r, r + at_once), slice(f, f + folds_at_once))
+        for r in range(0, n_representations, at_once)
+        for f in range(0, n_folds, folds_at_once)
+    ]
 
 
-def _shuffled(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Permute labels within each speaker, so that how often a speaker has a label does not change."""
-    rng = np.random.default_rng(derive_seed("shuffled labels", seed))
-    shuffled = labels.copy()
-    for group in np.unique(groups):
-        own = np.flatnonzero(groups == group)
-        shuffled[own] = labels[rng.permutation(own)]
-    return shuffled
+def _keep_answers(
+    answers: np.ndarray, logits: np.ndarray, scored: ScoredClips, representations: slice, folds: slice
+) -> None:
+    """Store the classes with the highest logits [R, F, S, N, C] of these folds' scored clips in `answers` [R, S, M]."""
+    for f in range(logits.shape[1]):
+        own = np.flatnonzero(scored.fold == folds.start + f)
+        answers[representations][:, :, own] = logits[:, f][:, :, scored.clip[own]].argmax(axis=-1)

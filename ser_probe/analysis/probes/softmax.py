@@ -1,226 +1,123 @@
-"""Many linear softmax probes trained at once, each as if it were alone.
+"""Linear softmax probes with Adam, mini-batches and early stopping: Study E's family.
 
-A probe is a representation and a seed. The seed fixes the initial weights and the order of the mini-batches; every
-probe has its own Adam state, its own best weights, and stops by itself. Gradients are written out, since a softmax
-layer's are two products, and the bias is the weight of a column of ones.
+A probe's course depends on its features, labels and seed only: not on the other probes or the number of threads, and on
+where it is trained only by rounding. On a CPU `softmax_loop` trains one probe after the other in cache, a thread a
+core; on a GPU `softmax_batched` trains many in batched products.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 
 import numpy as np
 import torch
 
-from ser_probe.runtime import derive_seed
-
-# Weights, two Adam moments, gradient and best weights of the probes of one chunk should stay in the processor's cache.
-_CHUNK_BYTES = 4 * 2**20
-_ADAM_DECAYS = (0.9, 0.999)
-_ADAM_EPSILON = 1e-8
-
-
-@dataclass(frozen=True)
-class ProbeOptions:
-    """How a linear softmax probe is trained. The defaults are Study E's.
-
-    Args:
-        learning_rate: Adam's.
-        batch_size: Clips in a mini-batch; the last one of an epoch may be smaller.
-        max_epochs: Epochs after which training ends at the latest.
-        min_delta: By how much the validation loss (mean cross-entropy in nats) must fall to count as better.
-        patience: Epochs without such a fall after which training ends.
-    """
-
-    learning_rate: float = 1e-2
-    batch_size: int = 16
-    max_epochs: int = 1000
-    min_delta: float = 0.025
-    patience: int = 5
+from ser_probe.analysis.probes.families import ClassProbes, Folds
+from ser_probe.analysis.probes.probe_state import new_course, new_layer, new_rules
+from ser_probe.analysis.probes.side_by_side import Share, for_each_share, outputs_of, train_to_end
+from ser_probe.analysis.probes.softmax_batched import train_softmax
+from ser_probe.analysis.probes.stacked import parts_of, standardised_clips
+from ser_probe.analysis.probes.training import ProbeOptions, check_training, in_raw_units, initial_weights
+from ser_probe.runtime import SILENT, Progress
 
 
-@dataclass(frozen=True)
-class FittedProbes:
-    """Trained probes of R representations and S seeds.
-
-    Args:
-        weights: float32 [R, S, D + 1, C], the bias in the last row, of the epoch with the lowest validation loss.
-        n_epochs: Epochs trained, int [R, S].
-        validation_loss: The lowest validation loss, float32 [R, S].
-    """
-
-    weights: np.ndarray
-    n_epochs: np.ndarray
-    validation_loss: np.ndarray
-
-
-def fit_softmax_probes(
-    train: torch.Tensor,
-    train_labels: torch.Tensor,
-    validation: torch.Tensor,
-    validation_labels: torch.Tensor,
+def fit_softmax(
+    x: np.ndarray,
+    labels: np.ndarray,
+    folds: Folds,
     *,
     n_classes: int,
     seeds: Sequence[int],
-    options: ProbeOptions,
-    chunk_bytes: int = _CHUNK_BYTES,
-) -> FittedProbes:
-    """Train one probe per representation and seed.
+    options: ProbeOptions | None = None,
+    device: str | torch.device = "cpu",
+    progress: Progress = SILENT,
+) -> ClassProbes:
+    """Train linear softmax probes with early stopping: one per representation, fold and seed.
 
     Args:
-        train: Standardised features, float32 [R, N, D], on the device to train on.
-        train_labels: Classes, int64 [S, N]: each seed may have labels of its own (shuffled ones).
-        validation: Standardised features, float32 [R, M, D].
-        validation_labels: Classes, int64 [S, M]; one row [M] serves all seeds.
+        x: Raw features [R, N, D]; each fold standardises them on its training clips.
+        labels: Classes in [0, C), int [S, N]: each seed may have labels of its own (shuffled ones). Those of unused
+            and of test clips are not looked at.
+        folds: F ways to divide the clips, each with validation clips.
         n_classes: C.
-        seeds: S seeds.
-        options: How to train.
-        chunk_bytes: Size of the state of the probes that are trained at the same time; it changes no result.
-    """
-    train, validation = _with_ones(train), _with_ones(validation)
-    validation_labels = validation_labels.expand(len(seeds), -1)
-    n_representations, _, width = train.shape
-    probes = [(r, s) for r in range(n_representations) for s in range(len(seeds))]
-    at_once = max(1, chunk_bytes // (5 * 4 * width * n_classes))
-    shape = (n_representations, len(seeds))
-    fitted = FittedProbes(
-        np.empty((*shape, width, n_classes), np.float32), np.empty(shape, int), np.empty(shape, np.float32)
-    )
-    for start in range(0, len(probes), at_once):
-        chunk = torch.tensor(probes[start : start + at_once], device=train.device)
-        state = _train(
-            train, train_labels, validation, validation_labels, chunk[:, 0], chunk[:, 1], seeds, n_classes, options
-        )
-        rows = tuple(chunk.T.cpu().numpy())
-        fitted.weights[rows] = state.best.cpu().numpy()
-        fitted.n_epochs[rows] = state.n_epochs.cpu().numpy()
-        fitted.validation_loss[rows] = state.lowest.cpu().numpy()
-    return fitted
-
-
-def initial_weights(seed: int, width: int, n_classes: int) -> torch.Tensor:
-    """Return weights and bias (last row) [D + 1, C], uniform in +-1 / sqrt(D) as torch's linear layer draws them."""
-    generator = torch.Generator().manual_seed(derive_seed("probe weights", seed))
-    bound = 1 / np.sqrt(width)
-    return torch.rand(width + 1, n_classes, generator=generator) * (2 * bound) - bound
-
-
-def epoch_orders(seed: int, n: int) -> Iterator[torch.Tensor]:
-    """Yield the order of the training clips [N], epoch by epoch."""
-    generator = torch.Generator().manual_seed(derive_seed("probe batches", seed))
-    while True:
-        yield torch.randperm(n, generator=generator)
-
-
-def standardise(x: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Return features with mean 0 and variance 1 over the training clips; constant features become 0.
-
-    Args:
-        x: Features of shape [..., N, D].
-        training: Which clips are training clips, bool [N].
+        seeds: S seeds, each of initial weights and batch orders.
+        options: How to train; Study E's way by default.
+        device: Where to train. On a CPU every thread holds one representation's standardised features.
+        progress: Advanced by one per representation and fold; the caller starts and finishes it.
 
     Returns:
-        float32 of the same shape.
+        Logits of all clips, weights in raw units of the epoch with the lowest validation loss, and the epochs trained.
+        There is no regularisation but stopping.
+
+    Raises:
+        AnalysisError: If shapes differ, features are not finite, a fold has no training or no validation clips, or a
+            label of theirs is not in [0, C).
     """
-    known = x[..., training, :].astype(np.float64)
-    mean, deviation = known.mean(axis=-2, keepdims=True), known.std(axis=-2, keepdims=True)
-    # Below float32's resolution of the mean a deviation is rounding; dividing by it would make features of noise.
-    constant = deviation <= np.finfo(np.float32).eps * np.abs(mean)
-    scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation))
-    return ((x - mean) * scale).astype(np.float32)
+    x, labels = check_training(x, labels, folds, n_classes=n_classes, seeds=seeds)
+    given = _Given(x, labels, folds, n_classes, seeds, options or ProbeOptions(), progress)
+    device = torch.device(device)
+    return _fit_side_by_side(given) if device.type == "cpu" else _fit_batched(given, device)
 
 
-def _with_ones(x: torch.Tensor) -> torch.Tensor:
-    return torch.cat([x, x.new_ones(*x.shape[:-1], 1)], dim=-1)
+@dataclass(frozen=True)
+class _Given:
+    """What `fit_softmax` was given, checked."""
+
+    x: np.ndarray
+    labels: np.ndarray
+    folds: Folds
+    n_classes: int
+    seeds: Sequence[int]
+    options: ProbeOptions
+    progress: Progress
+
+    def room(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return empty logits, weights and numbers of epochs."""
+        n_representations, n_clips, width = self.x.shape
+        shape = (n_representations, len(self.folds.names), len(self.seeds))
+        return (
+            np.empty((*shape, n_clips, self.n_classes), np.float32),
+            np.empty((*shape, width + 1, self.n_classes), np.float32),
+            np.empty(shape, int),
+        )
 
 
-@dataclass
-class _State:
-    """Best weights, epochs and lowest validation loss of the probes of a chunk."""
+def _fit_side_by_side(given: _Given) -> ClassProbes:
+    """Train each probe by itself in compiled code, those of a representation and fold one after the other."""
+    from ser_probe.analysis.probes.softmax_loop import train_linear
 
-    best: torch.Tensor
-    n_epochs: torch.Tensor
-    lowest: torch.Tensor
+    logits, weights, n_epochs = given.room()
+    width, n_classes = given.x.shape[2], given.n_classes
+    rules = new_rules(given.options, n_classes, width)
+    starts = [initial_weights(seed, width, n_classes).numpy() for seed in given.seeds]
 
+    def train(own: Share) -> None:
+        for s in own.seeds:
+            layer, course = new_layer(starts[s]), new_course()
+            fit = partial(train_linear, rules, layer, course, own.z, given.labels[s], own.validation)
+            train_to_end(own.train, given.seeds[s], fit)
+            logits[own.r, own.fold, s] = outputs_of(own.z, layer.best, n_classes)
+            best = layer.best[:n_classes, : width + 1].T
+            weights[own.r, own.fold, s] = in_raw_units(best, own.mean, own.scale)
+            n_epochs[own.r, own.fold, s] = course.counts[0]
 
-def _train(
-    train: torch.Tensor,
-    train_labels: torch.Tensor,
-    validation: torch.Tensor,
-    validation_labels: torch.Tensor,
-    which: torch.Tensor,
-    seed_index: torch.Tensor,
-    seeds: Sequence[int],
-    n_classes: int,
-    options: ProbeOptions,
-) -> _State:
-    """Train the probes (which[p], seed_index[p]) until each has stopped."""
-    device, (_, n, width) = train.device, train.shape
-    own_seeds = torch.unique(seed_index).tolist()
-    orders = {s: epoch_orders(seeds[s], n) for s in own_seeds}
-    initial = {s: initial_weights(seeds[s], width - 1, n_classes) for s in own_seeds}
-    weights = torch.stack([initial[s] for s in seed_index.tolist()]).to(device)
-    adam = _Adam(weights, options.learning_rate)
-    infinite = torch.full((len(which),), torch.inf, device=device)
-    state = _State(weights.clone(), torch.zeros_like(which), infinite.clone())
-    to_beat, waited, running = infinite.clone(), torch.zeros_like(which), torch.arange(len(which), device=device)
-    for epoch in range(1, options.max_epochs + 1):
-        order = torch.zeros(len(seeds), n, dtype=torch.int64)
-        for s in own_seeds:
-            order[s] = next(orders[s])
-        own_order = order.to(device)[seed_index[running]]
-        own_labels = train_labels[seed_index[running]].gather(1, own_order)
-        offset = which[running, None] * n
-        for start in range(0, n, options.batch_size):
-            batch = slice(start, start + options.batch_size)
-            x = train.view(-1, width)[own_order[:, batch] + offset]
-            adam.step(_gradient(adam.weights, x, own_labels[:, batch]))
-        loss = _losses(adam.weights, validation, validation_labels[seed_index[running]], which[running])
-        lower = loss < state.lowest[running]
-        state.best[running[lower]] = adam.weights[lower]
-        state.lowest[running[lower]] = loss[lower]
-        state.n_epochs[running] = epoch
-        better = loss < to_beat[running] - options.min_delta
-        to_beat[running[better]] = loss[better]
-        waited[running] = torch.where(better, 0, waited[running] + 1)
-        keep = waited[running] < options.patience
-        if not keep.all():
-            running = running[keep]
-            adam.keep(keep)
-        if not len(running):
-            break
-    return state
+    for_each_share(given.x, given.folds, len(given.seeds), train, given.progress)
+    return ClassProbes(logits, weights, n_epochs, np.full(n_epochs.shape, np.nan))
 
 
-def _gradient(weights: torch.Tensor, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the gradient [P, D, C] of the mean cross-entropy of x [P, B, D] with labels [P, B]."""
-    error = torch.bmm(x, weights).softmax(dim=-1)
-    error.scatter_add_(2, labels[:, :, None], error.new_full((*labels.shape, 1), -1.0))
-    return torch.bmm(x.transpose(1, 2), error.div_(labels.shape[1]))
-
-
-def _losses(weights: torch.Tensor, x: torch.Tensor, labels: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of each probe [P], with its labels [P, M], on its own representation's clips."""
-    logits = torch.bmm(x[which], weights)
-    return torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(dim=1)
-
-
-class _Adam:
-    """Adam (Kingma & Ba 2015, algorithm 1) for probes that start together and leave one by one."""
-
-    def __init__(self, weights: torch.Tensor, learning_rate: float) -> None:
-        self.weights, self.learning_rate, self.steps = weights, learning_rate, 0
-        self.mean, self.square = torch.zeros_like(weights), torch.zeros_like(weights)
-
-    def step(self, gradient: torch.Tensor) -> None:
-        self.steps += 1
-        decay_mean, decay_square = _ADAM_DECAYS
-        self.mean.lerp_(gradient, 1 - decay_mean)
-        self.square.mul_(decay_square).addcmul_(gradient, gradient, value=1 - decay_square)
-        correction = np.sqrt(1 - decay_square**self.steps)
-        scale = torch.sqrt(self.square, out=gradient).div_(correction).add_(_ADAM_EPSILON)
-        self.weights.addcdiv_(self.mean, scale, value=-self.learning_rate / (1 - decay_mean**self.steps))
-
-    def keep(self, which: torch.Tensor) -> None:
-        self.weights, self.mean, self.square = self.weights[which], self.mean[which], self.square[which]
+def _fit_batched(given: _Given, device: torch.device) -> ClassProbes:
+    """Train many probes in batched products of torch."""
+    logits, all_weights, n_epochs = given.room()
+    for fold, part in product(range(len(given.folds.names)), parts_of(given.x)):
+        clips, mean, scale = standardised_clips(given.x[part], given.labels, given.folds, fold, device)
+        trained = train_softmax(clips, given.seeds, given.options, n_classes=given.n_classes)
+        weights = trained.parameters[0]
+        for r in range(len(weights)):
+            logits[part.start + r, fold] = (clips.z[r] @ weights[r, :, :-1] + weights[r, :, -1:]).cpu().numpy()
+            all_weights[part.start + r, fold] = in_raw_units(weights[r].cpu().numpy(), mean[r], scale[r])
+        n_epochs[part, fold] = trained.n_epochs.cpu().numpy()
+        given.progress.advance(len(weights))
+    return ClassProbes(logits, all_weights, n_epochs, np.full(n_epochs.shape, np.nan))

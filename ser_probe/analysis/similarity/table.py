@@ -1,134 +1,154 @@
-"""Which representations resemble which: tables of linear CKA between layers, checkpoints, models and feature sets.
+"""Which representations resemble which: tables of similarity between layers, checkpoints, models and feature sets.
 
-The numbers come from `cka`; here they get names, and p values by permutation.
+The numbers come from `measures`; here they get names, p values by permutation, and intervals that cost more.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ser_probe.analysis.inputs import RepresentationKey, check_features
 from ser_probe.analysis.resampling import group_codes
-from ser_probe.analysis.similarity.cka import cka_pairs
+from ser_probe.analysis.similarity.leave_out import add_intervals
+from ser_probe.analysis.similarity.measures import DEFAULT, MEASURES, measure_pairs
+from ser_probe.analysis.similarity.options import Options, PairValues
+from ser_probe.analysis.similarity.permutation import Null, Permute, draw_orders, permute_pairs
+from ser_probe.analysis.similarity.sources import Sides, Source, load
 
 COLUMNS = [
     *(f"{column}_{side}" for side in "ab" for column in RepresentationKey._fields),
-    "measure", "value", "ci_low", "ci_high", "p", "n", "n_speakers", "baseline",
+    "measure", "value", "ci_low", "ci_high", "p", "n", "n_speakers", "baseline", "flag",
 ]  # fmt: skip
-_PERMUTED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Permutations:
+    """Which p values to find.
+
+    Args:
+        count: Permutations of the clips; the smallest p value is 1 over this plus 1.
+        permute: What is permuted; see `permutation` for what a p value is then of.
+        pairs: Of which pairs [R, S]; of all that are written by default.
+        seed: Seed of the permutations.
+    """
+
+    count: int
+    permute: Permute = "clips"
+    pairs: np.ndarray | None = None
+    seed: int = 0
 
 
 def similarity_table(
-    named: Mapping[RepresentationKey, np.ndarray],
-    others: Mapping[RepresentationKey, np.ndarray] | None = None,
+    named: Mapping[RepresentationKey, Source],
+    others: Mapping[RepresentationKey, Source] | None = None,
     *,
-    groups: np.ndarray | None = None,
-    standardise_others: bool = False,
-    n_permutations: int = 0,
-    seed: int = 0,
+    measures: Sequence[str] = DEFAULT,
+    options: Options | None = None,
+    wanted: np.ndarray | None = None,
+    permutations: Permutations | None = None,
+    all_intervals: bool = False,
 ) -> pd.DataFrame:
-    """Compare every representation with every other one by linear CKA.
+    """Compare every representation with every other one.
 
     Args:
         named: Features [N, D] by where they come from; all of the same clips in the same order, widths may differ.
         others: What to compare them with (eGeMAPS, another model); by default themselves, both ways round and each
-            with itself, so that the table pivots into a full matrix.
-        groups: Each clip's speaker [N]. With three speakers or more there are intervals: jackknife over speakers.
-        standardise_others: Give every feature of the others variance 1 first. CKA weighs features by their variance:
-            where they have units of their own (eGeMAPS: Hz, dB, semitones, ratios), raw values would compare with
-            the few features in the smallest unit, the formants in Hz, and with nothing else.
-        n_permutations: How many permutations of the clips to draw for p values; 0 for none (`p` is NaN).
-        seed: Seed of the permutations.
+            with itself, so that the table pivots into a full matrix. Features with units of their own should be
+            `standardised`.
+        measures: Names of `MEASURES`.
+        options: Each clip's speaker, and choices of the measures. With three speakers or more there are intervals.
+        wanted: Which pairs to write [R, S]; all by default.
+        permutations: Which p values to find; none by default (`p` is NaN).
+        all_intervals: Also find intervals of measures that must be computed again without each speaker.
 
     Returns:
-        A row per pair and measure:
-
-        - `cka_debiased`, with `baseline` 0: what it is on average between unrelated representations;
-        - `cka`, the biased one, with what it is on average between these two if their clips are permuted. Without
-          that number beside it a biased CKA cannot be read.
-
-        `p`, for `cka_debiased` only, is the permutation p value of "the two have nothing in common". Clips of one
-        speaker are not exchangeable with those of another, so a small p may only say that both know the speaker.
+        A row per pair and measure. `baseline` is what the measure is on average for unrelated clips: without it a
+        biased value cannot be read. `p` is the one-sided permutation p value. `flag` says why a value is missing or
+        must be read with care.
 
     Raises:
         AnalysisError: If there are fewer than 4 clips, NaN, features that do not vary, or other clip counts.
     """
-    if standardise_others:
-        others = {key: standardised(x) for key, x in (named if others is None else others).items()}
-    first, second = list(named.values()), list((named if others is None else others).values())
+    options = options or Options()
     keys, other_keys = list(named), list(named if others is None else others)
-    pairs = cka_pairs(
-        first,
-        None if others is None else second,
-        groups=groups,
-        names=[_title(key) for key in keys],
-        other_names=[_title(key) for key in other_keys],
+    titles, other_titles = [title(key) for key in keys], [title(key) for key in other_keys]
+    second = None if others is None else list(others.values())
+    sides = Sides(list(named.values()), second, titles, other_titles, wanted)
+    found = measure_pairs(measures, sides, options)
+    if all_intervals:
+        found = add_intervals([name for name in measures if not MEASURES[name].interval], sides, options, found)
+    n = len(load(sides.first[0]))
+    nulls = _find_nulls(measures, sides, options, permutations, n)
+    chosen = np.ones((len(keys), len(other_keys)), bool) if wanted is None else wanted
+    pairs = _name_pairs(keys, other_keys, chosen).assign(
+        n=n, n_speakers=np.nan if options.groups is None else len(group_codes(options.groups)[0])
     )
-    unknown = np.full(pairs.baseline.shape, np.nan)
-    p = permutation_p(first, second, n_permutations=n_permutations, seed=seed) if n_permutations else unknown
-    tables = [
-        _name_pairs(keys, other_keys).assign(
-            measure=measure,
-            value=estimates.value.ravel(),
-            ci_low=estimates.ci_low.ravel(),
-            ci_high=estimates.ci_high.ravel(),
-            p=p_values.ravel(),
-            n=len(first[0]),
-            n_speakers=np.nan if groups is None else len(group_codes(groups)[0]),
-            baseline=baseline.ravel(),
-        )
-        for measure, estimates, p_values, baseline in (
-            ("cka_debiased", pairs.debiased, p, np.zeros_like(p)),
-            ("cka", pairs.biased, unknown, pairs.baseline),
-        )
-    ]
-    return pd.concat(tables, ignore_index=True)[COLUMNS]
+    # Other permutations keep what speakers have in common: their mean is not that of unrelated clips.
+    unrelated = permutations is not None and permutations.permute == "clips"
+    rows = [_columns(pairs, name, found[name], nulls.get(name), chosen, unrelated) for name in measures]
+    return pd.concat(rows, ignore_index=True)[COLUMNS]
 
 
 def standardised(x: np.ndarray) -> np.ndarray:
-    """Return features [N, D] with mean 0 and variance 1, float64; features that do not vary become 0."""
+    """Return features [N, D] with mean 0 and variance 1, float64; features that do not vary become 0.
+
+    CKA weighs features by their variance: where they have units of their own (eGeMAPS: Hz, dB, semitones, ratios), raw
+    values would compare with the few features in the smallest unit, the formants in Hz, and with nothing else.
+    """
     wide = check_features(x, "The features to standardise").astype(np.float64)
     centred, deviation = wide - wide.mean(axis=0), wide.std(axis=0)
     constant = deviation <= np.finfo(np.float32).eps * np.abs(wide).max(axis=0)
     return np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation))
 
 
-def permutation_p(
-    representations: Sequence[np.ndarray],
-    others: Sequence[np.ndarray],
-    *,
-    n_permutations: int = 999,
-    seed: int = 0,
-) -> np.ndarray:
-    """Return one-sided permutation p values of debiased CKA for all pairs, of shape [R, S].
-
-    Args:
-        representations: R arrays [N, D].
-        others: S arrays [N, D'], whose clips are permuted.
-        n_permutations: The smallest p is 1 / (n_permutations + 1).
-        seed: Seed of the permutations.
-    """
-    rng = np.random.default_rng(seed)
-    observed = cka_pairs(representations, others).debiased.value
-    orders = [rng.permutation(len(representations[0])) for _ in range(n_permutations)]
-    as_large = np.ones(observed.shape)
-    # Many permuted copies share one computation of the unpermuted Grams; all of them might not fit into memory.
-    at_once = max(1, _PERMUTED_AT_ONCE // len(others))
-    for start in range(0, n_permutations, at_once):
-        permuted = [other[order] for order in orders[start : start + at_once] for other in others]
-        values = cka_pairs(representations, permuted).debiased.value
-        as_large += (values.reshape(len(observed), -1, len(others)) >= observed[:, None]).sum(axis=1)
-    return as_large / (n_permutations + 1)
-
-
-def _name_pairs(keys: Sequence[RepresentationKey], other_keys: Sequence[RepresentationKey]) -> pd.DataFrame:
-    a = pd.DataFrame([keys[i] for i in range(len(keys)) for _ in other_keys], columns=RepresentationKey._fields)
-    b = pd.DataFrame(list(other_keys) * len(keys), columns=RepresentationKey._fields)
-    return a.add_suffix("_a").join(b.add_suffix("_b"))
-
-
-def _title(key: RepresentationKey) -> str:
+def title(key: RepresentationKey) -> str:
+    """Return what a message calls a representation."""
     return " ".join(part for part in (key.model, key.checkpoint, f"layer {key.layer}") if part)
+
+
+def _find_nulls(
+    measures: Sequence[str], sides: Sides, options: Options, permutations: Permutations | None, n: int
+) -> dict[str, Null]:
+    if permutations is None or not permutations.count:
+        return {}
+    if permutations.pairs is not None:
+        if not permutations.pairs.any():
+            return {}
+        sides = dataclasses.replace(sides, wanted=permutations.pairs)
+    orders = draw_orders(
+        n, permutations.count, permute=permutations.permute, groups=options.groups, seed=permutations.seed
+    )
+    return permute_pairs(measures, sides, options, orders)
+
+
+def _columns(
+    pairs: pd.DataFrame, name: str, values: PairValues, null: Null | None, chosen: np.ndarray, unrelated: bool
+) -> pd.DataFrame:
+    """Return one measure's rows; permuted clips give a baseline where none is known exactly."""
+    unknown = np.full(chosen.shape, np.nan)
+    baseline = values.baseline
+    if null is not None and unrelated:
+        baseline = np.where(np.isnan(baseline), null.mean, baseline)
+    return pairs.assign(
+        measure=name,
+        value=values.value[chosen],
+        ci_low=values.ci_low[chosen],
+        ci_high=values.ci_high[chosen],
+        p=(unknown if null is None else null.p)[chosen],
+        baseline=baseline[chosen],
+        flag=values.flag[chosen].astype(str),
+    )
+
+
+def _name_pairs(
+    keys: Sequence[RepresentationKey], other_keys: Sequence[RepresentationKey], chosen: np.ndarray
+) -> pd.DataFrame:
+    places = np.argwhere(chosen)
+    a = pd.DataFrame([keys[i] for i, _ in places], columns=RepresentationKey._fields)
+    b = pd.DataFrame([other_keys[j] for _, j in places], columns=RepresentationKey._fields)
+    return a.add_suffix("_a").join(b.add_suffix("_b"))

@@ -16,23 +16,67 @@ def drift(
     reference: Annotated[Path, typer.Option(metavar="CACHE", help="File to measure from, usually step 0.")],
     output: flags.TableFolder,
     clips: flags.Clips = None,
+    floor: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="CACHE", help="The reference extracted again, with another precision or batch size: what "
+                     "drift has to exceed. May be repeated."),
+    ] = None,
+    seed_caches: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="CACHE", help="A checkpoint of the same step of another fine-tuning seed, for a floor "
+                     "between seeds. May be repeated."),
+    ] = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Checkpoint, or folder of them such as runs/<study>/checkpoints, for the "
+                     "drift of weights. May be repeated."),
+    ] = None,
     measures: Annotated[
         str | None,
         typer.Option(metavar="A,B,...", help="What to measure.",
-                     show_default="cka_debiased,mean_cosine,relative_norm_change"),
+                     show_default="cka_debiased,procrustes,mean_cosine,mean_cosine_centred,knn_overlap,"
+                     "relative_norm_change,mean_shift,covariance_shift"),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="first: the reference; previous: the checkpoint before.",
+                     show_default="first,previous"),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Columns of the clips to give drift by.", show_default="label,speaker"),
+    ] = None,
+    neighbours: Annotated[
+        int | None, typer.Option(help="Nearest clips that knn_overlap counts.", show_default="10")
     ] = None,
     splits: flags.ClipSplits = None,
 ) -> None:  # fmt: skip
-    """Measure how far each layer moved from the same layer of a reference file."""
+    """Measure how far each layer moved from a reference file and from the checkpoint before."""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig, check_options
     from ser_probe.steps.analyze_drift import measure_drift
+    from ser_probe.steps.checkpoint_weights import find_checkpoints
     from ser_probe.steps.representations import read_clips
 
-    options = {"splits": flags.listed(splits) or "all", "drift.measures": flags.names(measures)}
+    options = {
+        "splits": flags.listed(splits) or "all",
+        "drift.measures": flags.names(measures),
+        "drift.against": flags.names(against),
+        "drift.by": flags.names(by),
+        "drift.neighbours": neighbours,
+    }
     config = check_options(AnalyzeConfig, options)
+    checkpoints = find_checkpoints(weights) if weights else None
     with open_progress() as progress:
         outcome = measure_drift(
-            caches, output, reference=reference, analyze=config, clips=read_clips(clips), progress=progress
+            caches,
+            output,
+            reference=reference,
+            analyze=config,
+            floor=floor or (),
+            seed_caches=seed_caches or (),
+            checkpoints=checkpoints,
+            clips=read_clips(clips),
+            progress=progress,
         )
     finish(outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,18 +16,41 @@ def probe(
     output: flags.TableFolder,
     clips: flags.Clips = None,
     features: flags.Features = None,
-    target: Annotated[str | None, typer.Option(help="Column to predict.", show_default="label")] = None,
+    random: Annotated[
+        Path | None,
+        typer.Option(metavar="CACHE", help="The same architecture with random weights, as a control."),
+    ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option("--target", "--targets", metavar="A,B,...",
+                     help="Columns to predict; egemaps or egemaps:NAME for acoustic functionals.",
+                     show_default="label"),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="What targets are: auto (numbers, if over 10 different ones), classes or numbers.",
+                     show_default="auto"),
+    ] = None,
     groups: Annotated[
         str | None, typer.Option(help="Column never shared by two splits.", show_default="speaker")
     ] = None,
     families: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Kinds of probe: linear.", show_default="linear")
+        str | None,
+        typer.Option(metavar="A,B,...",
+                     help="Kinds of probe: linear, logistic, mlp, knn, layer_sum; numbers have ridge.",
+                     show_default="linear"),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Initialisations per layer.", show_default="10")] = None,
     splits: Annotated[
         str | None,
-        typer.Option(help="study: the splits in the file; heldout: its test speakers split anew.",
+        typer.Option(help="study: the splits in the file; heldout: its test speakers split anew; kfold or loso: each "
+                     "tests once; study_e_published: clips at random.",
                      show_default="heldout"),
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Groups of speakers for kfold.", show_default="5")] = None,
+    among: Annotated[
+        str | None,
+        typer.Option(help="Clips that kfold and loso divide: test, or all of the file.", show_default="test"),
     ] = None,
     scheme: flags.Scheme = None,
     split_seed: Annotated[int | None, typer.Option(help="Seed of the new split.", show_default="0")] = None,
@@ -44,32 +68,54 @@ def probe(
     min_delta: Annotated[
         float | None, typer.Option(help="Smallest improvement of the loss.", show_default="0.025")
     ] = None,
+    description_length: Annotated[
+        bool, typer.Option("--description-length", help="Also the code length of the labels given each layer.")
+    ] = False,
+    learning_curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Also scores over growing shares of the training clips.")
+    ] = False,
+    transfer: Annotated[
+        bool, typer.Option("--transfer", help="Also each file's probes applied to the other files.")
+    ] = False,
+    directions: Annotated[
+        bool, typer.Option("--directions", help="Also cosines between the directions of files' probes.")
+    ] = False,
 ) -> None:  # fmt: skip
-    """Train probe heads on every layer of every file: where is the target linearly readable?"""
+    """Train probe heads on every layer of every file: where is the target readable, and did that change?"""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import ProbeConfig, SplitConfig, check_options
+    from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_probe import probe_caches
     from ser_probe.steps.representations import read_clips
 
     config = check_options(
         ProbeConfig,
         {
-            "target": target or "label",
+            "targets": flags.names(targets),
+            "task": task,
             "groups": groups,
             "families": flags.names(families),
             "seeds": seeds,
             "splits": splits,
+            "folds": folds,
+            "among": among,
             "controls": flags.names(controls),
             "learning_rate": learning_rate,
             "batch_size": batch_size,
             "max_epochs": max_epochs,
             "patience": patience,
             "min_delta": min_delta,
+            "description_length": description_length or None,
+            "learning_curve": learning_curve or None,
+            "transfer": transfer or None,
+            "directions": directions or None,
         },
     )
     split = check_options(SplitConfig, {"scheme": scheme, "seed": split_seed})
     with open_progress() as progress:
         outcome = probe_caches(
-            caches, output, probe=config, split=split, features=features, clips=read_clips(clips), progress=progress
-        )
+            caches, output, probe=config, split=split, features=features, random_cache=random,
+            clips=read_clips(clips), progress=progress,
+        )  # fmt: skip
+        outcome = draw_analysis(outcome, output, progress=progress)
     finish(outcome)

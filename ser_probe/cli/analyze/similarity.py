@@ -17,12 +17,33 @@ def similarity(
     features: flags.Features = None,
     measures: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="cka_debiased, cka, or both.", show_default="cka_debiased,cka"),
+        typer.Option(metavar="A,B,...", help="What to measure: cka_debiased, procrustes, rsa and so on.",
+                     show_default="cka_debiased,cka"),
     ] = None,
-    within: Annotated[bool, typer.Option(help="All pairs of layers within each file.")] = True,
-    across: Annotated[bool, typer.Option(help="All pairs of layers between the first file and each other.")] = True,
+    pairs: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Pairs of layers: within each file, across a model's files, models, all.",
+                     show_default="within,across,models"),
+    ] = None,
+    permutations: Annotated[
+        int | None, typer.Option(help="Permutations for p values; 0 for none.", show_default="199")
+    ] = None,
+    permute: Annotated[
+        str | None, typer.Option(help="What is permuted: clips, within-speaker or speakers.", show_default="clips")
+    ] = None,
+    permuted: Annotated[
+        str | None, typer.Option(help="Pairs that get a p value: features or all.", show_default="features")
+    ] = None,
+    intervals: Annotated[
+        str | None, typer.Option(help="Intervals over speakers: none, fast or all.", show_default="fast")
+    ] = None,
+    neighbours: Annotated[int | None, typer.Option(help="The k of mutual_knn.", show_default="10")] = None,
+    rdm: Annotated[
+        str | None, typer.Option(help="Dissimilarity of RSA: correlation or euclidean.", show_default="correlation")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of permutations, folds and minibatches.")] = 0,
     splits: flags.ClipSplits = None,
-) -> None:
+) -> None:  # fmt: skip
     """Compare layers with features, with each other, and between files."""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig, check_options
@@ -33,12 +54,17 @@ def similarity(
         "splits": flags.listed(splits) or "all",
         "similarity.measures": flags.names(measures),
         "similarity.egemaps": features is not None,
-        "similarity.layers_within": within,
-        "similarity.across": across,
+        "similarity.pairs": flags.names(pairs),
+        "similarity.permutations": permutations,
+        "similarity.permute": permute,
+        "similarity.permuted": permuted,
+        "similarity.intervals": intervals,
+        "similarity.neighbours": neighbours,
+        "similarity.rdm": rdm,
     }
     config = check_options(AnalyzeConfig, options)
     with open_progress() as progress:
         outcome = compare_caches(
-            caches, output, features=features, analyze=config, clips=read_clips(clips), progress=progress
+            caches, output, features=features, analyze=config, clips=read_clips(clips), seed=seed, progress=progress
         )
     finish(outcome)

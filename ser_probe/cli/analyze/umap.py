@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +20,12 @@ def umap(
     ] = None,
     color: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Columns to colour by.", show_default="label,speaker,gender"),
+        typer.Option(metavar="A,B,...", help="Columns to colour by; one of numbers along a scale.",
+                     show_default="label,speaker,gender"),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Predictions as `evaluate` writes them: colours clips by right and wrong."),
     ] = None,
     n_neighbors: Annotated[
         int | None, typer.Option(help="Neighbours a clip is kept close to.", show_default="15")
@@ -33,12 +39,24 @@ def umap(
     pca_dims: Annotated[
         int | None, typer.Option(help="Principal components kept before laying out.", show_default="50")
     ] = None,
+    stability_seeds: Annotated[
+        int | None, typer.Option(help="Seeds whose maps are compared; 1 turns it off.", show_default="2")
+    ] = None,
+    page: Annotated[bool, typer.Option(help="Also a page in which a point shows its clip and plays it.")] = True,
+    audio_root: flags.AudioRoot = None,
+    embed_audio: Annotated[
+        bool, typer.Option("--embed-audio", help="Put the clips' audio into the page instead of linking to it.")
+    ] = False,
+    embed_mb: Annotated[
+        int | None, typer.Option(help="Audio in the page at most, in megabytes.", show_default="25")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the layout.")] = 0,
     splits: flags.ClipSplits = None,
 ) -> None:  # fmt: skip
-    """Draw maps of the clips in two dimensions, coloured by label, speaker, gender."""
+    """Draw maps of the clips in two dimensions, coloured by label, speaker, gender, or right and wrong."""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig, check_options
+    from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_umap import map_caches
     from ser_probe.steps.representations import read_clips
 
@@ -50,8 +68,18 @@ def umap(
         "umap.min_dist": min_dist,
         "umap.fit": fit,
         "umap.pca_dims": pca_dims,
+        "umap.stability_seeds": stability_seeds,
+        "umap.page": page,
+        "umap.embed_audio": embed_audio,
+        "umap.embed_mb": embed_mb,
     }
     config = check_options(AnalyzeConfig, options)
+    if audio_root is None and clips is not None:
+        audio_root = clips.expanduser().parent
     with open_progress() as progress:
-        outcome = map_caches(caches, output, analyze=config, seed=seed, clips=read_clips(clips), progress=progress)
+        outcome = map_caches(
+            caches, output, analyze=config, seed=seed, clips=read_clips(clips), predictions=predictions,
+            audio_root=audio_root, progress=progress,
+        )  # fmt: skip
+        outcome = draw_analysis(outcome, output, progress=progress)
     finish(outcome)

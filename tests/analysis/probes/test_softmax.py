@@ -1,143 +1,147 @@
-"""Probes trained together equal probes trained alone, by torch's own layer, loss and optimiser."""
+"""The family of linear softmax probes: two ways to train agree, and nothing but features, labels and seed matters."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from ser_probe.analysis.probes.softmax import (
-    FittedProbes,
-    ProbeOptions,
-    epoch_orders,
-    fit_softmax_probes,
-    initial_weights,
-    standardise,
-)
+from ser_probe.analysis.probes import side_by_side, softmax, threads
+from ser_probe.analysis.probes.families import TEST, TRAIN, VALIDATION, ClassProbes, Folds
+from ser_probe.analysis.probes.softmax import fit_softmax
+from ser_probe.analysis.probes.training import ProbeOptions
+from ser_probe.errors import AnalysisError
+from ser_probe.runtime import SILENT
 
-N_CLASSES = 3
+N, D, C = 150, 21, 4
 SEEDS = (0, 1, 7)
 # Two orders of summation in float32, over some hundred Adam steps of 1e-2 each.
-SAME_WEIGHTS = 2e-4
+SAME_LOGITS = 2e-3
 
 
 @pytest.fixture
-def data(rng: np.random.Generator) -> dict[str, torch.Tensor]:
-    centres = rng.standard_normal((N_CLASSES, 12))
-    y, y_validation = rng.integers(0, N_CLASSES, 90), rng.integers(0, N_CLASSES, 40)
-    # Four representations from noise to nearly separable, so that the probes stop at different epochs.
-    clear = np.array([0, 0.3, 1, 2])[:, None, None]
-    x = clear * centres[y] + rng.standard_normal((4, 90, 12))
-    validation = clear * centres[y_validation] + rng.standard_normal((4, 40, 12))
-    return {
-        "train": torch.tensor(x, dtype=torch.float32),
-        "train_labels": torch.tensor(np.stack([y, y, rng.permutation(y)])),
-        "validation": torch.tensor(validation, dtype=torch.float32),
-        "validation_labels": torch.tensor(y_validation),
-    }
+def x(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    """Four representations from noise to nearly separable, in units far from standard ones."""
+    clear = np.array([0, 0.3, 0.6, 1.5])[:, None, None]
+    x = clear * rng.standard_normal((C, D))[labels[0]] + rng.standard_normal((4, N, D))
+    return (x * rng.uniform(0.1, 10, D) + rng.uniform(-5, 5, D)).astype(np.float32)
 
 
-def _fit(data: dict[str, torch.Tensor], chunk_bytes: int = 2**22, **options: float) -> FittedProbes:
-    return fit_softmax_probes(
-        **data, n_classes=N_CLASSES, seeds=SEEDS, options=ProbeOptions(**options), chunk_bytes=chunk_bytes
+@pytest.fixture
+def labels(rng: np.random.Generator) -> np.ndarray:
+    y = rng.integers(0, C, N)
+    return np.stack([y, y, rng.permutation(y)])
+
+
+@pytest.fixture
+def folds(rng: np.random.Generator) -> Folds:
+    """Two folds of different sizes: no last batch is full."""
+    sizes = [(101, 30, 19), (90, 23, 37)]
+    return Folds(
+        ["a", "b"], np.stack([rng.permutation(np.repeat([TRAIN, VALIDATION, TEST], s)) for s in sizes]).astype(np.int8)
     )
 
 
-def _train_alone(data: dict[str, torch.Tensor], r: int, s: int, options: ProbeOptions) -> tuple[np.ndarray, int, float]:
-    """Return weights with the bias below, epochs and lowest validation loss of one probe, the usual torch way."""
-    x, y = data["train"][r], data["train_labels"][s]
-    layer = torch.nn.Linear(x.shape[1], N_CLASSES)
-    start = initial_weights(SEEDS[s], x.shape[1], N_CLASSES)
-    layer.weight.data, layer.bias.data = start[:-1].T.contiguous(), start[-1].clone()
-    adam = torch.optim.Adam(layer.parameters(), lr=options.learning_rate)
-    lowest, to_beat, waited, best = np.inf, np.inf, 0, start
-    for epoch, order in enumerate(epoch_orders(SEEDS[s], len(x)), start=1):
-        for batch in order.split(options.batch_size):
-            adam.zero_grad()
-            torch.nn.functional.cross_entropy(layer(x[batch]), y[batch]).backward()
-            adam.step()
-        with torch.no_grad():
-            logits = layer(data["validation"][r])
-            loss = float(torch.nn.functional.cross_entropy(logits, data["validation_labels"]))
-        if loss < lowest:
-            lowest, best = loss, torch.cat([layer.weight.data.T, layer.bias.data[None]]).clone()
-        waited = 0 if loss < to_beat - options.min_delta else waited + 1
-        to_beat = loss if waited == 0 else to_beat
-        if waited == options.patience or epoch == options.max_epochs:
-            return best.numpy(), epoch, lowest
-    raise AssertionError("epochs never end")
+def _fit(x: np.ndarray, labels: np.ndarray, folds: Folds, **options: float) -> ClassProbes:
+    return fit_softmax(x, labels, folds, n_classes=C, seeds=SEEDS, options=ProbeOptions(**options))
 
 
-@pytest.mark.parametrize("max_epochs", [1000, 4])
-def test_together_equals_alone(data: dict[str, torch.Tensor], max_epochs: int) -> None:
-    fitted = _fit(data, max_epochs=max_epochs)
-    for r in range(4):
-        for s in range(len(SEEDS)):
-            weights, epochs, loss = _train_alone(data, r, s, ProbeOptions(max_epochs=max_epochs))
-            assert fitted.n_epochs[r, s] == epochs
-            assert fitted.validation_loss[r, s] == pytest.approx(loss, abs=1e-5)
-            np.testing.assert_allclose(fitted.weights[r, s], weights, atol=SAME_WEIGHTS)
-    assert len(np.unique(fitted.n_epochs)) > 1 or max_epochs == 4
+def _fit_batched(x: np.ndarray, labels: np.ndarray, folds: Folds, options: ProbeOptions) -> ClassProbes:
+    given = softmax._Given(x, labels, folds, C, SEEDS, options, SILENT)
+    return softmax._fit_batched(given, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 3000])
-def test_chunks_change_nothing(data: dict[str, torch.Tensor], chunk_bytes: int) -> None:
-    whole, chunked = _fit(data), _fit(data, chunk_bytes)
-    np.testing.assert_array_equal(chunked.n_epochs, whole.n_epochs)
-    np.testing.assert_allclose(chunked.weights, whole.weights, atol=SAME_WEIGHTS)
+@pytest.mark.parametrize("options", [{}, {"max_epochs": 3}, {"batch_size": 7, "patience": 2}, {"batch_size": 500}])
+def test_compiled_and_batched_agree(x: np.ndarray, labels: np.ndarray, folds: Folds, options: dict[str, int]) -> None:
+    loop, batched = _fit(x, labels, folds, **options), _fit_batched(x, labels, folds, ProbeOptions(**options))
+    np.testing.assert_array_equal(loop.n_epochs, batched.n_epochs)
+    np.testing.assert_allclose(loop.logits, batched.logits, atol=SAME_LOGITS)
+    np.testing.assert_array_equal(loop.logits.argmax(-1), batched.logits.argmax(-1))
+    np.testing.assert_allclose(loop.weights, batched.weights, atol=SAME_LOGITS)
+    assert len(np.unique(loop.n_epochs)) > 3 or "max_epochs" in options
 
 
-def test_a_seed_repeats_and_another_differs(data: dict[str, torch.Tensor]) -> None:
-    first, again = _fit(data), _fit(data)
-    np.testing.assert_array_equal(first.weights, again.weights)
-    assert np.abs(first.weights[:, 0] - first.weights[:, 1]).max() > 0.01
+def test_threads_and_neighbours_change_no_bit(
+    x: np.ndarray, labels: np.ndarray, folds: Folds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "_n_cores", lambda: 1)
+    alone = [_fit(x[r : r + 1], labels, folds) for r in range(4)]
+    monkeypatch.setattr(threads, "_n_cores", lambda: 3)
+    together = _fit(x, labels, folds)
+    monkeypatch.setattr(side_by_side, "_MANY_TASKS", 1)  # the seeds of a representation one after the other
+    in_turn = _fit(x, labels, folds)
+    for probes in (together, in_turn):
+        np.testing.assert_array_equal(probes.logits, np.concatenate([one.logits for one in alone]))
+        np.testing.assert_array_equal(probes.weights, np.concatenate([one.weights for one in alone]))
+        np.testing.assert_array_equal(probes.n_epochs, np.concatenate([one.n_epochs for one in alone]))
 
 
-def test_seeds_fix_weights_and_orders_apart() -> None:
-    assert torch.equal(initial_weights(3, 5, 2), initial_weights(3, 5, 2))
-    assert initial_weights(3, 100, 2).abs().max() <= 0.1
-    orders = epoch_orders(3, 8)
-    first, second = next(orders), next(orders)
-    assert sorted(first.tolist()) == list(range(8))
-    assert not torch.equal(first, second)
-    assert torch.equal(first, next(epoch_orders(3, 8)))
+def test_weights_apply_to_raw_features(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    probes = _fit(x, labels, folds)
+    raw = np.concatenate([x, np.ones((4, N, 1), np.float32)], axis=-1)[:, None, None]
+    assert probes.weights is not None
+    np.testing.assert_allclose(raw @ probes.weights, probes.logits, atol=SAME_LOGITS)
 
 
-def test_patience_counts_epochs_without_a_fall_of_min_delta(data: dict[str, torch.Tensor]) -> None:
-    # No fall is ever large enough after the first epoch, which sets the mark.
-    assert (_fit(data, min_delta=100, patience=3).n_epochs == 4).all()
+def test_units_do_not_matter_and_content_does(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    first = _fit(x, labels, folds)
+    scaled = _fit(x.astype(np.float64) * 1000 + 7, labels, folds)
+    np.testing.assert_array_equal(scaled.n_epochs, first.n_epochs)
+    np.testing.assert_allclose(scaled.logits, first.logits, atol=SAME_LOGITS)
+    other = _fit(x[:, ::-1], labels, folds)
+    assert np.abs(other.logits - first.logits).max() > 1
 
 
-def test_longer_training_finds_the_convex_optimum(data: dict[str, torch.Tensor]) -> None:
-    """The same loss as scikit-learn's unregularised softmax regression, on data that are not separable."""
-    from sklearn.linear_model import LogisticRegression
-
-    noise = {**data, "train": data["train"][:1], "validation": data["train"][:1]}
-    noise["validation_labels"] = noise["train_labels"][0]
-    fitted = _fit(noise, patience=40, min_delta=1e-5, batch_size=90, max_epochs=3000)
-    x, y = noise["train"][0].numpy(), noise["train_labels"][0].numpy()
-    exact = LogisticRegression(C=np.inf, max_iter=2000, tol=1e-8).fit(x, y)
-    optimum = -np.log(exact.predict_proba(x)[np.arange(len(y)), y]).mean()
-    assert fitted.validation_loss[0, 0] == pytest.approx(optimum, abs=1e-4)
+def test_a_clear_representation_is_read_and_noise_is_not(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    predicted = _fit(x, labels, folds).logits[:, 0, 0].argmax(-1)
+    right = (predicted == labels[0])[:, folds.test(0)].mean(axis=1)
+    assert right[3] > 0.9
+    assert right[0] < 0.5
 
 
-def test_standardising_uses_the_training_part_only(rng: np.random.Generator) -> None:
-    x = rng.standard_normal((2, 30, 4)) * 5 + 2
-    training = np.arange(30) < 20
-    z = standardise(x, training)
-    np.testing.assert_allclose(z[:, :20].mean(axis=1), 0, atol=1e-6)
-    np.testing.assert_allclose(z[:, :20].std(axis=1), 1, atol=1e-6)
-    changed = x.copy()
-    changed[:, 20:] += 1000
-    np.testing.assert_array_equal(standardise(changed, training)[:, :20], z[:, :20])
-    changed[:, :20] *= 2
-    assert np.abs(standardise(changed, training)[:, 20:] - z[:, 20:]).max() > 1
+def test_test_clips_teach_nothing(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    folds = replace(folds, names=["a"], parts=folds.parts[:1])
+    first = _fit(x, labels, folds)
+    changed, hidden = x.copy(), labels.copy()
+    changed[:, folds.test(0)] += 100
+    hidden[:, folds.test(0)] = -1
+    second = _fit(changed, hidden, folds)
+    np.testing.assert_array_equal(second.weights, first.weights)
+    np.testing.assert_array_equal(second.n_epochs, first.n_epochs)
 
 
-def test_constant_features_become_zero() -> None:
-    x = np.full((1, 6, 2), 0.1, np.float32)
-    x[0, :, 1] = np.arange(6)
-    x[0, 5, 0] = 7  # varies on a clip that does not train
-    z = standardise(x, np.arange(6) < 5)
-    assert (z[0, :, 0] == 0).all()
-    assert np.isfinite(z).all()
+def test_shuffled_labels_of_one_seed_leave_the_others(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    first, second = _fit(x, labels, folds), _fit(x, labels[[0, 1, 0]], folds)
+    np.testing.assert_array_equal(second.logits[:, :, :2], first.logits[:, :, :2])
+    assert np.abs(second.logits[:, :, 2] - first.logits[:, :, 2]).max() > 0.1
+
+
+def test_read_only_and_half_precision_features_do(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    half = x.astype(np.float16)
+    half.setflags(write=False)
+    np.testing.assert_array_equal(
+        _fit(half, labels, folds).n_epochs, _fit(half.astype(np.float32), labels, folds).n_epochs
+    )
+
+
+def test_progress_counts_representations_and_folds(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    class Counter:
+        done = 0.0
+
+        def start(self, what: str, total: float, unit: str) -> None: ...
+        def finish(self) -> None: ...
+        def say(self, message: str) -> None: ...
+        def advance(self, amount: float = 1, **fields: object) -> None:
+            self.done += amount
+
+    counter = Counter()
+    fit_softmax(x, labels, folds, n_classes=C, seeds=SEEDS, progress=counter)
+    assert counter.done == pytest.approx(len(x) * len(folds.names))
+
+
+def test_a_fold_without_validation_is_refused(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    parts = np.where(folds.parts == VALIDATION, TRAIN, folds.parts)
+    with pytest.raises(AnalysisError, match="no validation clips"):
+        _fit(x, labels, replace(folds, parts=parts))

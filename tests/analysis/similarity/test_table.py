@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.analysis.similarity.cka import cka_baseline, linear_cka
-from ser_probe.analysis.similarity.table import COLUMNS, permutation_p, similarity_table, standardised
+from ser_probe.analysis.similarity.measures import compare_two
+from ser_probe.analysis.similarity.options import Options
+from ser_probe.analysis.similarity.table import COLUMNS, Permutations, similarity_table, standardised, title
 from ser_probe.errors import AnalysisError
 
 SPEAKERS = np.repeat(list("abcde"), 8)
@@ -22,7 +25,7 @@ def _layers(rng: np.random.Generator) -> dict[RepresentationKey, np.ndarray]:
 
 def test_every_pair_has_its_own_value(rng: np.random.Generator) -> None:
     layers = _layers(rng)
-    table = similarity_table(layers, groups=SPEAKERS)
+    table = similarity_table(layers, options=Options(groups=SPEAKERS))
     assert list(table.columns) == COLUMNS
     assert len(table) == 2 * 4 * 4
     for row in table.itertuples():
@@ -50,7 +53,9 @@ def test_standardised_features_do_not_depend_on_their_units(rng: np.random.Gener
     key = RepresentationKey("eGeMAPSv02", "", np.nan, "functionals")
     other_units = x * np.geomspace(1e-3, 1e3, 88) + 5
     tables = {
-        (standardise, name): similarity_table(layers, {key: features}, standardise_others=standardise)["value"]
+        (standardise, name): similarity_table(layers, {key: standardised(features) if standardise else features})[
+            "value"
+        ]
         for standardise in (True, False)
         for name, features in (("as is", x), ("other units", other_units))
     }
@@ -68,23 +73,53 @@ def test_standardised_features_that_do_not_vary_become_zero(rng: np.random.Gener
     assert caught.value.where == "clips 3"
 
 
-def test_permutation_p_tells_related_from_unrelated(rng: np.random.Generator) -> None:
-    x, unrelated = rng.standard_normal((2, 30, 5))
-    p = permutation_p([x, unrelated], [x[:, :2], unrelated + 10 * x[:, :1]], n_permutations=99)
-    assert p[0, 0] == pytest.approx(0.01)
-    assert p[1, 0] > 0.05
-    table = similarity_table({RepresentationKey("m", "", 0, "0"): x}, n_permutations=19)
-    assert table.set_index("measure")["p"]["cka_debiased"] == pytest.approx(0.05)
+def test_p_values_where_they_are_asked_for(rng: np.random.Generator) -> None:
+    layers = _layers(rng)
+    table = similarity_table(layers, measures=["cka_debiased", "procrustes"], permutations=Permutations(19))
+    itself = table[(table["layer_a"] == table["layer_b"]) & (table["step_a"] == table["step_b"])]
+    assert set(itself["p"]) == {0.05}
+    # Procrustes has no exact baseline: the mean over the permutations is one, well below 1.
+    baseline = table.set_index("measure")["baseline"]["procrustes"]
+    assert baseline.between(0.1, 0.9).all()
+    wanted, asked = np.ones((4, 4), bool), np.eye(4, dtype=bool)
+    some = similarity_table(layers, wanted=wanted, permutations=Permutations(19, pairs=asked))
+    assert some["p"].notna().sum() == 2 * 4
+    none = similarity_table(layers, permutations=Permutations(19, pairs=~wanted))
+    assert none["p"].isna().all()
 
 
-def test_permutation_p_is_uniform_without_relation(rng: np.random.Generator) -> None:
-    p = np.concatenate([
-        permutation_p([rng.standard_normal((20, 3))], rng.standard_normal((1, 20, 4)), n_permutations=19, seed=seed)
-        for seed in range(300)
-    ])  # fmt: skip
-    # Three standard errors of the mean of 300 uniform values; the mean of 1/20 .. 20/20 is 0.525.
-    assert p.mean() == pytest.approx(0.525, abs=0.05)
-    assert (p <= 0.1).mean() == pytest.approx(0.1, abs=0.052)
+def test_only_the_pairs_that_are_wanted_are_written(rng: np.random.Generator) -> None:
+    layers, wanted = _layers(rng), np.zeros((4, 4), bool)
+    wanted[0, 3] = wanted[2, 1] = True
+    table = similarity_table(layers, measures=["cka", "pwcca"], wanted=wanted, options=Options(groups=SPEAKERS))
+    assert len(table) == 4
+    whole = similarity_table(layers, measures=["cka", "pwcca"], options=Options(groups=SPEAKERS))
+    merged = table.merge(whole, on=COLUMNS[:9], suffixes=("", "_whole"))
+    np.testing.assert_allclose(merged["value"], merged["value_whole"], atol=1e-12)
+    assert len(merged) == 4
+
+
+def test_intervals_of_slow_measures_on_demand(rng: np.random.Generator) -> None:
+    layers = dict(list(_layers(rng).items())[:2])
+    options = Options(groups=SPEAKERS)
+    table = similarity_table(layers, measures=["procrustes", "cka"], options=options, all_intervals=True)
+    assert table["ci_low"].notna().all()
+    x, y = layers.values()
+    left_out = [compare_two("procrustes", x[s != SPEAKERS], y[s != SPEAKERS]) for s in "abcde"]
+    half = scipy.stats.t.ppf(0.975, 4) * np.sqrt(4) * np.std(left_out)
+    row = table[(table["measure"] == "procrustes") & (table["layer_a"] == "0") & (table["layer_b"] == "1")].iloc[0]
+    assert row["ci_high"] == pytest.approx(row["value"] + half, abs=1e-9)
+    for groups in (None, np.repeat(["a", "b"], 20)):
+        few = similarity_table(layers, measures=["procrustes"], options=Options(groups=groups), all_intervals=True)
+        assert few["ci_low"].isna().all()
+
+
+def test_flags_are_text(rng: np.random.Generator) -> None:
+    table = similarity_table(_layers(rng), measures=["cca_mean_insample", "cka"], options=Options(groups=SPEAKERS))
+    assert set(table["flag"]) == {""}
+    wide = {RepresentationKey("m", "", 0, "0"): rng.standard_normal((40, 30))}
+    assert similarity_table(wide, measures=["cca_mean_insample"])["flag"].tolist() == ["refused: n < d1 + d2"]
+    assert title(RepresentationKey("m", "", np.nan, "3")) == "m layer 3"
 
 
 def test_a_bad_layer_is_named(rng: np.random.Generator) -> None:

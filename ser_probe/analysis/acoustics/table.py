@@ -1,0 +1,163 @@
+"""What each layer keeps of the voice as tidy tables: every functional, what changed since the first step, group means.
+
+Intervals leave out one speaker at a time among those that are scored; the fits stay. They say how the value varies with
+the speakers it is taken on, and nothing of how it varies with those that train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ser_probe.analysis.acoustics.functionals import CONSTANT
+from ser_probe.analysis.acoustics.scores import MEASURES, contributions, interval, left_out_scores
+from ser_probe.analysis.inputs import RepresentationKey
+from ser_probe.analysis.probes.comparisons import holm, sign_flip_test
+from ser_probe.analysis.resampling import jackknife_interval
+
+MEAN_LAYER = "mean"
+"""The layer of a row that is about the mean over all layers."""
+CHANGE_MEASURES = ("r2", "r2_within")
+
+
+@dataclass(frozen=True)
+class Functionals:
+    """The functionals of a table.
+
+    Args:
+        names: K names.
+        groups: The group of each.
+        flags: What is wrong with each, empty for nothing.
+        scored: Positions of those that were predicted, in the order of the sums: all but constant ones.
+    """
+
+    names: Sequence[str]
+    groups: Sequence[str]
+    flags: Sequence[str]
+
+    @property
+    def scored(self) -> np.ndarray:
+        """Positions of those that are predicted: all but constant ones."""
+        return np.array([i for i, flag in enumerate(self.flags) if flag != CONSTANT], int)
+
+    @property
+    def sound(self) -> np.ndarray:
+        """Whether each of the scored ones has no flag: those that means and rankings are made of."""
+        return np.array([not self.flags[i] for i in self.scored], bool)
+
+
+Scored = Mapping[tuple[RepresentationKey, str], np.ndarray]
+"""Sums [G, K, 9] of each representation and control: `none`, `shuffled_clips`, `random_weights`, `gender_only`."""
+
+
+def acoustics_table(scored: Scored, functionals: Functionals, n: int) -> pd.DataFrame:
+    """Return a row per representation, control, functional and measure, with intervals over speakers.
+
+    A constant functional has rows without a value: it was looked at and cannot be predicted.
+    """
+    names, groups, flags = (np.asarray(each, object) for each in _columns(functionals))
+    tables = []
+    for (key, control), sums in scored.items():
+        for measure, values in left_out_scores(sums).items():
+            numbers = np.full((3, len(names)), np.nan)
+            numbers[:, functionals.scored] = interval(values, measure)
+            tables.append(_named(key, control, measure, numbers, n, len(sums), feature=names, group=groups, flag=flags))
+    return pd.concat(tables, ignore_index=True)
+
+
+def changes_table(scored: Scored, functionals: Functionals, n: int, *, seed: int = 0) -> pd.DataFrame:
+    """Return how each functional's R2 changed since the model's first step, per layer and on the mean over layers.
+
+    `p` is the sign-flip test over speakers (exact up to 15; with G speakers none can be below 2^(1 - G)), `p_holm` is
+    corrected over all functionals of a layer and step. The interval is that of the paired difference.
+    """
+    which = functionals.scored
+    names, groups, flags = (np.asarray(each, object)[which] for each in _columns(functionals))
+    tables = []
+    for steps in _by_model(scored).values():
+        first = next(iter(steps.values()))
+        for layers in list(steps.values())[1:]:
+            shared = {layer: (first[layer], layers[layer]) for layer in layers if layer in first}
+            for measure in CHANGE_MEASURES:
+                differences, shares = [], []
+                for (_, before), (key, after) in shared.values():
+                    difference = left_out_scores(after)[measure] - left_out_scores(before)[measure]
+                    by_speaker = contributions(before, after, measure)
+                    differences.append(difference)
+                    shares.append(by_speaker)
+                    tables.append(
+                        _change(key, measure, difference, by_speaker, n, seed, feature=names, group=groups, flag=flags)
+                    )
+                if shared:
+                    key = next(iter(shared.values()))[1][0]._replace(layer=MEAN_LAYER)
+                    mean, by_speaker = np.mean(differences, axis=0), np.mean(shares, axis=0)
+                    tables.append(
+                        _change(key, measure, mean, by_speaker, n, seed, feature=names, group=groups, flag=flags)
+                    )
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def groups_table(scored: Scored, functionals: Functionals, n: int) -> pd.DataFrame:
+    """Return the mean of each measure over the functionals of a group, and over all, flagged ones left out."""
+    groups = np.asarray(functionals.groups, object)[functionals.scored]
+    tables = []
+    for (key, control), sums in scored.items():
+        scores = left_out_scores(sums)
+        for group in ("all", *dict.fromkeys(functionals.groups)):
+            chosen = functionals.sound & ((groups == group) | (group == "all"))
+            if not chosen.any():
+                continue
+            for measure, values in scores.items():
+                numbers = np.array(interval(values[:, chosen].mean(axis=1), measure))[:, None]
+                table = _named(key, control, measure, numbers, n, len(sums), group=[group])
+                tables.append(table.assign(n_features=int(chosen.sum())))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _columns(functionals: Functionals) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+    return functionals.names, functionals.groups, functionals.flags
+
+
+def _by_model(scored: Scored) -> dict[str, dict[str, dict[str, tuple[RepresentationKey, np.ndarray]]]]:
+    """Return uncontrolled sums by model, checkpoint and layer, in their order."""
+    found: dict[str, dict[str, dict[str, tuple[RepresentationKey, np.ndarray]]]] = {}
+    for (key, control), sums in scored.items():
+        if control == "none":
+            found.setdefault(key.model, {}).setdefault(key.checkpoint, {})[key.layer] = key, sums
+    return found
+
+
+def _change(
+    key: RepresentationKey,
+    measure: str,
+    difference: np.ndarray,
+    by_speaker: np.ndarray,
+    n: int,
+    seed: int,
+    **columns: np.ndarray,
+) -> pd.DataFrame:
+    bounds = (-np.inf, np.inf)
+    numbers = np.stack([difference[0], *jackknife_interval(difference[0], difference[1:], bounds=bounds)])
+    defined = np.isfinite(by_speaker).all(axis=1)
+    p, corrected = np.full(len(by_speaker), np.nan), np.full(len(by_speaker), np.nan)
+    p[defined], smallest = sign_flip_test(by_speaker[defined], seed=seed)
+    corrected[defined] = holm(p[defined])
+    table = _named(key, "none", measure, numbers, n, by_speaker.shape[1], **columns).drop(columns="control")
+    return table.assign(p=p, p_holm=corrected, p_smallest=smallest)
+
+
+def _named(
+    key: RepresentationKey, control: str, measure: str, numbers: np.ndarray, n: int, n_speakers: int, **columns: object
+) -> pd.DataFrame:
+    length = numbers.shape[1]
+    table = pd.DataFrame({name: [value] * length for name, value in key._asdict().items()})
+    table = table.assign(**columns, control=control, measure=measure)  # type: ignore[arg-type]
+    table["value"], table["ci_low"], table["ci_high"] = numbers
+    return table.assign(n=n, n_speakers=n_speakers)
+
+
+MEASURE_NAMES = tuple(MEASURES)
+"""What the tables hold, in their order."""

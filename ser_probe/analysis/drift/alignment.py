@@ -1,0 +1,64 @@
+"""What is left of a change once the best rotation, shift and scaling are taken out of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+
+from ser_probe.analysis.drift.ratios import ClipRatio
+
+# Of the largest singular value: what is smaller is rounding of M'M in float64.
+_ROUNDING = 1e-8
+
+
+def procrustes(x: np.ndarray, y: np.ndarray) -> ClipRatio:
+    """Return the squared Procrustes distance of centred features of norm 1 (Ding et al. 2021, section 2).
+
+    With A = Xc / |Xc| and B = Yc / |Yc| it is the least |A Q - B|^2 over rotations and reflections Q, which is
+    2 - 2 |A'B|_* (nuclear norm). In [0, 2]; 0 where the clips lie to each other as before, 2 where nothing is shared.
+    Unchanged by a shift, rotation or isotropic scaling of either side. Unrelated features of few clips and many
+    dimensions can be rotated onto each other in part: it is below 2 for them, the more so the fewer clips. In float64
+    it is exact to about 1e-7.
+
+    As a ratio over clips: what a clip has left over after the one rotation of all, over the mean of its squared norms
+    before and after. A group's value is thus how badly the common rotation fits it. The interval holds the rotation at
+    that of all clips, which is right to first order, because the rotation is the best one.
+
+    Args:
+        x: Features before, [N, D].
+        y: Features of the same clips after, [N, D].
+    """
+    a, b = _normalised(x), _normalised(y)
+    cross = a.T @ b
+    squares, vectors = scipy.linalg.eigh(cross.T @ cross, overwrite_a=True, check_finite=False)
+    kept = squares > _ROUNDING**2 * squares[-1]
+    vectors = vectors[:, kept]
+    # Q = cross V / s V'; rotated onto b's axes V, a is A cross V / s.
+    rotated = a @ ((cross @ vectors) / np.sqrt(squares[kept]))
+    shared = np.einsum("nk,nk->n", rotated, b @ vectors)
+    energy = np.einsum("nd,nd->n", a, a) + np.einsum("nd,nd->n", b, b)
+    return ClipRatio(energy - 2 * shared, energy / 2)
+
+
+def _normalised(x: np.ndarray) -> np.ndarray:
+    centred = x - x.mean(axis=0)
+    return centred / np.linalg.norm(centred)
+
+
+def shared_coordinates(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two in coordinates of the space that their rows span, where that has fewer dimensions than D.
+
+    One rotation for both, so that every measure of two states stays as it is, and costs less.
+
+    Args:
+        x: Features before, [N, D].
+        y: Features of the same clips after, [N, D].
+
+    Returns:
+        Both, of shape [N, min(D, 2 N)].
+    """
+    if 2 * len(x) >= x.shape[1]:
+        return x, y
+    (triangle,) = scipy.linalg.qr(np.concatenate([x, y]).T, mode="r", overwrite_a=True, check_finite=False)
+    rows = triangle[: 2 * len(x)].T
+    return rows[: len(x)], rows[len(x) :]

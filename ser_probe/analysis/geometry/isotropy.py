@@ -1,0 +1,66 @@
+"""Do all clips point the same way? The mean cosine between clips, in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ser_probe.analysis.inputs import check_features
+from ser_probe.errors import AnalysisError
+
+
+def unit_vectors(x: np.ndarray, what: str = "The features") -> np.ndarray:
+    """Return each clip's direction, float64 [N, D].
+
+    Raises:
+        AnalysisError: If a clip's vector is zero, or there are fewer than 2 clips, or NaN.
+    """
+    wide = check_features(x, what).astype(np.float64)
+    if len(wide) < 2:
+        raise AnalysisError(f"{what} are one clip, and a cosine needs two", found=f"{len(wide)} clip")
+    norms = np.linalg.norm(wide, axis=1)
+    if (norms == 0).any():
+        raise AnalysisError(
+            "A vector of zeros has no direction, so its cosine is not defined",
+            where=f"{what}, clip {int(np.argmin(norms))}",
+            found=f"{int((norms == 0).sum())} of {len(norms)} clips",
+            fix="leave these clips out, or extract them again",
+        )
+    return wide / norms[:, None]
+
+
+def anisotropy(x: np.ndarray) -> float:
+    """Return the mean cosine between two different clips (Ethayarajh 2019, section 3.2), in [-1 / (N - 1), 1].
+
+    About 0 where directions are uniform, 1 where all clips point the same way. The paper averages over sampled pairs;
+    this is the average over all pairs, from the length of the sum of the unit vectors: a clip's cosine of 1 with itself
+    is left out, so that the value does not depend on N. Invariant to rotation and to the scale of each clip; not to
+    shifts: a vector that all clips share is what it measures.
+
+    Args:
+        x: Features [N, D].
+
+    Raises:
+        AnalysisError: If a clip's vector is zero, or there are fewer than 2 clips, or NaN.
+    """
+    units = unit_vectors(x)
+    return float(mean_cosine(units.sum(axis=0)[None], np.array([len(units)]))[0])
+
+
+def anisotropy_left_out(units: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
+    """Return the anisotropy without each speaker, [G]; NaN where fewer than 2 clips remain.
+
+    Args:
+        units: Unit vectors [N, D].
+        codes: Each clip's speaker, int in [0, G), [N].
+        n_groups: G.
+    """
+    sums = (codes == np.arange(n_groups)[:, None]).astype(np.float64) @ units
+    counts = np.bincount(codes, minlength=n_groups)
+    return mean_cosine(sums.sum(axis=0) - sums, len(units) - counts)
+
+
+def mean_cosine(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the mean cosine over pairs of different clips from sums [..., D] of so many unit vectors [...]."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = ((sums**2).sum(axis=-1) - counts) / (counts * (counts - 1.0))
+    return np.where(counts >= 2, np.minimum(values, 1.0), np.nan)

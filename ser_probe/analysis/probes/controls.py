@@ -1,0 +1,56 @@
+"""What a probe's score is to be held against: labels that mean nothing, and the answer that needs no features.
+
+Both know as much as a probe could without reading the label from a layer. A score says something as far as it is
+above them: the difference to the shuffled labels is the selectivity (Hewitt & Liang 2019).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ser_probe.analysis.probes.families import Folds
+from ser_probe.runtime import derive_seed
+
+_TRIES = 100  # shuffles of whole speakers that are tried until every training part has every class
+
+
+def shuffle_values(values: np.ndarray, groups: np.ndarray, seed: int, folds: Folds | None = None) -> np.ndarray:
+    """Return a target's values shuffled so that they mean nothing and stay as frequent.
+
+    Within each speaker, so that how often a speaker has a label does not change. Where every speaker has one value
+    only (a target such as gender), that would change nothing, and whole speakers swap their values instead.
+
+    Args:
+        values: Classes or numbers, [N].
+        groups: Each clip's speaker, [N].
+        seed: Another seed gives another shuffle.
+        folds: The divisions; speakers are swapped until every training part has every class, if that can be.
+    """
+    rng = np.random.default_rng(derive_seed("shuffled labels", seed))
+    shuffled = values.copy()
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    if any((values[own] != values[own[0]]).any() for own in members):
+        for own in members:
+            shuffled[own] = values[rng.permutation(own)]
+        return shuffled
+    firsts = np.array([values[own[0]] for own in members])
+    for _ in range(_TRIES):
+        for own, value in zip(members, rng.permutation(firsts), strict=True):
+            shuffled[own] = value
+        if folds is None or _all_trained(shuffled, folds):
+            break
+    return shuffled
+
+
+def majority_answers(values: np.ndarray, folds: Folds, n_classes: int) -> np.ndarray:
+    """Return each fold's most frequent training class (the first of equals), int [F]."""
+    return np.array([
+        np.bincount(values[folds.train(fold)], minlength=n_classes).argmax() for fold in range(len(folds.names))
+    ])  # fmt: skip
+
+
+def _all_trained(values: np.ndarray, folds: Folds) -> bool:
+    if values.dtype.kind == "f":
+        return True
+    n = len(np.unique(values))
+    return all(len(np.unique(values[folds.train(fold)])) == n for fold in range(len(folds.names)))

@@ -1,0 +1,119 @@
+"""What a probe is to predict: the classes or numbers of those clips that have a value.
+
+A target belongs to all representations of a study, so it is made once, before any of them is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ser_probe.analysis.inputs import check_lengths
+from ser_probe.analysis.resampling import group_codes
+from ser_probe.errors import AnalysisError
+
+NAMES = ("label", "speaker", "gender", "sentence", "language", "corpus", "split")
+"""Columns that name things even where the names are numbers."""
+MOST_LEVELS = 10
+"""A column of numbers with more different values than this is numeric, unless it is one of `NAMES`."""
+
+Kind = Literal["classes", "numbers"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to predict of N clips.
+
+    Args:
+        name: The column.
+        kind: `classes` or `numbers`.
+        clips: Positions of the N clips among all joined ones, int [N].
+        classes: C names, sorted; empty for numbers.
+        values: Classes, int64 in [0, C), or numbers, float64; [N].
+        groups: Each clip's speaker, or whatever the parts must not share, [N].
+        group_name: The column of the groups: `speaker`, `sentence` or `clip`.
+        n_missing: Clips left out because they have no value.
+    """
+
+    name: str
+    kind: Kind
+    clips: np.ndarray
+    classes: np.ndarray
+    values: np.ndarray
+    groups: np.ndarray
+    group_name: str
+    n_missing: int = 0
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes C; 0 for numbers."""
+        return len(self.classes)
+
+
+def kind_of(name: str, values: pd.Series) -> Kind:
+    """Return what a column holds: numbers, if they are numbers, have over 10 different values, and are no names."""
+    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    return "numbers" if numeric and name not in NAMES and values.nunique() > MOST_LEVELS else "classes"
+
+
+def make_target(
+    name: str, values: pd.Series, groups: np.ndarray, *, group_name: str = "speaker", kind: Kind | None = None
+) -> Target:
+    """Return a column as a target, without the clips that have no value in it.
+
+    Args:
+        name: What it is called.
+        values: The column, [N]; missing values are left out, and so are infinite numbers.
+        groups: Each clip's speaker, [N].
+        group_name: The column of the groups.
+        kind: Classes or numbers; None decides as `kind_of`.
+
+    Raises:
+        AnalysisError: If numbers are asked for and the column holds text, no clip has a value, or all have the same.
+    """
+    check_lengths(values=values.to_numpy(), groups=groups)
+    kind = kind or kind_of(name, values)
+    if kind == "numbers":
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        text = values.notna().to_numpy() & np.isnan(numbers)
+        if text.any():
+            raise AnalysisError(
+                f"The target {name!r} is not numeric",
+                expected="numbers, or nothing where a clip has no value",
+                found=f"{values[text].iloc[0]!r} in {int(text.sum())} of {len(values)} clips",
+                fix="probe it as classes (task: classes)",
+            )
+        known = np.isfinite(numbers)
+    else:
+        known = (values.notna() & (values.astype(str).str.strip() != "")).to_numpy()
+    clips = np.flatnonzero(known)
+    if not clips.size:
+        raise AnalysisError(f"No clip has a value of the target {name!r}", found=f"{len(values)} clips without one")
+    own, n_missing = np.asarray(groups).astype(str)[clips], int((~known).sum())
+    if kind == "numbers":
+        given = numbers[clips]
+        _refuse_constant(name, np.unique(given))
+        return Target(name, kind, clips, np.array([]), given, own, group_name, n_missing)
+    classes, codes = group_codes(values.astype(str).to_numpy()[clips])
+    _refuse_constant(name, classes)
+    return Target(name, kind, clips, classes, codes.astype(np.int64), own, group_name, n_missing)
+
+
+def names_groups(values: Sequence[object] | np.ndarray, groups: np.ndarray) -> bool:
+    """Tell whether a target is the groups themselves under some name: then no group can be kept out of training."""
+    pairs = pd.DataFrame({"value": np.asarray(values).astype(str), "group": np.asarray(groups).astype(str)})
+    return bool(len(pairs.drop_duplicates()) == pairs["group"].nunique() == pairs["value"].nunique())
+
+
+def _refuse_constant(name: str, levels: np.ndarray) -> None:
+    if len(levels) < 2:
+        raise AnalysisError(
+            f"All clips have the same value of the target {name!r}",
+            expected="two or more different values",
+            found=repr(levels[0].item() if hasattr(levels[0], "item") else levels[0]),
+            fix="probe another column, or other clips",
+        )

@@ -1,0 +1,53 @@
+"""Intervals of measures that have no fast way to leave a speaker out: everything is computed again without each.
+
+It takes as many times longer as there are speakers (sets of speakers, where there are more than a hundred).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from ser_probe.analysis.resampling import MIN_SPEAKERS, jackknife_interval
+from ser_probe.analysis.similarity.measures import MEASURES, measure_pairs
+from ser_probe.analysis.similarity.options import Options, PairValues
+from ser_probe.analysis.similarity.sources import MIN_CLIPS, Sides, Source, load, speaker_sets
+
+
+def add_intervals(
+    names: Sequence[str], sides: Sides, options: Options, found: dict[str, PairValues]
+) -> dict[str, PairValues]:
+    """Return values with jackknife intervals over speakers, where there are three speakers or more.
+
+    Args:
+        names: Measures whose intervals to find.
+        sides: What was compared with what.
+        options: Speakers and choices, as for the values.
+        found: The values.
+    """
+    if options.groups is None or not len(names):
+        return found
+    sets = speaker_sets(options.groups)
+    sizes = np.bincount(sets)
+    if len(sizes) < MIN_SPEAKERS or sum(sizes) - max(sizes) < MIN_CLIPS:
+        return found
+    left_out: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for one in range(len(sizes)):
+        kept = np.flatnonzero(sets != one)
+        without = dataclasses.replace(options, groups=np.asarray(options.groups)[kept], intervals=False)
+        first = [_rows(source, kept) for source in sides.first]
+        second = None if sides.second is None else [_rows(source, kept) for source in sides.second]
+        values = measure_pairs(names, dataclasses.replace(sides, first=first, second=second), without)
+        for name in names:
+            left_out[name].append(values[name].value)
+    finished = dict(found)
+    for name in names:
+        low, high = jackknife_interval(found[name].value, np.stack(left_out[name]), bounds=MEASURES[name].bounds)
+        finished[name] = dataclasses.replace(found[name], ci_low=low, ci_high=high)
+    return finished
+
+
+def _rows(source: Source, kept: np.ndarray) -> Source:
+    return lambda: load(source)[kept]

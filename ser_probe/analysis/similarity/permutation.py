@@ -1,0 +1,208 @@
+"""How often unrelated clips would look as alike: p values by permuting the clips of one side.
+
+A p value is of the hypothesis under which the permuted clips are exchangeable:
+
+- `clips`: any clip could stand for any other. Two clips of one speaker resemble each other, in both representations: a
+  small p may only say that both know the speaker (or the sentence, or the corpus).
+- `within-speaker`: clips of one speaker could stand for each other. What the speakers alone have in common stays in
+  every permutation, so that to know the speaker is not enough. Sentence and emotion still are.
+- `speakers`: speakers could stand for each other, each with their clips in order: for clips recorded in one order by
+  all. Only speakers with equally many clips are exchanged; G of them give G! permutations, so few speakers say little.
+
+Measures of pair matrices permute rows and columns of a matrix that is computed once; the others are computed anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ser_probe.analysis.resampling import group_codes
+from ser_probe.analysis.similarity.kernels import Kernel, correlation_distance, distance, linear, rbf
+from ser_probe.analysis.similarity.measures import MEASURES, measure_pairs
+from ser_probe.analysis.similarity.options import Options
+from ser_probe.analysis.similarity.pair_matrices import PairMatrices
+from ser_probe.analysis.similarity.pair_products import multiply, row_blocks
+from ser_probe.analysis.similarity.rsa import RankMatrices
+from ser_probe.analysis.similarity.sources import Prepared, Sides, Source, load
+from ser_probe.errors import AnalysisError
+
+Permute = Literal["clips", "within-speaker", "speakers"]
+
+
+@dataclass(frozen=True)
+class Null:
+    """What permutations say of a measure, [R, S] each.
+
+    Attributes:
+        p: One-sided p values; the smallest is 1 over the permutations plus 1. NaN where there is no value.
+        mean: The mean over the permutations; NaN where it was not needed (the baseline is exact).
+    """
+
+    p: np.ndarray
+    mean: np.ndarray
+
+
+def draw_orders(
+    n: int, n_permutations: int, *, permute: Permute = "clips", groups: np.ndarray | None = None, seed: int = 0
+) -> np.ndarray:
+    """Return permutations of N clips, int [P, N].
+
+    Raises:
+        AnalysisError: If speakers are needed and not known, or nothing can be exchanged.
+    """
+    rng = np.random.default_rng(seed)
+    if permute == "clips":
+        return np.stack([rng.permutation(n) for _ in range(n_permutations)])
+    if groups is None:
+        raise AnalysisError(f"To permute {permute} the speakers must be known", fix="give clips a column speaker")
+    codes = group_codes(groups)[1]
+    by_speaker = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+    if permute == "within-speaker":
+        parts = by_speaker
+        exchangeable = any(len(part) > 1 for part in parts)
+    else:
+        sizes = np.array([len(part) for part in by_speaker])
+        exchangeable = any((sizes == size).sum() > 1 for size in sizes)
+    if not exchangeable:
+        raise AnalysisError(
+            f"Nothing can be exchanged by permuting {permute}",
+            expected="two clips of a speaker"
+            if permute == "within-speaker"
+            else "two speakers with equally many clips",
+            found=f"{len(by_speaker)} speakers with {', '.join(str(len(part)) for part in by_speaker[:8])} clips",
+        )
+    orders = np.tile(np.arange(n), (n_permutations, 1))
+    for order in orders:
+        if permute == "within-speaker":
+            for part in by_speaker:
+                order[part] = rng.permutation(part)
+        else:
+            for size in np.unique(sizes):
+                some = np.flatnonzero(sizes == size)
+                for to, given in zip(some, rng.permutation(some), strict=True):
+                    order[by_speaker[to]] = by_speaker[given]
+    return orders
+
+
+def permute_pairs(names: Sequence[str], sides: Sides, options: Options, orders: np.ndarray) -> dict[str, Null]:
+    """Compare measures of all pairs with their values when the clips of the second side are permuted.
+
+    Args:
+        names: Names of `MEASURES`; those of one pair matrix share the work.
+        sides: What is compared with what.
+        options: Speakers and choices.
+        orders: Permutations of the clips [P, N].
+    """
+    found: dict[str, Null] = {}
+    for kind in dict.fromkeys(_KINDS[name] for name in names if name in _KINDS):
+        some = [name for name in names if _KINDS.get(name) == kind]
+        found |= _permute_matrices(some, kind, sides, options, orders)
+    for name in names:
+        if name not in _KINDS:
+            found[name] = _measure_again(name, sides, options, orders)
+    return found
+
+
+_KINDS = {
+    "cka_debiased": "linear",
+    "cka": "linear",
+    "cka_rbf": "rbf",
+    "cka_rbf_debiased": "rbf",
+    "distance_correlation": "distance",
+    "distance_correlation_debiased": "distance",
+    "rsa": "ranks",
+    "rsa_pearson": "dissimilarity",
+}
+"""Measures of pair matrices, by the matrix that they look at."""
+_DOUBLY_CENTRED = ("cka", "cka_rbf", "distance_correlation")
+
+
+def _matrices(kind: str, side: Prepared, options: Options) -> PairMatrices:
+    dissimilarity: Kernel = correlation_distance() if options.rdm == "correlation" else distance()
+    if kind == "ranks":
+        return RankMatrices(side, dissimilarity, options.memory_bytes)
+    if kind == "dissimilarity":
+        return PairMatrices(side, dissimilarity, "mean")
+    kernels = {"linear": linear, "rbf": lambda: rbf(options.rbf_fraction), "distance": distance}
+    return PairMatrices(side, kernels[kind](), "u")
+
+
+def _permute_matrices(
+    names: Sequence[str], kind: str, sides: Sides, options: Options, orders: np.ndarray
+) -> dict[str, Null]:
+    """Permute rows and columns of matrices. Their margins stay, so the inner products alone decide.
+
+    The order that changes nothing is one of the permutations here, computed in the same way: a difference in rounding
+    must not make it differ from the value. What is nearer than rounding counts as equal.
+    """
+    prepared = sides.prepare()
+    first = _matrices(kind, prepared[0], options)
+    second = first if sides.second is None else _matrices(kind, prepared[1], options)
+    wanted = np.ones((len(first), len(second)), bool) if sides.wanted is None else sides.wanted
+    p = {name: np.full(wanted.shape, np.nan) for name in names}
+    everything = np.vstack([np.arange(first.prepared.n), orders])
+    rounding = 1e-6 if first.prepared.dtype == np.float32 else 1e-12
+    for column in np.flatnonzero(wanted.any(axis=0)):
+        products = _permuted_products(first, second, int(column), everything, options.memory_bytes)
+        diagonal = first.diagonal @ second.diagonal[column][everything].T
+        for name in names:
+            # Of doubly centred matrices the diagonal takes part; other terms are the same in every order.
+            values = products + (1 - 2 / first.prepared.n) * diagonal if name in _DOUBLY_CENTRED else products
+            slack = rounding * np.abs(values).max(axis=1, keepdims=True)
+            as_large = (values[:, 1:] >= values[:, :1] - slack).sum(axis=1)
+            p[name][:, column] = np.where(wanted[:, column], (1 + as_large) / (1 + len(orders)), np.nan)
+    return {name: Null(p[name], np.full(wanted.shape, np.nan)) for name in names}
+
+
+def _permuted_products(
+    first: PairMatrices, second: PairMatrices, column: int, orders: np.ndarray, memory_bytes: int
+) -> np.ndarray:
+    """Return the inner products of all first matrices with one second matrix in each order, [R, P]."""
+    n, dtype = first.prepared.n, first.prepared.dtype
+    matrix = np.empty((n, n), dtype)
+    second.fill(column, second.features(column), slice(0, n), slice(0, n), matrix)
+    products = np.zeros((len(first), len(orders)))
+    for rows in row_blocks(n, len(first) * dtype.itemsize, memory_bytes // 2):
+        for columns, weight in ((rows, 1), (slice(rows.stop, n), 2)):
+            height, width = rows.stop - rows.start, columns.stop - columns.start
+            if not width:
+                continue
+            mine = np.empty((len(first), height, width), dtype)
+            for index in range(len(first)):
+                first.fill(index, first.features(index), rows, columns, mine[index])
+            mine = mine.reshape(len(first), -1)
+            at_once = max(1, memory_bytes // (2 * dtype.itemsize * height * width))
+            for low in range(0, len(orders), at_once):
+                some = orders[low : low + at_once]
+                theirs = np.empty((len(some), height, width), dtype)
+                for place, order in enumerate(some):
+                    np.take(matrix[order[rows]], order[columns], axis=1, out=theirs[place], mode="clip")
+                products[:, low : low + at_once] += weight * multiply(mine, theirs.reshape(len(some), -1))
+    return products
+
+
+def _measure_again(name: str, sides: Sides, options: Options, orders: np.ndarray) -> Null:
+    """Measure each permuted copy. A copy is not the first side itself, whatever it was before."""
+    options = dataclasses.replace(options, intervals=False)
+    wanted = np.ones((len(sides.first), len(sides.others)), bool) if sides.wanted is None else sides.wanted
+    observed = measure_pairs([name], dataclasses.replace(sides, second=sides.others), options)[name].value
+    as_extreme, total = np.ones(observed.shape), np.zeros(observed.shape)
+    sign = -1 if MEASURES[name].distance else 1
+    for order in orders:
+        permuted: Sequence[Source] = [_permuted(source, order) for source in sides.others]
+        copy = Sides(sides.first, permuted, sides.names, sides.other_names or sides.names, wanted)
+        value = measure_pairs([name], copy, options)[name].value
+        as_extreme += sign * value >= sign * observed - 1e-12
+        total += value
+    p = as_extreme / (1 + len(orders))
+    p[np.isnan(observed) | ~wanted] = np.nan
+    return Null(p, total / len(orders))
+
+
+def _permuted(source: Source, order: np.ndarray) -> Source:
+    return lambda: load(source)[order]

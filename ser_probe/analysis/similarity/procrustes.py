@@ -1,0 +1,54 @@
+"""What remains between two representations after the best rotation: `procrustes`.
+
+Source: Ding, Denain & Steinhardt 2021, equation 4, halved: with both centred and scaled to Frobenius norm 1,
+min over rotations Q of |A - B Q|^2 / 2 = 1 - |A' B|_*, the nuclear norm.
+
+- A distance, in [0, 1]; 0 for equal representations, 1 where no feature of one covaries with any of the other.
+- Unchanged by shift, rotation and isotropic scaling of either side; not by other linear maps.
+- The rotation is fitted on the clips that are measured: unrelated clips with few clips against dimensions come out far
+  below 1. The baseline, where permutations are drawn, says how far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.linalg
+
+from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
+from ser_probe.analysis.similarity.sources import Sides
+
+_DOUBLE: np.dtype[np.floating] = np.dtype(np.float64)
+
+
+def shape_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[str, PairValues]:
+    """Compute `procrustes` and `angular_shape` of the pairs asked for: a singular value decomposition each."""
+    similarity = nuclear_norms(sides)
+    made = {"procrustes": lambda: 1 - similarity, "angular_shape": lambda: np.arccos(similarity)}
+    return {name: pair_values(made[name]()) for name in names}
+
+
+def nuclear_norms(sides: Sides) -> np.ndarray:
+    """Return |A' B|_* of centred A and B of Frobenius norm 1, in [0, 1], for the pairs asked for [R, S]."""
+    first, second = sides.prepare()
+    found = np.full((len(first), len(second)), np.nan)
+    row, left = -1, np.empty(0)
+    for i, j in sides.pairs(symmetric=True):
+        if i != row:
+            row, left = i, _reduced(first.rows(i, _DOUBLE))
+        right = left if second is first and j == i else _reduced(second.rows(j, _DOUBLE))
+        value = scipy.linalg.svdvals(left.T @ right, check_finite=False).sum()
+        found[i, j] = min(value, 1.0)
+        if sides.second is None:
+            found[j, i] = found[i, j]
+    return found
+
+
+def _reduced(features: np.ndarray) -> np.ndarray:
+    """Return features [N, min(N, D)] with the same inner products of clips: a nuclear norm sees no rotation."""
+    n, width = features.shape
+    if width <= n:
+        return features
+    triangle: np.ndarray = scipy.linalg.qr(features.T, mode="r", check_finite=False)[0][:n]
+    return triangle.T

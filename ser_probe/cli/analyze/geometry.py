@@ -1,0 +1,67 @@
+"""ser-probe analyze geometry."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ser_probe.cli import flags
+from ser_probe.cli.terminal import finish
+
+
+def geometry(
+    caches: flags.CacheFiles,
+    output: flags.TableFolder,
+    clips: flags.Clips = None,
+    features: flags.Features = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Columns by which classes should lie apart: silhouette, Fisher ratio.",
+                     show_default="label,speaker"),
+    ] = None,
+    factors: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Columns among which the variance is shared out.",
+                     show_default="label,speaker,gender,sentence"),
+    ] = None,
+    permutations: Annotated[
+        int | None, typer.Option(help="Permutations of each column for the null; 0 for none.", show_default="20")
+    ] = None,
+    components: Annotated[
+        int | None, typer.Option(help="Components of the spectrum that are listed.", show_default="64")
+    ] = None,
+    rank_intervals: Annotated[
+        bool, typer.Option("--rank-intervals", help="Intervals of the effective ranks too; slower.")
+    ] = False,
+    splits: flags.ClipSplits = None,
+    seed: Annotated[int, typer.Option(help="Seed of the permutations.")] = 0,
+) -> None:  # fmt: skip
+    """Measure the shape of each layer: dimension, isotropy, and what its variance is about."""
+    from ser_probe.cli.progress import open_progress
+    from ser_probe.config import AnalyzeConfig, check_options
+    from ser_probe.steps.analysis_figures import draw_analysis
+    from ser_probe.steps.analyze_geometry import describe_caches
+    from ser_probe.steps.representations import read_clips
+
+    options = {
+        "splits": flags.listed(splits) or "all",
+        "geometry.by": flags.names(by),
+        "geometry.factors": flags.names(factors),
+        "geometry.permutations": permutations,
+        "geometry.components": components,
+        "geometry.rank_intervals": rank_intervals or None,
+    }
+    config = check_options(AnalyzeConfig, options)
+    with open_progress() as progress:
+        outcome = describe_caches(
+            caches,
+            output,
+            analyze=config,
+            features=features,
+            clips=read_clips(clips),
+            seed=seed,
+            progress=progress,
+        )
+        outcome = draw_analysis(outcome, output, progress=progress)
+    finish(outcome)

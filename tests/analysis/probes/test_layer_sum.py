@@ -1,0 +1,144 @@
+"""A learned sum of layers: its weights find the layer that knows, and follow it wherever it stands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ser_probe.analysis.probes import layer_sum, threads
+from ser_probe.analysis.probes.families import TEST, TRAIN, VALIDATION, ClassProbes, Folds
+from ser_probe.analysis.probes.layer_sum import fit_layer_sum
+from ser_probe.analysis.probes.softmax import fit_softmax
+from ser_probe.analysis.probes.training import ProbeOptions, epoch_orders, initial_weights, standardise
+from ser_probe.errors import AnalysisError
+
+N, D, C, L = 140, 11, 3, 5
+KNOWS = 3
+SEEDS = (0, 5)
+# Two orders of summation in float32, over some hundred Adam steps.
+SAME = 2e-3
+
+
+@pytest.fixture
+def folds(rng: np.random.Generator) -> Folds:
+    sizes = [(90, 30, 20), (81, 29, 30)]
+    parts = [rng.permutation(np.repeat([TRAIN, VALIDATION, TEST], size)) for size in sizes]
+    return Folds(["a", "b"], np.stack(parts).astype(np.int8))
+
+
+@pytest.fixture
+def labels(rng: np.random.Generator) -> np.ndarray:
+    return np.tile(rng.integers(0, C, N), (2, 1))
+
+
+@pytest.fixture
+def x(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    """Layers of noise in different units; one knows the label."""
+    x = rng.standard_normal((L, N, D))
+    x[KNOWS] += 0.6 * rng.standard_normal((C, D))[labels[0]]
+    return (x * np.array([1, 100, 0.01, 3, 7])[:, None, None] + 2).astype(np.float32)
+
+
+def _fit(x: np.ndarray, labels: np.ndarray, folds: Folds, **options: float) -> ClassProbes:
+    return fit_layer_sum(x, labels, folds, n_classes=C, seeds=SEEDS, options=ProbeOptions(**options))
+
+
+class _Sum(torch.nn.Module):
+    """The usual torch way: a parameter per layer through a softmax, and a linear layer."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.shares, self.linear = torch.nn.Parameter(torch.zeros(L)), torch.nn.Linear(D, C)
+        start = initial_weights(seed, D, C)
+        self.linear.weight.data, self.linear.bias.data = start[:-1].T.contiguous(), start[-1].clone()
+
+    def forward(self, layers: torch.Tensor) -> torch.Tensor:
+        return self.linear(torch.einsum("l,bld->bd", self.shares.softmax(dim=0), layers))
+
+
+def test_together_equals_alone(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    probes, options = _fit(x, labels, folds), ProbeOptions()
+    assert probes.layer_weights is not None
+    for fold in range(2):
+        train, validation = torch.from_numpy(folds.train(fold)), folds.validation(fold)
+        z, y = torch.from_numpy(standardise(x, folds.train(fold))).transpose(0, 1), torch.from_numpy(labels[0])
+        net = _Sum(SEEDS[1])
+        adam = torch.optim.Adam(net.parameters(), lr=options.learning_rate)
+        orders = epoch_orders(SEEDS[1], len(train))
+        lowest, kept = np.inf, {}
+        for _ in range(probes.n_epochs[0, fold, 1]):
+            for batch in train[next(orders)].split(options.batch_size):
+                adam.zero_grad()
+                torch.nn.functional.cross_entropy(net(z[batch]), y[batch]).backward()
+                adam.step()
+            loss = float(torch.nn.functional.cross_entropy(net(z[validation]), y[validation]).detach())
+            if loss < lowest:
+                lowest, kept = loss, {name: value.clone() for name, value in net.state_dict().items()}
+        net.load_state_dict(kept)
+        weights = net.shares.detach().softmax(dim=0)
+        np.testing.assert_allclose(probes.logits[0, fold, 1], net(z).detach().numpy(), atol=SAME)
+        np.testing.assert_allclose(probes.layer_weights[0, fold, 1], weights.numpy(), atol=SAME)
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 7, "max_epochs": 4}])
+def test_compiled_and_batched_agree(x: np.ndarray, labels: np.ndarray, folds: Folds, options: dict[str, int]) -> None:
+    given = (x, labels, folds.train(0), folds.validation(0), C, SEEDS, ProbeOptions(**options))
+    loop, batched = layer_sum._train_side_by_side(*given), layer_sum._train_batched(*given, torch.device("cpu"))
+    for own, other in zip(loop, batched, strict=True):
+        np.testing.assert_allclose(own, other, atol=SAME)
+    np.testing.assert_array_equal(loop[0].argmax(-1), batched[0].argmax(-1))
+    np.testing.assert_array_equal(loop[2], batched[2])
+
+
+def test_the_layer_that_knows_has_the_highest_weight(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    weights = _fit(x, labels, folds).layer_weights
+    assert weights is not None
+    assert weights.shape == (1, 2, 2, L)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-12)
+    assert (weights.argmax(axis=-1) == KNOWS).all()
+    assert (weights[..., KNOWS] > 2 * np.delete(weights, KNOWS, axis=-1).max(axis=-1)).all()
+
+
+def test_weights_follow_the_layers(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    order = np.array([3, 0, 4, 1, 2])
+    first, second = _fit(x, labels, folds), _fit(x[order], labels, folds)
+    assert first.layer_weights is not None
+    assert second.layer_weights is not None
+    np.testing.assert_allclose(second.layer_weights, first.layer_weights[..., order], atol=SAME)
+    np.testing.assert_allclose(second.logits, first.logits, atol=SAME)
+
+
+def test_the_scale_of_a_layer_does_not_matter(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    first, second = _fit(x, labels, folds), _fit(x * np.array([1, 5, 1, 1e-3, 1])[:, None, None] + 3, labels, folds)
+    np.testing.assert_allclose(second.layer_weights, first.layer_weights, atol=SAME)
+
+
+def test_equal_layers_keep_equal_weights(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    weights = _fit(np.repeat(x[KNOWS : KNOWS + 1], L, axis=0), labels, folds).layer_weights
+    np.testing.assert_allclose(weights, 1 / L, atol=1e-6)  # a softmax of float32 zeros, moved by rounding
+
+
+def test_a_single_layer_is_the_linear_probe(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    one = x[KNOWS : KNOWS + 1]
+    alone = fit_softmax(one, labels, folds, n_classes=C, seeds=SEEDS)
+    summed = _fit(one, labels, folds)
+    np.testing.assert_array_equal(summed.n_epochs, alone.n_epochs)
+    np.testing.assert_allclose(summed.logits, alone.logits, atol=SAME)
+
+
+def test_threads_change_no_bit(
+    x: np.ndarray, labels: np.ndarray, folds: Folds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = []
+    for n in (1, 3):
+        monkeypatch.setattr(threads, "_n_cores", lambda n=n: n)
+        fitted.append(_fit(x, labels, folds))
+    np.testing.assert_array_equal(fitted[0].logits, fitted[1].logits)
+    np.testing.assert_array_equal(fitted[0].layer_weights, fitted[1].layer_weights)
+
+
+def test_a_fold_without_validation_is_refused(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    parts = np.where(folds.parts == VALIDATION, TRAIN, folds.parts)
+    with pytest.raises(AnalysisError, match="no validation clips"):
+        _fit(x, labels, Folds(folds.names, parts))

@@ -1,0 +1,27 @@
+"""What the statistics are tried on: crossed designs with known effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+Crossed = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def crossed(rng: np.random.Generator) -> Crossed:
+    """Make a table: every combination of levels, `n` seeds each, a normal response, and what is added to it."""
+
+    def make(levels: Sequence[int], n: int = 6, add: Callable[[pd.DataFrame], pd.Series] | None = None) -> pd.DataFrame:
+        grids = np.meshgrid(*(np.arange(k) for k in levels), np.arange(n), indexing="ij")
+        table = pd.DataFrame({name: grid.ravel() for name, grid in zip("abcd", grids[:-1], strict=False)})
+        table["seed"] = grids[-1].ravel()
+        table["y"] = rng.standard_normal(len(table))
+        if add is not None:
+            table["y"] += add(table)
+        return table
+
+    return make

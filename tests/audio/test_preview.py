@@ -1,0 +1,37 @@
+"""Previews are small FLAC files that sound like the clip."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_probe.audio.preview import PREVIEW_RATE_HZ, encode_preview
+from ser_probe.errors import AudioError
+
+from ..voices import RATE_HZ, voice
+
+
+def test_a_preview_is_short_mono_and_the_same_voice(tmp_path: Path) -> None:
+    samples = voice(1, 120, 1.0)
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, np.stack([samples, samples], axis=1), RATE_HZ, subtype="PCM_16")
+    encoded = encode_preview(path)
+    decoded, rate_hz = soundfile.read(io.BytesIO(encoded))
+    assert encoded.startswith(b"fLaC")
+    assert rate_hz == PREVIEW_RATE_HZ
+    assert decoded.shape == (PREVIEW_RATE_HZ,)
+    assert len(encoded) < path.stat().st_size / 4
+    # Below 4 kHz it is the clip: the pulses' first harmonics have their levels.
+    before, after = (np.abs(np.fft.rfft(each))[[120, 240, 360]] / len(each) for each in (samples, decoded))
+    np.testing.assert_allclose(after, before, rtol=0.05)
+    assert encode_preview(path) == encoded
+
+
+def test_a_file_that_is_no_audio(tmp_path: Path) -> None:
+    (tmp_path / "clip.wav").write_text("no audio")
+    with pytest.raises(AudioError, match="cannot be opened as audio"):
+        encode_preview(tmp_path / "clip.wav")

@@ -1,0 +1,59 @@
+"""`analyze stats` as a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ser_probe.cli.analyze.stats import _filters
+from ser_probe.cli.main import app
+
+CELLS = Path(__file__).resolve().parents[2] / "docs" / "analysis" / "study_b_cells.csv"
+FACTORS = "architecture,pre_fine_tuning,test_set"
+
+
+def run(*words: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        app(["analyze", "stats", *map(str, words)])
+    return int(ended.value.code or 0)
+
+
+def test_study_b_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("statsmodels")
+    options = ["--from-moments", "--sd", "population", "--response", "accuracy", "--factors", FACTORS]
+    assert run(CELLS, *options, "--test", "pooled", "--equivalence", "0.1g", "-o", tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "architecture: F(1, 872) = 432.09, p < .001, partial η² = .331 [.282, .375]" in printed
+    contrasts = pd.read_csv(tmp_path / "contrasts.csv").set_index("factor")["statistic"]
+    assert contrasts.round(2).to_dict() == {"architecture": -4.87, "pre_fine_tuning": -0.64, "test_set": 96.45}
+    assert (tmp_path / "summary.md").is_file()
+    assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == {
+        "stats_cells",
+        "stats_effects",
+        "stats_power",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--where", "measure"], 2, "expected COLUMN=VALUE, found 'measure'"),
+        (["--effects", "big"], 2, "expected numbers, found 'big'"),
+        (["--test", "student"], 1, "test (command line): expected 'welch'"),
+        (["--type", "1"], 1, "type (command line): expected"),
+        (["--alpha", "1.5"], 1, "alpha (command line): expected"),
+    ],
+)
+def test_options_are_checked_before_anything_is_read(
+    options: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(tmp_path / "none.csv", "--response", "x", "--factors", "a", "-o", tmp_path / "out", *options) == code
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_filters_with_several_values() -> None:
+    assert _filters(["a=1, b=x=y", "a=2"]) == {"a": ["1", "2"], "b": "x=y"}
+    assert _filters([]) == {}
