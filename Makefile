@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml
 	  exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "No virtual environment could be made; on Debian and Ubuntu install the package python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,egemaps,sample,vad,augment,search,ecapa,peft,onnx]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,egemaps,sample,vad,augment,search,ecapa,peft,onnx,stats]'
 	@touch $@
 
 demo: $(STAMP)
