@@ -7,10 +7,11 @@ out in torch. All start from the same weights, see the same batches and stop by 
 epoch, with the same accuracy?
 
 The features are correlated as embeddings are: 16 directions and a little noise. In these the class means grow with the
-layer and the checkpoint, so that some probes learn nothing and some everything, and they stop at different epochs. The engine trains all probes, and its time includes standardising and the logits of all
-clips. The ways of torch train a random sample, on features that are standardised already, with the number of threads
-that is quicker here, and their time is extrapolated. Engine and torch take turns, checkpoint by checkpoint, so that
-other work on the machine meets both. Time to compile is measured in a process of its own.
+layer and the checkpoint, so that some probes learn nothing and some everything, and they stop at different epochs. The
+engine trains all probes, and its time includes standardising and the logits of all clips. The ways of torch train a
+random sample, on features that are standardised already, with the number of threads that is quicker here, and their
+time is extrapolated. Engine and torch take turns, checkpoint by checkpoint, so that other work on the machine meets
+both. Time to compile is measured in a process of its own.
 
 Command:  python benchmarks/probe_engine.py
 Result:   benchmarks/results/probe_engine.md
@@ -211,7 +212,8 @@ def agreement(way: Alone, engine: Sequence[ClassProbes], labels: np.ndarray) -> 
         right += gap == 0
         largest = max(largest, float(gap))
     n = len(way.probes)
-    return f"{epochs} of {n} stop in the same epoch, {right} of {n} have the same test accuracy (largest gap {largest:.3f})"
+    gap_in_words = f"(largest gap {largest:.3f})"
+    return f"{epochs} of {n} stop in the same epoch, {right} of {n} have the same test accuracy {gap_in_words}"
 
 
 def time_others(x: np.ndarray, given: np.ndarray) -> list[str]:
@@ -267,7 +269,7 @@ def as_markdown(lines: Sequence[str], verdict: str) -> str:
 def take_turns(
     ways: Sequence[Alone], n_sampled: int, labels: np.ndarray, given: np.ndarray
 ) -> tuple[list[ClassProbes], float]:
-    """Train the sample by each way and all probes by the engine, checkpoint by checkpoint; return its probes and time."""
+    """Train the sample by each way and all by the engine, checkpoint by checkpoint; return its probes and time."""
     rng, shape = np.random.default_rng(7), (N_LAYERS, N_SEEDS)
     engine, engine_s = [], 0.0
     for checkpoint in range(N_CHECKPOINTS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -53,11 +54,11 @@ def draw_acoustics_map(table: pd.DataFrame, *, measure: str = "r2") -> Figure:
             )
             ax.set_title(f"step {step}", fontsize=9)
         bar = figure.colorbar(mesh, ax=axes[: len(grids)], location="bottom", aspect=40, pad=0.01, shrink=0.7)
-        bar.set_label(f"{measure_name(measure)} (0 or less: darkest)", fontsize=8)
+        bar.set_label(f"{measure_name(measure)} (0 or less: darkest)", fontsize=9)
         if differ:
             _draw_difference(axes[2], grids[steps[-1]] - grids[steps[0]], functionals)
         for ax in axes:
-            ax.set_xlabel("hidden layer", fontsize=8)
+            ax.set_xlabel("hidden layer", fontsize=9)
         _add_group_key(figure, functionals)
         figure.suptitle(heading(rows[rows["step"].notna()], f"{measure_name(measure)} of acoustic functionals"))
         return figure
@@ -84,7 +85,7 @@ def draw_acoustics_ranking(table: pd.DataFrame, *, measure: str = "r2", most: in
         ranked = ranked.sort_values("value", kind="stable")
         lost, gained = ranked[ranked["value"] < 0].head(most), ranked[ranked["value"] > 0].tail(most).iloc[::-1]
         sides = [(title, part) for title, part in (("lost most", lost), ("gained most", gained)) if len(part)]
-        figure = new_figure(PAGE_WIDTH_IN, 1.3 + 0.2 * max(len(part) for _, part in sides))
+        figure = new_figure(PAGE_WIDTH_IN, 1.3 + 0.22 * max(len(part) for _, part in sides))
         axes = list(figure.subplots(1, len(sides), sharex=True, squeeze=False)[0])
         for ax, (title, part) in zip(axes, sides, strict=True):
             plot_ranking(part, ax)
@@ -118,12 +119,12 @@ def draw_acoustics_groups(table: pd.DataFrame) -> Figure:
                 rows = table[(table["group"] == group) & (table["measure"] == measure) & (table["control"] == "none")]
                 plot_lines_by_layer(rows, ax, layers=layers, steps=steps)
                 plot_group_controls(table, ax, group=group, measure=measure, layers=layers)
-                ax.tick_params(labelsize=8)
-            axes[0].set_ylabel("CKA (debiased)" if measure == "cka_debiased" else measure_name(measure), fontsize=8.5)
+                ax.tick_params(labelsize=9)
+            axes[0].set_ylabel("CKA (debiased)" if measure == "cka_debiased" else measure_name(measure), fontsize=9)
         for ax, group in zip(grid[0], groups, strict=True):
             ax.set_title("all functionals" if group == "all" else group, fontsize=9)
         for ax in grid[-1]:
-            ax.set_xlabel("hidden layer", fontsize=8.5)
+            ax.set_xlabel("hidden layer", fontsize=9)
         add_colour_key(list(grid.ravel()), [str(step) for step in steps], "fine-tuning step", STEP_COLOURS)
         _add_control_key(figure, grid[0][0])
         figure.suptitle(heading(table[table["step"].notna()], "Acoustic functionals, means of each group"))
@@ -135,29 +136,30 @@ def _grid(rows: pd.DataFrame, functionals: pd.DataFrame, layers: list[str]) -> p
     return values.reindex(index=functionals["feature"], columns=layers)
 
 
-def _draw_difference(ax, values: pd.DataFrame, functionals: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
+def _draw_difference(ax: Axes, values: pd.DataFrame, functionals: pd.DataFrame) -> None:
     limit = max(_SMALLEST_CHANGE, float(np.nanmax(np.abs(values.to_numpy(dtype=float)))))
     mesh = plot_functional_map(
         values, ax, functionals=functionals, norm=TwoSlopeNorm(0, -limit, limit), cmap="RdBu"
     )
     ax.set_title("change", fontsize=9)
     bar = ax.figure.colorbar(mesh, ax=ax, location="bottom", aspect=18, pad=0.01)
-    bar.set_label("red: lost, blue: gained", fontsize=8)
+    bar.set_label("red: lost, blue: gained", fontsize=9)
 
 
 def _add_group_key(figure: Figure, functionals: pd.DataFrame) -> None:
-    groups = [group for group in functionals["group"].drop_duplicates() if isinstance(group, str)]
+    present = [str(group) for group in functionals["group"].drop_duplicates()]
+    groups = [name for name in (*GROUP_ORDER, *sorted(set(present) - set(GROUP_ORDER))) if name in present]
     handles = [Line2D([], [], color=group_colour(name), linewidth=5, label=name) for name in groups]
     if "flag" in functionals and (functionals["flag"] != "").any():
-        handles.append(Line2D([], [], linestyle="none", marker="$†$", color="black", label="few clips decide, or constant"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
+        handles.append(Line2D([], [], linestyle="none", label="† few clips decide, or constant"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
-def _add_control_key(figure: Figure, ax) -> None:  # type: ignore[no-untyped-def]
+def _add_control_key(figure: Figure, ax: Axes) -> None:
     known = ("clips shuffled", "random weights", "gender alone")
     found = [(h, name) for h, name in zip(*ax.get_legend_handles_labels(), strict=True) if name in known]
     if found:
-        figure.legend(*zip(*found, strict=True), loc="outside lower center", ncols=len(found), fontsize=8)
+        figure.legend(*zip(*found, strict=True), loc="outside lower center", ncols=len(found))
 
 
 def _checked_steps(table: pd.DataFrame) -> list[int]:

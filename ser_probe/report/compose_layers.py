@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ser_probe.errors import AnalysisError
 from ser_probe.report.plots_probes import WEIGHTED_SUM, plot_scores_by_layer, plot_scores_by_step
 from ser_probe.report.plots_similarity import (
+    DIRECTED,
     add_colour_bar,
     colour_limits,
     plot_layer_checkpoint_map,
@@ -57,18 +58,19 @@ def heading(table: pd.DataFrame, what: str, model: str = "model") -> str:
     return " · ".join(part for part in (what, ", ".join(models), clip_count(table)) if part)
 
 
-def draw_acoustic_similarity(table: pd.DataFrame, *, measure: str = "cka_debiased") -> Figure:
+def draw_acoustic_similarity(table: pd.DataFrame, *, measure: str | None = None) -> Figure:
     """Draw the heat map layer x checkpoint of the similarity with acoustic features.
 
     Args:
         table: The similarity table.
-        measure: Which measure.
+        measure: Which measure; the main one by default.
 
     Raises:
         AnalysisError: If the table holds no comparison with acoustic features, or not this measure.
     """
     with styled():
         rows = rows_of_measure(with_acoustics(table), measure)
+        measure = str(rows["measure"].iloc[0])
         layers, steps = layer_order(rows["layer_a"]), step_order(rows["step_a"])
         limits = colour_limits(rows["value"])
         figure = new_figure(min(PAGE_WIDTH_IN, 3.4 + 0.55 * len(steps)), max(4.0, 1.2 + 0.27 * len(layers)))
@@ -106,23 +108,24 @@ def draw_biased_cka(table: pd.DataFrame) -> Figure:
         return figure
 
 
-def draw_layer_similarity(table: pd.DataFrame, *, measure: str = "cka_debiased") -> Figure:
+def draw_layer_similarity(table: pd.DataFrame, *, measure: str | None = None) -> Figure:
     """Draw the similarity between layers within the first checkpoint, within the last, and across the two.
 
     Args:
         table: The similarity table.
-        measure: Which measure.
+        measure: Which measure; the main one by default.
 
     Raises:
         AnalysisError: If the table holds no comparison between a model's layers, or not this measure.
     """
     with styled():
         rows = rows_of_measure(table, measure)
+        measure = str(rows["measure"].iloc[0])
         own = rows[(rows["model_a"] == rows["model_b"]) & rows["step_a"].notna() & rows["step_b"].notna()]
         steps = step_order(pd.concat([own["step_a"], own["step_b"]]))
         pairs = dict.fromkeys((a, b) for a in steps[:1] + steps[-1:] for b in steps[:1] + steps[-1:] if a <= b)
         order = sorted(pairs, key=lambda pair: (pair[0] != pair[1], pair))
-        parts = {pair: part for pair in order if not (part := between_layers(own, *pair)).empty}
+        parts = {pair: part for pair in order if not (part := _between(own, *pair, measure)).empty}
         if not parts:
             raise AnalysisError(
                 "The similarity table holds no comparison between the layers of a model",
@@ -140,6 +143,13 @@ def draw_layer_similarity(table: pd.DataFrame, *, measure: str = "cka_debiased")
         add_colour_bar(axes, limits, f"{measure_name(measure)} (no unit)", below=True)
         figure.suptitle(heading(own, "Similarity between layers", "model_a"))
         return figure
+
+
+def _between(own: pd.DataFrame, step_a: int, step_b: int, measure: str) -> pd.DataFrame:
+    """Return the comparisons of layers at two steps; of a measure with a direction those in this direction only."""
+    if measure in DIRECTED:
+        return own[(own["step_a"] == step_a) & (own["step_b"] == step_b)]
+    return between_layers(own, step_a, step_b)
 
 
 def draw_scores(table: pd.DataFrame, *, measure: str = "weighted_f1", split: str = "test") -> Figure:

@@ -26,7 +26,7 @@ from ser_probe.report.tables import layer_order, need, step_order
 # Points beyond this number would make an SVG of tens of megabytes.
 _MOST_VECTOR_POINTS = 15_000
 _OF_THE_MAP = (
-    *("corpus", "model", "run_seed", "checkpoint", "step", "layer", "pooling", "clip_id", "x", "y"),
+    *("model", "run_seed", "checkpoint", "step", "layer", "pooling", "clip_id", "x", "y"),
     *("split", "predicted", "trustworthiness", "seed_stability", "fit"),
 )
 _USUAL = ("label", "speaker", "gender")
@@ -57,7 +57,7 @@ def draw_umap(
             found="layers " + ", ".join(layer_order(table["layer"])),
             fix="pick the rows of one layer",
         )
-    wanted = [name for name in map(str, table) if name not in _OF_THE_MAP] if colours is None else list(colours)
+    wanted = _colours(table) if colours is None else list(colours)
     present = [colour for colour in wanted if colour in table and table[colour].notna().any()]
     if not present:
         raise AnalysisError("The projection table has no column to colour by", expected=", ".join(wanted or _USUAL))
@@ -74,12 +74,18 @@ def draw_umap(
             ax.set_title(_projection_title(shown[shown["step"] == step], step), fontsize=9)
         fit = _FITS.get(str(table["fit"].iloc[0])) if "fit" in table else None
         how = f"all checkpoints {fit}; " if fit and len(steps) > 1 else ""
-        figure.supxlabel(f"UMAP 1 across, UMAP 2 up (no unit; {how}same limits in all panels)", fontsize=9)
+        figure.supxlabel(f"UMAP 1 across, UMAP 2 up (no unit; {how}same limits in all panels){_key(table)}", fontsize=9)
         total = table["step"].nunique()
         some = "" if len(steps) == total else f" · {len(steps)} of {total} checkpoints"
         clips = f" · n = {shown['clip_id'].nunique()} clips" if "clip_id" in shown else ""
         figure.suptitle(heading(table, f"UMAP of layer {table['layer'].iloc[0]}") + clips + some)
         return figure
+
+
+def _colours(table: pd.DataFrame) -> list[str]:
+    """Return the columns that are no part of the map; the corpus only where there are several."""
+    own = [name for name in map(str, table) if name not in _OF_THE_MAP]
+    return [name for name in own if name != "corpus" or table[name].nunique() > 1]
 
 
 def _draw_row(
@@ -101,17 +107,27 @@ def _draw_row(
         ax.set_box_aspect(1)
     axes[0].set_ylabel(f"by {colour}")
     if scale is None:
-        add_class_legend(axes[-1], names, colour)
+        add_class_legend(axes[-1], names, colour, some_unknown=bool(table[colour].isna().any()))
     else:
         add_number_key(axes[-1], scale, colour)
+
+
+def _key(table: pd.DataFrame) -> str:
+    """Say what stands in the titles."""
+    told = {
+        "trustworthiness": "trust: neighbours kept from the layer",
+        "seed_stability": "stability: neighbours kept by another seed",
+    }
+    lines = [text for column, text in told.items() if column in table and table[column].notna().any()]
+    return "\n" + "; ".join(lines) if lines else ""
 
 
 def _projection_title(part: pd.DataFrame, step: int) -> str:
     title = f"step {step}"
     if "trustworthiness" in part and part["trustworthiness"].notna().any():
-        title += f"\ntrustworthiness {part['trustworthiness'].mean():.2f}"
+        title += f"\ntrust {part['trustworthiness'].mean():.2f}"
     if "seed_stability" in part and part["seed_stability"].notna().any():
-        title += f"\nseed stability {part['seed_stability'].mean():.2f}"
+        title += f"\nstability {part['seed_stability'].mean():.2f}"
     return title
 
 

@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from ser_probe.errors import AnalysisError
 from ser_probe.files import atomic_path, slug
 from ser_probe.report.figure_specs import FigureSpec
+from ser_probe.report.figures_acoustics import ACOUSTICS_FIGURES
 from ser_probe.report.figures_drift import DRIFT_FIGURES
+from ser_probe.report.figures_geometry import GEOMETRY_FIGURES
 from ser_probe.report.figures_probe_extras import PROBE_EXTRAS_FIGURES
 from ser_probe.report.figures_probes import PROBES_FIGURES
 from ser_probe.report.figures_similarity import SIMILARITY_FIGURES
@@ -43,6 +45,8 @@ FIGURES: dict[str, FigureSpec] = {
     **PROBE_EXTRAS_FIGURES,
     **SIMILARITY_FIGURES,
     **DRIFT_FIGURES,
+    **GEOMETRY_FIGURES,
+    **ACOUSTICS_FIGURES,
     **UMAP_FIGURES,
     **STATS_FIGURES,
 }

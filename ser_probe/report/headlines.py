@@ -6,11 +6,22 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from ser_probe.report.headlines_acoustics import ACOUSTICS_HEADLINE
 from ser_probe.report.headlines_drift import DRIFT_HEADLINE
+from ser_probe.report.headlines_geometry import GEOMETRY_HEADLINE
 from ser_probe.report.headlines_probe import PROBE_CHANGES_HEADLINE, PROBE_HEADLINE
 from ser_probe.report.headlines_similarity import SIMILARITY_HEADLINE
+from ser_probe.report.headlines_stats import STATS_HEADLINE
 
-HEADLINES = (PROBE_HEADLINE, PROBE_CHANGES_HEADLINE, SIMILARITY_HEADLINE, DRIFT_HEADLINE)
+HEADLINES = (
+    PROBE_HEADLINE,
+    PROBE_CHANGES_HEADLINE,
+    SIMILARITY_HEADLINE,
+    DRIFT_HEADLINE,
+    GEOMETRY_HEADLINE,
+    ACOUSTICS_HEADLINE,
+    STATS_HEADLINE,
+)
 """In the order of the report."""
 
 

@@ -40,8 +40,14 @@ _WORDS = (
     (r"pctlrange0-2", "20-80 % range"),
     (r"stddevNorm", "rel. SD"),
     (r"amean", "mean"),
-    (r"(mean|stddev)(Rising|Falling)Slope", lambda match: f"{match[2].lower()} slope {'SD' if match[1] != 'mean' else ''}"),
-    (r"^(Mean|Stddev)(Voiced|Unvoiced)SegmentLength(Sec)?", lambda m: f"{m[2].lower()} length {m[1].replace('Stddev', 'SD').replace('Mean', 'mean')}"),
+    (r"meanRisingSlope", "rising slope"),
+    (r"stddevRisingSlope", "rising slope SD"),
+    (r"meanFallingSlope", "falling slope"),
+    (r"stddevFallingSlope", "falling slope SD"),
+    (r"^MeanVoicedSegmentLengthSec", "voiced length mean"),
+    (r"^StddevVoicedSegmentLengthSec", "voiced length SD"),
+    (r"^MeanUnvoicedSegmentLength", "unvoiced length mean"),
+    (r"^StddevUnvoicedSegmentLength", "unvoiced length SD"),
     (r"^VoicedSegmentsPerSec", "voiced segments per s"),
     (r"^loudnessPeaksPerSec", "loudness peaks per s"),
     (r"_", " "),
@@ -98,7 +104,7 @@ def plot_functional_map(
     ax.invert_yaxis()
     rows, columns = cells.shape
     shown = spaced(columns, 6)
-    ax.set_xticks([i + 0.5 for i in shown], [str(values.columns[i]) for i in shown], fontsize=7)
+    ax.set_xticks([i + 0.5 for i in shown], [str(values.columns[i]) for i in shown], fontsize=9)
     ax.set_yticks(np.arange(rows) + 0.5)
     ax.tick_params(length=0, pad=2)
     if names:
@@ -130,7 +136,7 @@ def plot_ranking(rows: pd.DataFrame, ax: Axes) -> Axes:
         clear = row["p_holm"] < 0.05
         ax.plot(row["value"], place, marker="o", markersize=5.5, color=colour, markeredgewidth=1.4,
                 markerfacecolor=colour if clear else "white")  # fmt: skip
-    ax.set_yticks(places, [short_functional(name) for name in rows["feature"]], fontsize=7.5)
+    ax.set_yticks(places, [short_functional(name) for name in rows["feature"]], fontsize=9)
     ax.invert_yaxis()
     ax.axvline(0, color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
     ax.grid(False, axis="y")

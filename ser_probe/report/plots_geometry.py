@@ -84,13 +84,13 @@ def plot_geometry(
     """
     rows = pick(table, "geometry", measure=measure, factor=factor)
     plot_lines_by_layer(rows, ax, layers=layers, steps=steps)
-    title, null = measure_name(measure), rows["baseline"].mean()
+    null = rows["baseline"].mean()
+    ax.set_ylabel(measure_name(measure), fontsize=9)
     if factor:
-        title = f"{title} by {short(factor, 14)}"
+        ax.set_title(f"by {short(factor, 14)}", fontsize=9)
         _plot_null(rows, ax, layers, steps)
     elif np.isfinite(null) and abs(null) >= 1:
-        title = f"{title}\n(isotropic clips: {null:.3g})"
-    ax.set_title(title, fontsize=9)
+        ax.set_title(f"isotropic clips: {null:.{0 if null >= 100 else 1}f}", fontsize=9)
     return ax
 
 

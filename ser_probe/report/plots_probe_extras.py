@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ser_probe.report.style import ACCENT, GREY, STEP_COLOURS, line_colours, measure_name, thin_labels
+from ser_probe.report.style import ACCENT, GREY, STEP_COLOURS, line_colours, measure_name, spaced
 from ser_probe.report.tables import layer_order, need, step_order
 
 ALIGNMENT_TITLES = {"none": "as they are", "scaled": "mean and scale matched", "rotated": "best rotation first"}
@@ -28,7 +28,7 @@ def plot_compression(table: pd.DataFrame, ax: Axes) -> Axes:
     # Frequencies of equal classes save nothing: the two lines would be one.
     if abs(frequency - 1) > 0.01:
         ax.axhline(frequency, color=GREY, linestyle=":", linewidth=1, label="class frequencies alone")
-    _name_layers(ax, layers)
+    _name_layers(ax, layers, most=17)
     ax.set_ylabel("compression of the labels (ratio)")
     return ax
 
@@ -78,7 +78,7 @@ def plot_transfer(table: pd.DataFrame, ax: Axes, *, alignment: str, to_later: bo
     ax.fill_between(range(len(layers)), own["min"], own["max"], color="#bdbdbd", alpha=0.6, linewidth=1,
                     edgecolor=GREY, label="probe of the tested checkpoint itself")  # fmt: skip
     _lines_over_layers(chosen.assign(step=chosen[moving]), ax, layers, steps=steps)
-    _name_layers(ax, layers)
+    _name_layers(ax, layers, most=5)
     return ax
 
 
@@ -100,7 +100,7 @@ def plot_direction_cosines(table: pd.DataFrame, ax: Axes) -> Axes:
             label="two seeds of one checkpoint")  # fmt: skip
     _lines_over_layers(from_first.assign(step=from_first["step_b"]), ax, layers, steps=steps)
     ax.axhline(0, color=GREY, linewidth=0.8)
-    _name_layers(ax, layers)
+    _name_layers(ax, layers, most=17)
     ax.set_ylabel("cosine (mean over classes)")
     return ax
 
@@ -121,7 +121,7 @@ def plot_corpus_transfer(table: pd.DataFrame, ax: Axes, *, tested_on: str, step:
     for corpus, colour in zip(corpora, line_colours(len(corpora), "plasma"), strict=True):
         value = rows[rows["trained_on"] == corpus].set_index("layer")["value"].reindex(layers)
         ax.plot(range(len(layers)), value, color=colour, marker="o", markersize=3, label=str(corpus))
-    _name_layers(ax, layers)
+    _name_layers(ax, layers, most=8)
     return ax
 
 
@@ -142,8 +142,9 @@ def _lines_over_layers(
                             alpha=0.16, linewidth=0)  # fmt: skip
 
 
-def _name_layers(ax: Axes, layers: list[str]) -> None:
-    ax.set_xticks(range(len(layers)), layers)
-    thin_labels(ax.xaxis, most=9)
+def _name_layers(ax: Axes, layers: list[str], most: int) -> None:
+    """Name at most about so many layers; ticks, unlike the visibility of labels, are shared by panels."""
+    shown = spaced(len(layers), most)
+    ax.set_xticks(shown, [layers[i] for i in shown])
     ax.set_xlim(-0.5, len(layers) - 0.5)
     ax.set_xlabel("hidden layer")

@@ -13,7 +13,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 
 from ser_probe.report.style import PALE, text_colour, thin_labels
-from ser_probe.report.tables import layer_order, need, pick, step_order
+from ser_probe.report.tables import FUNCTIONALS, layer_order, need, pick, step_order
 
 HEAT_COLOURS = "viridis"
 # More cells than this cannot hold a number of nine points side by side on a page.
@@ -120,6 +120,28 @@ def add_colour_bar(axes: list[Axes], limits: tuple[float, float], label: str, *,
     return bar.ax
 
 
-def rows_of_measure(table: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return the rows of one measure of similarity."""
-    return pick(table, "similarity", measure=measure)
+DISTANCES = ("procrustes", "angular_shape")
+"""Measures of similarity that are small where representations are alike."""
+DIRECTED = ("pwcca", "pwcca_insample", "linear_predictivity")
+"""Measures that go from layer `a` to layer `b`."""
+
+
+def rows_of_measure(table: pd.DataFrame, measure: str | None = None) -> pd.DataFrame:
+    """Return the rows of one measure of similarity, by default of the main one."""
+    return pick(table, "similarity", measure=measure or main_measure(table))
+
+
+def main_measure(table: pd.DataFrame) -> str:
+    """Return the measure that figures show where none is asked for: debiased CKA, or what there is; biased CKA last."""
+    need(table, ["measure"], "similarity")
+    found = list(table["measure"].drop_duplicates())
+    preferred = [name for name in ("cka_debiased", "cka_minibatch") if name in found]
+    return str([*preferred, *(name for name in found if name != "cka"), "cka"][0])
+
+
+def with_functional_group(similarity: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparisons with a group of functionals, such as the layer `functionals:spectral`, with `group`."""
+    need(similarity, ["layer_b"], "similarity")
+    layer = similarity["layer_b"].astype(str)
+    rows = similarity[layer.str.startswith(f"{FUNCTIONALS}:")]
+    return rows.assign(group=rows["layer_b"].astype(str).str.split(":").str[1])

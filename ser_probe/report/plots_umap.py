@@ -19,6 +19,7 @@ MOST_NAMED_CLASSES = 16
 # A column of numbers with no more different values than this is coloured as classes: a rating from 1 to 5.
 MOST_CLASSES_OF_NUMBERS = 10
 NUMBER_COLOURS = "viridis"
+UNKNOWN = "#bdbdbd"
 
 
 def plot_projection(
@@ -77,6 +78,7 @@ def number_colours() -> LinearSegmentedColormap:
 def _draw_classes(
     table: pd.DataFrame, ax: Axes, colour: str, classes: Sequence[str], size: float, rasterized: bool
 ) -> None:
+    _draw_unknown(table[table[colour].isna()], ax, size, rasterized)
     # The rarer classes are drawn last, so that a big one does not hide them.
     order = table[colour].astype(str).value_counts()
     for name, (fill, marker) in class_styles(classes).items():
@@ -88,13 +90,17 @@ def _draw_classes(
 
 
 def _draw_numbers(table: pd.DataFrame, ax: Axes, colour: str, scale: Normalize, size: float, rasterized: bool) -> None:
-    unknown = table[table[colour].isna()]
-    ax.scatter(unknown["x"], unknown["y"], s=size, c="#bdbdbd", linewidths=0, zorder=2, rasterized=rasterized)
+    _draw_unknown(table[table[colour].isna()], ax, size, rasterized)
     known = table.dropna(subset=[colour])
     ax.scatter(
         known["x"], known["y"], s=size, c=known[colour], cmap=number_colours(), norm=scale, alpha=0.75, linewidths=0,
         zorder=3, rasterized=rasterized,
     )  # fmt: skip
+
+
+def _draw_unknown(points: pd.DataFrame, ax: Axes, size: float, rasterized: bool) -> None:
+    if len(points):
+        ax.scatter(points["x"], points["y"], s=size, c=UNKNOWN, linewidths=0, zorder=1.5, rasterized=rasterized)
 
 
 def class_names(table: pd.DataFrame, colour: str) -> list[str]:
@@ -113,8 +119,15 @@ def projection_limits(table: pd.DataFrame) -> tuple[tuple[float, float], tuple[f
     return ends[0], ends[1]
 
 
-def add_class_legend(ax: Axes, names: Sequence[str], title: str) -> None:
-    """List the classes to the right of a panel, or say how many there are where they are too many to list."""
+def add_class_legend(ax: Axes, names: Sequence[str], title: str, *, some_unknown: bool = False) -> None:
+    """List the classes to the right of a panel, or say how many there are where they are too many to list.
+
+    Args:
+        ax: The panel.
+        names: The classes, in the order of their colours.
+        title: The legend's title.
+        some_unknown: Whether clips without a class are drawn too.
+    """
     if len(names) > MOST_NAMED_CLASSES:
         ax.legend([], [], title=f"{title}:\n{len(names)} classes,\ncolours repeat", loc="center left",
                   bbox_to_anchor=(1.02, 0.5), alignment="left")  # fmt: skip
@@ -124,6 +137,9 @@ def add_class_legend(ax: Axes, names: Sequence[str], title: str) -> None:
         for fill, marker in class_styles(names).values()
     ]
     shown = [short(name, LEGEND_CHARACTERS) for name in names]
+    if some_unknown:
+        handles.append(Line2D([], [], linestyle="none", marker="o", color=UNKNOWN, markersize=6, markeredgewidth=0))
+        shown.append("(none)")
     ax.legend(handles, shown, title=title, loc="center left", bbox_to_anchor=(1.02, 0.5), alignment="left",
               handletextpad=0.2, borderaxespad=0, ncols=1 if len(names) <= 8 else 2,
               columnspacing=0.8, labelspacing=0.3)  # fmt: skip
@@ -133,5 +149,8 @@ def add_number_key(ax: Axes, scale: Normalize, title: str) -> None:
     """Draw the scale of a column's numbers to the right of a panel."""
     figure = ax.get_figure(root=True)
     assert figure is not None
-    bar = figure.colorbar(ScalarMappable(scale, number_colours()), ax=ax, label=title, aspect=14, pad=0.06)
+    # Beside the panel like a legend, not beside the legends of other rows.
+    bar = figure.colorbar(
+        ScalarMappable(scale, number_colours()), cax=ax.inset_axes((1.08, 0.05, 0.07, 0.9)), label=title
+    )
     bar.outline.set_visible(False)  # type: ignore[operator]

@@ -98,6 +98,7 @@ def _measure_layers(
             groupings=groupings,
             measures=config.measures,
             n_neighbours=config.neighbours,
+            briefly=[place for place, pair in enumerate(pairs) if pair.kind == PREVIOUS],
         )
         of_pair = table["pair"].to_numpy()
         return table.assign(

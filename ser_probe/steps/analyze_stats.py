@@ -60,6 +60,13 @@ def analyze_table(
         MissingExtraError: If statsmodels is not installed.
     """
     require_statsmodels()
+    if from_moments and (stats.random is not None or stats.unit not in (None, "auto")):
+        raise AnalysisError(
+            "Means and deviations do not say which observations belong together",
+            expected="neither a unit nor a random effect with --from-moments",
+            found=f"unit {stats.unit}, random {stats.random}",
+            fix="give the table of single results",
+        )
     rows = pick_rows(read_results(table), stats.where)
     options = _options(stats)
     found: list[tuple[_Part, Statistics]] = []

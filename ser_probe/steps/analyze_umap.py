@@ -72,7 +72,9 @@ def map_caches(
         stability = seed_stability([each.coordinates for each in maps], config.n_neighbors)
         tables.append(_tabulate(joined, layer, maps[0], stability, columns))
     progress.finish()
-    table = pd.concat(tables, ignore_index=True).assign(**context or {})
+    # A clip's own corpus says more than the names of all, which stand in the same column.
+    added = {name: value for name, value in (context or {}).items() if name not in columns}
+    table = pd.concat(tables, ignore_index=True).assign(**added)
     files = write_table(table, output, "umap")
     facts: dict[str, object] = {"clips": len(joined.clips)}
     if config.page:

@@ -10,7 +10,7 @@ import pandas as pd
 from ser_probe.errors import AnalysisError
 
 CORRECT, PREDICTED = "correct", "predicted"
-_RIGHT, _WRONG, _MIXED, _UNKNOWN = "right", "wrong", "right in some runs", "not predicted"
+_RIGHT, _WRONG, _MIXED = "right", "wrong", "right in some runs"
 
 
 def join_predictions(path: Path, clip_ids: np.ndarray) -> dict[str, np.ndarray]:
@@ -21,8 +21,8 @@ def join_predictions(path: Path, clip_ids: np.ndarray) -> dict[str, np.ndarray]:
         clip_ids: The clips [N].
 
     Returns:
-        `correct` [N]: `right`, `wrong`, `right in some runs` (of several) or `not predicted`; `predicted` [N]: the
-        class that most runs gave, empty where there is none.
+        `correct` [N]: `right`, `wrong` or `right in some runs` (of several); `predicted` [N]: the class that most runs
+        gave. None for a clip without a prediction.
 
     Raises:
         AnalysisError: If the file cannot be read, is not of classes, or predicts none of the clips.
@@ -47,10 +47,11 @@ def join_predictions(path: Path, clip_ids: np.ndarray) -> dict[str, np.ndarray]:
     known = table["label"].notna()
     share = (label == predicted)[known].groupby(table["clip_id"][known]).mean().reindex(clip_ids)
     most = predicted.groupby(table["clip_id"]).agg(lambda own: own.value_counts().index[0]).reindex(clip_ids)
-    correct = np.select(
-        [share.isna().to_numpy(), share.eq(1).to_numpy(), share.eq(0).to_numpy()], [_UNKNOWN, _RIGHT, _WRONG], _MIXED
-    )
-    return {CORRECT: correct, PREDICTED: most.fillna("").to_numpy(dtype=object)}
+    correct = np.select([share.eq(1).to_numpy(), share.eq(0).to_numpy()], [_RIGHT, _WRONG], _MIXED).astype(object)
+    correct[share.isna().to_numpy()] = None
+    said = most.to_numpy(dtype=object)
+    said[most.isna().to_numpy()] = None
+    return {CORRECT: correct, PREDICTED: said}
 
 
 def _read(path: Path) -> pd.DataFrame:

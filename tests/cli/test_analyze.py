@@ -85,7 +85,7 @@ def test_drift(write_cache: Write, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["probe", "--families", "liner"], r"families\[0\] (command line): expected 'linear', found 'liner'"),
+        (["probe", "--families", "liner"], "families[0] (command line): expected 'linear', 'logistic', 'ridge'"),
         (["similarity", "--measures", "cca"], "similarity.measures[0] (command line): expected 'cka_debiased'"),
         (["umap", "--layers", "0,last"], "umap.layers[1] (command line): expected a whole number or 'final'"),
         (["drift", "--reference", "x.h5", "--splits", "tset"], "splits[0] (command line): expected 'train'"),
@@ -95,5 +95,5 @@ def test_options_are_checked_before_anything_is_read(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert run(words[0], tmp_path / "none.h5", "-o", tmp_path / "tables", *words[1:]) == 1
-    assert message.replace("\\", "") in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -10,8 +10,7 @@ import pytest
 from ser_probe.cli.analyze.stats import _filters
 from ser_probe.cli.main import app
 
-CELLS = Path(__file__).resolve().parents[2] / "docs" / "analysis" / "study_b_cells.csv"
-FACTORS = "architecture,pre_fine_tuning,test_set"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*words: object) -> int:
@@ -22,8 +21,13 @@ def run(*words: object) -> int:
 
 def test_study_b_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("statsmodels")
-    options = ["--from-moments", "--sd", "population", "--response", "accuracy", "--factors", FACTORS]
-    assert run(CELLS, *options, "--test", "pooled", "--equivalence", "0.1g", "-o", tmp_path) == 0
+    page = (ROOT / "docs" / "analysis" / "stats.md").read_text(encoding="utf-8")
+    command = next(
+        line.split() for line in page.splitlines() if "analyze stats docs/analysis/study_b_cells.csv" in line
+    )
+    assert command[:3] == ["ser-probe", "analyze", "stats"]
+    assert command[-2:] == ["-o", "out"]
+    assert run(ROOT / command[3], *command[4:-1], tmp_path) == 0
     printed = capsys.readouterr().out
     assert "architecture: F(1, 872) = 432.09, p < .001, partial η² = .331 [.282, .375]" in printed
     contrasts = pd.read_csv(tmp_path / "contrasts.csv").set_index("factor")["statistic"]

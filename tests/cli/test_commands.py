@@ -25,6 +25,8 @@ SECTIONS = {
     "probe": ("analyze.probe", "split"),
     "similarity": ("analyze.similarity",),
     "drift": ("analyze.drift",),
+    "geometry": ("analyze.geometry",),
+    "acoustics": ("analyze.acoustics",),
     "umap": ("analyze.umap",),
     "stats": ("analyze.stats",),
 }

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from .acoustics_tables import acoustics_tables
+from .geometry_tables import geometry_tables
 from .probe_extras_tables import probe_extras_tables
 from .probe_tables import probe_tables
 from .stats_tables import stats_tables
@@ -214,6 +216,8 @@ def study_tables(n_layers: int, steps: Sequence[int], rng: np.random.Generator) 
         **probe_extras_tables(layers, steps),
         **probe_tables(layers, steps),
         **stats_tables(steps, layers),
+        **geometry_tables(layers, steps),
+        **acoustics_tables(layers, steps),
     }
 
 

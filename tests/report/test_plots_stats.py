@@ -9,6 +9,7 @@ from matplotlib.colors import to_rgb
 
 from ser_probe.errors import AnalysisError
 from ser_probe.report.compose_stats import draw_cell_means, draw_effects, draw_power, draw_residuals
+from ser_probe.report.headlines_stats import stats_headline
 from ser_probe.report.plots_stats import level_order
 
 from .stats_tables import contrasts_table, descriptives_table, power_curve_table, residuals_table
@@ -90,6 +91,19 @@ def test_power_shows_what_is_wanted_and_what_is_at_hand() -> None:
     assert [ax.get_title() for ax in figure.axes] == ["two independent models", "pairs"]
     without = draw_power(power_curve_table(np.nan))
     assert "at hand" not in [text.get_text() for text in without.legends[0].get_texts()]
+
+
+def test_the_headline_has_the_terms_and_no_residual() -> None:
+    anova = pd.DataFrame({
+        "term": ["step", "layer", "Residual"], "F": [9.0, 1.0, np.nan], "p": [1e-9, 0.4, np.nan],
+        "partial_eta_sq": [0.6, 0.1, np.nan], "omega_sq": [0.5, 0.0, np.nan], "analysis": "",
+    })  # fmt: skip
+    head = stats_headline(anova)
+    assert head.columns.tolist() == ["term", "F", "p", "partial η²", "ω²"]
+    assert head["p"].tolist() == ["< .001", "0.400"]
+    assert stats_headline(anova.assign(analysis="mlp"))["of"].tolist() == ["mlp", "mlp"]
+    with pytest.raises(AnalysisError, match="anova table lacks columns"):
+        stats_headline(anova.drop(columns="F"))
 
 
 @pytest.mark.parametrize("draw", [draw_cell_means, draw_effects, draw_residuals, draw_power])

@@ -9,19 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ser_probe.config import AnalyzeConfig, ProbeConfig, SimilarityConfig, SplitConfig, check_options
+from ser_probe.config import AnalyzeConfig, SimilarityConfig
 from ser_probe.errors import AnalysisError
 from ser_probe.steps.analyze_drift import measure_drift
-from ser_probe.steps.analyze_probe import probe_caches
 from ser_probe.steps.analyze_similarity import compare_caches
-from ser_probe.steps.tables import KEY_COLUMNS, read_table
+from ser_probe.steps.tables import read_table
 
 from .conftest import FEATURES, tuned
 
 Write = Callable[..., Path]
 CONTEXT = {"corpus": "emovo", "run_seed": 7}
 LABELS_FOUND = 0.5  # debiased CKA of two noisy copies of the labels; 0.002 where noise in large units drowns them
-PROBE = {"splits": "study", "seeds": 2, "max_epochs": 40}
 
 
 @pytest.fixture
@@ -33,79 +31,6 @@ def caches(write_cache: Write, clips: pd.DataFrame) -> list[Path]:
 @pytest.fixture
 def features(write_cache: Write, clips: pd.DataFrame) -> Path:
     return write_cache("features", clips, FEATURES, layers=("functionals",), width=5)
-
-
-def probed(caches: list[Path], output: Path, features: Path | None = None, **options: object) -> pd.DataFrame:
-    probe = check_options(ProbeConfig, {**PROBE, **options})
-    outcome = probe_caches(caches, output, probe=probe, split=SplitConfig(), features=features, context=CONTEXT)
-    assert [path.name for path in outcome.files] == [
-        f"{name}.{suffix}" for name in ("probe", "probe_summary", "best_layers") for suffix in ("parquet", "csv")
-    ]
-    return read_table(output, "probe")
-
-
-def test_probe_rows(caches: list[Path], features: Path, tmp_path: Path) -> None:
-    table = probed(caches, tmp_path / "t", features)
-    own = ["target", "family", "probe_seed", "control", "split", "n_epochs"]
-    has = {*KEY_COLUMNS} - {"ci_low", "ci_high"} | {*own}
-    assert has <= set(table.columns)
-    assert set(table["measure"]) == {"weighted_f1", "macro_f1", "uar", "accuracy"}
-    assert set(table["control"]) == {"none", "shuffled_labels", "majority_class"}
-    assert set(table["split"]) == {"validation", "test"}
-    assert set(table["corpus"]) == {"emovo"}
-    assert set(table["target"]) == {"label"}
-    trained = table[table["control"] == "none"]
-    found = trained.groupby(["model", "checkpoint", "layer"])["probe_seed"].nunique()
-    assert found.to_dict() == {
-        ("eGeMAPSv02", "", "functionals"): 2,
-        **{("tiny", f"step-{step}", layer): 2 for step in (0, 50) for layer in ("0", "1")},
-    }
-    acoustic = table[table["layer"] == "functionals"]
-    assert acoustic["step"].isna().all()
-    assert set(acoustic["feature"]) == {"acoustic"}
-    assert set(acoustic["pooling"]) == {"functionals"}
-    assert set(table.loc[table["model"] == "tiny", "feature"]) == {"embedding"}
-
-
-def test_probes_find_what_is_there_and_controls_do_not(caches: list[Path], tmp_path: Path) -> None:
-    table = probed(caches, tmp_path / "t")
-    table = table[(table["measure"] == "uar") & (table["split"] == "test")]
-    scores = table.groupby(["control", "layer"])["value"].mean()
-    assert scores["none", "1"] > 0.85
-    assert scores["none", "0"] < 0.7
-    assert scores["shuffled_labels", "1"] < 0.7
-    assert table.loc[table["control"] == "majority_class", "value"].to_list() == [pytest.approx(1 / 3)]
-    best = read_table(tmp_path / "t", "best_layers")
-    assert set(best["layer"]) == {"1"}
-    assert "majority_class" not in set(best["model"])
-
-
-def test_held_out_speakers_are_divided_anew(write_cache: Write, clips: pd.DataFrame, tmp_path: Path) -> None:
-    held_out = clips.assign(split=np.where(clips["speaker"] == "s0", "train", "test"))
-    table = probed([write_cache("a", held_out, tuned(0))], tmp_path / "t", splits="heldout", controls=[])
-    assert table.groupby("split")["n"].first().sum() < 60, "of five test speakers, some train the probe"
-
-
-def test_too_few_held_out_speakers(caches: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(AnalysisError, match="too few held-out speakers") as raised:
-        probed(caches, tmp_path / "t", splits="heldout")
-    assert raised.value.found == "1: s5"
-    assert raised.value.fix is not None
-    assert "analyze.probe.splits to study" in raised.value.fix
-    assert not (tmp_path / "t").exists()
-
-
-@pytest.mark.parametrize("scheme", ["loso", "kfold", "manifest"])
-def test_schemes_that_say_nothing_of_held_out_speakers(
-    write_cache: Write, clips: pd.DataFrame, tmp_path: Path, scheme: str
-) -> None:
-    path = write_cache("a", clips.assign(split="test"), tuned(0))
-    probe = check_options(ProbeConfig, {**PROBE, "splits": "heldout", "controls": []})
-    sizes = [
-        probe_caches([path], tmp_path / name, probe=probe, split=SplitConfig(scheme=each)).summary
-        for name, each in (("own", scheme), ("study_e", "study_e"))
-    ]
-    assert sizes[0] == sizes[1]
 
 
 def test_similarity_rows(caches: list[Path], features: Path, tmp_path: Path) -> None:

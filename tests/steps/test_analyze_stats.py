@@ -173,6 +173,13 @@ def test_delimiters_are_found_and_words_for_nothing_are_levels(tmp_path: Path) -
         assert table["b"].isna().all()
 
 
+@needs_statsmodels
+@pytest.mark.parametrize("option", [{"random": "seed"}, {"unit": "seed"}])
+def test_means_have_no_units(tmp_path: Path, option: dict[str, str]) -> None:
+    with pytest.raises(AnalysisError, match=r"which observations belong together[\s\S]*found: unit"):
+        analyze_table(tmp_path / "x.csv", tmp_path, stats=StatsConfig(**option), from_moments=True)  # type: ignore[arg-type]
+
+
 def test_without_statsmodels_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "statsmodels.formula.api", None)
     with pytest.raises(MissingExtraError, match=r"needs the package[\s\S]*ser-probe\[stats\]"):

@@ -112,8 +112,8 @@ def test_a_column_of_numbers_is_coloured_along_a_scale(caches: list[Path], tmp_p
     table = read_table(tmp_path, "umap")
     assert table["arousal"].isna().sum() == 2, "a number may be missing"
     figure = draw_umap(table)
-    assert [ax.get_ylabel() for ax in figure.axes if ax.get_ylabel()] == ["by label", "by arousal", "arousal"]
-    assert figure.axes[0].get_title().endswith(f"seed stability {table['seed_stability'].iloc[0]:.2f}")
+    assert [ax.get_ylabel() for ax in figure.axes if ax.get_ylabel()] == ["by label", "by arousal"]
+    assert figure.axes[0].get_title().endswith(f"stability {table['seed_stability'].iloc[0]:.2f}")
     label, arousal = page_data(tmp_path / "umap.html")["colours"]
     assert label["names"] == ["anger", "joy", "sadness"]
     assert (arousal["low"], arousal["high"], arousal["values"][5]) == (0, 7.1, None)
@@ -125,9 +125,10 @@ def test_right_and_wrong(caches: list[Path], clips: pd.DataFrame, tmp_path: Path
     map_caches(caches, tmp_path, analyze=options(layers=[1]), predictions=tmp_path / "predictions.csv")
     table = read_table(tmp_path, "umap")
     expected = np.where(said["predicted"] == said["label"], "right", "wrong").astype(object)
-    expected[60:] = "not predicted"
+    expected[60:] = None
     for step in (0, 50):
-        assert table.loc[table["step"] == step, "correct"].tolist() == expected.tolist()
+        own = table.loc[table["step"] == step, "correct"]
+        assert [None if pd.isna(each) else each for each in own] == expected.tolist()
     data = page_data(tmp_path / "umap.html")
     assert [each["name"] for each in data["colours"]] == ["label", "speaker", "gender", "correct"]
     assert data["clips"][0][data["fields"].index("predicted")] == said["predicted"][0]
@@ -140,8 +141,8 @@ def test_predictions_of_several_runs(tmp_path: Path) -> None:
     path = tmp_path / "predictions.parquet"
     pd.DataFrame(rows, columns=["clip_id", "label", "predicted"]).to_parquet(path)
     found = join_predictions(path, np.array(["c", "b", "a", "d"]))
-    assert found["correct"].tolist() == ["wrong", "right in some runs", "right", "not predicted"]
-    assert found["predicted"].tolist() == ["fear", "fear", "joy", ""]
+    assert found["correct"].tolist() == ["wrong", "right in some runs", "right", None]
+    assert found["predicted"].tolist() == ["fear", "fear", "joy", None]
 
 
 def test_predictions_that_cannot_be_joined(tmp_path: Path) -> None:

@@ -13,14 +13,15 @@ their sum is the squared Frechet distance of these clips up to about 1 / N.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import scipy.linalg
 
+from ser_probe.analysis.drift.alignment import ROUNDING, gram, root_sum
 from ser_probe.analysis.drift.ratios import ClipRatio
 from ser_probe.analysis.resampling import MIN_SPEAKERS, group_codes, jackknife_interval
 
-# Of the largest singular value: smaller ones are rounding of a product of two covariances in float64.
-_ROUNDING = 1e-8
 # Of the mean eigenvalue, added to all of them: a layer may have fewer dimensions than columns.
 _RIDGE = 1e-13
 
@@ -102,11 +103,15 @@ class Spread:
 
     def __init__(self, x: np.ndarray) -> None:
         self.centred = x - x.mean(axis=0)
-        product = self.centred.T @ self.centred
+        product = gram(self.centred)
         product[np.diag_indices_from(product)] += _RIDGE * max(np.trace(product) / len(product), np.finfo(float).tiny)
         self.root = scipy.linalg.cholesky(product, overwrite_a=True, check_finite=False)  # root' root = product
-        # Rows of orthonormal columns: centred = basis @ root.
-        self.basis = scipy.linalg.solve_triangular(self.root, self.centred.T, trans="T", check_finite=False).T
+
+    @functools.cached_property
+    def basis(self) -> np.ndarray:
+        """Rows of orthonormal columns, centred = basis @ root; float32."""
+        rows = scipy.linalg.solve_triangular(self.root, self.centred.T, trans="T", check_finite=False)
+        return rows.T.astype(np.float32)
 
 
 def covariance_shift(x: Spread, y: Spread) -> ClipRatio:
@@ -125,11 +130,27 @@ def covariance_shift(x: Spread, y: Spread) -> ClipRatio:
         x: Features before.
         y: Features of the same clips after.
     """
-    product = x.root @ y.root.T
-    squares, vectors = scipy.linalg.eigh(product.T @ product, overwrite_a=True, check_finite=False)
-    kept = squares > _ROUNDING**2 * squares[-1]
-    values, vectors = np.sqrt(squares[kept]), vectors[:, kept]
+    squares, vectors = scipy.linalg.eigh(_squares(x, y), lower=False, overwrite_a=True, check_finite=False)
+    kept = squares > ROUNDING**2 * squares[-1]
+    values, vectors = np.sqrt(squares[kept]), vectors[:, kept].astype(np.float32)
+    # The clips' parts need no more than float32; their sum is put right.
     after = ((y.basis @ vectors) ** 2) @ values
-    before = ((x.centred @ (y.root.T @ vectors)) ** 2) @ (1 / values)
+    before = ((x.centred.astype(np.float32) @ (y.root.T.astype(np.float32) @ vectors)) ** 2) @ (1 / values)
+    after *= values.sum() / after.sum()
+    before *= values.sum() / before.sum()
     own_x, own_y = (np.einsum("nd,nd->n", one.centred, one.centred) for one in (x, y))
     return ClipRatio(own_x + own_y - before - after, own_x)
+
+
+def covariance_shift_value(x: Spread, y: Spread) -> float:
+    """Return what `covariance_shift` is over all clips, without their parts: half the time."""
+    squares = scipy.linalg.eigh(
+        _squares(x, y), lower=False, eigvals_only=True, overwrite_a=True, check_finite=False
+    )  # fmt: skip
+    own_x, own_y = (float((one.centred**2).sum()) for one in (x, y))
+    return max(0.0, (own_x + own_y - 2 * root_sum(squares)) / own_x)
+
+
+def _squares(x: Spread, y: Spread) -> np.ndarray:
+    """Return the upper triangle of K' K, in the coordinates in which K is the product of the two roots."""
+    return gram(scipy.linalg.blas.dtrmm(1.0, x.root, y.root.T))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from ser_probe.analysis.drift.alignment import procrustes, shared_coordinates
+from ser_probe.analysis.drift.alignment import procrustes, procrustes_value, shared_coordinates
 from ser_probe.analysis.drift.directions import mean_cosine, mean_cosine_centred, relative_norm_change
 from ser_probe.analysis.drift.measures import MEASURES
-from ser_probe.analysis.drift.moments import MeanShift, Spread, covariance_shift
+from ser_probe.analysis.drift.moments import MeanShift, Spread, covariance_shift, covariance_shift_value
 from ser_probe.analysis.drift.neighbours import DEFAULT_NEIGHBOURS, knn_overlap, nearest
 from ser_probe.analysis.drift.ratios import ClipRatio
 from ser_probe.analysis.inputs import check_features, check_lengths
@@ -39,6 +39,7 @@ def layer_drift(
     groupings: Mapping[str, np.ndarray] | None = None,
     measures: Sequence[str] = tuple(MEASURES),
     n_neighbours: int = DEFAULT_NEIGHBOURS,
+    briefly: Collection[int] = (),
 ) -> pd.DataFrame:
     """Measure the drift of one layer between pairs of its states.
 
@@ -50,6 +51,8 @@ def layer_drift(
         groupings: Each clip's group [N] by what groups them (`label`, `speaker`): the drift of each group alone.
         measures: Names of `MEASURES`.
         n_neighbours: Neighbours for `knn_overlap`; in small data at most a quarter of the clips.
+        briefly: Positions of pairs whose `procrustes` and `covariance_shift` are wanted of all clips only and without
+            an interval, which halves their time.
 
     Returns:
         A row per pair, group and measure. `pair` is the position in `pairs`; `group_by` and `group` are `overall` and
@@ -82,7 +85,10 @@ def layer_drift(
     within = {group: layer.cka(group, chosen) for group, chosen in groups.items() if "cka_debiased" in measures}
     rows = []
     for place, pair in enumerate(pairs):
-        of_pair = _values_of_pair(layer, pair, groups, [measure for measure in measures if measure != "cka_debiased"])
+        own = [measure for measure in measures if measure != "cka_debiased"]
+        brief = [measure for measure in own if measure in _BRIEF] if place in briefly and pair[0] != pair[1] else []
+        of_pair = _values_of_pair(layer, pair, groups, [measure for measure in own if measure not in brief])
+        of_pair[OVERALL, ALL] |= {name: (_BRIEF[name](layer, pair), np.nan, np.nan) for name in brief}
         for group, chosen in groups.items():
             found = {**_cka_of(within.get(group), pair), **of_pair[group]}
             n_speakers = np.nan if speakers is None else len(np.unique(speakers[chosen]))
@@ -128,6 +134,11 @@ class _Layer:
         value = MEASURES[measure].unchanged
         some = self.speakers is not None and len(np.unique(self.speakers[chosen])) >= MIN_SPEAKERS
         return (value, value, value) if some else (value, np.nan, np.nan)
+
+    def spreads(self, pair: tuple[int, int]) -> tuple[Spread, Spread]:
+        """Return the spreads of two states."""
+        x, y = self.pair(pair)
+        return self.spread(pair[0], x), self.spread(pair[1], y)
 
     def spread(self, index: int, x: np.ndarray) -> Spread:
         """Return the spread of a state, given as `pair` has it; kept where that is in the coordinates of the state."""
@@ -186,12 +197,16 @@ def _ratio(name: str, layer: _Layer, pair: tuple[int, int], x: np.ndarray, y: np
     if name == "knn_overlap":
         return knn_overlap(layer.neighbours(first), layer.neighbours(second))
     if name == "covariance_shift":
-        return covariance_shift(layer.spread(first, x), layer.spread(second, y))
+        return covariance_shift(*layer.spreads(pair))
     if name == "mean_cosine":
         return mean_cosine(x, y, (layer.names[first], layer.names[second]))
     return _OF_TWO[name](x, y)
 
 
+_BRIEF: dict[str, Callable[[_Layer, tuple[int, int]], float]] = {
+    "procrustes": lambda layer, pair: procrustes_value(*layer.pair(pair)),
+    "covariance_shift": lambda layer, pair: covariance_shift_value(*layer.spreads(pair)),
+}
 _OF_TWO: dict[str, Callable[[np.ndarray, np.ndarray], ClipRatio]] = {
     "procrustes": procrustes,
     "mean_cosine_centred": mean_cosine_centred,

@@ -73,7 +73,8 @@ def check_training(
                     expected=f"0 to {n_classes - 1}",
                     found=f"{own.min()} to {own.max()}",
                 )
-    return x, labels.astype(np.int64)
+    # In C order whatever the order given: compiled code is compiled for one.
+    return x, np.array(labels, dtype=np.int64, order="C")
 
 
 def initial_weights(seed: int, width: int, n_outputs: int, *, use: str = "probe weights") -> torch.Tensor:

@@ -141,6 +141,20 @@ def test_one_measure_alone_is_as_among_all(table: pd.DataFrame, x: np.ndarray, y
         assert alone["value"].item() == pytest.approx(values(table)[measure], abs=SQUARED)
 
 
+def test_a_pair_looked_at_briefly_has_the_same_values(x: np.ndarray, y: np.ndarray) -> None:
+    pairs, groupings = [(0, 0), (0, 1), (1, 0)], {"label": LABELS}
+    full = layer_drift([x, y], pairs, speakers=SPEAKERS, groupings=groupings)
+    brief = layer_drift([x, y], pairs, speakers=SPEAKERS, groupings=groupings, briefly=[0, 1])
+    for pair in range(3):
+        expected, found = values(full, pair=pair), values(brief, pair=pair)
+        np.testing.assert_allclose(found[expected.index], expected, atol=SQUARED)
+    without = brief[brief["ci_low"].isna()]
+    assert set(without["pair"]) == {1}
+    assert sorted(without["measure"].unique()) == ["covariance_shift", "procrustes"]
+    assert "procrustes" not in values(brief, pair=1, group="anger")
+    assert "procrustes" in values(brief, pair=2, group="anger")
+
+
 def test_what_is_refused(x: np.ndarray, y: np.ndarray) -> None:
     with pytest.raises(AnalysisError, match=r"no measure of drift 'procrustus'[\s\S]*did you mean 'procrustes'"):
         layer_drift([x, y], [(0, 1)], measures=["procrustus"])

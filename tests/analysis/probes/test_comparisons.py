@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, recall_score
 from ser_probe.analysis.metrics import count_answers
 from ser_probe.analysis.probes.comparisons import compare_layers, contributions, fold_tests, holm, sign_flip_test
 from ser_probe.analysis.probes.divisions import rotated_folds
-from ser_probe.analysis.probes.simulation import null_p_values, simulate_answers
+from ser_probe.analysis.probes.simulation import null_p_values, pipeline_p_values, simulate_answers
 
 ROUNDING = 1e-12
 N_SETS = 2000
@@ -137,3 +137,16 @@ def test_folds_that_overlap_are_corrected_for(rng: np.random.Generator) -> None:
         assert p == pytest.approx(2 * scipy.stats.t.sf(abs(t), 4), abs=ROUNDING)
         assert p > scipy.stats.ttest_1samp(row, 0).pvalue
     assert np.isnan(fold_tests(np.array([[0.1, 0.2, np.nan, 0, 0]]), folds)).all()
+
+
+@pytest.mark.parametrize("n_folds", [1, 5])
+def test_layers_that_did_not_change_are_left_alone(n_folds: int) -> None:
+    """The whole way: two embeddings of equal worth, probes trained on both, and their test."""
+    p = pipeline_p_values(100, n_train=8, n_test=10 if n_folds == 1 else 20, n_folds=n_folds)
+    # A share of 100 at 5 % has a standard error of 2.2 %; 3 of them.
+    assert (p <= 0.05).mean() <= 0.05 + 0.066
+    assert (p <= 0.5).mean() > 0.3
+
+
+def test_layers_that_changed_are_found() -> None:
+    assert (pipeline_p_values(40, n_train=8, n_test=12, effect=1.0) < 0.05).mean() > 0.9

@@ -126,6 +126,18 @@ def test_read_only_and_half_precision_features_do(x: np.ndarray, labels: np.ndar
     )
 
 
+def test_one_compilation_serves_whatever_is_given(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    """Compiled code is compiled anew for every order of an array in memory: seconds that nobody expects."""
+    from ser_probe.analysis.probes.softmax_loop import train_linear
+
+    first = _fit(x, np.tile(labels[0], (3, 1)), folds)
+    n_compiled = len(train_linear.signatures)
+    for given in (np.broadcast_to(labels[0], (3, N)), np.asfortranarray(np.tile(labels[0], (3, 1)).astype(np.int16))):
+        again = _fit(np.asfortranarray(x), given, folds)
+        np.testing.assert_array_equal(again.logits, first.logits)
+    assert len(train_linear.signatures) == n_compiled
+
+
 def test_progress_counts_representations_and_folds(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
     class Counter:
         done = 0.0
