@@ -460,7 +460,7 @@ def test_clips_that_are_not_in_all_files_are_counted(work: Path, capsys: pytest.
     succeed(*EXTRACT, MODEL, "-o", "a.h5")
     succeed("extract", "corpus/few.csv", "-m", "tiny-wavlm-large", "-o", "b.h5")
     capsys.readouterr()
-    succeed("analyze", "similarity", "a.h5", "b.h5", "-o", "t", "--no-within")
+    succeed("analyze", "similarity", "a.h5", "b.h5", "-o", "t", "--pairs", "models")
     error = capsys.readouterr().err
     assert "warning: 32 of 72 clips are not in all of the files and are left out" in error
 
@@ -469,6 +469,6 @@ def test_faults_of_an_analysis_leave_no_table(work: Path, fail: Fail) -> None:
     succeed(*EXTRACT, MODEL, "-o", "a.h5")
     assert "The clips have no column 'split'" in fail("analyze", "probe", "a.h5", "-o", "t")
     assert "did you mean 'label'" in fail("analyze", "umap", "a.h5", "-o", "t", "--color", "lable")
-    assert "There is nothing to compare" in fail("analyze", "similarity", "a.h5", "-o", "t", "--no-within")
+    assert "There is nothing to compare" in fail("analyze", "similarity", "a.h5", "-o", "t", "--pairs", "across")
     assert "There is no embedding cache here" in fail("analyze", "drift", "a.h5", "--reference", "b.h5", "-o", "t")
     assert not (work / "t").exists()

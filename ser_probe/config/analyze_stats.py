@@ -32,8 +32,9 @@ class StatsConfig(Section):
     unit: Literal["auto"] | Name | None = "auto"
     """Column of what counts as one observation: rows of one unit and cell are averaged, and paired tests match by it.
     `auto`: `run_seed` where there are several runs, else `probe_seed`; null: every row."""
-    random: Name | None = None
-    """Column of a random effect (a speaker, a seed): adds a linear mixed model; null for none."""
+    random: Literal["auto"] | Name | None = "auto"
+    """Column of a random effect (a speaker, a seed): adds a linear mixed model. `auto`: the unit, where it has results
+    in several cells; null for none."""
     order: Count | None = None
     """Highest order of interaction in the analysis of variance; null: all."""
     type: Literal[2, 3] = 3
@@ -42,8 +43,9 @@ class StatsConfig(Section):
     """What is compared: `a`, the levels of a factor; `a:b`, those of a within each level of b; empty: every factor."""
     pairs: Literal["all", "first"] = "first"
     """All pairs of levels, or each level against the first (step 0)."""
-    test: Literal["welch", "pooled", "mann-whitney", "paired", "residual"] = "welch"
-    """Test of the comparisons; `residual` takes the spread from the analysis of variance."""
+    test: Literal["auto", "welch", "pooled", "mann-whitney", "paired", "residual"] = "auto"
+    """Test of the comparisons. `auto`: `paired` where there is a unit with results in several cells, else `welch`;
+    `residual` takes the spread from the analysis of variance."""
     correct: Literal["holm", "bh"] = "holm"
     """Correction over all comparisons that the words go by; tables hold both."""
     equivalence: Positive | Name | None = None

@@ -138,9 +138,7 @@ def _grid(rows: pd.DataFrame, functionals: pd.DataFrame, layers: list[str]) -> p
 
 def _draw_difference(ax: Axes, values: pd.DataFrame, functionals: pd.DataFrame) -> None:
     limit = max(_SMALLEST_CHANGE, float(np.nanmax(np.abs(values.to_numpy(dtype=float)))))
-    mesh = plot_functional_map(
-        values, ax, functionals=functionals, norm=TwoSlopeNorm(0, -limit, limit), cmap="RdBu"
-    )
+    mesh = plot_functional_map(values, ax, functionals=functionals, norm=TwoSlopeNorm(0, -limit, limit), cmap="RdBu")
     ax.set_title("change", fontsize=9)
     bar = ax.figure.colorbar(mesh, ax=ax, location="bottom", aspect=18, pad=0.01)
     bar.set_label("red: lost, blue: gained", fontsize=9)
@@ -152,7 +150,7 @@ def _add_group_key(figure: Figure, functionals: pd.DataFrame) -> None:
     handles = [Line2D([], [], color=group_colour(name), linewidth=5, label=name) for name in groups]
     if "flag" in functionals and (functionals["flag"] != "").any():
         handles.append(Line2D([], [], linestyle="none", label="† few clips decide, or constant"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=1.4, columnspacing=1.4)
 
 
 def _add_control_key(figure: Figure, ax: Axes) -> None:

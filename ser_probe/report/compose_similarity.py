@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from ser_probe.errors import AnalysisError
 from ser_probe.report.compose_layers import heading, new_figure
 from ser_probe.report.plots_similarity import (
+    DISTANCES,
     add_colour_bar,
     colour_limits,
     main_measure,
@@ -89,7 +90,7 @@ def draw_measures(table: pd.DataFrame) -> Figure:
         across = min(_COLUMNS, len(names))
         down = -(-len(names) // across)
         figure = new_figure(PAGE_WIDTH_IN, 0.8 + down * max(2.4, 1.2 + 0.14 * len(layers)))
-        grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+        grid = figure.subplots(down, across, squeeze=False, sharey=True)
         flat: list[Axes] = list(grid.ravel())
         for ax, name in zip(flat, names, strict=False):
             part = rows[rows["measure"] == name]
@@ -98,15 +99,13 @@ def draw_measures(table: pd.DataFrame) -> Figure:
             thin_labels(ax.xaxis, most=5)
             thin_labels(ax.yaxis, most=10)
             ax.set_title(measure_name(name))
-            add_colour_bar([ax], limits, "")
+            ax.set_xlabel("step")
+            add_colour_bar([ax], limits, "small is alike" if name in DISTANCES else "large is alike")
         for place, ax in enumerate(flat):
             if place >= len(names):
                 ax.remove()
-                continue
-            ax.set_ylabel("hidden layer" if place % across == 0 else "")
-            lowest = place + across >= len(names)
-            ax.set_xlabel("fine-tuning step" if lowest else "")
-            ax.tick_params(labelbottom=lowest)
+            elif place % across:
+                ax.set_ylabel("")
         figure.suptitle(heading(rows, "Similarity to eGeMAPS by several measures", "model_a"))
         return figure
 

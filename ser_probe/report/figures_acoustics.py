@@ -8,10 +8,10 @@ from ser_probe.report.figure_specs import FigureSpec
 _MAP = """
 How well each acoustic functional is predicted, by ridge regression for speakers that the fit has not heard, from each
 layer before and after fine-tuning, and the change. 0 is what always answering the training mean reaches. Functionals
-marked † vary in a few clips only, or not at all (pale): their value says whether those clips were hit. A functional that
-differs between the sexes, as pitch does, is predicted by any layer that can tell these apart: see the figure within
-speakers. A functional that is predicted worse has not left the layer; it is less easily read by a linear map of these
-few clips. Loudness is normalised before extraction, so the level of a clip is known to no model.
+marked † vary in a few clips only, or not at all (pale): their value says whether those clips were hit. A functional
+that differs between the sexes, as pitch does, is predicted by any layer that can tell these apart: see the figure
+within speakers. A functional that is predicted worse has not left the layer; it is less easily read by a linear map of
+these few clips. Loudness is normalised before extraction, so the level of a clip is known to no model.
 """
 
 _WITHIN = """

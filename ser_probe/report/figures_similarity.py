@@ -35,7 +35,7 @@ rather than panels.
 """
 
 _MEASURES = """
-Several measures of the same comparison, each on its own scale, which is no reason to compare their colours: read whether
+Several measures of the same comparison, each on its own scale: do not compare the colours of two panels, read whether
 they agree on which layers and checkpoints are nearer. Of distances (Procrustes, angular shape) dark is near. Measures
 that agree see the same thing; where one stands alone, ask what it alone is blind to.
 """

@@ -50,8 +50,8 @@ def _interval(own: pd.DataFrame) -> str:
 GEOMETRY_HEADLINE = Headline(
     "geometry",
     "The shape of the last layer",
-    "Before and after fine-tuning. Participation ratio: how many directions the clips spread over, estimated without the "
-    "bias of few clips; anisotropy: the mean cosine between two clips; shares of variance are beyond all other factors "
-    "and adjusted for chance. Changes with 95 % intervals over speakers.",
+    "Before and after fine-tuning. Participation ratio: how many directions the clips spread over, estimated without "
+    "the bias of few clips; anisotropy: the mean cosine between two clips; shares of variance are beyond all other "
+    "factors and adjusted for chance. Changes with 95 % intervals over speakers.",
     lambda tables: geometry_headline(tables["geometry"]),
 )

@@ -116,8 +116,8 @@ def plot_functional_map(
     else:
         ax.set_yticklabels([])
     for edge in np.flatnonzero(functionals["group"].to_numpy()[1:] != functionals["group"].to_numpy()[:-1]):
-        ax.axhline(edge + 1, color="white", linewidth=2.0)
-        ax.axhline(edge + 1, color="black", linewidth=0.6)
+        ax.axhline(float(edge) + 1, color="white", linewidth=2.0)
+        ax.axhline(float(edge) + 1, color="black", linewidth=0.6)
     return mesh
 
 

@@ -76,7 +76,7 @@ def plot_drift_over_steps(table: pd.DataFrame, ax: Axes, *, measure: str) -> Axe
         edge = float(rows[column].max())
         ax.axhspan(*_band(measure, np.array([edge, edge]))[:, 0], zorder=0, linewidth=0, **BANDS[column])
     ax.set_xlabel("fine-tuning step")
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, steps=[1, 2, 5, 10]))
     return _finish(ax, measure)
 
 

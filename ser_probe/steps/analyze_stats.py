@@ -12,6 +12,7 @@ import pandas as pd
 
 from ser_probe.analysis.stats.anova import RESIDUAL
 from ser_probe.analysis.stats.battery import TABLES, Statistics, StatsOptions, analyse
+from ser_probe.analysis.stats.comparisons import Test
 from ser_probe.analysis.stats.linear_model import require_statsmodels
 from ser_probe.analysis.stats.moments import observations_from_moments
 from ser_probe.analysis.stats.observations import Observations, make_observations, natural_order, pick_rows
@@ -43,6 +44,16 @@ class _Part:
     table: pd.DataFrame
 
 
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What was found in a part, how, and with which random effect."""
+
+    part: _Part
+    statistics: Statistics
+    options: StatsOptions
+    random: str | None
+
+
 def analyze_table(
     table: Path, output: Path, *, stats: StatsConfig, from_moments: bool = False, progress: Progress = SILENT
 ) -> Outcome:
@@ -60,7 +71,7 @@ def analyze_table(
         MissingExtraError: If statsmodels is not installed.
     """
     require_statsmodels()
-    if from_moments and (stats.random is not None or stats.unit not in (None, "auto")):
+    if from_moments and not {stats.random, stats.unit} <= {None, "auto"}:
         raise AnalysisError(
             "Means and deviations do not say which observations belong together",
             expected="neither a unit nor a random effect with --from-moments",
@@ -68,25 +79,20 @@ def analyze_table(
             fix="give the table of single results",
         )
     rows = pick_rows(read_results(table), stats.where)
-    options = _options(stats)
-    found: list[tuple[_Part, Statistics]] = []
+    found: list[_Found] = []
     for part in _parts(rows, stats):
         if part.label:
             progress.say(f"statistics: {part.label}")
         if from_moments:
             observations = observations_from_moments(part.table, stats.factors, response=stats.response, sd=stats.sd)
+            found.append(_analyse(part, observations, None, stats))
         else:
-            unit = _unit(part.table, stats)
-            observations = make_observations(
-                part.table, stats.response, stats.factors, unit=unit, random=stats.random
-            )  # fmt: skip
-        group = None if from_moments else stats.random
-        found.append((part, analyse(_named(observations, stats), options, group=group)))
+            found.append(_analyse_rows(part, stats))
     facts: dict[str, object] = {}
-    for part, statistics in found:
-        facts |= _facts(part.label, statistics)
-    title = f"Statistics of {found[0][1].observations.response}"
-    files = _write(found, output, "summary.md", title, stats, options, context={}, remarks=())
+    for one in found:
+        facts |= _facts(one.part.label, one.statistics)
+    title = f"Statistics of {found[0].statistics.observations.response}"
+    files = _write(found, output, "summary.md", title, stats, context={}, remarks=())
     return Outcome(tuple(files), facts)
 
 
@@ -115,17 +121,13 @@ def study_statistics(
     """
     require_statsmodels()
     rows = pick_rows(read_table(tables_folder, stats.table), stats.where)
-    options = _options(stats)
-    found: list[tuple[_Part, Statistics]] = []
+    found: list[_Found] = []
     rows, remarks = _with_factors(rows, stats)
     parts = list(_parts(rows, stats)) if len(rows) else []
     progress.start("statistics", len(parts), "tables")
     for part in parts:
         try:
-            observations = make_observations(
-                part.table, stats.response, stats.factors, unit=_unit(part.table, stats), random=stats.random
-            )
-            found.append((part, analyse(_named(observations, stats), options, group=stats.random)))
+            found.append(_analyse_rows(part, stats))
         except AnalysisError as error:
             why = f"{error.what}" + (f" ({error.found})" if error.found else "")
             remarks.append(f"{part.label}: {why}" if part.label else why)
@@ -135,20 +137,38 @@ def study_statistics(
         progress.say(f"no statistics: {line}")
     title = f"Statistics of the table {stats.table}"
     words = (_what_repeats(rows, stats),)
-    files = _write(
-        found, output, "stats_summary.md", title, stats, options, context=context or {}, remarks=remarks, words=words
-    )
+    files = _write(found, output, "stats_summary.md", title, stats, context=context or {}, remarks=remarks, words=words)
     facts: dict[str, object] = {"tests": f"{len(found)} of {len(parts)} parts of the table {stats.table}"}
     return Outcome(tuple(files), facts)
 
 
-def _options(stats: StatsConfig) -> StatsOptions:
+def _analyse_rows(part: _Part, stats: StatsConfig) -> _Found:
+    """Analyse a part whose rows are single results."""
+    unit = _unit(part.table, stats)
+    random = unit if stats.random == "auto" else stats.random
+    observations = make_observations(part.table, stats.response, stats.factors, unit=unit, random=random)
+    # A unit that has a result in one cell only has nothing to be compared with itself.
+    recurs = observations.units is not None and len(set(observations.units)) < len(observations.units)
+    if stats.random == "auto" and not recurs:
+        random = None
+    test = stats.test if stats.test != "auto" else "paired" if recurs else "welch"
+    return _analyse(part, observations, random, stats, test)
+
+
+def _analyse(
+    part: _Part, observations: Observations, random: str | None, stats: StatsConfig, test: Test = "welch"
+) -> _Found:
+    options = _options(stats, test if stats.test == "auto" else stats.test)
+    return _Found(part, analyse(_named(observations, stats), options, group=random), options, random)
+
+
+def _options(stats: StatsConfig, test: Test) -> StatsOptions:
     bound = stats.equivalence
     return StatsOptions(
         contrasts=stats.contrasts,
         order=stats.order,
         kind=stats.type,
-        test=stats.test,
+        test=test,
         pairs=stats.pairs,
         correct=stats.correct,
         equivalence=None if bound is None else str(bound),
@@ -240,19 +260,20 @@ def _facts(label: str, statistics: Statistics) -> dict[str, object]:
 
 
 def _write(
-    found: Sequence[tuple[_Part, Statistics]],
+    found: Sequence[_Found],
     output: Path,
     summary: str,
     title: str,
     stats: StatsConfig,
-    options: StatsOptions,
     *,
     context: Mapping[str, Any],
     remarks: Sequence[str],
     words: Sequence[str] = (),
 ) -> list[Path]:
     """Write tables, LaTeX and the page of words; what an earlier run wrote and this one did not is removed."""
-    tables = {name: _join(name, found, context) for name in TABLES if any(name in each.tables for _, each in found)}
+    tables = {
+        name: _join(name, found, context) for name in TABLES if any(name in each.statistics.tables for each in found)
+    }
     files: list[Path] = []
     for name in TABLES:
         if name in tables:
@@ -260,7 +281,7 @@ def _write(
         else:
             for suffix in (".parquet", ".csv"):
                 (output / f"{name}{suffix}").unlink(missing_ok=True)
-    printed = latex_files(tables, found[0][1].observations.response) if found else {}
+    printed = latex_files(tables, found[0].statistics.observations.response) if found else {}
     for name in _LATEX:
         if name in printed:
             write_text(output / name, printed[name])
@@ -270,22 +291,22 @@ def _write(
     lines = [f"# {markdown(title)}", "", *(f"{line}\n" for line in words)]
     if stats.where:
         lines += [f"Rows: {', '.join(f'{markdown(k)} = {markdown(_shown(v))}' for k, v in stats.where.items())}.", ""]
-    for part, statistics in found:
-        heading = part.label or f"{statistics.observations.response} by {', '.join(stats.factors)}"
-        lines.append(markdown_section(statistics, options, title=heading, group=stats.random, level=2))
+    for one in found:
+        heading = one.part.label or f"{one.statistics.observations.response} by {', '.join(stats.factors)}"
+        lines.append(markdown_section(one.statistics, one.options, title=heading, group=one.random, level=2))
     if remarks:
         lines += ["## Not tested", "", *(f"- {markdown(line)}" for line in remarks), ""]
     write_text(output / summary, "\n".join(lines))
     return [*files, output / summary]
 
 
-def _join(name: str, found: Sequence[tuple[_Part, Statistics]], context: Mapping[str, Any]) -> pd.DataFrame:
+def _join(name: str, found: Sequence[_Found], context: Mapping[str, Any]) -> pd.DataFrame:
     """Return a table of all parts, with the columns that tell them apart and those of the study."""
     pieces = []
-    for part, statistics in found:
-        if name in statistics.tables:
-            table = statistics.tables[name]
-            extra = {"analysis": part.label, **context, **part.names}
+    for one in found:
+        if name in one.statistics.tables:
+            table = one.statistics.tables[name]
+            extra = {"analysis": one.part.label, **context, **one.part.names}
             pieces.append(table.assign(**{key: value for key, value in extra.items() if key not in table.columns}))
     return pd.concat(pieces, ignore_index=True)
 

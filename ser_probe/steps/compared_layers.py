@@ -92,7 +92,7 @@ def collect_layers(joined: Joined, *, features: bool, groups: bool) -> ComparedL
     for number, one in enumerate(checkpoints):
         keys += [one.key(name) for name in one.layer_names]
         files += [number] * len(one.layer_names)
-        sources += one.layers() if held else [functools.partial(one.layer, name) for name in one.layer_names]
+        sources += one.layers() if held else _mapped(one)
     if features and joined.features is not None:
         for name, values in _acoustic(joined.features, groups):
             keys.append(joined.features.key(name))
@@ -104,6 +104,17 @@ def collect_layers(joined: Joined, *, features: bool, groups: bool) -> ComparedL
 def _size(one: Representation) -> int:
     with EmbeddingCache.open(one.path) as cache:
         return len(one.layer_names) * len(one.rows) * cache.width * 4
+
+
+def _mapped(one: Representation) -> list[Source]:
+    """Return a function per layer that reads it through a memory map of the file."""
+    with EmbeddingCache.open(one.path) as cache:
+        stored = cache.array
+
+    def read(place: int) -> np.ndarray:
+        return stored[place][one.rows].astype(np.float32, copy=False)
+
+    return [functools.partial(read, place) for place in range(len(one.layer_names))]
 
 
 def _tell_apart(checkpoints: tuple[Representation, ...]) -> tuple[Representation, ...]:

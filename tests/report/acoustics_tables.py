@@ -22,7 +22,9 @@ FLAGS = {"mfcc4V_sma3nz_stddevNorm": "few clips decide", "equivalentSoundLevel_d
 
 def acoustics_tables(layers: Sequence[str], steps: Sequence[int]) -> dict[str, pd.DataFrame]:
     """Later layers lose the first functionals and gain the last ones; controls and CKA stand beside."""
-    tables: dict[str, list[dict[str, object]]] = {name: [] for name in ("acoustics", "acoustics_changes", "acoustics_groups")}
+    tables: dict[str, list[dict[str, object]]] = {
+        name: [] for name in ("acoustics", "acoustics_changes", "acoustics_groups")
+    }
 
     def key(step: float, layer: str) -> dict[str, object]:
         named = "" if np.isnan(step) else f"step-{int(step)}"
@@ -57,5 +59,7 @@ def acoustics_tables(layers: Sequence[str], steps: Sequence[int]) -> dict[str, p
                 for measure in ("r2", "r2_within"):
                     row = key(step, "mean") | dict(feature=name, group=group, flag=FLAGS.get(name, ""), measure=measure)
                     p = 0.001 if place == 0 else 0.4
-                    tables["acoustics_changes"].append(row | numbers((place - 3) / 8) | dict(p=p, p_holm=p, p_smallest=p))
+                    tables["acoustics_changes"].append(
+                        row | numbers((place - 3) / 8) | dict(p=p, p_holm=p, p_smallest=p)
+                    )
     return {name: pd.DataFrame(rows) for name, rows in tables.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from .probe_extras_tables import probe_extras_tables
 from .probe_tables import probe_tables
 from .stats_tables import stats_tables
 
-MODEL = "wavlm-large"
+MODEL, OTHER_MODEL = "wavlm-large", "hubert-large"
 LABELS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 MEASURES = {"weighted_f1": 0.0, "macro_f1": -0.01, "uar": 0.005, "accuracy": 0.01}
 
@@ -23,7 +24,7 @@ Tables = dict[str, pd.DataFrame]
 
 
 def similarity_table(layers: Sequence[str], steps: Sequence[int], n: int = 588) -> pd.DataFrame:
-    """Debiased and biased CKA with eGeMAPS everywhere; between layers within and across first and last."""
+    """Measures with eGeMAPS and its groups everywhere; between layers within and across first and last; two models."""
     depth = np.linspace(0, 1, len(layers))
     progress = {step: i / max(1, len(steps) - 1) for i, step in enumerate(steps)}
     rows: list[dict[str, object]] = []
@@ -31,7 +32,7 @@ def similarity_table(layers: Sequence[str], steps: Sequence[int], n: int = 588) 
     def add(
         step_a: int, layer_a: str, step_b: float, layer_b: str, value: float, measure: str, baseline: float
     ) -> None:
-        acoustic = layer_b == "functionals"
+        acoustic = layer_b.startswith("functionals")
         rows.append(
             dict(
                 model_a=MODEL, checkpoint_a=f"step-{step_a}", step_a=step_a, layer_a=layer_a,
@@ -46,6 +47,9 @@ def similarity_table(layers: Sequence[str], steps: Sequence[int], n: int = 588) 
             value = 0.44 - 0.3 * d**2 * (0.4 + 0.6 * progress[step]) + 0.05 * np.sin(9 * d)
             add(step, layer, np.nan, "functionals", value, "cka_debiased", np.nan)
             add(step, layer, np.nan, "functionals", value + 0.17, "cka", 0.18)
+            add(step, layer, np.nan, "functionals", 1 - value, "procrustes", 0.6)
+            for share, group in enumerate(("frequency", "energy", "spectral", "temporal")):
+                add(step, layer, np.nan, f"functionals:{group}", value * (share + 1) / 4, "cka_debiased", 0.0)
     ends = (steps[0], steps[-1])
     for a, b in ((ends[0], ends[0]), (ends[1], ends[1]), ends):
         for i, layer_a in enumerate(layers):
@@ -54,6 +58,10 @@ def similarity_table(layers: Sequence[str], steps: Sequence[int], n: int = 588) 
                     continue
                 kept = 1 - 0.35 * (a != b) * depth[j] ** 2
                 add(a, layer_a, b, layer_b, kept * np.exp(-2.2 * abs(depth[i] - depth[j])), "cka_debiased", np.nan)
+    for step in ends:
+        for (i, layer_a), layer_b in itertools.product(enumerate(layers), layers[:3]):
+            add(step, layer_a, step, layer_b, 0.3 + 0.5 * depth[i] * (layer_b == "2"), "cka_debiased", 0.0)
+            rows[-1] |= {"model_b": OTHER_MODEL}
     return pd.DataFrame(rows)
 
 

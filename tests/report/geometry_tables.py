@@ -19,7 +19,9 @@ def geometry_tables(layers: Sequence[str], steps: Sequence[int]) -> dict[str, pd
     """Labels gain and dimension falls with depth and step; the acoustic features stand beside."""
     rows: list[dict[str, object]] = []
     spectra = []
-    places = [(step, layer, d) for step in steps for layer, d in zip(layers, np.linspace(0, 1, len(layers)), strict=True)]
+    places = [
+        (step, layer, d) for step in steps for layer, d in zip(layers, np.linspace(0, 1, len(layers)), strict=True)
+    ]
     for step, layer, d in [*places, (np.nan, "functionals", 0.5)]:
         moved = 0.0 if np.isnan(step) else d * step / max(steps)
         key = dict(

@@ -39,9 +39,10 @@ def probe_tables(layers: Sequence[str], steps: Sequence[int]) -> Tables:
             add("probe_summary", 0.4 + gain, 0.08, **here, measure="uar")
             add("probe_layer_weights", 1 / len(layers), 0.0, **here, measure="layer_weight", std_over_seeds=0.01)
             if step > min(steps):
-                change = {"measure": "uar", "reference": "step-0", "reference_step": 0.0, "smallest_p": 2.0**-11}
+                change: dict[str, object] = {"measure": "uar", "reference": "step-0", "reference_step": 0.0}
                 p = 0.001 if depth > 0.5 else 0.4
-                add("probe_changes", gain, 0.1, **here, **change, p=p, p_holm=min(1.0, 5 * p), before=0.4, after=0.4 + gain)
+                change |= {"p": p, "p_holm": min(1.0, 5 * p), "smallest_p": 2.0**-11}
+                add("probe_changes", gain, 0.1, **here, **change, before=0.4, after=0.4 + gain)
             for k, name in enumerate(CLASSES):
                 add("probe_classes", 0.3 + 0.06 * k + gain, 0.1, **here, measure="recall", **{"class": name})
             for true in CLASSES if layer == layers[-1] else ():

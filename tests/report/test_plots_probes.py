@@ -37,7 +37,6 @@ def line(ax: Axes, label: str) -> np.ndarray:
     return np.asarray(found.get_ydata(), dtype=float)
 
 
-
 def test_changes_are_the_tables_and_filled_where_significant(tables: Tables, ax: Axes) -> None:
     changes = tables["probe_changes"]
     plot_changes(changes.sample(frac=1, random_state=1), ax)

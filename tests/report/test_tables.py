@@ -49,7 +49,7 @@ def test_comparisons_with_features_are_found_whichever_side_they_are_on(tables: 
     forward = with_acoustics(tables["similarity"])
     swap = {f"{c}_{a}": f"{c}_{b}" for c in ("model", "checkpoint", "step", "layer") for a, b in ("ab", "ba")}
     backward = with_acoustics(tables["similarity"].rename(columns=swap))
-    assert len(forward) == 2 * 5 * 4
+    assert len(forward) == 3 * 5 * 4
     assert set(forward["layer_b"]) == {"functionals"}
     pd.testing.assert_frame_equal(forward, backward[forward.columns])
 

@@ -52,7 +52,7 @@ def test_similarity_rows(caches: list[Path], features: Path, tmp_path: Path) -> 
 def test_no_feature_drowns_the_others(write_cache: Write, clips: pd.DataFrame, tmp_path: Path) -> None:
     """Features in Hz beside features in dB: the one alone would decide, were they not standardised."""
     path = write_cache("a", clips, tuned(0))
-    options = AnalyzeConfig(splits="all", similarity=SimilarityConfig(layers_within=False, across=False))
+    options = AnalyzeConfig(splits="all", similarity=SimilarityConfig(pairs=()))
     found = []
     for unit in (1.0, 1000.0):
         features = write_cache(f"{unit:g}", clips, FEATURES, layers=("functionals",), width=5, unit=unit)
@@ -64,7 +64,7 @@ def test_no_feature_drowns_the_others(write_cache: Write, clips: pd.DataFrame, t
 
 
 def test_nothing_to_compare(caches: list[Path], tmp_path: Path) -> None:
-    nothing = AnalyzeConfig(splits="all", similarity=SimilarityConfig(layers_within=False))
+    nothing = AnalyzeConfig(splits="all", similarity=SimilarityConfig(pairs=("across",)))
     with pytest.raises(AnalysisError, match="There is nothing to compare"):
         compare_caches(caches[:1], tmp_path / "t", analyze=nothing)
     assert len(compare_caches(caches, tmp_path / "t", analyze=nothing).files) == 2

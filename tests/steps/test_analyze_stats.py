@@ -44,7 +44,7 @@ def probe_table(rng: np.random.Generator, **columns: Any) -> pd.DataFrame:
 @needs_statsmodels
 def test_a_studys_statistics_are_over_its_test_scores(tmp_path: Path, rng: np.random.Generator) -> None:
     write_table(probe_table(rng), tmp_path, "probe")
-    (tmp_path / "mixed.csv").write_text("of an earlier run")
+    (tmp_path / "equivalence.csv").write_text("of an earlier run")
     said = Said()
     outcome = study_statistics(
         tmp_path, tmp_path, stats=StatsConfig(), context={"corpus": "small", "run_seed": 7}, progress=said
@@ -64,7 +64,10 @@ def test_a_studys_statistics_are_over_its_test_scores(tmp_path: Path, rng: np.ra
     assert said.lines == ["no statistics: 4 rows without step (eGeMAPSv02)"]
     assert outcome.files[-1] == tmp_path / "stats_summary.md"
     assert all(path.is_file() for path in outcome.files)
-    assert not (tmp_path / "mixed.csv").exists()
+    assert not (tmp_path / "equivalence.csv").exists()
+    # The same seeds are in every cell.
+    assert set(contrasts["test"]) == {"paired"}
+    assert "with probe\\_seed as random intercept" in page
 
 
 @needs_statsmodels
@@ -120,6 +123,8 @@ def test_any_table_is_analysed_and_its_rows_are_the_observations(tmp_path: Path,
     contrasts = pd.read_csv(tmp_path / "out" / "contrasts.csv", keep_default_na=False)
     assert contrasts[["level_a", "level_b"]].to_numpy().tolist() == [["NA", "w2v"], ["none", "it"]]
     assert {path.name for path in outcome.files} >= {"anova.tex", "contrasts.tex", "descriptives.tex", "summary.md"}
+    assert set(contrasts["test"]) == {"welch"}
+    assert not (tmp_path / "out" / "mixed.csv").exists()
     page = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
     assert page.startswith("# Statistics of acc\n")
     again = analyze_table(path, tmp_path / "again", stats=stats)

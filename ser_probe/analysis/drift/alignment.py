@@ -12,17 +12,17 @@ ROUNDING = 1e-8
 
 
 def procrustes(x: np.ndarray, y: np.ndarray) -> ClipRatio:
-    """Return the squared Procrustes distance of centred features of norm 1 (Ding et al. 2021, section 2).
+    """Return half the squared Procrustes distance of centred features of norm 1 (Ding et al. 2021, equation 4).
 
-    With A = Xc / |Xc| and B = Yc / |Yc| it is the least |A Q - B|^2 over rotations and reflections Q, which is
-    2 - 2 |A'B|_* (nuclear norm). In [0, 2]; 0 where the clips lie to each other as before, 2 where nothing is shared.
-    Unchanged by a shift, rotation or isotropic scaling of either side. Unrelated features of few clips and many
-    dimensions can be rotated onto each other in part: it is below 2 for them, the more so the fewer clips. In float64
-    it is exact to about 1e-7.
+    With A = Xc / |Xc| and B = Yc / |Yc| it is the least |A Q - B|^2 / 2 over rotations and reflections Q, which is
+    1 - |A'B|_* (nuclear norm), as in the analysis `similarity`. In [0, 1]; 0 where the clips lie to each other as
+    before, 1 where nothing is shared. Unchanged by a shift, rotation or isotropic scaling of either side. Unrelated
+    features of few clips and many dimensions can be rotated onto each other in part: it is below 1 for them, the more
+    so the fewer clips. In float64 it is exact to about 1e-7.
 
-    As a ratio over clips: what a clip has left over after the one rotation of all, over the mean of its squared norms
-    before and after. A group's value is thus how badly the common rotation fits it. The interval holds the rotation at
-    that of all clips, which is right to first order, because the rotation is the best one.
+    As a ratio over clips: half of what a clip has left over after the one rotation of all, over the mean of its squared
+    norms before and after. A group's value is thus how badly the common rotation fits it. The interval holds the
+    rotation at that of all clips, which is right to first order, because the rotation is the best one.
 
     Args:
         x: Features before, [N, D].
@@ -39,14 +39,14 @@ def procrustes(x: np.ndarray, y: np.ndarray) -> ClipRatio:
     shared = np.einsum("nk,nk->n", a.astype(np.float32) @ rotation, b.astype(np.float32) @ vectors, dtype=np.float64)
     energy = np.einsum("nd,nd->n", a, a) + np.einsum("nd,nd->n", b, b)
     shared += (np.sqrt(squares[kept]).sum() - shared.sum()) * energy / energy.sum()
-    return ClipRatio(energy - 2 * shared, energy / 2)
+    return ClipRatio(energy / 2 - shared, energy / 2)
 
 
 def procrustes_value(x: np.ndarray, y: np.ndarray) -> float:
     """Return what `procrustes` is over all clips, without their parts: half the time."""
     cross = _normalised(x).T @ _normalised(y)
     squares = scipy.linalg.eigh(gram(cross), lower=False, eigvals_only=True, overwrite_a=True, check_finite=False)
-    return float(np.clip(2 - 2 * root_sum(squares), 0, 2))
+    return float(np.clip(1 - root_sum(squares), 0, 1))
 
 
 def gram(a: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ def change(measure: str, value: np.ndarray | pd.Series) -> np.ndarray:
     """Return how far values of a measure are from no drift, from 0 on; on the side where no drift lies it is 0."""
     distance = np.asarray(value, float) - MEASURES[measure].unchanged
     side = MEASURES[measure].side
-    return np.maximum(0.0, side * distance) if side else np.abs(distance)
+    return np.maximum(0.0, side * distance) + 0.0 if side else np.abs(distance)  # + 0.0: no minus zero
 
 
 def floor_table(pairs: pd.DataFrame) -> pd.DataFrame:

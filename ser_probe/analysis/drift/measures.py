@@ -6,7 +6,7 @@ tr S the total variance of x.
 | measure | range | unchanged by | source |
 |---|---|---|---|
 | `cka_debiased` | [-1, 1] | shift, rotation, isotropic scaling | Kornblith et al. 2019; Song et al. 2007 |
-| `procrustes` | [0, 2] | shift, rotation, isotropic scaling | Ding et al. 2021, with Xc and Yc of norm 1 |
+| `procrustes` | [0, 1] | shift, rotation, isotropic scaling | Ding et al. 2021, halved, Xc and Yc of norm 1 |
 | `mean_cosine` | [-1, 1] | scaling of single clips | - |
 | `mean_cosine_centred` | [-1, 1] | shift, scaling of single centred clips | - |
 | `knn_overlap` | [0, 1] | shift, rotation, isotropic scaling | Huh et al. 2024, with distances |
@@ -41,8 +41,8 @@ class Measure:
 
 MEASURES: dict[str, Measure] = {
     "cka_debiased": Measure(1.0, (-1.0, 1.0), -1),
-    # At most 2 over all clips; clips of one group may lie on the wrong side altogether.
-    "procrustes": Measure(0.0, (0.0, 4.0), 1),
+    # At most 1 over all clips; clips of one group may lie on the wrong side altogether.
+    "procrustes": Measure(0.0, (0.0, 2.0), 1),
     "mean_cosine": Measure(1.0, (-1.0, 1.0), -1),
     "mean_cosine_centred": Measure(1.0, (-1.0, 1.0), -1),
     "knn_overlap": Measure(1.0, (0.0, 1.0), -1),

@@ -11,11 +11,12 @@ from ser_probe.analysis.drift.alignment import procrustes, procrustes_value, sha
 from ser_probe.analysis.drift.directions import mean_cosine, mean_cosine_centred, relative_norm_change
 from ser_probe.analysis.drift.measures import MEASURES
 from ser_probe.analysis.drift.moments import MeanShift, Spread, covariance_shift, covariance_shift_value
-from ser_probe.analysis.drift.neighbours import DEFAULT_NEIGHBOURS, knn_overlap, nearest
+from ser_probe.analysis.drift.neighbours import DEFAULT_NEIGHBOURS, knn_overlap
 from ser_probe.analysis.drift.ratios import ClipRatio
 from ser_probe.analysis.inputs import check_features, check_lengths
 from ser_probe.analysis.resampling import MIN_SPEAKERS
 from ser_probe.analysis.similarity.cka import Estimates, cka_pairs
+from ser_probe.analysis.similarity.mutual_knn import nearest_neighbours
 from ser_probe.errors import AnalysisError, did_you_mean
 
 COLUMNS = [
@@ -126,7 +127,7 @@ class _Layer:
 
     def neighbours(self, index: int) -> np.ndarray:
         if index not in self._neighbours:
-            self._neighbours[index] = nearest(self.states[index].astype(np.float64), self.k)
+            self._neighbours[index] = nearest_neighbours(self.states[index], self.k, "euclidean")
         return self._neighbours[index]
 
     def unchanged(self, measure: str, chosen: np.ndarray) -> Numbers:

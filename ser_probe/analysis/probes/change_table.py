@@ -59,7 +59,9 @@ def change_table(before: Probes, after: Probes, scores_before: PartScores, score
         if len(before.folds.names) > 1:
             by_fold = _fold_scores(after, second, measure) - _fold_scores(before, first, measure)
             table["p_folds"] = fold_tests(by_fold, before.folds)
-            table["p_folds_holm"] = holm(table["p_folds"].fillna(1).to_numpy())
+            # A layer whose folds are all alike has no test; it still counts as one of those looked at.
+            corrected = holm(table["p_folds"].fillna(1).to_numpy())
+            table["p_folds_holm"] = np.where(table["p_folds"].isna(), np.nan, corrected)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

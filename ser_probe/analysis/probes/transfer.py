@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 import scipy.linalg
+from threadpoolctl import threadpool_limits
 
 from ser_probe.analysis.inputs import RepresentationKey, check_features, check_lengths, key_columns
 from ser_probe.analysis.metrics import MEASURES, confusion_matrices, confusion_scores
@@ -168,7 +169,9 @@ def best_rotation(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, f
         Q [D, D] and t: `t / (source ** 2).sum() * source @ Q` is closest to target, least squares. The way back is
         Q transposed with t over target's own sum of squares.
     """
-    left, singular, right = scipy.linalg.svd(source.T @ target, full_matrices=False)
+    # More cores gain little on one decomposition, lose much where they are busy, and change its last bits.
+    with threadpool_limits(limits=1):
+        left, singular, right = scipy.linalg.svd(source.T @ target, full_matrices=False)
     return left @ right, float(singular.sum())
 
 

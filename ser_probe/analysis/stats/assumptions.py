@@ -32,6 +32,7 @@ def check_assumptions(fit: LinearFit, *, alpha: float = 0.05) -> pd.DataFrame:
     - `equal variances`: Brown and Forsythe's test over cells, and the ratio of the largest to the smallest variance.
     - `outliers`: the largest externally studentised residual, with Bonferroni's correction.
     - `influence`: the largest Cook's distance.
+    - `units`: whether residuals of one unit (a seed, a run) are alike, which an analysis of variance takes for chance.
 
     Args:
         fit: The fitted model.
@@ -44,6 +45,8 @@ def check_assumptions(fit: LinearFit, *, alpha: float = 0.05) -> pd.DataFrame:
     else:
         lost = "single values are not known, only means and deviations"
         rows += [_row("normality", UNKNOWN, lost), _variance_ratio(observations), _row("outliers", UNKNOWN, lost)]
+    if observations.units is not None:
+        rows.append(_units(fit, observations.units, alpha))
     rows.append(
         _row("independence", UNKNOWN, "no test can see it: say how the observations were made, and what one of them is")
     )
@@ -128,6 +131,32 @@ def _variance_ratio(observations: Observations) -> dict[str, object]:
         return _row("equal variances", HOLDS, words, "ratio", ratio, n=n)
     words = f"largest variance {ratio:.2g} times the smallest: compare with the HC3 tests, and prefer Welch's t"
     return _row("equal variances", DOUBT, words, "ratio", ratio, n=n)
+
+
+def _units(fit: LinearFit, units: np.ndarray, alpha: float) -> dict[str, object]:
+    """Test the residuals by unit: exact where every unit has one observation in every cell."""
+    grouped = pd.Series(fit.residuals).groupby(units)
+    df, df_error = grouped.ngroups - 1, fit.df_error - (grouped.ngroups - 1)
+    n = len(units)
+    if grouped.ngroups in (1, n) or df_error < 1:
+        return _row("units", UNKNOWN, "no unit has results in several cells", n=n)
+    between = float((grouped.size() * grouped.mean() ** 2).sum())
+    within = float(np.square(fit.residuals).sum()) - between
+    if within <= 0:
+        return _row("units", UNKNOWN, "units explain the residuals completely", n=n)
+    f = between / df / (within / df_error)
+    p, size = float(scipy.stats.f.sf(f, df, df_error)), n / grouped.ngroups
+    alike = max(0.0, (f - 1) / (f - 1 + size))
+    found = ("F", f, f"{df}, {df_error:g}", p, n)
+    if p >= alpha:
+        return _row(
+            "units", HOLDS, f"no sign that results of one unit are alike (intraclass correlation {alike:.2f})", *found
+        )
+    words = (
+        f"results of one unit are alike (intraclass correlation {alike:.2f}), so that cells are no independent "
+        "samples: go by the paired tests and the mixed model"
+    )
+    return _row("units", DOUBT, words, *found)
 
 
 def _ratio(variances: np.ndarray) -> float:

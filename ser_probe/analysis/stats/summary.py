@@ -78,7 +78,8 @@ def paragraphs(
         found.append(wording.describe_equivalence(tables["equivalence"], alpha=alpha))
     robust = wording.describe_robustness(tables["anova"], tables["robustness"], alpha=alpha, escape=escape)
     found.append(f"{wording.describe_assumptions(tables['assumptions'])} {robust}".strip())
-    found.append(wording.describe_power(tables["power"], target=options.power))
+    design = "paired" if options.test == "paired" else "two_sample"
+    found.append(wording.describe_power(tables["power"], target=options.power, design=design))
     return [paragraph for paragraph in found if paragraph]
 
 

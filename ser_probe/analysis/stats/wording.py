@@ -159,18 +159,28 @@ def describe_equivalence(table: pd.DataFrame, *, alpha: float = 0.05) -> str:
     )
 
 
-def describe_power(table: pd.DataFrame, *, target: float) -> str:
-    """Return how many repetitions would be needed, and what those at hand can find."""
-    plain = table[table["n_tests"] == 1]
+def describe_power(table: pd.DataFrame, *, target: float, design: str = "two_sample") -> str:
+    """Return how many repetitions would be needed, and what those at hand can find.
+
+    Args:
+        table: The power table.
+        target: Power that is wanted.
+        design: `two_sample` or `paired`, as the comparisons were made.
+    """
+    rows = table[table["design"] == design]
+    plain = rows[rows["n_tests"] == 1]
     needed = [
         f"{row['n']} for {number(row['effect_size'])} SD"
-        for row in plain[(plain["question"] == "needed") & (plain["design"] == "two_sample")].to_dict("records")
+        for row in plain[plain["question"] == "needed"].to_dict("records")
     ]
-    text = (
-        f"To find a difference between two models with power {share(target)} (two-sided t-test, alpha "
-        f"{share(float(plain['alpha'].iloc[0]))}), each needs this many repetitions: {', '.join(needed)}."
-    )
-    least = table[(table["question"] == "detectable") & (table["design"] == "two_sample")]
+    alpha = share(float(plain["alpha"].iloc[0]))
+    if design == "paired":
+        text = f"To find a difference between pairs with power {share(target)} (two-sided paired t-test, alpha {alpha})"
+        text += f", so many pairs are needed, in SD of the differences: {', '.join(needed)}."
+    else:
+        text = f"To find a difference between two models with power {share(target)} (two-sided t-test, alpha {alpha})"
+        text += f", each needs this many repetitions: {', '.join(needed)}."
+    least = rows[rows["question"] == "detectable"]
     if len(least):
         n, size = int(least["n"].iloc[0]), float(least["effect_size"].iloc[0])
         text += f" The {n} at hand find differences of {number(size)} SD or more"

@@ -54,6 +54,7 @@ def drift(
     """Measure how far each layer moved from a reference file and from the checkpoint before."""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig, check_options
+    from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_drift import measure_drift
     from ser_probe.steps.checkpoint_weights import find_checkpoints
     from ser_probe.steps.representations import read_clips
@@ -79,4 +80,5 @@ def drift(
             clips=read_clips(clips),
             progress=progress,
         )
+        outcome = draw_analysis(outcome, output, progress=progress)
     finish(outcome)

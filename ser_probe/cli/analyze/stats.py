@@ -36,8 +36,8 @@ def stats(
     ] = None,
     random: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Add a mixed model with this random effect (speaker, seed).",
-                     show_default="none"),
+        typer.Option(metavar="COLUMN|off", help="Add a mixed model with this random effect (speaker, seed).",
+                     show_default="auto: the unit"),
     ] = None,
     order: Annotated[int | None, typer.Option(help="Highest order of interaction.", show_default="all")] = None,
     type: Annotated[int | None, typer.Option(help="Type of sums of squares, 2 or 3.", show_default="3")] = None,
@@ -51,7 +51,8 @@ def stats(
     ] = None,
     test: Annotated[
         str | None,
-        typer.Option(help="welch, pooled, mann-whitney, paired or residual.", show_default="welch"),
+        typer.Option(help="welch, pooled, mann-whitney, paired or residual.",
+                     show_default="auto: paired by the unit, else welch"),
     ] = None,
     correct: Annotated[
         str | None, typer.Option(help="Correction that the words go by: holm or bh.", show_default="holm")
@@ -89,7 +90,7 @@ def stats(
         "where": _filters(where or []),
         "apart": flags.names(apart) or [],
         "unit": unit,
-        "random": random,
+        "random": None if random == flags.OFF else random,
         "order": order,
         "type": type,
         "contrasts": flags.names(contrasts) or [],
@@ -102,7 +103,8 @@ def stats(
         "alpha": alpha,
         "sd": sd,
     }
-    config = check_options(StatsConfig, options, [] if unit else ["unit=null"])
+    off = [*([] if unit else ["unit=null"]), *(["random=null"] if random == flags.OFF else [])]
+    config = check_options(StatsConfig, options, off)
     with open_progress() as progress:
         outcome = analyze_table(table, output, stats=config, from_moments=from_moments, progress=progress)
         outcome = draw_analysis(outcome, output, progress=progress)

@@ -90,6 +90,18 @@ def test_what_the_gender_alone_tells(voices: Voices, targets: Targets) -> None:
     np.testing.assert_array_equal(group_means(y, voices.speakers, folds), training_means(y, folds))
 
 
+def test_nan_in_a_layer_or_a_functional(voices: Voices, targets: Targets) -> None:
+    x = voices.x.copy()
+    x[3, 1] = np.nan
+    with pytest.raises(AnalysisError, match="hold NaN or infinite values") as raised:
+        next(score_layers(x[None], targets))
+    assert "clips 3" in str(raised.value)
+    y = voices.y.copy()
+    y[4, 0] = np.nan
+    with pytest.raises(AnalysisError, match="The acoustic features hold NaN"):
+        prepare_targets(y, targets.folds, speakers=voices.speakers)
+
+
 def test_faults(voices: Voices) -> None:
     folds = speaker_folds(voices.speakers, 4)
     constant = voices.y.copy()

@@ -62,6 +62,21 @@ def test_the_statistics_are_scipys(crossed: Crossed) -> None:
     assert rows.loc["outliers", "statistic"] == pytest.approx(np.abs(external).max())
 
 
+def test_units_that_are_alike_are_seen(crossed: Crossed, rng: np.random.Generator) -> None:
+    table = crossed((2, 3), n=12)
+    own = table.assign(y=table["y"] + 1.5 * rng.standard_normal(12)[table["seed"]])
+    alike, apart = (make_observations(t, "y", ["a", "b"], unit="seed") for t in (own, table))
+    assert verdicts(alike)["units"] == "in doubt"
+    assert verdicts(apart)["units"] == "holds"
+    # With the cells taken out it is the F of units in the additive model.
+    row = check_assumptions(fit_linear(alike)).set_index("check").loc["units"]
+    additive = anova_lm(ols("y ~ C(a) * C(b) + C(seed)", own).fit(), typ=2)
+    assert row["statistic"] == pytest.approx(additive.loc["C(seed)", "F"])
+    assert row["df"] == "11, 55"
+    nested = own.assign(seed=range(len(own)))
+    assert verdicts(make_observations(nested, "y", ["a", "b"], unit="seed"))["units"] == "not checked"
+
+
 def test_few_observations_and_singles_are_not_judged(crossed: Crossed) -> None:
     few = make_observations(crossed((2,), n=3), "y", ["a"])
     assert verdicts(few)["normality"] == "not checked"

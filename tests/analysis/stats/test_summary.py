@@ -63,6 +63,13 @@ def test_every_table_is_made_and_told(found: Statistics) -> None:
     assert "The 9 at hand find differences of" in power
 
 
+def test_power_is_told_for_the_test_that_was_made(found: Statistics) -> None:
+    options = StatsOptions(test="paired", equivalence="0.5g")
+    words = paragraphs(analyse(found.observations, options), options)[-1]
+    assert "34 for 0.50 SD" in words
+    assert "paired t-test" in words
+
+
 def test_an_interaction_puts_its_main_effects_in_doubt(crossed: Crossed) -> None:
     table = crossed((2, 2), n=20, add=lambda t: 3.0 * t["a"] + 4.0 * t["a"] * t["b"])
     words = " ".join(paragraphs(analyse(make_observations(table, "y", ["a", "b"]), StatsOptions()), StatsOptions()))
