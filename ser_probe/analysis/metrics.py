@@ -177,7 +177,7 @@ def agreement_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         By measure of `FIT_MEASURES`, values of shape [...]: `r2` (1 - squared errors / squares about the mean of these
         true values; at most 1, 0 for always guessing that mean, below 0 for worse), `ccc` as the function of that name,
-        `pearson` its correlation, all NaN where they are not defined (constants); `rmse` and `mae` in the target's unit.
+        `pearson` its correlation, all NaN where they are not defined (constants); `rmse` and `mae` in its unit.
     """
     n, x, y, xx, yy, xy, absolute, squared = np.moveaxis(np.asarray(sums, float), -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -22,10 +22,11 @@ from ser_probe.report.plots_probe_changes import (
 )
 from ser_probe.report.plots_probes import WEIGHTED_SUM
 from ser_probe.report.style import CLASS_COLOURS, PAGE_WIDTH_IN, measure_name, short, styled, thin_labels
-from ser_probe.report.tables import need, pick, step_order
+from ser_probe.report.tables import FUNCTIONALS, need, pick, step_order
 
 _MOST_NUMBER_PANELS = 4
 _MOST_NAMED_CLASSES = 20
+_LOWEST_R2 = -1.0
 _CENTRES = ("centre_of_gravity", "expected_layer")
 
 
@@ -157,6 +158,20 @@ def draw_class_recall(table: pd.DataFrame) -> Figure:
         return figure
 
 
+def _cut_below(ax: Axes, rows: pd.DataFrame) -> None:
+    """Cut a panel of R2 at -1, where a failure in one speaker would flatten all else, and say what is beyond it."""
+    low, high = ax.get_ylim()
+    if low >= _LOWEST_R2:
+        return
+    ax.set_ylim(_LOWEST_R2, min(high, 1.05) if high > _LOWEST_R2 else 1)
+    acoustic = rows.loc[rows["layer"] == FUNCTIONALS, "value"]
+    beyond = rows.loc[(rows["layer"] != FUNCTIONALS) & (rows["value"] < _LOWEST_R2), "value"]
+    said = [f"eGeMAPS {acoustic.mean():.1f}"] if not acoustic.empty and acoustic.mean() < _LOWEST_R2 else []
+    said += [f"{len(beyond)} values down to {beyond.min():.1f}"] if len(beyond) else []
+    if said:
+        ax.text(0.02, 0.03, "below: " + ", ".join(said), transform=ax.transAxes, fontsize=9)
+
+
 def _draw_recall_bars(rows: pd.DataFrame) -> Figure:
     """Draw the recall of each class of probes that take all layers at once, a bar a checkpoint."""
     figure = new_figure(PAGE_WIDTH_IN, min(9.0, 1.4 + 0.42 * rows["class"].nunique()))
@@ -235,6 +250,7 @@ def draw_numbers(table: pd.DataFrame, *, measure: str = "r2") -> Figure:
         for ax, target in zip(axes, targets, strict=False):
             plot_steps_by_layer(rows[rows["target"] == target], ax)
             ax.set(title=short(target, 32), ylabel=measure_name(measure))
+            _cut_below(ax, rows[rows["target"] == target])
             thin_labels(ax.xaxis, most=9)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=6, columnspacing=1.2, title="fine-tuning step")

@@ -79,7 +79,8 @@ def draw_measures(table: pd.DataFrame) -> Figure:
     with styled():
         rows = with_acoustics(table)
         rows = rows[(rows["measure"] != "cka") & rows["value"].notna()]
-        names = list(rows["measure"].drop_duplicates())[:_MOST_MEASURES]
+        found = list(rows["measure"].drop_duplicates())
+        names = found[:_MOST_MEASURES]
         if len(names) < 2:
             raise AnalysisError(
                 "Fewer than two measures cannot be set side by side",
@@ -106,7 +107,8 @@ def draw_measures(table: pd.DataFrame) -> Figure:
                 ax.remove()
             elif place % across:
                 ax.set_ylabel("")
-        figure.suptitle(heading(rows, "Similarity to eGeMAPS by several measures", "model_a"))
+        count = "several" if names == found else f"{len(names)} of {len(found)}"
+        figure.suptitle(heading(rows, f"Similarity to eGeMAPS by {count} measures", "model_a"))
         return figure
 
 
@@ -139,7 +141,7 @@ def draw_models(table: pd.DataFrame, *, measure: str | None = None) -> Figure:
         limits = colour_limits(pd.concat([part["value"] for _, part in shown]))
         across = min(_COLUMNS, len(shown))
         down = -(-len(shown) // across)
-        figure = new_figure(PAGE_WIDTH_IN if across > 1 else 4.6, 1.3 + down * (3.6 if across < _COLUMNS else 2.9))
+        figure = new_figure(PAGE_WIDTH_IN if across > 1 else 4.6, 1.3 + down * (3.6 if across < _COLUMNS else 2.5))
         flat: list[Axes] = list(figure.subplots(down, across, squeeze=False).ravel())
         for ax, (names, part) in zip(flat, shown, strict=False):
             plot_layer_matrix(part, ax, limits=limits)

@@ -131,7 +131,7 @@ def test_agreement_is_that_of_other_libraries_and_routes(rng: np.random.Generato
     y = 0.6 * x + 0.4 * rng.standard_normal(300) + 0.3
     found = agreement(x + offset, y + offset)
     assert tuple(found) == FIT_MEASURES
-    assert FIT_MEASURES == ("r2", *AGREEMENT_MEASURES)
+    assert set(FIT_MEASURES) - set(AGREEMENT_MEASURES) == {"r2"}
     # The inputs themselves are rounded to 1e-16 of the offset.
     tolerance = ROUNDING + 1e-15 * offset
     expected = {

@@ -47,6 +47,15 @@ def test_each_measure_has_its_own_scale(tables: Tables) -> None:
     assert {"small is alike", "large is alike"} <= {ax.get_ylabel() for ax in figure.axes}
 
 
+def test_of_many_measures_nine_are_shown_and_the_title_says_so(tables: Tables) -> None:
+    similarity = tables["similarity"]
+    names = [name for name in MEASURES if name not in ("cka", "cka_debiased")][:10]
+    rows = similarity[similarity["measure"] == "cka_debiased"]
+    figure = draw_measures(pd.concat([rows.assign(measure=name) for name in names]))
+    assert len(panels(figure)) == 9
+    assert "by 9 of 10 measures" in figure.get_suptitle()
+
+
 def test_one_measure_is_not_set_beside_itself(tables: Tables) -> None:
     similarity = tables["similarity"]
     with pytest.raises(AnalysisError, match="Fewer than two measures"):

@@ -20,7 +20,6 @@ Design = Literal["two_sample", "paired"]
 DESIGNS: tuple[Design, ...] = ("two_sample", "paired")
 MOST_N = 1_000_000
 """Repetitions beyond which the answer is: too many."""
-_LARGEST_EFFECT = 100.0
 
 
 def power_of_t(effect: float, n: np.ndarray | int, *, alpha: float = 0.05, design: Design = "two_sample") -> np.ndarray:
@@ -89,7 +88,10 @@ def detectable_effect(n: int, *, power: float = 0.8, alpha: float = 0.05, design
     def missing(effect: float) -> float:
         return float(power_of_t(effect, n, alpha=alpha, design=design)) - power
 
-    return float(scipy.optimize.brentq(missing, 0.0, _LARGEST_EFFECT))
+    high = 1.0
+    while missing(high) < 0:  # with two repetitions and a strict level an effect of 100 is not enough
+        high *= 2
+    return float(scipy.optimize.brentq(missing, 0.0, high))
 
 
 def power_table(

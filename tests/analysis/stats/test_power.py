@@ -46,7 +46,7 @@ def test_power_of_no_effect_is_the_level_and_it_rises() -> None:
 
 
 def test_the_detectable_effect_is_found_with_the_wanted_power() -> None:
-    for n, alpha in ((2, 0.05), (10, 0.05 / 175), (300, 0.05)):
+    for n, alpha in ((2, 0.05), (2, 0.05 / 175), (10, 0.05 / 175), (300, 0.05)):
         effect = detectable_effect(n, power=0.9, alpha=alpha)
         assert power_of_t(effect, n, alpha=alpha) == pytest.approx(0.9)
 
