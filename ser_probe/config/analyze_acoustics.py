@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ser_probe.config.sections import Flag, Positive, Section
+from ser_probe.config.sections import Flag, Positive, Section, Split
 
 _AtLeastTwo = Annotated[int, Field(strict=True, ge=2)]
 
@@ -14,6 +14,9 @@ _AtLeastTwo = Annotated[int, Field(strict=True, ge=2)]
 class AcousticsConfig(Section):
     """What each layer keeps of the voice: every acoustic functional predicted from it, for unheard speakers."""
 
+    splits: Literal["all"] | Annotated[tuple[Split, ...], Field(min_length=1)] | None = None
+    """Clips to predict the functionals of; null: those of `analyze.splits`. `all` where these hold fewer than three
+    speakers: no ridge sees the speaker it is tested on, but fine-tuning has."""
     folds: _AtLeastTwo = 5
     """Folds of speakers; with fewer speakers each is a fold. Needs three speakers."""
     inner_folds: _AtLeastTwo = 4

@@ -61,12 +61,7 @@ class ProbeConfig(Section):
     training clips."""
     learning_curve: Flag = False
     """Also the scores of probes trained on growing shares of the training clips."""
-    transfer: Flag = False
+    transfer: Flag = True
     """Also the scores of each checkpoint's linear probes on the embeddings of the first and last checkpoints."""
-    directions: Flag = False
+    directions: Flag = True
     """Also the cosine between the directions of linear probes of different checkpoints."""
-
-    @property
-    def target(self) -> str:
-        """The first column to predict."""
-        return self.targets[0]

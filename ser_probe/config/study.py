@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from ser_probe.config.analyses import AnalyzeConfig
+from ser_probe.config.analyze_probe import ProbeConfig
 from ser_probe.config.finetune import FinetuneConfig
 from ser_probe.config.search import SearchConfig
 from ser_probe.config.sections import (
@@ -217,14 +218,13 @@ def _analysis_clashes(study: StudyConfig) -> Iterator[Clash]:
     missing = [split for split in looked_at if split not in extracted]
     if missing:
         yield Clash(("analyze.splits", "extract.splits"), f"not in extract.splits: {', '.join(missing)}")
-    if analyze.probe is not None:
-        needed = SPLITS if analyze.probe.splits == "study" else ("test",)
-        missing = [split for split in needed if split not in extracted]
+    if analyze.acoustics is not None and analyze.acoustics.splits is not None:
+        wanted = SPLITS if analyze.acoustics.splits == "all" else analyze.acoustics.splits
+        missing = [split for split in wanted if split not in extracted]
         if missing:
-            yield Clash(
-                ("analyze.probe.splits", "extract.splits"),
-                f"'{analyze.probe.splits}' needs clips that extract.splits leaves out: {', '.join(missing)}",
-            )
+            yield Clash(("analyze.acoustics.splits", "extract.splits"), f"not in extract.splits: {', '.join(missing)}")
+    if analyze.probe is not None:
+        yield from _probe_clashes(analyze.probe, extract, extracted)
     if analyze.similarity is not None and analyze.similarity.egemaps and not extract.egemaps:
         yield Clash(("analyze.similarity.egemaps", "extract.egemaps"), "needs extract.egemaps: true")
     if analyze.umap is not None:
@@ -235,6 +235,18 @@ def _analysis_clashes(study: StudyConfig) -> Iterator[Clash]:
                 ("analyze.umap.layers", "backbone.name"),
                 f"'{study.backbone.name}' has the layers 0 to {depth} and 'final'; found {beyond}",
             )
+
+
+def _probe_clashes(probe: ProbeConfig, extract: ExtractConfig, extracted: set[str]) -> Iterator[Clash]:
+    everything = probe.splits == "study" or (probe.splits in ("kfold", "loso") and probe.among == "all")
+    missing = [split for split in (SPLITS if everything else ("test",)) if split not in extracted]
+    if missing:
+        yield Clash(
+            ("analyze.probe.splits", "extract.splits"),
+            f"'{probe.splits}' needs clips that extract.splits leaves out: {', '.join(missing)}",
+        )
+    if not extract.egemaps and any(target.split(":")[0] == "egemaps" for target in probe.targets):
+        yield Clash(("analyze.probe.targets", "extract.egemaps"), "egemaps as a target needs extract.egemaps: true")
 
 
 def _depth(backbone: str) -> int | None:

@@ -21,9 +21,8 @@ from clip to clip counts. What knows nothing but the voice has 0 or a little les
 
 _RANKING = """
 The functionals that fine-tuning lost and gained most, on the mean over layers; functionals marked as unreliable are
-left out. Bars: 95 % intervals over speakers of the paired change. Filled: p < 0.05 by sign flips over speakers after
-Holm's correction over all functionals; with fewer than 12 speakers no p can be that small, however clear the change.
-The ranking is of many, so the first places are flattered by chance.
+left out. Bars: 95 % intervals over speakers of the paired change. Filled: p < 0.05 after Holm's correction over all
+functionals. The ranking is of many, so the first places are flattered by chance.
 """
 
 _GROUPS = """

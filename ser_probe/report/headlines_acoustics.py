@@ -48,7 +48,6 @@ ACOUSTICS_HEADLINE = Headline(
     "acoustics_changes",
     "What fine-tuning lost and gained of the voice",
     "How much better or worse a linear map of unheard speakers' layers predicts an acoustic functional than before "
-    "fine-tuning, mean over layers. p: sign flips over speakers, corrected over all functionals; few speakers cannot "
-    "give a small one.",
+    "fine-tuning, mean over layers. p: over speakers, corrected over all functionals.",
     lambda tables: acoustics_headline(tables["acoustics_changes"]),
 )

@@ -19,7 +19,7 @@ from ser_probe.analysis.acoustics.functionals import (
     transform_targets,
 )
 from ser_probe.analysis.acoustics.prediction import Targets, group_means, prepare_targets, score_layers, training_means
-from ser_probe.analysis.acoustics.scores import speaker_sums
+from ser_probe.analysis.acoustics.scores import speaker_sums, widening
 from ser_probe.analysis.acoustics.table import Functionals, acoustics_table, changes_table, groups_table
 from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.analysis.similarity.cka import cka_pairs
@@ -83,15 +83,15 @@ def predict_acoustics(
     joined, random = _apart(join_caches(files, features=features, clips=clips, splits=splits), random_cache)
     material = _prepare(joined, random, features, config, seed, progress)
     scored = _score(material, config, progress)
-    n = len(joined.clips)
-    groups = groups_table(scored, material.functionals, n)
+    n, widened = len(joined.clips), widening(material.targets.folds)
+    groups = groups_table(scored, material.functionals, n, widened)
     if config.cka:
         groups = pd.concat([groups, _group_similarity(material)], ignore_index=True)
     tables = {
         "acoustics_functionals": _description(material),
         "acoustics_groups": groups,
-        "acoustics_changes": changes_table(scored, material.functionals, n, seed=seed),
-        "acoustics": acoustics_table(scored, material.functionals, n),
+        "acoustics_changes": changes_table(scored, material.functionals, n, widened),
+        "acoustics": acoustics_table(scored, material.functionals, n, widened),
     }
     written: list[Path] = []
     for name, table in tables.items():

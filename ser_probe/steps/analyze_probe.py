@@ -95,12 +95,6 @@ def check_probes(clips: pd.DataFrame, probe: ProbeConfig, split: SplitConfig) ->
     check_families(probe, settle_tasks(joined, probe, split, features_known=False))
 
 
-def divide_clips(joined: Joined, probe: ProbeConfig, split: SplitConfig) -> np.ndarray:
-    """Return which clips train, stop and test the probes of the first target in the first fold, [N]."""
-    task = settle_tasks(joined, probe, split, features_known=False)[0]
-    return np.array([*PART_NAMES, "unused"])[task.folds.parts[0]]
-
-
 def check_families(probe: ProbeConfig, tasks: Sequence[Task]) -> None:
     """Check that every target has a family that can predict it.
 

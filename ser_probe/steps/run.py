@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ser_probe.analysis.splits import check_split
+from ser_probe.analysis.stats.linear_model import require_statsmodels
 from ser_probe.config import StudyConfig, study_yaml
 from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.embeddings.store import EmbeddingCache
@@ -17,7 +17,7 @@ from ser_probe.errors import ConfigError, did_you_mean
 from ser_probe.files import fingerprint, read_json, write_json, write_text
 from ser_probe.models.catalogue import model_name
 from ser_probe.runtime import SILENT, Progress, derive_seed, pick_device, run_record
-from ser_probe.steps.analyze_probe import divide_clips
+from ser_probe.steps.analyze_probe import check_probes
 from ser_probe.steps.extract import Source, accepted_audio, extract_features, extract_sources
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
@@ -133,12 +133,10 @@ class _Run:
         everything = Joined(table, (), None, 0)
         for column in study.analyze.umap.color if study.analyze.umap is not None else ():
             everything.column(column)
-        probe = study.analyze.probe
-        if probe is not None:
-            test = table[table["split"] == "test"].reset_index(drop=True)
-            probed = Joined(test, (), None, 0) if probe.splits == "heldout" else everything
-            labels, groups = probed.column(probe.target or "label"), probed.column(probe.groups)
-            check_split(labels, divide_clips(probed, probe, study.split), groups)
+        if study.analyze.probe is not None:
+            check_probes(table, study.analyze.probe, study.split)
+        if study.analyze.stats is not None:
+            require_statsmodels()
 
     def _finetune(self) -> list[Source]:
         study = self.study

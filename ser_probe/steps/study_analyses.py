@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ser_probe.analysis.acoustics.folds import MIN_SPEAKERS
 from ser_probe.config import StudyConfig
 from ser_probe.runtime import Progress
 from ser_probe.steps.analyze_acoustics import predict_acoustics
@@ -20,7 +21,7 @@ from ser_probe.steps.analyze_stats import study_statistics
 from ser_probe.steps.analyze_umap import map_caches
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.representations import NamedCache
-from ser_probe.steps.stages import Stages, file_state
+from ser_probe.steps.stages import Stages, file_state, file_states
 
 ANALYSES = ("probe", "similarity", "drift", "geometry", "acoustics", "umap", "stats")
 """In the order in which a study runs them, by their key in `analyze`."""
@@ -67,7 +68,7 @@ def run_analyses(material: Material, stages: Stages, progress: Progress) -> None
         if lack := _lacks(name, material):
             progress.say(f"{name}: left out, {lack}")
             continue
-        inputs = {**_inputs(material), f"analyze.{name}": config.model_dump(), **_own_inputs(name, material)}
+        inputs = {**_inputs(name, material), f"analyze.{name}": config.model_dump()}
         work = _WORK[name]
         stages.run(name, inputs, lambda work=work: work(material, progress).files)  # type: ignore[misc]
 
@@ -77,6 +78,12 @@ def _lacks(name: str, material: Material) -> str:
     analyze = material.study.analyze
     if name == "acoustics" and material.features is None:
         return "because extract.egemaps is off"
+    if name == "acoustics":
+        splits = _acoustic_splits(material)
+        clips = material.clips
+        known = clips if splits == "all" else clips[clips["split"].isin(splits)]
+        if known["speaker"].nunique() < MIN_SPEAKERS:
+            return f"because it needs {MIN_SPEAKERS} speakers: set analyze.acoustics.splits to all"
     if name == "stats" and analyze.stats is not None:
         table = analyze.stats.table
         if not (material.tables / f"{table}.parquet").is_file():
@@ -84,24 +91,39 @@ def _lacks(name: str, material: Material) -> str:
     return ""
 
 
-def _inputs(material: Material) -> dict[str, Any]:
-    caches = [*material.caches, *([material.control] if material.control else []), *material.repeats]
-    files = [*(cache.path for cache in caches), material.features or Path()]
+def _acoustic_splits(material: Material) -> Any:
+    analyze = material.study.analyze
+    assert analyze.acoustics is not None
+    return analyze.acoustics.splits or analyze.splits
+
+
+def _inputs(name: str, material: Material) -> dict[str, Any]:
+    """Return what makes an analysis stale, of what it reads and no more."""
+    study = material.study
+    if name == "stats":
+        assert study.analyze.stats is not None
+        return {**material.context, "table": file_state(material.tables / f"{study.analyze.stats.table}.parquet")}
+    files = [cache.path for cache in material.caches]
+    if material.control is not None and name in ("probe", "acoustics"):
+        files.append(material.control.path)
+    if material.features is not None and name in ("probe", "similarity", "acoustics"):
+        files.append(material.features)
+    own: dict[str, Any] = (
+        {"split": study.split.model_dump()} if name == "probe" else {"analyze.splits": study.analyze.splits}
+    )
+    if name == "drift":
+        files += [cache.path for cache in material.repeats]
+        own["weights"] = [
+            [step, file_states(sorted(folder.glob("*.safetensors")))] for step, folder in material.checkpoints.items()
+        ]
+    if name in ("geometry", "acoustics", "umap"):
+        own["seed"] = study.seed
     return {
         "clips and splits": material.clips_print,
         **material.context,
         "embeddings": [[str(path), file_state(path)] for path in files],
+        **own,
     }
-
-
-def _own_inputs(name: str, material: Material) -> dict[str, Any]:
-    study = material.study
-    if name == "probe":
-        return {"split": study.split.model_dump()}
-    if name == "stats" and study.analyze.stats is not None:
-        return {"table": file_state(material.tables / f"{study.analyze.stats.table}.parquet")}
-    seeded = {} if name in ("similarity", "drift") else {"seed": study.seed}
-    return {"analyze.splits": study.analyze.splits, **seeded}
 
 
 def _common(material: Material, progress: Progress) -> dict[str, Any]:
@@ -141,9 +163,10 @@ def _geometry(material: Material, progress: Progress) -> Outcome:
 def _acoustics(material: Material, progress: Progress) -> Outcome:
     study = material.study
     assert material.features is not None
+    analyze = study.analyze.model_copy(update={"splits": _acoustic_splits(material)})
     return predict_acoustics(
         material.caches, material.tables, features=material.features, random_cache=material.control,
-        analyze=study.analyze, seed=study.seed, **_common(material, progress),
+        analyze=analyze, seed=study.seed, **_common(material, progress),
     )  # fmt: skip
 
 

@@ -59,7 +59,5 @@ def acoustics_tables(layers: Sequence[str], steps: Sequence[int]) -> dict[str, p
                 for measure in ("r2", "r2_within"):
                     row = key(step, "mean") | dict(feature=name, group=group, flag=FLAGS.get(name, ""), measure=measure)
                     p = 0.001 if place == 0 else 0.4
-                    tables["acoustics_changes"].append(
-                        row | numbers((place - 3) / 8) | dict(p=p, p_holm=p, p_smallest=p)
-                    )
+                    tables["acoustics_changes"].append(row | numbers((place - 3) / 8) | dict(p=p, p_holm=p))
     return {name: pd.DataFrame(rows) for name, rows in tables.items()}

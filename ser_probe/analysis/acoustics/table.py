@@ -1,7 +1,7 @@
 """What each layer keeps of the voice as tidy tables: every functional, what changed since the first step, group means.
 
-Intervals leave out one speaker at a time among those that are scored; the fits stay. They say how the value varies with
-the speakers it is taken on, and nothing of how it varies with those that train.
+Intervals and tests are over speakers, by leaving out one at a time among those that are scored, and widened because
+the same speakers train the fits (see `scores.widening`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 
 from ser_probe.analysis.acoustics.functionals import CONSTANT
-from ser_probe.analysis.acoustics.scores import MEASURES, contributions, interval, left_out_scores
+from ser_probe.analysis.acoustics.scores import MEASURES, change_p, interval, left_out_scores
 from ser_probe.analysis.inputs import RepresentationKey
-from ser_probe.analysis.probes.comparisons import holm, sign_flip_test
-from ser_probe.analysis.resampling import jackknife_interval
+from ser_probe.analysis.probes.comparisons import holm
 
 MEAN_LAYER = "mean"
 """The layer of a row that is about the mean over all layers."""
@@ -31,7 +30,6 @@ class Functionals:
         names: K names.
         groups: The group of each.
         flags: What is wrong with each, empty for nothing.
-        scored: Positions of those that were predicted, in the order of the sums: all but constant ones.
     """
 
     names: Sequence[str]
@@ -53,7 +51,7 @@ Scored = Mapping[tuple[RepresentationKey, str], np.ndarray]
 """Sums [G, K, 9] of each representation and control: `none`, `shuffled_clips`, `random_weights`, `gender_only`."""
 
 
-def acoustics_table(scored: Scored, functionals: Functionals, n: int) -> pd.DataFrame:
+def acoustics_table(scored: Scored, functionals: Functionals, n: int, widened: float) -> pd.DataFrame:
     """Return a row per representation, control, functional and measure, with intervals over speakers.
 
     A constant functional has rows without a value: it was looked at and cannot be predicted.
@@ -63,16 +61,16 @@ def acoustics_table(scored: Scored, functionals: Functionals, n: int) -> pd.Data
     for (key, control), sums in scored.items():
         for measure, values in left_out_scores(sums).items():
             numbers = np.full((3, len(names)), np.nan)
-            numbers[:, functionals.scored] = interval(values, measure)
+            numbers[:, functionals.scored] = interval(values, MEASURES[measure], widened)
             tables.append(_named(key, control, measure, numbers, n, len(sums), feature=names, group=groups, flag=flags))
     return pd.concat(tables, ignore_index=True)
 
 
-def changes_table(scored: Scored, functionals: Functionals, n: int, *, seed: int = 0) -> pd.DataFrame:
+def changes_table(scored: Scored, functionals: Functionals, n: int, widened: float) -> pd.DataFrame:
     """Return how each functional's R2 changed since the model's first step, per layer and on the mean over layers.
 
-    `p` is the sign-flip test over speakers (exact up to 15; with G speakers none can be below 2^(1 - G)), `p_holm` is
-    corrected over all functionals of a layer and step. The interval is that of the paired difference.
+    The interval is that of the paired difference, `p` its test, and `p_holm` corrected over all functionals of a layer
+    and step.
     """
     which = functionals.scored
     names, groups, flags = (np.asarray(each, object)[which] for each in _columns(functionals))
@@ -80,27 +78,25 @@ def changes_table(scored: Scored, functionals: Functionals, n: int, *, seed: int
     for steps in _by_model(scored).values():
         first = next(iter(steps.values()))
         for layers in list(steps.values())[1:]:
-            shared = {layer: (first[layer], layers[layer]) for layer in layers if layer in first}
+            pairs = [(first[layer][1], *layers[layer]) for layer in layers if layer in first]
+            before = [left_out_scores(sums) for sums, _, _ in pairs]
+            after = [left_out_scores(sums) for _, _, sums in pairs]
             for measure in CHANGE_MEASURES:
-                differences, shares = [], []
-                for (_, before), (key, after) in shared.values():
-                    difference = left_out_scores(after)[measure] - left_out_scores(before)[measure]
-                    by_speaker = contributions(before, after, measure)
-                    differences.append(difference)
-                    shares.append(by_speaker)
-                    tables.append(
-                        _change(key, measure, difference, by_speaker, n, seed, feature=names, group=groups, flag=flags)
-                    )
-                if shared:
-                    key = next(iter(shared.values()))[1][0]._replace(layer=MEAN_LAYER)
-                    mean, by_speaker = np.mean(differences, axis=0), np.mean(shares, axis=0)
-                    tables.append(
-                        _change(key, measure, mean, by_speaker, n, seed, feature=names, group=groups, flag=flags)
-                    )
+                differences = [now[measure] - then[measure] for then, now in zip(before, after, strict=True)]
+                keys = [key for _, key, _ in pairs]
+                if pairs:
+                    keys.append(keys[0]._replace(layer=MEAN_LAYER))
+                    differences.append(np.mean(differences, axis=0))
+                for key, difference in zip(keys, differences, strict=True):
+                    numbers = np.array(interval(difference, (-np.inf, np.inf), widened))
+                    named = {"feature": names, "group": groups, "flag": flags}
+                    table = _named(key, "none", measure, numbers, n, len(difference) - 1, **named)
+                    p = change_p(difference, widened)
+                    tables.append(table.drop(columns="control").assign(p=p, p_holm=_corrected(p)))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def groups_table(scored: Scored, functionals: Functionals, n: int) -> pd.DataFrame:
+def groups_table(scored: Scored, functionals: Functionals, n: int, widened: float) -> pd.DataFrame:
     """Return the mean of each measure over the functionals of a group, and over all, flagged ones left out."""
     groups = np.asarray(functionals.groups, object)[functionals.scored]
     tables = []
@@ -111,7 +107,7 @@ def groups_table(scored: Scored, functionals: Functionals, n: int) -> pd.DataFra
             if not chosen.any():
                 continue
             for measure, values in scores.items():
-                numbers = np.array(interval(values[:, chosen].mean(axis=1), measure))[:, None]
+                numbers = np.array(interval(values[:, chosen].mean(axis=1), MEASURES[measure], widened))[:, None]
                 table = _named(key, control, measure, numbers, n, len(sums), group=[group])
                 tables.append(table.assign(n_features=int(chosen.sum())))
     return pd.concat(tables, ignore_index=True)
@@ -130,23 +126,10 @@ def _by_model(scored: Scored) -> dict[str, dict[str, dict[str, tuple[Representat
     return found
 
 
-def _change(
-    key: RepresentationKey,
-    measure: str,
-    difference: np.ndarray,
-    by_speaker: np.ndarray,
-    n: int,
-    seed: int,
-    **columns: np.ndarray,
-) -> pd.DataFrame:
-    bounds = (-np.inf, np.inf)
-    numbers = np.stack([difference[0], *jackknife_interval(difference[0], difference[1:], bounds=bounds)])
-    defined = np.isfinite(by_speaker).all(axis=1)
-    p, corrected = np.full(len(by_speaker), np.nan), np.full(len(by_speaker), np.nan)
-    p[defined], smallest = sign_flip_test(by_speaker[defined], seed=seed)
-    corrected[defined] = holm(p[defined])
-    table = _named(key, "none", measure, numbers, n, by_speaker.shape[1], **columns).drop(columns="control")
-    return table.assign(p=p, p_holm=corrected, p_smallest=smallest)
+def _corrected(p: np.ndarray) -> np.ndarray:
+    corrected, known = np.full(len(p), np.nan), np.isfinite(p)
+    corrected[known] = holm(p[known])
+    return corrected
 
 
 def _named(

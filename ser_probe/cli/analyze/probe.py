@@ -74,12 +74,8 @@ def probe(
     learning_curve: Annotated[
         bool, typer.Option("--learning-curve", help="Also scores over growing shares of the training clips.")
     ] = False,
-    transfer: Annotated[
-        bool, typer.Option("--transfer", help="Also each file's probes applied to the other files.")
-    ] = False,
-    directions: Annotated[
-        bool, typer.Option("--directions", help="Also cosines between the directions of files' probes.")
-    ] = False,
+    transfer: Annotated[bool, typer.Option(help="Also each file's probes applied to the other files.")] = True,
+    directions: Annotated[bool, typer.Option(help="Also cosines between the directions of files' probes.")] = True,
 ) -> None:  # fmt: skip
     """Train probe heads on every layer of every file: where is the target readable, and did that change?"""
     from ser_probe.cli.progress import open_progress
@@ -107,8 +103,8 @@ def probe(
             "min_delta": min_delta,
             "description_length": description_length or None,
             "learning_curve": learning_curve or None,
-            "transfer": transfer or None,
-            "directions": directions or None,
+            "transfer": transfer,
+            "directions": directions,
         },
     )
     split = check_options(SplitConfig, {"scheme": scheme, "seed": split_seed})

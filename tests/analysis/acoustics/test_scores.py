@@ -7,13 +7,15 @@ import pytest
 import scipy.stats
 from sklearn.metrics import r2_score
 
+from ser_probe.analysis.acoustics.folds import speaker_folds
 from ser_probe.analysis.acoustics.scores import (
     MEASURES,
-    contributions,
+    change_p,
     interval,
     left_out_scores,
     scores_of,
     speaker_sums,
+    widening,
 )
 from ser_probe.analysis.metrics import ccc
 from ser_probe.errors import AnalysisError
@@ -80,7 +82,7 @@ def test_each_left_out_speaker(answers: Answers) -> None:
         expected = scored(answers, speaker != SPEAKERS)
         for measure, values in found.items():
             np.testing.assert_allclose(values[1 + speaker][:2], expected[measure][:2], rtol=1e-9)
-    value, low, high = interval(found["r2"], "r2")
+    value, low, high = interval(found["r2"], MEASURES["r2"], 1.0)
     assert low[0] < value[0] < high[0] <= 1
 
 
@@ -107,15 +109,23 @@ def test_what_each_measure_punishes(answers: Answers) -> None:
             assert after[measure][0] == pytest.approx(before[measure][0])
 
 
-def test_contributions_sum_to_the_change(answers: Answers, rng: np.random.Generator) -> None:
-    y, predicted, reference = answers
-    before = speaker_sums(y, predicted, reference, SPEAKERS)
-    after = speaker_sums(y, predicted + rng.standard_normal(y.shape), reference, SPEAKERS)
-    for measure in ("r2", "r2_within"):
-        change = scores_of(after.sum(axis=0))[measure] - scores_of(before.sum(axis=0))[measure]
-        by_speaker = contributions(before, after, measure)
-        assert by_speaker.shape == (3, 5)
-        np.testing.assert_allclose(by_speaker.sum(axis=1)[:2], change[:2], rtol=1e-9)
+def test_how_much_wider_than_the_folds_alone() -> None:
+    folds = speaker_folds(np.arange(50) % 10, 5)
+    assert widening(folds) == pytest.approx(np.sqrt((1 / 5 + 10 / 40) / (1 / 5)))
+
+
+def test_p_of_a_change() -> None:
+    """One functional that stays, one that changes alike for all speakers, one that changes only for some."""
+    changes = np.array([[0.0, 0.5, 0.1], [0.0, 0.501, 0.0], [0.0, 0.499, 0.2], [0.0, 0.5, 0.05], [0.0, 0.5, 0.15]])
+    p = change_p(changes, 1.5)
+    assert p[0] == 1
+    assert p[1] < 1e-6
+    t = 0.1 / (1.5 * np.sqrt(3) * changes[1:, 2].std())
+    assert p[2] == pytest.approx(2 * scipy.stats.t.sf(t, 3))
+    assert np.isnan(change_p(changes[:3], 1.5)).all(), "two speakers"
+    _, low, high = interval(changes, (-np.inf, np.inf), 1.5)
+    assert low[1] > 0
+    assert low[2] < 0 < high[2], "the interval and the test agree"
 
 
 def test_other_clips(answers: Answers) -> None:
