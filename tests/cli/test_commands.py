@@ -35,7 +35,7 @@ OWN_DEFAULT = {
     ("finetune", "scheme"), ("finetune", "early_stopping"), ("finetune", "head_learning_rate"),
     ("extract", "audio_root"), ("finetune", "audio_root"), ("umap", "audio_root"), ("probe", "target"),
     ("finetune", "hidden"), ("finetune", "loss"), ("finetune", "seeds"),
-    ("stats", "where"), ("stats", "apart"), ("stats", "unit"), ("stats", "order"),
+    ("acoustics", "splits"), ("stats", "where"), ("stats", "apart"), ("stats", "unit"), ("stats", "order"),
     ("stats", "contrasts"), ("stats", "pairs"), ("stats", "equivalence"),
 }  # fmt: skip
 

@@ -69,8 +69,8 @@ def acoustics_table(scored: Scored, functionals: Functionals, n: int, widened: f
 def changes_table(scored: Scored, functionals: Functionals, n: int, widened: float) -> pd.DataFrame:
     """Return how each functional's R2 changed since the model's first step, per layer and on the mean over layers.
 
-    The interval is that of the paired difference, `p` its test, and `p_holm` corrected over all functionals of a layer
-    and step.
+    The interval is that of the paired difference, `p` its test, and `p_holm` corrected over the functionals without a
+    flag of a layer and step; flagged ones have none.
     """
     which = functionals.scored
     names, groups, flags = (np.asarray(each, object)[which] for each in _columns(functionals))
@@ -92,7 +92,7 @@ def changes_table(scored: Scored, functionals: Functionals, n: int, widened: flo
                     named = {"feature": names, "group": groups, "flag": flags}
                     table = _named(key, "none", measure, numbers, n, len(difference) - 1, **named)
                     p = change_p(difference, widened)
-                    tables.append(table.drop(columns="control").assign(p=p, p_holm=_corrected(p)))
+                    tables.append(table.drop(columns="control").assign(p=p, p_holm=_corrected(p, functionals.sound)))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -126,8 +126,8 @@ def _by_model(scored: Scored) -> dict[str, dict[str, dict[str, tuple[Representat
     return found
 
 
-def _corrected(p: np.ndarray) -> np.ndarray:
-    corrected, known = np.full(len(p), np.nan), np.isfinite(p)
+def _corrected(p: np.ndarray, sound: np.ndarray) -> np.ndarray:
+    corrected, known = np.full(len(p), np.nan), np.isfinite(p) & sound
     corrected[known] = holm(p[known])
     return corrected
 

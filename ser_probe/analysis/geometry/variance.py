@@ -9,6 +9,9 @@ a factor that means nothing has share 0 on average, and the share of one that me
 - A `unique` share is what it explains beyond all other factors (type II: beyond those that do not contain it; the
   speakers' is beyond gender). In a balanced design both agree, and the unique shares and the residual sum to 1.
 
+Speakers are a sample of speakers. So the noise of what each speaker has one value of (gender) is the spread between
+speakers, and the noise of the label is what it means differently for each (the interaction, where it can be told).
+
 Invariant to shift, rotation and isotropic scaling.
 """
 
@@ -23,6 +26,7 @@ from ser_probe.analysis.geometry.designs import Plan, one_hot, whitener
 
 MEASURES = ("marginal_share", "unique_share", "fisher_ratio")
 RESIDUAL, JOINT = "residual", "joint"
+LABEL = "label"
 _Fits = dict[tuple[str, ...], tuple[float, int]]
 
 
@@ -130,7 +134,9 @@ def _partition(
     """Return adjusted shares from each model's sum of squares (about the mean) and rank."""
     shares: dict[tuple[str, str], float] = {}
     noise = _mean_square(total - fits[error][0], n - fits[error][1])
-    from_strata = 0.0
+    interaction = next((term for term in plan.terms if not term.alone and only is None), None)
+    # Noise of one term that is another's: without these, shares would not sum to 1.
+    moved: dict[str, float] = {}
     for term in plan.terms:
         if only is not None and term.name != only:
             continue
@@ -144,12 +150,15 @@ def _partition(
         own = noise
         if term.stratum:
             own = _between_speakers(plan, fits, term.whole, (*term.whole, str(plan.speaker)))
-            from_strata += df * (own - noise)
+            moved[str(plan.speaker)] = moved.get(str(plan.speaker), 0.0) + df * (own - noise)
+        elif interaction is not None and term.name == LABEL:
+            more, rank = fits[interaction.whole]
+            own = _mean_square(more - fits[interaction.base][0], rank - fits[interaction.base][1])
+            moved[interaction.name] = df * (own - noise)
         shares["unique_share", term.name] = (squares - df * own) / total
     if only is None:
-        if plan.speaker is not None:
-            # The noise that speakers put into gender is the speakers': without it the shares would not sum to 1.
-            shares["unique_share", plan.speaker] += from_strata / total
+        for name, squares in moved.items():
+            shares["unique_share", name] += squares / total
         shares["unique_share", RESIDUAL] = (n - 1) * noise / total
         shares["unique_share", JOINT] = 1 - sum(value for key, value in shares.items() if key[0] == "unique_share")
     return shares

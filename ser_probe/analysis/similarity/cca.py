@@ -77,7 +77,8 @@ def whiten(
 
 def correlate(x: Whitened, y: Whitened, *, in_sample: bool = False) -> dict[str, float]:
     """Return `cca_mean`, `cca_mean_squared` and `pwcca` of two whitened representations of the same clips."""
-    left, fitted, right = np.linalg.svd(x.fitted.T @ y.fitted, full_matrices=False)
+    products = (x.fitted.T @ y.fitted).astype(np.float64)
+    left, fitted, right = np.linalg.svd(products, full_matrices=False)
     found = fitted if in_sample else _correlations(x.held_out @ left, y.held_out @ right.T)
     # Morcos et al. 2018, section 3: how far each direction lies along the features of the first representation.
     weights = np.abs(left.T @ x.loadings).sum(axis=1)

@@ -84,10 +84,12 @@ def _measure(
 def _whiten_all(
     side: Prepared, places: Iterable[int], part: Part, variance: float, options: Options
 ) -> dict[int, Whitened]:
-    return {
-        place: whiten(side.rows(place, _DOUBLE), *part, variance=variance, components=options.components)
-        for place in dict.fromkeys(places)
-    }
+    """Whiten representations; all are held, in the precision of the features."""
+    whitened = {}
+    for place in dict.fromkeys(places):
+        one = whiten(side.rows(place, _DOUBLE), *part, variance=variance, components=options.components)
+        whitened[place] = Whitened(*(array.astype(side.dtype) for array in (one.fitted, one.held_out, one.loadings)))
+    return whitened
 
 
 def _quantity(name: str) -> str:

@@ -59,15 +59,17 @@ def test_statsmodels_sums_of_squares(unbalanced: Factors, rng: np.random.Generat
     table = anova_lm(smf.ols(additive, frame).fit(), typ=2)
     interaction = anova_lm(whole, typ=2).loc["C(label):C(speaker)"]
     noise, total = whole.mse_resid, whole.centered_tss
+    by_speaker = interaction["sum_sq"] / interaction["df"]
     for name in factors:
         term = table.loc[f"C({name})"]
-        expected = (term["sum_sq"] - term["df"] * noise) / total
+        expected = (term["sum_sq"] - term["df"] * (by_speaker if name == "label" else noise)) / total
         assert shares["unique_share", name][0] == pytest.approx(expected, abs=ROUNDING)
         marginal = smf.ols(f"y ~ C({name})", frame).fit()
         assert shares["marginal_share", name][0] == pytest.approx(marginal.rsquared_adj, abs=ROUNDING)
         between = (marginal.ess - marginal.df_model * marginal.mse_resid) / len(x) / marginal.mse_resid
         assert shares["fisher_ratio", name][0] == pytest.approx(between, abs=ROUNDING)
-    expected = (interaction["sum_sq"] - interaction["df"] * noise) / total
+    moved = table.loc["C(label)", "df"] * (by_speaker - noise)
+    expected = (interaction["sum_sq"] - interaction["df"] * noise + moved) / total
     assert shares["unique_share", "label:speaker"][0] == pytest.approx(expected, abs=ROUNDING)
 
 
@@ -115,7 +117,7 @@ def test_entangled_factors_have_a_joint_share(unbalanced: Factors, rng: np.rando
 
 def test_factors_that_mean_nothing_have_no_share(unbalanced: Factors, rng: np.random.Generator) -> None:
     """On average over data sets, for factors of 2, 3, 4 and 6 values; not adjusted, they would have 0.004 to 0.02."""
-    drawn = [shares_of(simulated(unbalanced, rng), unbalanced) for _ in range(60)]
+    drawn = [shares_of(simulated(unbalanced, rng), unbalanced) for _ in range(40)]
     for key in drawn[0]:
         if key[1] not in (RESIDUAL, JOINT):
             values = np.array([one[key][0] for one in drawn])
@@ -124,10 +126,24 @@ def test_factors_that_mean_nothing_have_no_share(unbalanced: Factors, rng: np.ra
 
 def test_gender_is_not_credited_with_its_few_speakers(balanced: Factors, rng: np.random.Generator) -> None:
     """Speakers differ, genders do not: with six speakers the naive share of gender would be 0.1 on average."""
-    drawn = [shares_of(simulated(balanced, rng, speaker=2.0), balanced) for _ in range(60)]
+    drawn = [shares_of(simulated(balanced, rng, speaker=2.0), balanced) for _ in range(40)]
     values = np.array([one["unique_share", "gender"][0] for one in drawn])
     assert abs(values.mean()) < 4 * values.std() / np.sqrt(len(values))
     assert np.mean([one["unique_share", "speaker"][0] for one in drawn]) > 0.5
+
+
+def test_the_label_is_not_credited_with_what_it_means_for_single_speakers(
+    balanced: Factors, rng: np.random.Generator
+) -> None:
+    """Each speaker has an own way of each label and labels have nothing in common: naively 1 / 6 of it, 0.1."""
+    cell = balanced["label"] * 6 + balanced["speaker"]
+    drawn = []
+    for _ in range(40):
+        x = simulated(balanced, rng) + 2 * rng.standard_normal((18, 5))[cell]
+        drawn.append(shares_of(x, balanced))
+    values = np.array([one["unique_share", "label"][0] for one in drawn])
+    assert abs(values.mean()) < 4 * values.std() / np.sqrt(len(values))
+    assert np.mean([one["unique_share", "label:speaker"][0] for one in drawn]) > 0.5
 
 
 def test_invariances_and_sensitivity(unbalanced: Factors, rng: np.random.Generator) -> None:
