@@ -130,6 +130,20 @@ def trained_probes(seed: int) -> float:
     return float(pipeline_p_values(1, n_train=20, n_test=11, seed=seed)[0])
 
 
+def five_folds(seed: int) -> float:
+    """The same where all 15 speakers are tested in turn, three at a time."""
+    from ser_probe.analysis.probes.simulation import pipeline_p_values
+
+    return float(pipeline_p_values(1, n_train=0, n_test=15, n_folds=5, seed=seed)[0])
+
+
+def one_left_out(seed: int) -> float:
+    """The same, one speaker at a time: nearly all training clips are shared by all folds."""
+    from ser_probe.analysis.probes.simulation import pipeline_p_values
+
+    return float(pipeline_p_values(1, n_train=0, n_test=15, n_folds=15, seed=seed)[0])
+
+
 def acoustic_states(seed: int, n_speakers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return two representations [2, N, D] that hold a feature [N, 1] equally well, each with noise of its own."""
     rng = np.random.default_rng(seed)
@@ -228,6 +242,9 @@ def tests() -> Iterator[Test]:
     yield Test("before and after, UAR of 1200 clips a speaker", many_answers, "p")
     yield Test("before and after, UAR of 24 clips a speaker: counts tie", few_answers, "careful")
     yield Test("before and after, probes trained on 20 speakers, tested on 11", trained_probes, "careful")
+    yield Test("the same, 15 speakers in 5 folds", five_folds, "careful")
+    # Sign flips know nothing of the luck of training, which all folds share here: the tables have `p_folds` for that.
+    yield Test("the same, 15 speakers left out one by one (read p_folds there)", one_left_out, "careful", False)
     yield Test("change of R2 of an acoustic feature, 15 speakers", acoustic_change, "careful")
     for n_speakers in (6, 15, 30):
         yield Test(f"speaker bootstrap of UAR, {n_speakers} speakers", BootstrapOf(n_speakers), "coverage")

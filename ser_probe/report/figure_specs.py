@@ -21,6 +21,7 @@ class FigureSpec:
         apart: Columns whose values are not mixed: each value that occurs gets a figure of its own.
         named: Those of them that name the figure even where there is only one value.
         options: What `draw` is given beside the table.
+        optional: Whether a table often lacks what the figure is about (a second model): nothing is said then.
     """
 
     title: str
@@ -30,3 +31,4 @@ class FigureSpec:
     apart: tuple[str, ...] = ("corpus", "model")
     named: tuple[str, ...] = ()
     options: Mapping[str, Any] | None = None
+    optional: bool = False

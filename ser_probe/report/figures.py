@@ -110,6 +110,8 @@ def write_figures(
             try:
                 figure = spec.draw(part, **given)
             except AnalysisError as error:
+                if spec.optional:
+                    continue
                 left_out.append(f"{spec.title}: {error.what}" + (f" ({error.found})" if error.found else ""))
                 continue
             file_name = "_".join([name, *(slug(value) for value in values.values())])

@@ -81,6 +81,9 @@ SIMILARITY_FIGURES: dict[str, FigureSpec] = {
         draw_measures,
         _MEASURES,
         apart=("corpus", "model_a"),
+        optional=True,
     ),
-    "similarity_models": FigureSpec("Similarity between models", "similarity", draw_models, _MODELS, apart=("corpus",)),
+    "similarity_models": FigureSpec(
+        "Similarity between models", "similarity", draw_models, _MODELS, apart=("corpus",), optional=True
+    ),
 }

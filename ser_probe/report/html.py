@@ -61,6 +61,7 @@ def write_report(
     rejects: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
     facts: Mapping[str, object] | None = None,
+    pages: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a study's report as one self-contained HTML file.
 
@@ -75,6 +76,7 @@ def write_report(
         rejects: The clips left out: columns `path`, `reason`.
         notes: Warnings and what was skipped, a line each.
         facts: What the head of the report says at a glance (clips, speakers, backbone), label to value.
+        pages: Files beside the report that it links to, title to relative path.
 
     Returns:
         The path.
@@ -98,6 +100,7 @@ def write_report(
         shared_speakers=count_shared_speakers(audit),
         rejects=None if rejects is None else view_table(rejects, most=200),
         notes=list(notes),
+        pages=list((pages or {}).items()),
         tables={name: view_table(table, most=MOST_ROWS) for name, table in tables.items()},
         record=list(flatten(record)),
         config_yaml=config_yaml,

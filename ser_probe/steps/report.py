@@ -112,9 +112,17 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
         rejects=rejects,
         notes=undrawn,
         facts=_facts(run_dir, config, best),
+        pages={title: f"tables/{name}" for name, title in _PAGES.items() if (folder / name).is_file()},
     )
     files = [file for figure in figures for file in (figure.png, figure.svg)]
     return Outcome((*files, path), {"figures": len(figures)})
+
+
+_PAGES = {
+    "umap.html": "Maps to move in and listen to",
+    "stats_summary.md": "The statistics in words, with tables for a paper",
+}
+"""Files among a study's tables that are read by themselves."""
 
 
 def _saved_steps(training: pd.DataFrame) -> list[int]:

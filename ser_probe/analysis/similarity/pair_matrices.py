@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from ser_probe.analysis.similarity.kernels import Kernel
-from ser_probe.analysis.similarity.sources import Prepared
+from ser_probe.analysis.similarity.sources import Prepared, for_each
 
 Centring = Literal["u", "mean"]
 # Rows of a pair matrix that are looked at together to find row sums.
@@ -40,8 +40,7 @@ class PairMatrices:
         self.offsets, self.diagonal, self.sums = (np.zeros((count, n)) for _ in range(3))
         self.parameters = np.zeros(count)
         self.by_set = np.empty((count, n_sets, n), prepared.dtype) if n_sets > 1 else None
-        for index in range(count):
-            self._margins(index)
+        for_each(self._margins, count, n * n)
 
     def __len__(self) -> int:
         return len(self.prepared)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_probe.analysis.similarity.pair_matrices import PairMatrices
+from ser_probe.analysis.similarity.sources import for_each
 
 # So many products are added up in the features' precision before the sum goes on in float64.
 _SUMMED_IN_PRECISION = 4096
@@ -103,11 +104,14 @@ def _panels(matrices: PairMatrices, rows: slice, panels: list[tuple[int, int]]) 
     """Compute ranges of columns of a block of rows of all matrices, each [R, rows, columns] and contiguous."""
     height = rows.stop - rows.start
     made = [np.empty((len(matrices), height, stop - start), matrices.prepared.dtype) for start, stop in panels]
-    for index in range(len(matrices)):
+
+    def fill(index: int) -> None:
         features = matrices.features(index)
         for panel, (start, stop) in zip(made, panels, strict=True):
             if start < stop:
                 matrices.fill(index, features, rows, slice(start, stop), panel[index])
+
+    for_each(fill, len(matrices), sum(panel[0].size for panel in made))
     return made
 
 

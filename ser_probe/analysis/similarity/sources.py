@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_probe.analysis.inputs import check_features, check_lengths
+from ser_probe.analysis.probes.threads import run_side_by_side
 from ser_probe.analysis.resampling import group_codes
 from ser_probe.errors import AnalysisError
 
@@ -24,6 +25,8 @@ MOST_SETS = 100
 # Spread below this share of the features' size is rounding, not variation.
 _ROUNDING = 1e-12
 _ROWS = 128
+# Numbers in all from which on threads gain more than it takes to start them.
+_MUCH = 2**20
 
 
 def load(source: Source) -> np.ndarray:
@@ -147,27 +150,48 @@ def prepare(
     if not len(sources):
         raise AnalysisError(f"There is no {what} to compare", expected="at least one array [N, D]")
     names = tuple(names or (f"{what} {index}" for index in range(len(sources))))
-    means, scales, single = [], [], False
-    lengths: dict[str, np.ndarray] = {} if groups is None else {"groups": np.asarray(groups)}
-    for source, name in zip(sources, names, strict=True):
-        features = check_features(load(source), name)
-        check_lengths(**{name: features[:, 0]}, **lengths)
-        lengths = {name: features[:, 0]}
-        if len(features) < at_least:
-            raise AnalysisError(
-                f"Similarity needs at least {at_least} clips", where=name, found=f"{len(features)} clips"
-            )
-        single = single or (features.dtype.kind == "f" and features.dtype.itemsize <= 4)
-        mean, spread = _moments(features, name)
-        high = mean.astype(np.float32 if features.dtype.itemsize <= 4 else np.float64)
+    first = load(sources[0])
+    n, several = len(first), len(sources)
+    if groups is not None:
+        check_lengths(**{names[0]: first, "groups": groups})
+    moments: list[tuple[np.ndarray, float, bool]] = [(np.empty(0), 0.0, False)] * several
+
+    def look(index: int) -> None:
+        features = check_features(load(sources[index]), names[index])
+        check_lengths(**{names[0]: first, names[index]: features})
+        if n < at_least:
+            raise AnalysisError(f"Similarity needs at least {at_least} clips", where=names[index], found=f"{n} clips")
+        single = features.dtype.kind == "f" and features.dtype.itemsize <= 4
+        moments[index] = (*_moments(features, names[index]), single)
+
+    for_each(look, several, first.size)
+    means, scales = [], []
+    for mean, spread, single in moments:
+        high = mean.astype(np.float32 if single else np.float64)
         means.append((high, mean - high))
         scales.append(1 / spread)
-    n = len(next(iter(lengths.values())))
     codes = np.zeros(n, int) if groups is None else speaker_sets(groups)
     order = np.argsort(codes, kind="stable")
-    dtype: np.dtype[np.floating] = np.dtype(np.float32 if single else np.float64)
+    any_single = any(single for *_, single in moments)
+    dtype: np.dtype[np.floating] = np.dtype(np.float32 if any_single else np.float64)
     sizes = tuple(np.bincount(codes).tolist())
     return Prepared(tuple(sources), names, tuple(means), tuple(scales), order, sizes, dtype)
+
+
+def for_each(work: Callable[[int], None], count: int, size: int) -> None:
+    """Do some work for each representation, several at once where there is much of it.
+
+    Args:
+        work: Takes a representation's number.
+        count: How many there are.
+        size: About how many numbers each is made of.
+    """
+    if count < 2 or count * size < _MUCH:
+        for index in range(count):
+            work(index)
+        return
+    for _ in run_side_by_side(work, range(count)):
+        pass
 
 
 def _moments(features: np.ndarray, name: str) -> tuple[np.ndarray, float]:
