@@ -33,7 +33,7 @@ demo: $(STAMP)
 
 # One thread per worker: processes that each use all processors wait for each other.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --cov=ser_probe --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov=ser_probe --cov-report=term
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

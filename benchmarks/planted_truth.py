@@ -12,7 +12,7 @@ Every extraction carries noise of 1 % of the layer's spread, another each time. 
 
     drift      above the floor of two repeats of the first extraction; and above that of two other seeds as well, which
                must leave out layer 10. Each measure is held against the layers that it must see, by its invariances.
-    acoustics  which functional is lost or gained in which layer: sign flips over speakers, Holm over all layers and
+    acoustics  which functional is lost or gained in which layer: the analysis's own test, Holm over all layers and
                functionals, and a change of R2 of at least 0.02. f2 in layer 5, and all of them in layer 9.
     probes     in which layer the label is read better or worse: sign flips over speakers, Holm over layers, and a
                change of UAR of at least 0.02. Better in layer 7, worse in layer 9.
@@ -40,14 +40,13 @@ import scipy.linalg
 
 from ser_probe.analysis.acoustics.folds import speaker_folds
 from ser_probe.analysis.acoustics.prediction import prepare_targets, score_layers
-from ser_probe.analysis.acoustics.scores import contributions as acoustic_contributions
-from ser_probe.analysis.acoustics.scores import left_out_scores
+from ser_probe.analysis.acoustics.scores import change_p, left_out_scores, widening
 from ser_probe.analysis.drift.floor import REPEAT, SEED, add_floor, floor_table
 from ser_probe.analysis.drift.measures import MEASURES
 from ser_probe.analysis.drift.table import layer_drift
 from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.analysis.probes.change_table import change_table
-from ser_probe.analysis.probes.comparisons import holm, sign_flip_test
+from ser_probe.analysis.probes.comparisons import holm
 from ser_probe.analysis.probes.divisions import rotated_folds
 from ser_probe.analysis.probes.family_table import family
 from ser_probe.analysis.probes.fitting import fit_probes
@@ -177,13 +176,14 @@ def find_drift(study: Study, before: np.ndarray, after: np.ndarray) -> tuple[dic
 def find_acoustics(study: Study, before: np.ndarray, after: np.ndarray) -> tuple[set[tuple[int, int]], pd.DataFrame]:
     """Return where which functional is lost (layer, functional), and every change of R2 with its corrected p."""
     speakers = study.speakers.astype(str)
-    targets = prepare_targets(study.acoustics, speaker_folds(speakers, 4), speakers=speakers)
+    folds = speaker_folds(speakers, 4)
+    targets = prepare_targets(study.acoustics, folds, speakers=speakers)
     first, second = ([sums for sums, _ in score_layers(state, targets, control=False)] for state in (before, after))
     rows = []
     for layer, (one, other) in enumerate(zip(first, second, strict=True)):
-        p, _ = sign_flip_test(acoustic_contributions(one, other, "r2"), seed=layer)
-        change = left_out_scores(other)["r2"][0] - left_out_scores(one)["r2"][0]
-        rows += [(layer, feature, change[feature], p[feature]) for feature in range(N_FEATURES)]
+        changes = left_out_scores(other)["r2"] - left_out_scores(one)["r2"]
+        p = change_p(changes, widening(folds))
+        rows += [(layer, feature, changes[0, feature], p[feature]) for feature in range(N_FEATURES)]
     table = pd.DataFrame(rows, columns=["layer", "feature", "value", "p"]).assign(
         p_holm=lambda t: holm(t["p"].to_numpy())
     )

@@ -181,7 +181,7 @@ def report() -> str:
         "# All pairs of representations at once",
         "",
         f"Written by `python benchmarks/similarity.py` on {datetime.date.today()}: {os.cpu_count()} cores, "
-        f"{os.environ.get('OMP_NUM_THREADS', 'all')} used, {platform.machine()}, Python {platform.python_version()}, numpy {version('numpy')}.",
+        f"{platform.machine()}, Python {platform.python_version()}, numpy {version('numpy')}.",
         "",
         f"Linear CKA, biased and debiased, of {COUNT} representations of {CLIPS} clips x {WIDTH} (float32).",
         "",

@@ -59,6 +59,7 @@ def test_probe_rows(caches: list[Path], features: Path, tmp_path: Path) -> None:
     outcome = run(caches, tmp_path / "t", features)
     assert names(outcome) == {
         "probe", "probe_summary", "best_layers", "probe_classes", "probe_confusion", "probe_changes", "probe_centre",
+        "probe_transfer", "probe_directions",
     }  # fmt: skip
     assert {path.suffix for path in outcome.files} == {".parquet", ".csv"}
     table = read_table(tmp_path / "t", "probe")

@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 
 from ser_probe.analysis.similarity.kernels import Kernel
-from ser_probe.analysis.similarity.sources import Prepared, for_each
+from ser_probe.analysis.similarity.side_by_side import for_each
+from ser_probe.analysis.similarity.sources import Prepared
 
 Centring = Literal["u", "mean"]
 # Rows of a pair matrix that are looked at together to find row sums.

@@ -8,16 +8,21 @@ speaker has part in is then a sum of tiles, and leaving one out is a subtraction
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ser_probe.analysis.similarity.pair_matrices import PairMatrices
-from ser_probe.analysis.similarity.sources import for_each
+from ser_probe.analysis.similarity.side_by_side import for_each, in_order
 
 # So many products are added up in the features' precision before the sum goes on in float64.
 _SUMMED_IN_PRECISION = 4096
+# Of products that wait to be added up.
+_WAITING_BYTES = 2**26
+# Speakers' tiles are small: one alone would take less time than to hand it to a thread.
+_TILES_A_TASK = 16
 
 
 @dataclass(frozen=True)
@@ -47,48 +52,41 @@ def pair_products(first: PairMatrices, second: PairMatrices, memory_bytes: int) 
     """
     sizes, same = first.prepared.sizes, second is first
     several = len(sizes) > 1
-    shape = (len(first), len(second))
+    n, shape = first.prepared.n, (len(first), len(second))
     total = np.zeros(shape)
-    touching = np.zeros((len(sizes), *shape), np.promote_types(first.prepared.dtype, np.float32)) if several else None
+    touching = np.zeros((len(sizes), *shape), first.prepared.dtype) if several else None
     own_first, own_second = np.zeros((1 + len(sizes), shape[0])), np.zeros((1 + len(sizes), shape[1]))
     width = shape[0] + (0 if same else shape[1])
-    for rows in row_blocks(first.prepared.n, width * first.prepared.dtype.itemsize, memory_bytes):
+    for rows in row_blocks(n, width * first.prepared.dtype.itemsize, memory_bytes):
         # Without speakers the square at the diagonal and the rest are two tiles, each contiguous.
-        n = first.prepared.n
         panels = [(rows.start, n)] if several else [(rows.start, rows.stop), (rows.stop, n)]
         left = _panels(first, rows, panels)
         right = left if same else _panels(second, rows, panels)
-        for tile in _tiles(rows, first.starts, several):
-            mine = _flat(left, tile)
-            theirs = mine if same else _flat(right, tile)
-            weight = 1 if tile.square else 2
-            product = multiply(mine, theirs)
-            norms = product.diagonal() if same else _squared_norms(mine)
-            other_norms = norms if same else _squared_norms(theirs)
-            total += weight * product
-            sets = dict.fromkeys(tile.sets) if touching is not None else ()
+        for part, (product, norms, other_norms) in _multiply_tiles(left, right, _tiles(rows, first.starts, several)):
+            total += part.weight * product
+            sets = dict.fromkeys(part.sets) if touching is not None else ()
             for place in (0, *(1 + each for each in sets)):
-                own_first[place] += weight * norms
-                own_second[place] += weight * other_norms
+                own_first[place] += part.weight * norms
+                own_second[place] += part.weight * other_norms
             if touching is not None:
-                product *= weight
                 for each in sets:
-                    touching[each] += product
-        del left, right, mine, theirs  # before the next block takes their place
-    if same:
-        own_second = own_first
-    return PairProducts(total, touching, own_first, own_second)
+                    touching[each] += part.weight * product
+        del left, right  # before the next block takes their place
+    return PairProducts(total, touching, own_first, own_first if same else own_second)
 
 
 @dataclass(frozen=True)
 class _Tile:
-    """A part of a block of rows: which panel, which rows and columns of it, and whose clips they are."""
+    """A part of a block of rows: which panel, which rows and columns of it, and whose clips they are.
+
+    What lies right of the diagonal counts twice, for itself and its mirror image.
+    """
 
     panel: int
     rows: slice
     columns: slice
     sets: tuple[int, int]
-    square: bool
+    weight: int
 
 
 def row_blocks(n: int, bytes_per_entry: int, memory_bytes: int) -> Iterator[slice]:
@@ -119,9 +117,9 @@ def _tiles(rows: slice, starts: np.ndarray, several: bool) -> Iterator[_Tile]:
     n = int(starts[-1])
     if not several:
         height = rows.stop - rows.start
-        yield _Tile(0, slice(0, height), slice(0, height), (0, 0), square=True)
+        yield _Tile(0, slice(0, height), slice(0, height), (0, 0), 1)
         if rows.stop < n:
-            yield _Tile(1, slice(0, height), slice(0, n - rows.stop), (0, 0), square=False)
+            yield _Tile(1, slice(0, height), slice(0, n - rows.stop), (0, 0), 2)
         return
     # Pieces of speakers: the block's ends cut some in two.
     borders = np.unique(np.concatenate([starts, [rows.start, rows.stop]]))
@@ -136,27 +134,61 @@ def _tiles(rows: slice, starts: np.ndarray, several: bool) -> Iterator[_Tile]:
                 slice(borders[i] - rows.start, borders[i + 1] - rows.start),
                 slice(borders[j] - rows.start, borders[j + 1] - rows.start),
                 (int(owner[i]), int(owner[j])),
-                square=i == j,
+                1 if i == j else 2,
             )
+
+
+Products = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Inner products of rows with rows [R, S], and of both with themselves [R] and [S]."""
+
+
+def _multiply_tiles(
+    left: list[np.ndarray], right: list[np.ndarray], tiles: Iterable[_Tile]
+) -> Iterator[tuple[_Tile, Products]]:
+    """Yield products of all representations' entries in each tile, tile by tile; large ones in parts."""
+    same = right is left
+
+    def parts() -> Iterator[tuple[_Tile, int]]:
+        for tile in tiles:
+            entries = (tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start)
+            yield from ((tile, low) for low in range(0, entries, _SUMMED_IN_PRECISION))
+
+    def work(some: tuple[tuple[_Tile, int], ...]) -> list[Products]:
+        return [_multiply_part(left, left if same else right, tile, low) for tile, low in some]
+
+    size = sum(panel.size for panel in left) * len(right[0]) // 64
+    waiting = max(2, _WAITING_BYTES // (_TILES_A_TASK * left[0].itemsize * len(left[0]) * len(right[0])))
+    for some, products in in_order(work, _batches(parts(), _TILES_A_TASK), size, waiting=waiting):
+        yield from ((tile, product) for (tile, _), product in zip(some, products, strict=True))
+
+
+def _batches(parts: Iterator[tuple[_Tile, int]], size: int) -> Iterator[tuple[tuple[_Tile, int], ...]]:
+    while some := tuple(itertools.islice(parts, size)):
+        yield some
+
+
+def _multiply_part(left: list[np.ndarray], right: list[np.ndarray], tile: _Tile, low: int) -> Products:
+    mine = _flat(left, tile)[:, low : low + _SUMMED_IN_PRECISION]
+    if right is left:
+        # The same array, not an equal one, tells BLAS that the product is symmetric.
+        product = mine @ mine.T
+        return product, product.diagonal(), product.diagonal()
+    theirs = _flat(right, tile)[:, low : low + _SUMMED_IN_PRECISION]
+    return mine @ theirs.T, np.einsum("ij,ij->i", mine, mine), np.einsum("ij,ij->i", theirs, theirs)
 
 
 def multiply(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Return all inner products of rows [R, K] with rows [S, K], added up in float64."""
-    product = np.zeros((len(mine), len(theirs)))
-    for low in range(0, mine.shape[1], _SUMMED_IN_PRECISION):
-        part = mine[:, low : low + _SUMMED_IN_PRECISION]
-        # The same array, not an equal one, tells BLAS that the product is symmetric.
-        others = part if theirs is mine else theirs[:, low : low + _SUMMED_IN_PRECISION]
-        product += part @ others.T
-    return product
 
+    def work(low: int) -> np.ndarray:
+        return mine[:, low : low + _SUMMED_IN_PRECISION] @ theirs[:, low : low + _SUMMED_IN_PRECISION].T
 
-def _squared_norms(rows: np.ndarray) -> np.ndarray:
-    norms = np.zeros(len(rows))
-    for low in range(0, rows.shape[1], _SUMMED_IN_PRECISION):
-        part = rows[:, low : low + _SUMMED_IN_PRECISION]
-        norms += np.einsum("ij,ij->i", part, part)
-    return norms
+    total = np.zeros((len(mine), len(theirs)))
+    size = mine.size * len(theirs) // 64
+    waiting = max(2, _WAITING_BYTES // (mine.itemsize * total.size))
+    for _, product in in_order(work, range(0, mine.shape[1], _SUMMED_IN_PRECISION), size, waiting=waiting):
+        total += product
+    return total
 
 
 def _flat(panels: list[np.ndarray], tile: _Tile) -> np.ndarray:

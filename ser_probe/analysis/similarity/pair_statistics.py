@@ -12,6 +12,7 @@ Where a speaker is left out, the matrices of the others are centred anew, from s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +24,7 @@ from ser_probe.analysis.similarity.kernels import Kernel
 from ser_probe.analysis.similarity.options import PairValues, pair_values
 from ser_probe.analysis.similarity.pair_matrices import PairMatrices
 from ser_probe.analysis.similarity.pair_products import PairProducts, pair_products
+from ser_probe.analysis.similarity.side_by_side import in_order
 from ser_probe.analysis.similarity.sources import MIN_CLIPS, Prepared
 from ser_probe.errors import AnalysisError
 
@@ -109,7 +111,13 @@ class Pairs:
         height = max(1, _LEFT_OUT_BYTES // (8 * len(sizes) * value.shape[1]))
         for start in range(0, len(value), height):
             rows = slice(start, min(start + height, len(value)))
-            left_out = np.stack([change(self._without(group, rows, statistic)) for group in range(len(sizes))])
+            found = in_order(
+                functools.partial(self._without, rows=rows, statistic=statistic),
+                range(len(sizes)),
+                len(sizes) * value.size * self.first.prepared.n // 64,
+                waiting=len(sizes),
+            )
+            left_out = np.stack([change(values) for _, values in found])
             bounds = (0 if statistic == "double" else -1, 1)
             low[rows], high[rows] = jackknife_interval(value[rows], left_out, bounds=bounds)
         return low, high

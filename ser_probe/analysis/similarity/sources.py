@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ser_probe.analysis.inputs import check_features, check_lengths
-from ser_probe.analysis.probes.threads import run_side_by_side
 from ser_probe.analysis.resampling import group_codes
+from ser_probe.analysis.similarity.side_by_side import for_each
 from ser_probe.errors import AnalysisError
 
 Source = np.ndarray | Callable[[], np.ndarray]
@@ -25,8 +26,6 @@ MOST_SETS = 100
 # Spread below this share of the features' size is rounding, not variation.
 _ROUNDING = 1e-12
 _ROWS = 128
-# Numbers in all from which on threads gain more than it takes to start them.
-_MUCH = 2**20
 
 
 def load(source: Source) -> np.ndarray:
@@ -150,48 +149,45 @@ def prepare(
     if not len(sources):
         raise AnalysisError(f"There is no {what} to compare", expected="at least one array [N, D]")
     names = tuple(names or (f"{what} {index}" for index in range(len(sources))))
-    first = load(sources[0])
-    n, several = len(first), len(sources)
-    if groups is not None:
-        check_lengths(**{names[0]: first, "groups": groups})
-    moments: list[tuple[np.ndarray, float, bool]] = [(np.empty(0), 0.0, False)] * several
+    looks: list[_Look | None] = [None] * len(sources)
 
     def look(index: int) -> None:
-        features = check_features(load(sources[index]), names[index])
-        check_lengths(**{names[0]: first, names[index]: features})
-        if n < at_least:
-            raise AnalysisError(f"Similarity needs at least {at_least} clips", where=names[index], found=f"{n} clips")
-        single = features.dtype.kind == "f" and features.dtype.itemsize <= 4
-        moments[index] = (*_moments(features, names[index]), single)
+        looks[index] = _look(load(sources[index]), names[index], at_least)
 
-    for_each(look, several, first.size)
+    look(0)
+    assert looks[0] is not None
+    for_each(lambda index: look(index + 1), len(sources) - 1, looks[0].n * len(looks[0].mean))
+    found = [one for one in looks if one is not None]
+    n = found[0].n
+    columns = {name: range(one.n) for name, one in zip(names, found, strict=True)}
+    check_lengths(**columns, **({} if groups is None else {"groups": groups}))
     means, scales = [], []
-    for mean, spread, single in moments:
+    for _, mean, spread, single in found:
         high = mean.astype(np.float32 if single else np.float64)
         means.append((high, mean - high))
         scales.append(1 / spread)
     codes = np.zeros(n, int) if groups is None else speaker_sets(groups)
     order = np.argsort(codes, kind="stable")
-    any_single = any(single for *_, single in moments)
-    dtype: np.dtype[np.floating] = np.dtype(np.float32 if any_single else np.float64)
+    dtype: np.dtype[np.floating] = np.dtype(np.float32 if any(one.single for one in found) else np.float64)
     sizes = tuple(np.bincount(codes).tolist())
     return Prepared(tuple(sources), names, tuple(means), tuple(scales), order, sizes, dtype)
 
 
-def for_each(work: Callable[[int], None], count: int, size: int) -> None:
-    """Do some work for each representation, several at once where there is much of it.
+class _Look(NamedTuple):
+    """What is found of a representation: clips, mean [D], norm of the centred features, whether it is in float32."""
 
-    Args:
-        work: Takes a representation's number.
-        count: How many there are.
-        size: About how many numbers each is made of.
-    """
-    if count < 2 or count * size < _MUCH:
-        for index in range(count):
-            work(index)
-        return
-    for _ in run_side_by_side(work, range(count)):
-        pass
+    n: int
+    mean: np.ndarray
+    spread: float
+    single: bool
+
+
+def _look(features: np.ndarray, name: str, at_least: int) -> _Look:
+    features = check_features(features, name)
+    if len(features) < at_least:
+        raise AnalysisError(f"Similarity needs at least {at_least} clips", where=name, found=f"{len(features)} clips")
+    single = features.dtype.kind == "f" and features.dtype.itemsize <= 4
+    return _Look(len(features), *_moments(features, name), single)
 
 
 def _moments(features: np.ndarray, name: str) -> tuple[np.ndarray, float]:
