@@ -194,7 +194,8 @@ def report() -> str:
         estimated = " (extrapolated)" if math.isnan(mib) else ""
         faster = f"{base[0] / wall:.0f} | {base[1] / processor:.0f}"
         lines.append(f"| {name}{estimated} | {wall:.1f} | {processor:.1f} | {faster} | {memory} |")
-    ratio, added = base[0] / rows["all pairs"][0], rows["all pairs"][2]
+    # Other work on the machine lengthens wall times, and not all alike: the smaller ratio counts.
+    ratio, added = min(base[k] / rows["all pairs"][k] for k in (0, 1)), rows["all pairs"][2]
     met = ratio >= TARGET and max(errors) < TARGET_ERROR and added < TARGET_MIB
     lines += [
         "",

@@ -66,6 +66,7 @@ def page_data(path: Path) -> dict[str, Any]:
     return json.loads(found[1])  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_rows_of_real_maps(caches: list[Path], tmp_path: Path) -> None:
     config = options(layers=["final"], n_neighbors=3, fit="reference", page=False)
     outcome = map_caches(caches, tmp_path, analyze=config, context={"corpus": "emovo", "run_seed": 7})

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
+from ser_probe.analysis.similarity.side_by_side import for_each
 from ser_probe.analysis.similarity.sources import MIN_CLIPS, Prepared, Sides
 from ser_probe.errors import AnalysisError
 
@@ -56,7 +57,8 @@ def _u_centred_grams(side: Prepared, batches: list[np.ndarray]) -> np.ndarray:
     """Return the U-centred Grams of some batches [R, B, size^2]; each representation is read once."""
     size = len(batches[0])
     grams = np.empty((len(side), len(batches), size, size), side.dtype)
-    for index in range(len(side)):
+
+    def fill(index: int) -> None:
         features = side.rows(index)
         for place, batch in enumerate(batches):
             rows = features[batch]
@@ -69,4 +71,6 @@ def _u_centred_grams(side: Prepared, batches: list[np.ndarray]) -> np.ndarray:
             gram += shift[:, None]
             gram += shift[None, :]
             np.fill_diagonal(gram, 0)
+
+    for_each(fill, len(side), grams[0].size)
     return grams.reshape(len(side), len(batches), size * size)

@@ -179,15 +179,9 @@ def _multiply_part(left: list[np.ndarray], right: list[np.ndarray], tile: _Tile,
 
 def multiply(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Return all inner products of rows [R, K] with rows [S, K], added up in float64."""
-
-    def work(low: int) -> np.ndarray:
-        return mine[:, low : low + _SUMMED_IN_PRECISION] @ theirs[:, low : low + _SUMMED_IN_PRECISION].T
-
     total = np.zeros((len(mine), len(theirs)))
-    size = mine.size * len(theirs) // 64
-    waiting = max(2, _WAITING_BYTES // (mine.itemsize * total.size))
-    for _, product in in_order(work, range(0, mine.shape[1], _SUMMED_IN_PRECISION), size, waiting=waiting):
-        total += product
+    for low in range(0, mine.shape[1], _SUMMED_IN_PRECISION):
+        total += mine[:, low : low + _SUMMED_IN_PRECISION] @ theirs[:, low : low + _SUMMED_IN_PRECISION].T
     return total
 
 

@@ -28,6 +28,7 @@ from ser_probe.analysis.similarity.options import Options
 from ser_probe.analysis.similarity.pair_matrices import PairMatrices
 from ser_probe.analysis.similarity.pair_products import multiply, row_blocks
 from ser_probe.analysis.similarity.rsa import RankMatrices
+from ser_probe.analysis.similarity.side_by_side import for_each, in_order
 from ser_probe.analysis.similarity.sources import Prepared, Sides, Source, load
 from ser_probe.errors import AnalysisError
 
@@ -119,6 +120,8 @@ _KINDS = {
     "rsa_pearson": "dissimilarity",
 }
 """Measures of pair matrices, by the matrix that they look at."""
+# Of permuted copies that one thread multiplies at a time.
+_GATHERED_BYTES = 2**25
 _DOUBLY_CENTRED = ("cka", "cka_rbf", "distance_correlation")
 
 
@@ -147,8 +150,8 @@ def _permute_matrices(
     p = {name: np.full(wanted.shape, np.nan) for name in names}
     everything = np.vstack([np.arange(first.prepared.n), orders])
     rounding = 1e-6 if first.prepared.dtype == np.float32 else 1e-12
-    for column in np.flatnonzero(wanted.any(axis=0)):
-        products = _permuted_products(first, second, int(column), everything, options.memory_bytes)
+    columns = np.flatnonzero(wanted.any(axis=0))
+    for column, products in zip(columns, _permuted_products(first, second, columns, everything, options), strict=True):
         diagonal = first.diagonal @ second.diagonal[column][everything].T
         for name in names:
             # Of doubly centred matrices the diagonal takes part; other terms are the same in every order.
@@ -160,29 +163,60 @@ def _permute_matrices(
 
 
 def _permuted_products(
-    first: PairMatrices, second: PairMatrices, column: int, orders: np.ndarray, memory_bytes: int
+    first: PairMatrices, second: PairMatrices, columns: np.ndarray, orders: np.ndarray, options: Options
 ) -> np.ndarray:
-    """Return the inner products of all first matrices with one second matrix in each order, [R, P]."""
+    """Return the inner products of all first matrices with some second ones in each order, [S, R, P].
+
+    Each block of the first is computed once. The second ones are held whole, a few at a time.
+    """
     n, dtype = first.prepared.n, first.prepared.dtype
-    matrix = np.empty((n, n), dtype)
-    second.fill(column, second.features(column), slice(0, n), slice(0, n), matrix)
-    products = np.zeros((len(first), len(orders)))
-    for rows in row_blocks(n, len(first) * dtype.itemsize, memory_bytes // 2):
-        for columns, weight in ((rows, 1), (slice(rows.stop, n), 2)):
-            height, width = rows.stop - rows.start, columns.stop - columns.start
-            if not width:
-                continue
-            mine = np.empty((len(first), height, width), dtype)
-            for index in range(len(first)):
-                first.fill(index, first.features(index), rows, columns, mine[index])
-            mine = mine.reshape(len(first), -1)
-            at_once = max(1, memory_bytes // (2 * dtype.itemsize * height * width))
-            for low in range(0, len(orders), at_once):
-                some = orders[low : low + at_once]
-                theirs = np.empty((len(some), height, width), dtype)
-                for place, order in enumerate(some):
-                    np.take(matrix[order[rows]], order[columns], axis=1, out=theirs[place], mode="clip")
-                products[:, low : low + at_once] += weight * multiply(mine, theirs.reshape(len(some), -1))
+    products = np.zeros((len(columns), len(first), len(orders)))
+    at_once = max(1, options.memory_bytes // (2 * dtype.itemsize * n * n))
+    for start in range(0, len(columns), at_once):
+        some = columns[start : start + at_once]
+        matrices = np.empty((len(some), n, n), dtype)
+
+        def hold(place: int, some: np.ndarray = some, matrices: np.ndarray = matrices) -> None:
+            column = int(some[place])
+            second.fill(column, second.features(column), slice(0, n), slice(0, n), matrices[place])
+
+        for_each(hold, len(some), n * n)
+        for rows in row_blocks(n, len(first) * dtype.itemsize, options.memory_bytes // 2):
+            for across, weight in ((rows, 1), (slice(rows.stop, n), 2)):
+                if across.start < across.stop:
+                    mine = _flat_block(first, rows, across)
+                    for place, matrix in enumerate(matrices):
+                        products[start + place] += weight * _multiply_permuted(mine, matrix, rows, across, orders)
+    return products
+
+
+def _flat_block(first: PairMatrices, rows: slice, across: slice) -> np.ndarray:
+    """Return a block of all matrices, each as one row [R, K]."""
+    block = np.empty((len(first), rows.stop - rows.start, across.stop - across.start), first.prepared.dtype)
+    for_each(
+        lambda index: first.fill(index, first.features(index), rows, across, block[index]), len(first), block[0].size
+    )
+    return block.reshape(len(first), -1)
+
+
+def _multiply_permuted(
+    mine: np.ndarray, matrix: np.ndarray, rows: slice, across: slice, orders: np.ndarray
+) -> np.ndarray:
+    """Return the inner products of a block of matrices [R, K] with the same block of one in each order, [R, P]."""
+    products = np.zeros((len(mine), len(orders)))
+    height, width = rows.stop - rows.start, across.stop - across.start
+    at_once = max(1, _GATHERED_BYTES // (matrix.itemsize * height * width))
+
+    def gather(low: int) -> np.ndarray:
+        some = orders[low : low + at_once]
+        theirs = np.empty((len(some), height, width), matrix.dtype)
+        for place, order in enumerate(some):
+            np.take(matrix[order[rows]], order[across], axis=1, out=theirs[place], mode="clip")
+        return multiply(mine, theirs.reshape(len(some), -1))
+
+    size = len(orders) * height * width
+    for low, product in in_order(gather, range(0, len(orders), at_once), size, waiting=len(orders)):
+        products[:, low : low + at_once] += product
     return products
 
 
