@@ -1,6 +1,7 @@
 # make demo   a whole small study on synthesised speech, in minutes, without a download of data or models
 # make test   all tests
 # make lint   style and types
+# make coverage   all tests, and which lines they reach
 # make clean  remove what the tools left; studies (runs/), embeddings (cache/) and .venv stay
 #
 # Each makes .venv itself where there is none. Another interpreter: make test PYTHON=python3.12
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test coverage lint clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
@@ -31,8 +32,13 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/ser-probe run configs/quickstart.yaml
 
-# One thread per worker: processes that each use all processors wait for each other.
+# One thread per worker: processes that each use all processors wait for each other. Tests of one file stay together,
+# so that a study that several look at is run once.
 test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# Not part of the tests: counting lines slows them down.
+coverage: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov=ser_probe --cov-report=term
 
 lint: $(STAMP)
