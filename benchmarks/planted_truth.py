@@ -41,12 +41,12 @@ import scipy.linalg
 from ser_probe.analysis.acoustics.folds import speaker_folds
 from ser_probe.analysis.acoustics.prediction import prepare_targets, score_layers
 from ser_probe.analysis.acoustics.scores import change_p, left_out_scores, widening
+from ser_probe.analysis.corrections import holm
 from ser_probe.analysis.drift.floor import REPEAT, SEED, add_floor, floor_table
 from ser_probe.analysis.drift.measures import MEASURES
 from ser_probe.analysis.drift.table import layer_drift
 from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.analysis.probes.change_table import change_table
-from ser_probe.analysis.probes.comparisons import holm
 from ser_probe.analysis.probes.divisions import rotated_folds
 from ser_probe.analysis.probes.family_table import family
 from ser_probe.analysis.probes.fitting import fit_probes

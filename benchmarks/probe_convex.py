@@ -55,8 +55,8 @@ from ser_probe.analysis.probes.neighbours import DEFAULT_KS, fit_knn
 from ser_probe.analysis.probes.ridge import DEFAULT_STRENGTHS as RIDGE_STRENGTHS
 from ser_probe.analysis.probes.ridge import fit_ridge
 from ser_probe.analysis.probes.rotation import rotate
-from ser_probe.analysis.probes.threads import run_side_by_side
 from ser_probe.analysis.probes.tuning import scaling
+from ser_probe.analysis.threads import run_side_by_side
 from ser_probe.runtime import run_record
 
 RESULT = Path(__file__).parent / "results" / "probe_convex.md"

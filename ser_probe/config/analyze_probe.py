@@ -6,15 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from ser_probe.config.sections import Count, Flag, Name, NonNegative, Positive, Section
+from ser_probe.config.sections import Count, Flag, Name, NonNegative, Positive, Section, as_list
 
 ProbeFamily = Literal["linear", "logistic", "ridge", "mlp", "knn", "layer_sum"]
 ProbeControl = Literal["shuffled_labels", "majority_class"]
-
-
-def _as_list(value: object) -> object:
-    """Let one name stand for a list of one."""
-    return [value] if isinstance(value, str) else value
 
 
 class ProbeConfig(Section):
@@ -34,7 +29,7 @@ class ProbeConfig(Section):
     among: Literal["test", "all"] = "test"
     """Clips that `kfold` and `loso` divide: those of the study's test split (all clips, where they name no split), or
     `all`: speakers whose labels fine-tuning has seen are then probed too, which flatters later checkpoints."""
-    targets: Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(_as_list)] = ("label",)
+    targets: Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(as_list)] = ("label",)
     """Columns to predict; `label` is the study's target. `egemaps` stands for all acoustic functionals, and
     `egemaps:NAME` for one of them (needs `extract.egemaps`)."""
     task: Literal["auto", "classes", "numbers"] = "auto"

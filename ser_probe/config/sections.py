@@ -29,7 +29,7 @@ Split = Literal["train", "validation", "test"]
 Layer = Annotated[int, Field(strict=True, ge=0)] | Literal["final"]
 
 
-def _as_list(value: object) -> object:
+def as_list(value: object) -> object:
     """Let one name stand for a list of one."""
     return [value] if isinstance(value, str) else value
 
@@ -140,7 +140,7 @@ class BackboneConfig(Section):
 class ExtractConfig(Section):
     """What is stored of every checkpoint: the embeddings of each layer for each clip."""
 
-    pooling: Annotated[tuple[PoolingName, ...], AfterValidator(_refuse_empty), BeforeValidator(_as_list)] = ("mean",)
+    pooling: Annotated[tuple[PoolingName, ...], AfterValidator(_refuse_empty), BeforeValidator(as_list)] = ("mean",)
     """How the frames of a clip become what is stored: `mean`, `std`, `mean+std`, `max`, `sum`, `speech-mean` (frames
     that silero-vad calls speech; needs the extra `vad`), `segments:K` (means of K equal parts) or `frames` (all: about
     130 times the disk). Several come from one forward pass, a file each; a study's analyses use the first."""

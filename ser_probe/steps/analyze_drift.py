@@ -12,7 +12,7 @@ import pandas as pd
 from ser_probe.analysis.drift.floor import REPEAT, SEED, add_floor, floor_table
 from ser_probe.analysis.drift.table import OVERALL, layer_drift
 from ser_probe.analysis.drift.weights import weight_drift
-from ser_probe.analysis.probes.threads import run_side_by_side
+from ser_probe.analysis.threads import run_side_by_side
 from ser_probe.config import AnalyzeConfig, DriftConfig
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.checkpoint_weights import read_parts

@@ -14,8 +14,8 @@ import pandas as pd
 
 from ser_probe.analysis.acoustics.functionals import CONSTANT
 from ser_probe.analysis.acoustics.scores import MEASURES, change_p, interval, left_out_scores
+from ser_probe.analysis.corrections import holm
 from ser_probe.analysis.inputs import RepresentationKey
-from ser_probe.analysis.probes.comparisons import holm
 
 MEAN_LAYER = "mean"
 """The layer of a row that is about the mean over all layers."""

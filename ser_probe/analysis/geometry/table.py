@@ -30,8 +30,8 @@ from ser_probe.analysis.geometry.spectrum import (
 )
 from ser_probe.analysis.geometry.variance import VariancePartition
 from ser_probe.analysis.inputs import RepresentationKey, check_lengths
-from ser_probe.analysis.probes.threads import run_side_by_side
 from ser_probe.analysis.resampling import group_codes, jackknife_interval
+from ser_probe.analysis.threads import run_side_by_side
 
 SHAPE_MEASURES: dict[str, tuple[float, float]] = {
     "effective_rank": (1.0, np.inf),

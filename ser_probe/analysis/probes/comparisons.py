@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ser_probe.analysis.corrections import holm
 from ser_probe.analysis.inputs import check_lengths
 from ser_probe.analysis.probes.families import Folds
 from ser_probe.analysis.stats.resampled import corrected_resampled_t
@@ -91,22 +92,6 @@ def sign_flip_test(differences: np.ndarray, *, n_flips: int = N_FLIPS, seed: int
     signs = np.random.default_rng(derive_seed("sign flips", seed)).integers(0, 2, (n_flips, n_groups)) * 2 - 1
     reached = np.abs(signs @ differences.T) >= observed - margin
     return (1 + reached.sum(axis=0)) / (1 + n_flips), max(1 / (1 + n_flips), 2.0 ** (1 - n_groups))
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Return p-values corrected for how many there are (Holm 1979): the chance of any false finding is kept.
-
-    Args:
-        p: P-values [R] in [0, 1].
-
-    Returns:
-        Corrected p-values [R], none below its own p, in the same order of size.
-    """
-    order = np.argsort(p, kind="stable")
-    steps = np.minimum(1, p[order] * np.arange(len(p), 0, -1))
-    corrected = np.empty(len(p))
-    corrected[order] = np.maximum.accumulate(steps)
-    return corrected
 
 
 def compare_layers(differences: np.ndarray, *, seed: int = 0) -> Changes:

@@ -22,8 +22,8 @@ from ser_probe.analysis.probes.families import ClassProbes, Folds
 from ser_probe.analysis.probes.probe_state import TILE_WIDTH, Layer, new_course, new_layer, new_rules, padded
 from ser_probe.analysis.probes.side_by_side import outputs_of, standardise_into, train_to_end
 from ser_probe.analysis.probes.stacked import Clips, Stack, output_error, train_stacked
-from ser_probe.analysis.probes.threads import run_side_by_side
 from ser_probe.analysis.probes.training import ProbeOptions, check_training, initial_weights, standardisation
+from ser_probe.analysis.threads import run_side_by_side
 from ser_probe.runtime import SILENT, Progress
 
 

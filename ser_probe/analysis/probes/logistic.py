@@ -21,7 +21,6 @@ import numpy as np
 from ser_probe.analysis.probes.families import ClassProbes, Folds
 from ser_probe.analysis.probes.logistic_solver import Problems, Solutions, logits, solve
 from ser_probe.analysis.probes.rotation import rotate
-from ser_probe.analysis.probes.threads import run_side_by_side
 from ser_probe.analysis.probes.tuning import (
     check_class_labels,
     check_probe_inputs,
@@ -29,6 +28,7 @@ from ser_probe.analysis.probes.tuning import (
     inner_folds,
     scaling,
 )
+from ser_probe.analysis.threads import run_side_by_side
 from ser_probe.runtime import SILENT, Progress, logger
 
 DEFAULT_STRENGTHS = (1.0, 10.0, 100.0, 1e3, 1e4)

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ser_probe.analysis.probes.families import ClassProbes, Folds
-from ser_probe.analysis.probes.threads import run_side_by_side
 from ser_probe.analysis.probes.tuning import (
     check_class_labels,
     check_probe_inputs,
@@ -23,6 +22,7 @@ from ser_probe.analysis.probes.tuning import (
     inner_folds,
     scaling,
 )
+from ser_probe.analysis.threads import run_side_by_side
 from ser_probe.errors import AnalysisError, did_you_mean
 from ser_probe.runtime import SILENT, Progress
 

@@ -20,8 +20,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ser_probe.analysis.probes.families import Folds, NumberProbes
-from ser_probe.analysis.probes.threads import run_side_by_side
 from ser_probe.analysis.probes.tuning import check_probe_inputs, check_strengths, inner_folds, scaling
+from ser_probe.analysis.threads import run_side_by_side
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
 

@@ -14,8 +14,8 @@ import torch
 
 from ser_probe.analysis.probes.families import Folds
 from ser_probe.analysis.probes.probe_state import TILE_ROWS, TILE_WIDTH, padded
-from ser_probe.analysis.probes.threads import run_side_by_side
 from ser_probe.analysis.probes.training import epoch_orders
+from ser_probe.analysis.threads import run_side_by_side
 from ser_probe.runtime import Progress
 
 _ORDERS_AT_ONCE = 8  # epochs; most probes stop within ten

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from ser_probe.analysis.probes.threads import run_side_by_side
+from ser_probe.analysis.threads import run_side_by_side
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")

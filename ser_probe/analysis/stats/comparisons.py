@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
+from ser_probe.analysis.corrections import holm
 from ser_probe.analysis.stats.effect_sizes import rank_biserial, standardised_difference
 from ser_probe.analysis.stats.linear_model import LinearFit
 from ser_probe.analysis.stats.observations import Factor, Observations
@@ -174,16 +175,7 @@ def adjust(p: np.ndarray, method: Literal["holm", "bh"]) -> np.ndarray:
     corrected = np.full(len(p), np.nan)
     known = ~np.isnan(p)
     if known.any():
-        corrected[known] = _holm(p[known]) if method == "holm" else scipy.stats.false_discovery_control(p[known])
-    return corrected
-
-
-def _holm(p: np.ndarray) -> np.ndarray:
-    """Return p-values by Holm's step-down procedure: the k-th smallest of m times m - k + 1, in order."""
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(stepped, 1)
+        corrected[known] = holm(p[known]) if method == "holm" else scipy.stats.false_discovery_control(p[known])
     return corrected
 
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 from threadpoolctl import threadpool_info
 
-from ser_probe.analysis.probes.threads import run_side_by_side
+from ser_probe.analysis.threads import run_side_by_side
 
 
 def test_every_task_is_answered_once() -> None:

@@ -1,0 +1,21 @@
+"""Corrections of p-values for how many comparisons are made."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return p-values corrected for how many there are (Holm 1979): the chance of any false finding is kept.
+
+    Args:
+        p: P-values [R] in [0, 1].
+
+    Returns:
+        Corrected p-values [R], none below its own p, in the same order of size.
+    """
+    order = np.argsort(p, kind="stable")
+    steps = np.minimum(1, p[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty(len(p))
+    corrected[order] = np.maximum.accumulate(steps)
+    return corrected
