@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ser_probe.analysis.probes import layer_sum, threads
+from ser_probe.analysis import threads
+from ser_probe.analysis.probes import layer_sum
 from ser_probe.analysis.probes.families import TEST, TRAIN, VALIDATION, ClassProbes, Folds
 from ser_probe.analysis.probes.layer_sum import fit_layer_sum
 from ser_probe.analysis.probes.softmax import fit_softmax

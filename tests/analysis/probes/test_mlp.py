@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from ser_probe.analysis.probes import mlp, threads
+from ser_probe.analysis import threads
+from ser_probe.analysis.probes import mlp
 from ser_probe.analysis.probes.families import TEST, TRAIN, VALIDATION, ClassProbes, Folds
 from ser_probe.analysis.probes.mlp import MLP_OPTIONS, fit_mlp, initial_parameters
 from ser_probe.analysis.probes.softmax import fit_softmax

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from ser_probe.analysis.probes import side_by_side, softmax, threads
+from ser_probe.analysis import threads
+from ser_probe.analysis.probes import side_by_side, softmax
 from ser_probe.analysis.probes.families import TEST, TRAIN, VALIDATION, ClassProbes, Folds
 from ser_probe.analysis.probes.softmax import fit_softmax
 from ser_probe.analysis.probes.training import ProbeOptions
