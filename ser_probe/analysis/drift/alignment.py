@@ -1,9 +1,11 @@
-"""What is left of a change once the best rotation, shift and scaling are taken out of it."""
+"""What is left of a change once the best rotation, shift and scaling are taken out of it.
+
+Layers are measured side by side in threads, so decompositions are numpy's: scipy's keep all other threads waiting.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
 
 from ser_probe.analysis.drift.ratios import ClipRatio
 
@@ -30,7 +32,7 @@ def procrustes(x: np.ndarray, y: np.ndarray) -> ClipRatio:
     """
     a, b = _normalised(x), _normalised(y)
     cross = a.T @ b
-    squares, vectors = scipy.linalg.eigh(gram(cross), lower=False, overwrite_a=True, check_finite=False)
+    squares, vectors = np.linalg.eigh(cross.T @ cross)
     kept = squares > ROUNDING**2 * squares[-1]
     # Q = cross V / s V'; rotated onto b's axes V, a is A cross V / s. The clips' parts need no more than float32: what
     # it rounds off is made up for below, in their sum.
@@ -45,13 +47,7 @@ def procrustes(x: np.ndarray, y: np.ndarray) -> ClipRatio:
 def procrustes_value(x: np.ndarray, y: np.ndarray) -> float:
     """Return what `procrustes` is over all clips, without their parts: half the time."""
     cross = _normalised(x).T @ _normalised(y)
-    squares = scipy.linalg.eigh(gram(cross), lower=False, eigvals_only=True, overwrite_a=True, check_finite=False)
-    return float(np.clip(1 - root_sum(squares), 0, 1))
-
-
-def gram(a: np.ndarray) -> np.ndarray:
-    """Return the upper triangle of A'A: half of a product."""
-    return scipy.linalg.blas.dsyrk(1.0, a.T)  # type: ignore[no-any-return]
+    return float(np.clip(1 - root_sum(np.linalg.eigvalsh(cross.T @ cross)), 0, 1))
 
 
 def root_sum(squares: np.ndarray) -> float:
@@ -78,6 +74,5 @@ def shared_coordinates(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.nda
     """
     if 2 * len(x) >= x.shape[1]:
         return x, y
-    (triangle,) = scipy.linalg.qr(np.concatenate([x, y]).T, mode="r", overwrite_a=True, check_finite=False)
-    rows = triangle[: 2 * len(x)].T
+    rows = np.linalg.qr(np.concatenate([x, y]).T, mode="r").T
     return rows[: len(x)], rows[len(x) :]

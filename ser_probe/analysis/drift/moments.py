@@ -18,7 +18,7 @@ import functools
 import numpy as np
 import scipy.linalg
 
-from ser_probe.analysis.drift.alignment import ROUNDING, gram, root_sum
+from ser_probe.analysis.drift.alignment import ROUNDING, root_sum
 from ser_probe.analysis.drift.ratios import ClipRatio
 from ser_probe.analysis.resampling import MIN_SPEAKERS, group_codes, jackknife_interval
 
@@ -103,9 +103,9 @@ class Spread:
 
     def __init__(self, x: np.ndarray) -> None:
         self.centred = x - x.mean(axis=0)
-        product = gram(self.centred)
+        product = self.centred.T @ self.centred
         product[np.diag_indices_from(product)] += _RIDGE * max(np.trace(product) / len(product), np.finfo(float).tiny)
-        self.root = scipy.linalg.cholesky(product, overwrite_a=True, check_finite=False)  # root' root = product
+        self.root = np.linalg.cholesky(product).T  # root' root = product
 
     @functools.cached_property
     def basis(self) -> np.ndarray:
@@ -130,7 +130,7 @@ def covariance_shift(x: Spread, y: Spread) -> ClipRatio:
         x: Features before.
         y: Features of the same clips after.
     """
-    squares, vectors = scipy.linalg.eigh(_squares(x, y), lower=False, overwrite_a=True, check_finite=False)
+    squares, vectors = np.linalg.eigh(_squares(x, y))
     kept = squares > ROUNDING**2 * squares[-1]
     values, vectors = np.sqrt(squares[kept]), vectors[:, kept].astype(np.float32)
     # The clips' parts need no more than float32; their sum is put right.
@@ -144,13 +144,11 @@ def covariance_shift(x: Spread, y: Spread) -> ClipRatio:
 
 def covariance_shift_value(x: Spread, y: Spread) -> float:
     """Return what `covariance_shift` is over all clips, without their parts: half the time."""
-    squares = scipy.linalg.eigh(
-        _squares(x, y), lower=False, eigvals_only=True, overwrite_a=True, check_finite=False
-    )  # fmt: skip
     own_x, own_y = (float((one.centred**2).sum()) for one in (x, y))
-    return max(0.0, (own_x + own_y - 2 * root_sum(squares)) / own_x)
+    return max(0.0, (own_x + own_y - 2 * root_sum(np.linalg.eigvalsh(_squares(x, y)))) / own_x)
 
 
 def _squares(x: Spread, y: Spread) -> np.ndarray:
-    """Return the upper triangle of K' K, in the coordinates in which K is the product of the two roots."""
-    return gram(scipy.linalg.blas.dtrmm(1.0, x.root, y.root.T))
+    """Return K' K, in the coordinates in which K is the product of the two roots."""
+    product = x.root @ y.root.T
+    return product.T @ product  # type: ignore[no-any-return]

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from ser_probe.analysis.probes.families import Folds, NumberProbes
 from ser_probe.analysis.probes.tuning import check_probe_inputs, check_strengths, inner_folds, scaling
@@ -205,7 +204,7 @@ class Primal:
         mean, y_mean = -scores.sum(axis=0) / n_kept, -y[own].sum(axis=0) / n_kept
         cross = np.diag(self.squares + strength) - scores.T @ scores - n_kept * np.outer(mean, mean)
         right = self.rotated - scores.T @ y[own] - n_kept * np.outer(mean, y_mean)
-        return (scores - mean) @ cho_solve(cho_factor(cross), right) + y_mean
+        return (scores - mean) @ np.linalg.solve(cross, right) + y_mean
 
 
 def held_out_error(solver: Dual | Primal, y: np.ndarray, inner: np.ndarray, strength: float) -> np.ndarray:
@@ -217,7 +216,7 @@ def held_out_error(solver: Dual | Primal, y: np.ndarray, inner: np.ndarray, stre
         if isinstance(solver, Primal) and len(own) > len(solver.axes):
             held_out = y[own] - solver.predict_held_out(y, own, strength)
         else:
-            held_out = cho_solve(cho_factor(solver.leverage(own, strength)), residuals[own])
+            held_out = np.linalg.solve(solver.leverage(own, strength), residuals[own])
         error += np.square(held_out).sum(axis=0)
     return error
 

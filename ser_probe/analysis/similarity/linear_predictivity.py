@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
 from ser_probe.analysis.similarity.folds import speaker_folds
 from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
@@ -122,7 +121,7 @@ def hat_matrices(
     centred = own - means[:, None] - means[None, :] + means.mean()
     other = gram[np.ix_(held_out, fit)]
     other = other - other.mean(axis=1, keepdims=True) - means[None, :] + means.mean()
-    sizes, vectors = scipy.linalg.eigh(centred, check_finite=False)
+    sizes, vectors = np.linalg.eigh(centred)
     sizes = np.maximum(sizes, 0)
     rotated = other @ vectors
     made = []

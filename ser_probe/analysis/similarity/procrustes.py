@@ -11,13 +11,14 @@ min over rotations Q of |A - B Q|^2 / 2 = 1 - |A' B|_*, the nuclear norm.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.linalg
 
 from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
 from ser_probe.analysis.similarity.sources import Sides
+from ser_probe.analysis.threads import run_side_by_side
 
 _DOUBLE: np.dtype[np.floating] = np.dtype(np.float64)
 
@@ -33,15 +34,17 @@ def nuclear_norms(sides: Sides) -> np.ndarray:
     """Return |A' B|_* of centred A and B of Frobenius norm 1, in [0, 1], for the pairs asked for [R, S]."""
     first, second = sides.prepare()
     found = np.full((len(first), len(second)), np.nan)
-    row, left = -1, np.empty(0)
-    for i, j in sides.pairs(symmetric=True):
-        if i != row:
-            row, left = i, _reduced(first.rows(i, _DOUBLE))
-        right = left if second is first and j == i else _reduced(second.rows(j, _DOUBLE))
-        value = scipy.linalg.svdvals(left.T @ right, check_finite=False).sum()
-        found[i, j] = min(value, 1.0)
-        if sides.second is None:
-            found[j, i] = found[i, j]
+    for i, pairs in itertools.groupby(sides.pairs(symmetric=True), key=lambda pair: pair[0]):
+        left = _reduced(first.rows(i, _DOUBLE))
+
+        def norm(j: int, left: np.ndarray = left) -> float:
+            right = _reduced(second.rows(j, _DOUBLE))
+            return float(np.linalg.svd(left.T @ right, compute_uv=False).sum())
+
+        for j, value in run_side_by_side(norm, [j for _, j in pairs]):
+            found[i, j] = min(value, 1.0)
+            if sides.second is None:
+                found[j, i] = found[i, j]
     return found
 
 
@@ -50,5 +53,5 @@ def _reduced(features: np.ndarray) -> np.ndarray:
     n, width = features.shape
     if width <= n:
         return features
-    triangle: np.ndarray = scipy.linalg.qr(features.T, mode="r", check_finite=False)[0][:n]
+    triangle: np.ndarray = np.linalg.qr(features.T, mode="r")
     return triangle.T
