@@ -29,10 +29,7 @@ def neighbour_measures(names: Sequence[str], sides: Sides, options: Options) -> 
     """Compute `mutual_knn` of all pairs at once; `options.neighbours` is k."""
     first, second = sides.prepare(options.groups)
     k, n = options.neighbours, first.n
-    if not 1 <= k < n - 1:
-        raise AnalysisError("Mutual k-NN needs more clips than neighbours", expected=f"1 to {n - 2}", found=f"k = {k}")
-    mine = _all_neighbours(first, options)
-    theirs = mine if second is first else _all_neighbours(second, options)
+    mine, theirs = _of_both_sides(first, second, options)
     shared = np.zeros((len(first.sizes), len(first), len(second)))
     for group, (start, stop) in enumerate(_speakers(first.sizes)):
         for low in range(start, stop, _ROWS):
@@ -46,6 +43,38 @@ def neighbour_measures(names: Sequence[str], sides: Sides, options: Options) -> 
         left_out = (shared.sum(axis=0) - shared) / (k * kept[:, None, None])
         interval = jackknife_interval(value, left_out, bounds=(0, 1))
     return {name: pair_values(value, interval=interval, baseline=k / (n - 1)) for name in names}
+
+
+def permuted_overlaps(sides: Sides, options: Options, orders: np.ndarray) -> np.ndarray:
+    """Return `mutual_knn` of all pairs when the clips of the second side are permuted, [P, R, S].
+
+    Neighbours are found once: permuting the clips renames them.
+
+    Args:
+        sides: What is compared with what.
+        options: Speakers and choices.
+        orders: Permutations of the clips [P, N].
+    """
+    first, second = sides.prepare()
+    n = first.n
+    mine, theirs = _of_both_sides(first, second, options)
+    shared = np.zeros((len(orders), len(first), len(second)))
+    new_names = np.argsort(orders, axis=1)
+    for low in range(0, n, _ROWS):
+        rows = slice(low, low + _ROWS)
+        left = _members(mine[:, rows], n)
+        for place, order in enumerate(orders):
+            right = _members(new_names[place][theirs[:, order[rows]]], n)
+            shared[place] += (left @ right.T).toarray()
+    return shared / (options.neighbours * n)
+
+
+def _of_both_sides(first: Prepared, second: Prepared, options: Options) -> tuple[np.ndarray, np.ndarray]:
+    k, n = options.neighbours, first.n
+    if not 1 <= k < n - 1:
+        raise AnalysisError("Mutual k-NN needs more clips than neighbours", expected=f"1 to {n - 2}", found=f"k = {k}")
+    mine = _all_neighbours(first, options)
+    return mine, mine if second is first else _all_neighbours(second, options)
 
 
 def nearest_neighbours(features: np.ndarray, k: int, nearness: str, name: str = "The features") -> np.ndarray:
@@ -91,7 +120,10 @@ def _all_neighbours(side: Prepared, options: Options) -> np.ndarray:
 
 
 def _members(neighbours: np.ndarray, n: int) -> scipy.sparse.csr_array:
-    """Return who is whose neighbour, a row a representation [R, clips * N]; products of rows count what is shared."""
+    """Return who is whose neighbour, from [R, clips, k] a row a representation [R, clips * N].
+
+    Products of rows count what is shared.
+    """
     count, height, k = neighbours.shape
     columns = (neighbours + n * np.arange(height)[None, :, None]).reshape(count, -1)
     pointers = np.arange(count + 1) * height * k

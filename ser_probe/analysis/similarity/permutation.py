@@ -9,14 +9,16 @@ A p value is of the hypothesis under which the permuted clips are exchangeable:
 - `speakers`: speakers could stand for each other, each with their clips in order: for clips recorded in one order by
   all. Only speakers with equally many clips are exchanged; G of them give G! permutations, so few speakers say little.
 
-Measures of pair matrices permute rows and columns of a matrix that is computed once; the others are computed anew.
+Measures of pair matrices permute rows and columns of a matrix that is computed once, `mutual_knn` the neighbours that
+are found once; the others are computed anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -24,6 +26,7 @@ import numpy as np
 from ser_probe.analysis.resampling import group_codes
 from ser_probe.analysis.similarity.kernels import Kernel, correlation_distance, distance, linear, rbf
 from ser_probe.analysis.similarity.measures import MEASURES, measure_pairs
+from ser_probe.analysis.similarity.mutual_knn import permuted_overlaps
 from ser_probe.analysis.similarity.options import Options
 from ser_probe.analysis.similarity.pair_matrices import PairMatrices
 from ser_probe.analysis.similarity.pair_products import multiply, row_blocks
@@ -105,7 +108,9 @@ def permute_pairs(names: Sequence[str], sides: Sides, options: Options, orders: 
         found |= _permute_matrices(some, kind, sides, options, orders)
     for name in names:
         if name not in _KINDS:
-            found[name] = _measure_again(name, sides, options, orders)
+            observed, wanted = _observe(name, sides, options), _wanted(sides)
+            values = permuted_overlaps if name == "mutual_knn" else partial(_measure_again, name)
+            found[name] = _null(observed, values(sides, options, orders), wanted, distance=MEASURES[name].distance)
     return found
 
 
@@ -146,7 +151,7 @@ def _permute_matrices(
     prepared = sides.prepare()
     first = _matrices(kind, prepared[0], options)
     second = first if sides.second is None else _matrices(kind, prepared[1], options)
-    wanted = np.ones((len(first), len(second)), bool) if sides.wanted is None else sides.wanted
+    wanted = _wanted(sides)
     p = {name: np.full(wanted.shape, np.nan) for name in names}
     everything = np.vstack([np.arange(first.prepared.n), orders])
     rounding = 1e-6 if first.prepared.dtype == np.float32 else 1e-12
@@ -220,22 +225,35 @@ def _multiply_permuted(
     return products
 
 
-def _measure_again(name: str, sides: Sides, options: Options, orders: np.ndarray) -> Null:
-    """Measure each permuted copy. A copy is not the first side itself, whatever it was before."""
+def _wanted(sides: Sides) -> np.ndarray:
+    return np.ones((len(sides.first), len(sides.others)), bool) if sides.wanted is None else sides.wanted
+
+
+def _observe(name: str, sides: Sides, options: Options) -> np.ndarray:
     options = dataclasses.replace(options, intervals=False)
-    wanted = np.ones((len(sides.first), len(sides.others)), bool) if sides.wanted is None else sides.wanted
-    observed = measure_pairs([name], dataclasses.replace(sides, second=sides.others), options)[name].value
-    as_extreme, total = np.ones(observed.shape), np.zeros(observed.shape)
-    sign = -1 if MEASURES[name].distance else 1
+    return measure_pairs([name], dataclasses.replace(sides, second=sides.others), options)[name].value
+
+
+def _measure_again(name: str, sides: Sides, options: Options, orders: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the values [R, S] of each permuted copy. A copy is not the first side itself, whatever it was before."""
+    options = dataclasses.replace(options, intervals=False)
     for order in orders:
         permuted: Sequence[Source] = [_permuted(source, order) for source in sides.others]
-        copy = Sides(sides.first, permuted, sides.names, sides.other_names or sides.names, wanted)
-        value = measure_pairs([name], copy, options)[name].value
+        copy = Sides(sides.first, permuted, sides.names, sides.other_names or sides.names, _wanted(sides))
+        yield measure_pairs([name], copy, options)[name].value
+
+
+def _null(observed: np.ndarray, values: Iterable[np.ndarray], wanted: np.ndarray, *, distance: bool) -> Null:
+    """Count the permutations whose values [R, S] are at least as alike as the observed ones."""
+    as_extreme, total, sign = np.zeros(observed.shape), np.zeros(observed.shape), -1 if distance else 1
+    count = 0
+    for value in values:
         as_extreme += sign * value >= sign * observed - 1e-12
         total += value
-    p = as_extreme / (1 + len(orders))
+        count += 1
+    p = (1 + as_extreme) / (1 + count)
     p[np.isnan(observed) | ~wanted] = np.nan
-    return Null(p, total / len(orders))
+    return Null(p, total / count)
 
 
 def _permuted(source: Source, order: np.ndarray) -> Source:

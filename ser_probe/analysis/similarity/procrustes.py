@@ -17,8 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
+from ser_probe.analysis.similarity.side_by_side import in_order
 from ser_probe.analysis.similarity.sources import Sides
-from ser_probe.analysis.threads import run_side_by_side
 
 _DOUBLE: np.dtype[np.floating] = np.dtype(np.float64)
 
@@ -41,7 +41,8 @@ def nuclear_norms(sides: Sides) -> np.ndarray:
             right = _reduced(second.rows(j, _DOUBLE))
             return float(np.linalg.svd(left.T @ right, compute_uv=False).sum())
 
-        for j, value in run_side_by_side(norm, [j for _, j in pairs]):
+        columns = [j for _, j in pairs]
+        for j, value in in_order(norm, columns, len(columns) * left.size, waiting=len(columns)):
             found[i, j] = min(value, 1.0)
             if sides.second is None:
                 found[j, i] = found[i, j]

@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from ser_probe.analysis.similarity.measures import compare_two, measure_pairs
-from ser_probe.analysis.similarity.mutual_knn import nearest_neighbours
+from ser_probe.analysis.similarity.mutual_knn import nearest_neighbours, permuted_overlaps
 from ser_probe.analysis.similarity.options import Options
 from ser_probe.analysis.similarity.sources import Sides
 from ser_probe.errors import AnalysisError
@@ -53,6 +53,18 @@ def test_the_interval_is_over_the_speakers_clips(rng: np.random.Generator) -> No
     half = 3.182446 * np.sqrt(3 / 4 * ((left_out - np.mean(left_out)) ** 2).sum())
     assert found.value[0, 0] == pytest.approx(each.mean(), abs=1e-12)
     assert found.ci_high[0, 0] == pytest.approx(each.mean() + half, abs=1e-6)
+
+
+def test_permuted_neighbours_are_those_of_permuted_clips(rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((2, 600, 4)), rng.standard_normal((3, 600, 5))
+    y[0, :, :4] += x[1]
+    orders, options = np.stack([np.arange(600), rng.permutation(600), rng.permutation(600)]), Options(neighbours=6)
+    found = permuted_overlaps(Sides(list(x), list(y)), options, orders)
+    for order, values in zip(orders, found, strict=True):
+        copies = Sides(list(x), [one[order] for one in y])
+        (expected,) = measure_pairs(["mutual_knn"], copies, options).values()
+        np.testing.assert_allclose(values, expected.value, atol=1e-12)
+    assert found[0, 1, 0] > 3 * found[1:, 1, 0].max()
 
 
 @pytest.mark.parametrize("k", [0, 9, 10])
