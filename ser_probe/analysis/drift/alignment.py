@@ -74,5 +74,5 @@ def shared_coordinates(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.nda
     """
     if 2 * len(x) >= x.shape[1]:
         return x, y
-    rows = np.linalg.qr(np.concatenate([x, y]).T, mode="r").T
+    rows = np.asarray(np.linalg.qr(np.concatenate([x, y]).T, mode="r")).T
     return rows[: len(x)], rows[len(x) :]

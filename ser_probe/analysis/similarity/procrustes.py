@@ -54,5 +54,5 @@ def _reduced(features: np.ndarray) -> np.ndarray:
     n, width = features.shape
     if width <= n:
         return features
-    triangle: np.ndarray = np.linalg.qr(features.T, mode="r")
+    triangle: np.ndarray = np.asarray(np.linalg.qr(features.T, mode="r"))
     return triangle.T
