@@ -15,10 +15,10 @@ from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, ConfigError, MissingExtraError
 from ser_probe.files import write_text
 from ser_probe.steps import run as module
-from ser_probe.steps import study_analyses
+from ser_probe.steps import study_analyses, study_extractions
 from ser_probe.steps.extract import extract_sources
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.run import RANDOM_CONTROL, STAGES, run_study
+from ser_probe.steps.run import STAGES, run_study
 
 from ..voices import RATE_HZ, voice
 from .conftest import HAS_EGEMAPS, Said, small_study
@@ -116,7 +116,8 @@ def test_a_stopped_study_goes_on(finished: Path, monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module if hasattr(module, function) else study_analyses, function, stop)
+        own = next(one for one in (module, study_extractions, study_analyses) if hasattr(one, function))
+        patch.setattr(own, function, stop)
         with pytest.raises(KeyboardInterrupt):
             run()
     assert not leftovers(finished)
@@ -194,7 +195,7 @@ def test_a_changed_clip_is_computed_alone(finished: Path, monkeypatch: pytest.Mo
         computed.extend(result.n_computed for row in results for result in row)
         return results
 
-    monkeypatch.setattr(module, "extract_sources", spy)
+    monkeypatch.setattr(study_extractions, "extract_sources", spy)
     weights = states(FOLDER / "checkpoints")
     _, said = run()
     assert said.of("prepare") == "prepare: stale, because changed: audio files"
@@ -270,7 +271,7 @@ def test_embeddings_of_a_run_are_those_of_its_weights(finished: Path) -> None:
             if cache.key.precision == "bf16":
                 continue
             assert cache.attributes["verify_error"] < 1e-5
-            if cache.attributes["checkpoint"] == RANDOM_CONTROL:
+            if cache.attributes["checkpoint"] == study_extractions.RANDOM_CONTROL:
                 assert cache.attributes["model"] == "tiny-wavlm-base (random weights)"
                 continue
             assert cache.attributes["model"] == "tiny-wavlm-base", "all checkpoints are of one model"
