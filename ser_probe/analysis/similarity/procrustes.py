@@ -1,12 +1,19 @@
-"""What remains between two representations after the best rotation: `procrustes`.
+"""What remains between two representations after the best rotation: `procrustes`, and as an angle, `angular_shape`.
 
-Source: Ding, Denain & Steinhardt 2021, equation 4, halved: with both centred and scaled to Frobenius norm 1,
-min over rotations Q of |A - B Q|^2 / 2 = 1 - |A' B|_*, the nuclear norm.
+Source of `procrustes`: Ding, Denain & Steinhardt 2021, equation 4, halved: with both centred and scaled to Frobenius
+norm 1, min over rotations Q of |A - B Q|^2 / 2 = 1 - |A' B|_*, the nuclear norm.
 
 - A distance, in [0, 1]; 0 for equal representations, 1 where no feature of one covaries with any of the other.
 - Unchanged by shift, rotation and isotropic scaling of either side; not by other linear maps.
 - The rotation is fitted on the clips that are measured: unrelated clips with few clips against dimensions come out far
   below 1. The baseline, where permutations are drawn, says how far.
+
+Source of `angular_shape`: Williams, Kunz, Kornblith & Linderman 2021, equation 5: arccos |A' B|_* of the same A and B.
+
+- Range [0, pi/2] rad; 0 for equal representations. Unchanged by what leaves `procrustes` unchanged.
+- A metric, as `procrustes` is not: no detour is shorter (the triangle inequality), so that representations can be
+  clustered or laid out by it.
+- Near 0 it turns rounding of 1e-16 into 1e-8 rad.
 """
 
 from __future__ import annotations

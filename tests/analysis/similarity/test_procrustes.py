@@ -9,7 +9,6 @@ import pytest
 import scipy.linalg
 import scipy.spatial
 
-from ser_probe.analysis.similarity.angular_shape import angular_distance
 from ser_probe.analysis.similarity.measures import compare_two
 
 ROUTES = 1e-10
@@ -25,7 +24,7 @@ def test_it_is_what_remains_after_scipys_rotation(rng: np.random.Generator, n: i
     assert compare_two("procrustes", x, y) == pytest.approx(1 - scale, abs=ROUTES)
     # scipy's own disparity also fits a scale: 1 - scale^2.
     assert scipy.spatial.procrustes(x, y)[2] == pytest.approx(1 - scale**2, abs=ROUTES)
-    assert angular_distance(x, y) == pytest.approx(np.arccos(scale), abs=1e-8)
+    assert compare_two("angular_shape", x, y) == pytest.approx(np.arccos(scale), abs=1e-8)
 
 
 def test_widths_may_differ(rng: np.random.Generator) -> None:
@@ -47,7 +46,7 @@ def test_the_angle_is_a_metric(rng: np.random.Generator) -> None:
     shapes = [rng.standard_normal((15, 4))]
     for size in (0.1, 0.3, 1, 3, 10):
         shapes.append(shapes[-1] + size * rng.standard_normal((15, 4)))
-    between = np.array([[angular_distance(x, y) for y in shapes] for x in shapes])
+    between = np.array([[compare_two("angular_shape", x, y) for y in shapes] for x in shapes])
     np.testing.assert_allclose(between, between.T, atol=1e-9)
     np.testing.assert_allclose(np.diag(between), 0, atol=1e-7)
     assert (between[~np.eye(len(shapes), dtype=bool)] > 0.01).all()
