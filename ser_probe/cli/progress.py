@@ -40,18 +40,23 @@ class Stretch:
         parts = [f"{_amount(self.done)}/{_amount(self.total)} {self.unit}"]
         rate = self._rate()
         if rate > 0:
-            parts.append(f"{_amount(rate)} {self.unit}/s")
+            parts.append(self._pace())
             parts.append(f"{_duration(max(self.total - self.done, 0) / rate)} left")
         return ", ".join([*parts, *self._shown_fields()])
 
     def result(self) -> str:
         """Return the line that stays when the work is over."""
         elapsed = _duration(time.monotonic() - self.started)
-        parts = [f"{_amount(self.done)} {self.unit} in {elapsed}", f"{_amount(self._rate())} {self.unit}/s"]
+        parts = [f"{_amount(self.done)} {self.unit} in {elapsed}", self._pace()]
         return plain(f"{self.what}: " + ", ".join([*parts, *self._shown_fields()]))
 
     def _rate(self) -> float:
         return self.done / max(time.monotonic() - self.started, 1e-6)
+
+    def _pace(self) -> str:
+        """Return the rate, or the time that each unit takes where that says more."""
+        rate = self._rate()
+        return f"{_duration(1 / rate)} each" if 0 < rate < 0.1 else f"{_amount(rate)} {self.unit}/s"
 
     def _shown_fields(self) -> list[str]:
         return [
@@ -161,7 +166,9 @@ class _Warnings(logging.Handler):
 
 def _amount(value: float) -> str:
     """Return a number in few digits: one decimal under 100, none above."""
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+    # Thirds that were added up are whole again.
+    whole = abs(value - round(value)) < 1e-6
+    return f"{value:,.0f}" if value >= 100 or whole else f"{value:.1f}"
 
 
 def _duration(seconds: float) -> str:

@@ -134,7 +134,7 @@ def study_statistics(
         progress.advance()
     progress.finish()
     for line in remarks:
-        progress.say(f"no statistics: {line}")
+        progress.say(f"statistics leave out: {line}")
     title = f"Statistics of the table {stats.table}"
     words = (_what_repeats(rows, stats),)
     files = _write(found, output, "stats_summary.md", title, stats, context=context or {}, remarks=remarks, words=words)

@@ -39,6 +39,22 @@ def test_state_holds_amount_rate_and_time_left(clock: list[float]) -> None:
     assert stretch.result() == "extract: 588 clips in 1 h 0 min, 0.2 clips/s, loss=0.3142, step=7"
 
 
+def test_slow_work_says_what_each_takes(clock: list[float]) -> None:
+    stretch = Stretch("umap", 4, "maps")
+    clock[0] += 28
+    stretch.advance(1, {})
+    assert stretch.state() == "1/4 maps, 28 s each, 1 min 24 s left"
+
+
+def test_shares_of_a_fit_add_up(clock: list[float]) -> None:
+    stretch = Stretch("probes", 1, "fits")
+    clock[0] += 2
+    for _ in range(10):
+        stretch.advance(0.1, {})
+    assert stretch.done != 1
+    assert stretch.result() == "probes: 1 fits in 2 s, 0.5 fits/s"
+
+
 def test_a_log_gets_a_line_now_and_then(clock: list[float]) -> None:
     console = Console(file=io.StringIO(), width=40)
     lines = Lines(console)

@@ -61,7 +61,7 @@ def test_a_studys_statistics_are_over_its_test_scores(tmp_path: Path, rng: np.ra
     assert "They are no independent repetitions of fine-tuning" in page
     assert "uar was analysed by step and layer (2 × 3; 24 observations, 4 in each cell)" in page
     assert "4 rows without step (eGeMAPSv02)" in page
-    assert said.lines == ["no statistics: 4 rows without step (eGeMAPSv02)"]
+    assert said.lines == ["statistics leave out: 4 rows without step (eGeMAPSv02)"]
     assert outcome.files[-1] == tmp_path / "stats_summary.md"
     assert all(path.is_file() for path in outcome.files)
     assert not (tmp_path / "equivalence.csv").exists()
