@@ -71,6 +71,7 @@ def test_similarity(write_cache: Write, tmp_path: Path) -> None:
     table = pd.read_csv(output / "similarity.csv")
     assert set(table["measure"]) == {"cka_debiased"}
     assert {"model_a", "checkpoint_a", "layer_a", "model_b", "checkpoint_b", "layer_b", "value"} <= set(table.columns)
+    assert (output / "figures" / "cka_layers.png").is_file()
 
 
 def test_drift(write_cache: Write, tmp_path: Path) -> None:

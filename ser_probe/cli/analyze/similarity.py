@@ -47,6 +47,7 @@ def similarity(
     """Compare layers with features, with each other, and between files."""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig, check_options
+    from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_similarity import compare_caches
     from ser_probe.steps.representations import read_clips
 
@@ -67,4 +68,5 @@ def similarity(
         outcome = compare_caches(
             caches, output, features=features, analyze=config, clips=read_clips(clips), seed=seed, progress=progress
         )
+        outcome = draw_analysis(outcome, output, progress=progress)
     finish(outcome)
