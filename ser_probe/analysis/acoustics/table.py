@@ -99,7 +99,7 @@ def changes_table(scored: Scored, functionals: Functionals, n: int, widened: flo
 def groups_table(scored: Scored, functionals: Functionals, n: int, widened: float) -> pd.DataFrame:
     """Return the mean of each measure over the functionals of a group, and over all, flagged ones left out."""
     groups = np.asarray(functionals.groups, object)[functionals.scored]
-    tables = []
+    rows = []
     for (key, control), sums in scored.items():
         scores = left_out_scores(sums)
         for group in ("all", *dict.fromkeys(functionals.groups)):
@@ -107,10 +107,14 @@ def groups_table(scored: Scored, functionals: Functionals, n: int, widened: floa
             if not chosen.any():
                 continue
             for measure, values in scores.items():
-                numbers = np.array(interval(values[:, chosen].mean(axis=1), MEASURES[measure], widened))[:, None]
-                table = _named(key, control, measure, numbers, n, len(sums), group=[group])
-                tables.append(table.assign(n_features=int(chosen.sum())))
-    return pd.concat(tables, ignore_index=True)
+                value, low, high = interval(values[:, chosen].mean(axis=1), MEASURES[measure], widened)
+                rows.append({
+                    **key._asdict(), "group": group, "control": control, "measure": measure,
+                    "value": float(value), "ci_low": float(low), "ci_high": float(high),
+                    "n": n, "n_speakers": len(sums), "n_features": int(chosen.sum()),
+                })  # fmt: skip
+    # One table of all rows: a table a row would take longer than the fits.
+    return pd.DataFrame(rows)
 
 
 def _columns(functionals: Functionals) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
@@ -135,11 +139,11 @@ def _corrected(p: np.ndarray, sound: np.ndarray) -> np.ndarray:
 def _named(
     key: RepresentationKey, control: str, measure: str, numbers: np.ndarray, n: int, n_speakers: int, **columns: object
 ) -> pd.DataFrame:
-    length = numbers.shape[1]
-    table = pd.DataFrame({name: [value] * length for name, value in key._asdict().items()})
-    table = table.assign(**columns, control=control, measure=measure)  # type: ignore[arg-type]
-    table["value"], table["ci_low"], table["ci_high"] = numbers
-    return table.assign(n=n, n_speakers=n_speakers)
+    value, low, high = numbers
+    return pd.DataFrame({
+        **key._asdict(), **columns, "control": control, "measure": measure,
+        "value": value, "ci_low": low, "ci_high": high, "n": n, "n_speakers": n_speakers,
+    })  # fmt: skip
 
 
 MEASURE_NAMES = tuple(MEASURES)
