@@ -87,6 +87,10 @@ class AnalysisError(SerProbeError):
     """The data do not admit the analysis asked for."""
 
 
+class NothingToDrawError(AnalysisError):
+    """A table holds nothing of what a figure is about: no fault, where the analysis was not asked for it."""
+
+
 class MissingExtraError(SerProbeError):
     """An optional dependency is not installed."""
 

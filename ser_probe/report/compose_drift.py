@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ser_probe.errors import AnalysisError
+from ser_probe.errors import AnalysisError, NothingToDrawError
 from ser_probe.report.compose_layers import add_colour_key, heading, new_figure
 from ser_probe.report.plots_drift import (
     BANDS,
@@ -115,12 +115,12 @@ def draw_shift_parts(table: pd.DataFrame, *, most_steps: int = _MOST_STEPS) -> F
         most_steps: Of more steps than this, so many are drawn, evenly spaced, with the last.
 
     Raises:
-        AnalysisError: If the table does not hold both measures after step 0.
+        NothingToDrawError: If the table does not hold both measures after step 0.
     """
     rows = of_reference(need(table, ["step", "layer", "measure", "value"], "drift"), "first")
     rows = rows[rows["measure"].isin(SHIFTS) & (rows["step"] > 0)]
     if set(rows["measure"]) != set(SHIFTS):
-        raise AnalysisError(
+        raise NothingToDrawError(
             "The drift table does not say how far means and covariances moved",
             expected=", ".join(SHIFTS),
             found=", ".join(rows["measure"].unique()) or "neither, after step 0",

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ser_probe.errors import AnalysisError
+from ser_probe.errors import NothingToDrawError
 from ser_probe.report.compose_layers import heading, new_figure
 from ser_probe.report.plots_similarity import (
     DISTANCES,
@@ -35,12 +35,12 @@ def draw_functional_groups(table: pd.DataFrame, *, measure: str | None = None) -
         measure: Which measure; the main one by default.
 
     Raises:
-        AnalysisError: If the table holds no comparison with groups of functionals.
+        NothingToDrawError: If the table holds no comparison with groups of functionals.
     """
     with styled():
         rows = with_functional_group(table)
         if rows.empty:
-            raise AnalysisError(
+            raise NothingToDrawError(
                 "The similarity table holds no comparison with groups of functionals",
                 expected="rows with layer_b such as functionals:spectral",
                 found=", ".join(repr(name) for name in table["layer_b"].drop_duplicates().head(8)),
@@ -74,7 +74,7 @@ def draw_measures(table: pd.DataFrame) -> Figure:
         table: The similarity table.
 
     Raises:
-        AnalysisError: If the table holds fewer than two measures of it.
+        NothingToDrawError: If the table holds fewer than two measures of it.
     """
     with styled():
         rows = with_acoustics(table)
@@ -82,7 +82,7 @@ def draw_measures(table: pd.DataFrame) -> Figure:
         found = list(rows["measure"].drop_duplicates())
         names = found[:_MOST_MEASURES]
         if len(names) < 2:
-            raise AnalysisError(
+            raise NothingToDrawError(
                 "Fewer than two measures cannot be set side by side",
                 expected="two measures or more beside biased CKA",
                 found=", ".join(names) or "none",
@@ -120,7 +120,7 @@ def draw_models(table: pd.DataFrame, *, measure: str | None = None) -> Figure:
         measure: Which measure; the main one by default.
 
     Raises:
-        AnalysisError: If the table holds no comparison between two models.
+        NothingToDrawError: If the table holds no comparison between two models.
     """
     with styled():
         between = table[
@@ -129,7 +129,7 @@ def draw_models(table: pd.DataFrame, *, measure: str | None = None) -> Figure:
             & ~table["layer_a"].astype(str).str.startswith("functionals")
         ]
         if between.empty:
-            raise AnalysisError(
+            raise NothingToDrawError(
                 "The similarity table holds no comparison between two models",
                 expected="rows whose model_a and model_b differ",
                 found=", ".join(short(name) for name in table["model_a"].drop_duplicates()),

@@ -21,7 +21,8 @@ class FigureSpec:
         apart: Columns whose values are not mixed: each value that occurs gets a figure of its own.
         named: Those of them that name the figure even where there is only one value.
         options: What `draw` is given beside the table.
-        optional: Whether a table often lacks what the figure is about (a second model): nothing is said then.
+        optional: Whether a table often lacks what the figure is about, such as a second model: nothing is said where
+            `draw` finds nothing of it.
     """
 
     title: str

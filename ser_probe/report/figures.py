@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ser_probe.errors import AnalysisError
+from ser_probe.errors import AnalysisError, NothingToDrawError
 from ser_probe.files import atomic_path, slug
 from ser_probe.report.figure_specs import FigureSpec
 from ser_probe.report.figures_acoustics import ACOUSTICS_FIGURES
@@ -110,7 +110,7 @@ def write_figures(
             try:
                 figure = spec.draw(part, **given)
             except AnalysisError as error:
-                if spec.optional:
+                if spec.optional and isinstance(error, NothingToDrawError):
                     continue
                 left_out.append(f"{spec.title}: {error.what}" + (f" ({error.found})" if error.found else ""))
                 continue

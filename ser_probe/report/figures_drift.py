@@ -56,7 +56,9 @@ DRIFT_FIGURES: dict[str, FigureSpec] = {
         _DRIFT_PREVIOUS,
         options={"x": "step", "against": "previous"},
     ),
-    "drift_parts": FigureSpec("Drift of mean and of covariance", "drift", draw_shift_parts, _DRIFT_PARTS),
+    "drift_parts": FigureSpec(
+        "Drift of mean and of covariance", "drift", draw_shift_parts, _DRIFT_PARTS, optional=True
+    ),
     "drift_groups": FigureSpec(
         "Drift by group of clips",
         "drift_groups",

@@ -53,6 +53,7 @@ SIMILARITY_FIGURES: dict[str, FigureSpec] = {
         draw_acoustic_similarity,
         _ACOUSTIC_SIMILARITY,
         apart=("corpus", "model_a"),
+        optional=True,
     ),
     "cka_layers": FigureSpec(
         "Similarity between layers",
@@ -67,6 +68,7 @@ SIMILARITY_FIGURES: dict[str, FigureSpec] = {
         draw_biased_cka,
         _BIASED_CKA,
         apart=("corpus", "model_a"),
+        optional=True,
     ),
     "similarity_groups": FigureSpec(
         "Similarity to groups of functionals",
@@ -74,6 +76,7 @@ SIMILARITY_FIGURES: dict[str, FigureSpec] = {
         draw_functional_groups,
         _GROUPS,
         apart=("corpus", "model_a"),
+        optional=True,
     ),
     "similarity_measures": FigureSpec(
         "Several measures of similarity to eGeMAPS",

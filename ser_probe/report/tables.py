@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 
-from ser_probe.errors import AnalysisError
+from ser_probe.errors import AnalysisError, NothingToDrawError
 
 FUNCTIONALS = "functionals"
 _ROLES = ("model", "checkpoint", "step", "layer")
@@ -47,7 +47,7 @@ def need(table: pd.DataFrame, columns: Sequence[str], what: str) -> pd.DataFrame
             found="without " + ", ".join(missing),
         )
     if table.empty:
-        raise AnalysisError(
+        raise NothingToDrawError(
             f"The {what} table is empty: there is nothing to draw",
             fix="run the analysis that writes it, or leave the figure out",
         )
@@ -65,7 +65,7 @@ def pick(table: pd.DataFrame, what: str, **values: object) -> pd.DataFrame:
     for column, value in values.items():
         rows = chosen[chosen[column] == value]
         if rows.empty:
-            raise AnalysisError(
+            raise NothingToDrawError(
                 f"The {what} table holds nothing to draw",
                 expected=f"{column} = {value!r}",
                 found=", ".join(repr(x) for x in chosen[column].drop_duplicates().head(8)),

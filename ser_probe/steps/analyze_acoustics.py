@@ -99,8 +99,7 @@ def predict_acoustics(
             own = {"pooling": joined.checkpoints[0].pooling, "transform": config.transform, **(context or {})}
             written += write_table(table.assign(**own), output, name)
     flags = list(material.functionals.flags)
-    facts: dict[str, object] = {
-        "clips": n,
+    facts = joined.counts() | {
         "functionals": len(flags),
         "that cannot be relied on": sum(flag != "" for flag in flags),
         "folds of speakers": len(material.targets.folds.names),

@@ -153,7 +153,7 @@ def _step_of(name: str) -> float:
 
 
 def _facts(states: DriftStates, drift: pd.DataFrame, limits: pd.DataFrame) -> dict[str, object]:
-    facts: dict[str, object] = {"clips": len(states.joined.clips)}
+    facts = states.joined.counts()
     if limits.empty:
         return facts
     last = drift[(drift["against"] == FIRST) & (drift["step"] == drift["step"].max())]

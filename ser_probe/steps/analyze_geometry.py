@@ -79,10 +79,7 @@ def describe_caches(
         places = zip(own["model"], own["checkpoint"], strict=True)
         own = own.assign(pooling=[pooling[place] for place in places], **context or {})
         files += write_table(own, output, name)
-    facts: dict[str, object] = {
-        "clips": len(joined.clips),
-        "representations": len(spectrum[spectrum["component"] == 1]),
-    }
+    facts = joined.counts() | {"representations": len(spectrum[spectrum["component"] == 1])}
     return Outcome(tuple(files), facts)
 
 

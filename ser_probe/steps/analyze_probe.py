@@ -173,9 +173,7 @@ def _test_groups(task: Task) -> int:
 
 
 def _facts(joined: Joined, tasks: Sequence[Task]) -> dict[str, object]:
-    facts: dict[str, object] = {"clips": len(joined.clips)}
-    if joined.n_dropped:
-        facts["clips not in all files, left out"] = joined.n_dropped
+    facts = joined.counts()
     for task in tasks:
         prefix = "" if len(tasks) == 1 else f"{task.name}: "
         facts[f"{prefix}train / validation / test"] = _sizes(task)

@@ -84,7 +84,7 @@ def compare_caches(
         progress.advance(len(relatives))
     progress.finish()
     table = pd.concat(tables, ignore_index=True)
-    facts: dict[str, object] = {"clips": len(joined.clips), "pairs of representations": len(table)}
+    facts = joined.counts() | {"pairs of representations": len(table)}
     return Outcome(tuple(write_table(table.assign(**context or {}), output, "similarity")), facts)
 
 

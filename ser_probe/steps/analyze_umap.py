@@ -76,7 +76,7 @@ def map_caches(
     added = {name: value for name, value in (context or {}).items() if name not in columns}
     table = pd.concat(tables, ignore_index=True).assign(**added)
     files = write_table(table, output, "umap")
-    facts: dict[str, object] = {"clips": len(joined.clips)}
+    facts = joined.counts()
     if config.page:
         page, audio = write_page(
             output / "umap.html", table, joined.clips, colours, config, audio_root=audio_root, progress=progress

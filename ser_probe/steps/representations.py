@@ -96,13 +96,19 @@ class Joined:
         clips: One row per clip: clip_id and the columns known of it.
         checkpoints: Representations of models, by step.
         features: Acoustic features, None without.
-        n_dropped: Clips that are in some file or in the manifest, but not in all of them.
+        n_dropped: Clips of the manifest that are not in all files; without a manifest, those that are in some file but
+            not in all.
     """
 
     clips: pd.DataFrame
     checkpoints: tuple[Representation, ...]
     features: Representation | None
     n_dropped: int
+
+    def counts(self) -> dict[str, object]:
+        """Return how many clips there are, and how many were left out, as a summary has it."""
+        left_out = {"clips not in all files, left out": self.n_dropped} if self.n_dropped else {}
+        return {"clips": len(self.clips), **left_out}
 
     def column(self, name: str) -> np.ndarray:
         """Return a column of the clips as text, [N].
@@ -166,16 +172,12 @@ def join_caches(
     try:
         for cache in opened:
             _refuse_frames(cache)
-        table = opened[0].clips if clips is None else clips
-        if splits is not None:
-            if "split" not in table:
-                raise AnalysisError(
-                    "The clips have no column 'split'", fix="analyse all clips, or extract from a manifest with splits"
-                )
-            table = table[table["split"].isin(list(splits))]
-        n_wanted = len(table)
+        tables = [
+            _of_splits(table, splits) for table in ([cache.clips for cache in opened] if clips is None else [clips])
+        ]
+        n_wanted = len(set().union(*(table["clip_id"] for table in tables)))
         # A clip listed twice under two names is one observation.
-        table = table.drop_duplicates("clip_id")
+        table = tables[0].drop_duplicates("clip_id")
         known = set.intersection(*(set(cache.clip_ids) for cache in opened))
         table = table[table["clip_id"].isin(known)].reset_index(drop=True)
         if table.empty:
@@ -196,6 +198,17 @@ def join_caches(
             cache.close()
     models = sorted(represented[: len(caches)], key=lambda one: (one.model, one.step))
     return Joined(table, tuple(models), represented[-1] if features is not None else None, n_wanted - len(table))
+
+
+def _of_splits(clips: pd.DataFrame, splits: Sequence[str] | None) -> pd.DataFrame:
+    """Return the clips of some splits; all for None."""
+    if splits is None:
+        return clips
+    if "split" not in clips:
+        raise AnalysisError(
+            "The clips have no column 'split'", fix="analyse all clips, or extract from a manifest with splits"
+        )
+    return clips[clips["split"].isin(list(splits))]
 
 
 def _refuse_frames(cache: EmbeddingCache) -> None:

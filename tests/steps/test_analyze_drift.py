@@ -224,5 +224,5 @@ def test_clips_that_are_not_in_all_files_are_left_out(
 ) -> None:
     fewer = store("fewer", values[:, 10:], 150, clips=clips.iloc[10:])
     outcome = measure_drift([*moving, fewer], tmp_path, reference=moving[1], analyze=options())
-    assert outcome.summary == {"clips": 62}
+    assert outcome.summary == {"clips": 62, "clips not in all files, left out": 10}
     assert set(read_table(tmp_path, "drift")["n"]) == {62}

@@ -51,6 +51,13 @@ def test_clips_that_are_not_everywhere_are_left_out_and_said(
     assert joined.features.layer_names == ("functionals",)
 
 
+def test_clips_that_only_a_later_file_has_are_counted_too(write_cache: Write, clips: pd.DataFrame) -> None:
+    part, whole = write_cache("part", clips.iloc[10:], tuned(0)), write_cache("whole", clips, tuned(2))
+    assert join_caches([part, whole]).counts() == {"clips": 62, "clips not in all files, left out": 10}
+    # A file that is shared by studies holds clips of others; the study's own are what counts.
+    assert join_caches([part, whole], clips=clips.iloc[20:]).counts() == {"clips": 52}
+
+
 def test_the_studys_clips_are_the_truth(write_cache: Write, clips: pd.DataFrame) -> None:
     path = write_cache("a", clips, tuned(0))
     relabelled = clips.assign(label="calm")[::-1]
