@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
 # Up to this many axes all of them are found exactly; it is cheap there.
 _EXACT = 256
@@ -42,7 +41,7 @@ def rotate(z: np.ndarray) -> Rotation:
     """
     n, width = z.shape
     if n < 0.8 * width:
-        basis, triangle = scipy.linalg.qr(z.T, mode="economic", check_finite=False)
+        basis, triangle = np.linalg.qr(z.T)
         inner = rotate(triangle.T)
         return Rotation(inner.scores, lambda weights: basis @ inner.restore(weights))
     if width <= _EXACT:
@@ -59,14 +58,23 @@ def _turn_leading(z: np.ndarray) -> Rotation:
     rough, rng = z.astype(np.float32), np.random.default_rng(0)
     found = rough.T @ rng.standard_normal((len(z), _LEADING + _SPARE), dtype=np.float32)
     for _ in range(_POWER_ITERATIONS):
-        found = rough.T @ (rough @ np.linalg.qr(found)[0])
-    found = np.linalg.qr(found)[0].astype(np.float64)
+        found = rough.T @ (rough @ _spread(found))
+    found = _spread(found).astype(np.float64)
     along = z @ found
     leading = found @ np.linalg.eigh(along.T @ along)[1][:, ::-1]
-    (reflections, tau), _ = scipy.linalg.qr(leading, mode="raw", check_finite=False)
+    reflections, tau = np.linalg.qr(leading, mode="raw")
+    # The product of the reflections is I - V T V' (Schreiber & Van Loan 1989); of T the inverse is known (Puglisi 1992).
+    v = np.tril(reflections.T, -1)
+    v[np.diag_indices(v.shape[1])] = 1
+    inverse = np.triu(v.T @ v, 1) + np.diag(1 / np.maximum(tau, np.finfo(float).tiny))
+    t = np.linalg.inv(inverse)
+    return Rotation(z - ((z @ v) @ t) @ v.T, lambda weights: weights - v @ (t @ (v.T @ weights)))
 
-    def apply(side: str, what: np.ndarray) -> np.ndarray:
-        work = 64 * max(what.shape)
-        return scipy.linalg.lapack.dormqr(side, "N", reflections, tau, np.asfortranarray(what), lwork=work)[0]
 
-    return Rotation(np.ascontiguousarray(apply("R", z)), lambda weights: apply("L", weights))
+def _spread(found: np.ndarray) -> np.ndarray:
+    """Return columns of the same span that are about orthonormal: by a Cholesky factor, at a third of a QR's time."""
+    wide = found.astype(np.float64)
+    gram = wide.T @ wide
+    # Columns may hang together, or all be zero; the inverse has to fit into float32.
+    gram[np.diag_indices_from(gram)] += max(1e-12 * np.trace(gram), 1e-60)
+    return found @ np.linalg.inv(np.linalg.cholesky(gram)).T.astype(found.dtype)  # type: ignore[no-any-return]

@@ -35,8 +35,12 @@ def test_axes_are_uncorrelated_where_all_are_found(rng: np.random.Generator) -> 
     assert (np.diff(np.diag(cross)) < 0).all()
 
 
-def test_features_of_no_variance_are_no_fault() -> None:
-    z = np.zeros((40, 300))
-    z[:, 3] = np.arange(40) - 19.5
-    rotation = rotate(z)
-    np.testing.assert_allclose(rotation.scores @ rotation.scores.T, z @ z.T, atol=1e-8)
+@pytest.mark.parametrize("n", [40, 400])
+def test_features_of_little_variance_are_no_fault(rng: np.random.Generator, n: int) -> None:
+    nothing, one, copies = np.zeros((n, 300)), np.zeros((n, 300)), np.repeat(rng.standard_normal((n, 20)), 15, axis=1)
+    one[:, 3] = np.arange(n) - n / 2
+    for z in (nothing, one, copies):
+        rotation = rotate(z)
+        np.testing.assert_allclose(rotation.scores @ rotation.scores.T, z @ z.T, rtol=EXACT, atol=1e-8)
+        weights = rng.standard_normal((rotation.scores.shape[1], 2))
+        np.testing.assert_allclose(z @ rotation.restore(weights), rotation.scores @ weights, rtol=EXACT, atol=1e-8)
