@@ -63,7 +63,7 @@ def _turn_leading(z: np.ndarray) -> Rotation:
     along = z @ found
     leading = found @ np.linalg.eigh(along.T @ along)[1][:, ::-1]
     reflections, tau = np.linalg.qr(leading, mode="raw")
-    # The product of the reflections is I - V T V' (Schreiber & Van Loan 1989); of T the inverse is known (Puglisi 1992).
+    # The product of the reflections is I - V T V' (Schreiber & Van Loan 1989), the inverse of T as Puglisi 1992 has it.
     v = np.tril(reflections.T, -1)
     v[np.diag_indices(v.shape[1])] = 1
     inverse = np.triu(v.T @ v, 1) + np.diag(1 / np.maximum(tau, np.finfo(float).tiny))
