@@ -2,7 +2,8 @@
 
 A decomposition of a few hundred rows gains little from more cores and loses much where they are busy; several of them
 at once gain all there is. With one core a problem its sums also run in one order, so that results do not depend on
-how many cores there are. Only for work that spends its time in numpy and scipy, which let other threads run.
+how many cores there are. Only for work that spends its time in numpy, which lets other threads run; most of
+scipy.linalg does not.
 """
 
 from __future__ import annotations

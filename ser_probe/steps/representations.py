@@ -172,12 +172,12 @@ def join_caches(
     try:
         for cache in opened:
             _refuse_frames(cache)
-        tables = [
-            _of_splits(table, splits) for table in ([cache.clips for cache in opened] if clips is None else [clips])
-        ]
-        n_wanted = len(set().union(*(table["clip_id"] for table in tables)))
+        table = _of_splits(opened[0].clips if clips is None else clips, splits)
+        others = [] if clips is not None else [cache.clips for cache in opened[1:]]
+        comparable = [other for other in others if splits is None or "split" in other]
+        n_wanted = len(set(table["clip_id"]).union(*(_of_splits(other, splits)["clip_id"] for other in comparable)))
         # A clip listed twice under two names is one observation.
-        table = tables[0].drop_duplicates("clip_id")
+        table = table.drop_duplicates("clip_id")
         known = set.intersection(*(set(cache.clip_ids) for cache in opened))
         table = table[table["clip_id"].isin(known)].reset_index(drop=True)
         if table.empty:

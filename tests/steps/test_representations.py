@@ -56,6 +56,8 @@ def test_clips_that_only_a_later_file_has_are_counted_too(write_cache: Write, cl
     assert join_caches([part, whole]).counts() == {"clips": 62, "clips not in all files, left out": 10}
     # A file that is shared by studies holds clips of others; the study's own are what counts.
     assert join_caches([part, whole], clips=clips.iloc[20:]).counts() == {"clips": 52}
+    bare = write_cache("bare", clips.drop(columns="split"), tuned(4))
+    assert join_caches([whole, bare], splits=["test"]).n_dropped == 0
 
 
 def test_the_studys_clips_are_the_truth(write_cache: Write, clips: pd.DataFrame) -> None:
