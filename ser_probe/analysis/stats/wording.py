@@ -202,6 +202,9 @@ def _term(row: dict[Any, Any], alpha: float, escape: Escape) -> str:
     decimals = 2 if row["partial_eta_sq"] >= _SMALL_SHARE else 3
     eta, low, high = (share(row[name], decimals) for name in ("partial_eta_sq", "ci_low", "ci_high"))
     interval = f"{100 * (1 - alpha):g} % CI [{low}, {high}]"
+    if row["partial_eta_sq"] > row["ci_high"]:
+        less_biased = share(row["omega_sq"], decimals)
+        interval += f" (of the population's share; η² itself is biased upwards, ω² = {less_biased})"
     return f"{what} {found}, F({df}) = {number(row['F'])}, p {p_value(row['p'])}, partial η² = {eta}, {interval}"
 
 

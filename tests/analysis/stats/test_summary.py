@@ -45,6 +45,15 @@ def test_numbers_are_printed_in_apa_style() -> None:
     ]  # fmt: skip
 
 
+def test_a_share_above_its_own_interval_is_explained() -> None:
+    table = pd.DataFrame({"a": np.repeat(np.arange(30), 2).astype(str), "y": np.random.default_rng(0).normal(size=60)})
+    found = analyse(make_observations(table, "y", ["a"]), StatsOptions())
+    row = found.tables["anova"].iloc[0]
+    assert row["partial_eta_sq"] > row["ci_high"], "thirty levels share sixty values"
+    told = f"(of the population's share; η² itself is biased upwards, ω² = {share(row['omega_sq'], 2)})"
+    assert told in paragraphs(found, StatsOptions())[1]
+
+
 def test_every_table_is_made_and_told(found: Statistics) -> None:
     assert set(found.tables) == set(TABLES)
     data, anova, contrasts, mixed, equivalence, checks, power = paragraphs(found, StatsOptions(), group="seed")
