@@ -106,11 +106,11 @@ def permute_pairs(names: Sequence[str], sides: Sides, options: Options, orders: 
     for kind in dict.fromkeys(_KINDS[name] for name in names if name in _KINDS):
         some = [name for name in names if _KINDS.get(name) == kind]
         found |= _permute_matrices(some, kind, sides, options, orders)
+    everything = np.vstack([np.arange(orders.shape[1]), orders])
     for name in names:
         if name not in _KINDS:
-            observed, wanted = _observe(name, sides, options), _wanted(sides)
             values = permuted_overlaps if name == "mutual_knn" else partial(_measure_again, name)
-            found[name] = _null(observed, values(sides, options, orders), wanted, distance=MEASURES[name].distance)
+            found[name] = _null(values(sides, options, everything), _wanted(sides), distance=MEASURES[name].distance)
     return found
 
 
@@ -229,11 +229,6 @@ def _wanted(sides: Sides) -> np.ndarray:
     return np.ones((len(sides.first), len(sides.others)), bool) if sides.wanted is None else sides.wanted
 
 
-def _observe(name: str, sides: Sides, options: Options) -> np.ndarray:
-    options = dataclasses.replace(options, intervals=False)
-    return measure_pairs([name], dataclasses.replace(sides, second=sides.others), options)[name].value
-
-
 def _measure_again(name: str, sides: Sides, options: Options, orders: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the values [R, S] of each permuted copy. A copy is not the first side itself, whatever it was before."""
     options = dataclasses.replace(options, intervals=False)
@@ -243,11 +238,13 @@ def _measure_again(name: str, sides: Sides, options: Options, orders: np.ndarray
         yield measure_pairs([name], copy, options)[name].value
 
 
-def _null(observed: np.ndarray, values: Iterable[np.ndarray], wanted: np.ndarray, *, distance: bool) -> Null:
-    """Count the permutations whose values [R, S] are at least as alike as the observed ones."""
+def _null(values: Iterable[np.ndarray], wanted: np.ndarray, *, distance: bool) -> Null:
+    """Count the permutations whose values [R, S] are at least as alike as the first ones: of the clips in order."""
+    permuted = iter(values)
+    observed = next(permuted)
     as_extreme, total, sign = np.zeros(observed.shape), np.zeros(observed.shape), -1 if distance else 1
     count = 0
-    for value in values:
+    for value in permuted:
         as_extreme += sign * value >= sign * observed - 1e-12
         total += value
         count += 1
