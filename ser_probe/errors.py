@@ -91,6 +91,13 @@ class NothingToDrawError(AnalysisError):
     """A table holds nothing of what a figure is about: no fault, where the analysis was not asked for it."""
 
 
+class DamagedFileError(SerProbeError, ValueError):
+    """A file does not hold what its place and name promise.
+
+    It is a ValueError too, because whoever can make the file anew takes it for one more way to hold no value.
+    """
+
+
 class MissingExtraError(SerProbeError):
     """An optional dependency is not installed."""
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, content hashes, Git LFS pointers. Layer 0."""
+"""Files that are whole or not there: atomic writes, checked JSON, content hashes, Git LFS pointers. Layer 0."""
 
 from __future__ import annotations
 
@@ -7,10 +7,30 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ser_probe.errors import DamagedFileError
+
+Kinds = Mapping[str, type | tuple[type, ...]]
+"""Entries of a JSON object by name, and of what type each is; `float` takes whole numbers too."""
+
+MAX_JSON_BYTES = 1 << 26
+MAX_JSON_DEPTH = 64
+"""Nothing that is written here, or by transformers, is near either; deeper values end in a RecursionError."""
+
+# Of transformers' files the largest is 1e30, which stands for "no limit"; far above, a number is infinite as a float.
+_MAX_JSON_BITS = 128
+_KIND_NAMES = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    type(None): "null",
+}
 _LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 _HASH_BLOCK_BYTES = 1 << 20
 
@@ -53,9 +73,115 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path, *, entries: Kinds | None = None) -> Any:
+    """Read a JSON file of bounded size and depth.
+
+    Args:
+        path: The file.
+        entries: What the file must hold, which then is an object; it may hold more.
+
+    Raises:
+        DamagedFileError: If it is no such JSON; the message names the file and the place in it.
+        OSError: If it cannot be read at all.
+    """
+    n_bytes = path.stat().st_size
+    if n_bytes > MAX_JSON_BYTES:  # before it is in memory
+        raise DamagedFileError(
+            f"{path.name} is too large to be what it should", where=path,
+            expected=f"JSON of at most {MAX_JSON_BYTES:,} bytes", found=f"{n_bytes:,} bytes",
+        )  # fmt: skip
+    if path.is_file() and n_bytes and is_lfs_pointer(path):
+        raise DamagedFileError(
+            f"{path.name} is a Git LFS pointer, not the file", where=path, fix="run `git lfs pull` in its repository"
+        )
+    value = _parse_json(path)
+    if entries is not None:
+        check_entries(value, entries, where=path)
+    return value
+
+
+def _parse_json(path: Path) -> Any:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        # Half a surrogate pair is JSON, and no text that can be printed or written.
+        fault = _find_unusable(value)
+    except RecursionError:
+        fault = _too_deep()
+    except ValueError as error:
+        fault = f"{error}" if path.stat().st_size else "an empty file"
+    if fault:
+        raise DamagedFileError(f"{path.name} is not JSON that can be used", where=path, found=fault)
+    return value
+
+
+def _too_deep() -> str:
+    return f"values nested more than {MAX_JSON_DEPTH} deep"
+
+
+def _find_unusable(value: Any) -> str | None:
+    """Return what of a JSON value would stop those who use it. Without recursion, since depth is one such thing."""
+    level, depth = [value], 0
+    while level:
+        if depth > MAX_JSON_DEPTH:
+            return _too_deep()
+        texts = (text for each in level for text in (each if isinstance(each, dict) else [each]))
+        if any(isinstance(text, str) and not text.isascii() and _is_half(text) for text in texts):
+            return "a text with half a surrogate pair, which is no character"
+        if any(type(each) is int and each.bit_length() > _MAX_JSON_BITS for each in level):
+            return f"a whole number of more than {_MAX_JSON_BITS} bits"
+        containers = [each for each in level if isinstance(each, dict | list)]
+        level = [item for each in containers for item in (each.values() if isinstance(each, dict) else each)]
+        depth += 1
+    return None
+
+
+def _is_half(text: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def check_entries(value: Any, entries: Kinds, *, where: Path, inside: str = "") -> None:
+    """Refuse a value read from a JSON file that is no object with the entries that are expected; it may hold more.
+
+    Args:
+        value: The value.
+        entries: Name and type of each entry.
+        where: The file.
+        inside: Where in the file the value lies, as `ingredients`; empty for the whole of it.
+
+    Raises:
+        DamagedFileError: All faults at once.
+    """
+    place = f"{inside}." if inside else ""
+    expected = ", ".join(f"{place}{name} ({_kind_name(kind)})" for name, kind in entries.items())
+    if not isinstance(value, dict):
+        faults = [f"{_named_value(value)} in place of {inside or 'an object'}"]
+    else:
+        faults = [f"{place}{name} is missing" for name in entries if name not in value]
+        faults += [
+            f"{place}{name} is {_named_value(value[name])}"
+            for name, kind in entries.items()
+            if name in value and not _is_kind(value[name], kind)
+        ]
+    if faults:
+        raise DamagedFileError(
+            f"{where.name} does not hold what it should", where=where, expected=expected, found="; ".join(faults)
+        )
+
+
+def _is_kind(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    """Tell whether a value is of a kind: true is no number, and a whole number is a number."""
+    allowed = kinds if isinstance(kinds, tuple) else (kinds,)
+    return type(value) in allowed or (type(value) is int and float in allowed)
+
+
+def _kind_name(kinds: type | tuple[type, ...]) -> str:
+    return " or ".join(_KIND_NAMES[kind] for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+
+
+def _named_value(value: Any) -> str:
+    """Return a value for a message: short ones as they stand in the file, others by their kind."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{_KIND_NAMES[type(value)]} {text[:30]}..."
 
 
 def content_id(path: Path) -> str:

@@ -4,7 +4,16 @@ import pickle
 
 import pytest
 
-from ser_probe.errors import AudioError, ConfigError, MissingExtraError, SerProbeError, collect, did_you_mean, require
+from ser_probe.errors import (
+    AudioError,
+    ConfigError,
+    DamagedFileError,
+    MissingExtraError,
+    SerProbeError,
+    collect,
+    did_you_mean,
+    require,
+)
 
 
 def test_a_message_says_what_where_and_what_to_do() -> None:
@@ -23,10 +32,11 @@ def test_details_that_are_not_given_are_not_shown() -> None:
 
 
 def test_an_error_keeps_kind_and_details_on_its_way_from_a_worker_process() -> None:
-    error = AudioError("The clip is silent", where="b.wav", found="all zero")
-    back = pickle.loads(pickle.dumps(error))
-    assert type(back) is AudioError
-    assert str(back) == str(error)
+    for kind in (AudioError, DamagedFileError):
+        error = kind("The clip is silent", where="b.wav", found="all zero")
+        back = pickle.loads(pickle.dumps(error))
+        assert type(back) is kind
+        assert str(back) == str(error)
 
 
 def test_all_faults_are_in_one_message() -> None:

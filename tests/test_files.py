@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from ser_probe.errors import DamagedFileError, SerProbeError
 from ser_probe.files import (
+    MAX_JSON_BYTES,
+    MAX_JSON_DEPTH,
     atomic_path,
+    check_entries,
     content_id,
     fingerprint,
     is_lfs_pointer,
@@ -46,6 +50,79 @@ def test_json_comes_back(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", value)
     assert read_json(tmp_path / "a.json") == value
     assert "név" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "an empty file"),
+        (b"{", "Expecting property name"),
+        (b"\x89PNG\r\n", "can't decode byte 0x89"),
+        (b"[" * 100_000, "nested more than 64 deep"),
+        (b"[" * (MAX_JSON_DEPTH + 2) + b"]" * (MAX_JSON_DEPTH + 2), "nested more than 64 deep"),
+        (b'{"a": ' * 100 + b"1" + b"}" * 100, "nested more than 64 deep"),
+        (b'{"a": ["\\ud800"]}', "half a surrogate pair"),
+        (b'{"\\udfff": 1}', "half a surrogate pair"),
+        (b'{"step": ' + b"9" * 400 + b"}", "a whole number of more than 128 bits"),
+        (b"9" * 5000, "Exceeds the limit"),
+    ],
+)
+def test_what_is_no_json_that_can_be_used_names_the_file(tmp_path: Path, content: bytes, fault: str) -> None:
+    path = tmp_path / "best.json"
+    path.write_bytes(content)
+    with pytest.raises(SerProbeError, match=r"best.json is not JSON that can be used") as caught:
+        read_json(path)
+    assert caught.value.where == path
+    assert fault in str(caught.value.found)
+    # Whoever can make the file anew asks for no more than a ValueError.
+    assert isinstance(caught.value, ValueError)
+
+
+def test_json_of_usual_depth_with_a_byte_order_mark_and_large_numbers_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b"\xef\xbb\xbf" + b"[" * MAX_JSON_DEPTH + b"]" * MAX_JSON_DEPTH)
+    value = read_json(path)
+    for _ in range(MAX_JSON_DEPTH - 1):
+        (value,) = value
+    assert value == []
+    path.write_text('{"model_max_length": 1000000000000000019884624838656, "emoji": "\\ud83d\\ude00"}')
+    assert read_json(path) == {"model_max_length": int(1e30), "emoji": "\U0001f600"}
+
+
+def test_a_json_file_that_is_too_large_or_a_git_lfs_pointer_is_not_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    with path.open("wb") as stream:
+        stream.truncate(MAX_JSON_BYTES + 1)
+    with pytest.raises(DamagedFileError, match="too large") as caught:
+        read_json(path)
+    assert caught.value.found == "67,108,865 bytes"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(DamagedFileError, match="Git LFS pointer"):
+        read_json(path)
+
+
+def test_entries_that_are_missing_or_of_another_type_are_all_named(tmp_path: Path) -> None:
+    path = tmp_path / "best.json"
+    entries = {"step": int, "metric": str, "value": float, "table": dict, "seed": (int, type(None))}
+    whole = {"step": 1, "metric": "loss", "value": 2, "table": {}, "seed": None, "more": []}
+    write_json(path, whole)
+    assert read_json(path, entries=entries) == whole
+    write_json(path, {**whole, "step": True, "value": "x" * 99, "metric": None} | {"table": 1.5, "seed": 0.5})
+    with pytest.raises(DamagedFileError, match=r"best.json does not hold what it should") as caught:
+        read_json(path, entries=entries)
+    assert caught.value.found == (
+        f'step is true; metric is null; value is a text "{"x" * 29}...; table is 1.5; seed is 0.5'
+    )
+    assert "step (a whole number)" in str(caught.value.expected)
+    assert "seed (a whole number or null)" in str(caught.value.expected)
+    write_json(path, [1])
+    with pytest.raises(DamagedFileError) as caught:
+        read_json(path, entries={"step": int})
+    assert caught.value.found == "[1] in place of an object"
+    with pytest.raises(DamagedFileError) as caught:
+        check_entries({}, {"seed": int}, where=path, inside="ingredients")
+    assert caught.value.found == "ingredients.seed is missing"
+    assert caught.value.expected == "ingredients.seed (a whole number)"
 
 
 def test_content_decides_the_id_and_the_name_does_not(tmp_path: Path) -> None:
