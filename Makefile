@@ -1,10 +1,13 @@
 # make demo   a whole small study on synthesised speech, in minutes, without a download of data or models
 # make test   all tests
+# make newest the quick tests with the newest releases that pyproject.toml allows, in .venv-newest
+# make lock   write constraints.txt anew, where pyproject.toml asks for something else; UPGRADE=1 takes the newest
 # make lint   style and types
 # make coverage   all tests, and which lines they reach
 # make clean  remove what the tools left; studies (runs/), embeddings (cache/) and .venv stay
 #
-# Each makes .venv itself where there is none. Another interpreter: make test PYTHON=python3.12
+# demo, test, coverage and lint make .venv themselves where there is none, with the releases of constraints.txt, which
+# pass all tests together. Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -13,20 +16,34 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Written last, so that an installation that broke off is tried again.
 STAMP := $(VENV)/.installed
+EXTRAS := dev,egemaps,sample,vad,augment,search,ecapa,peft,onnx,stats
+LOCK := constraints.txt
+comma := ,
+NEWEST := .venv-newest
+# The quick part of the tests: where other packages are called.
+NEWEST_TESTS := tests/test_imports.py tests/audio tests/models tests/training tests/embeddings
+UV := build/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint clean
+.PHONY: help demo test newest coverage lint lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
 
-$(STAMP): pyproject.toml
+# A Python that will do, and an environment of its own.
+define make_venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "ser-probe needs Python 3.11 or newer; '$(PYTHON)' is not one. Name one with: make PYTHON=/path/to/python3" >&2; \
 	  exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { \
+	@$(PYTHON) -m venv $(1) || { \
 	  echo "No virtual environment could be made; on Debian and Ubuntu install the package python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,egemaps,sample,vad,augment,search,ecapa,peft,onnx,stats]'
+endef
+
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+$(STAMP): pyproject.toml $(LOCK)
+	$(call make_venv,$(VENV))
+	$(BIN)/python $(PIP_INSTALL) --constraint $(LOCK) --editable '.[$(EXTRAS)]'
 	@touch $@
 
 demo: $(STAMP)
@@ -40,6 +57,23 @@ test: $(STAMP)
 # Not part of the tests: counting lines slows them down.
 coverage: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov=ser_probe --cov-report=term
+
+# What a user gets who installs without the lock. Upgraded each time: that is what it is for.
+newest:
+	$(call make_venv,$(NEWEST))
+	$(NEWEST)/bin/python $(PIP_INSTALL) --upgrade --upgrade-strategy eager --editable '.[$(EXTRAS)]'
+	$(NEWEST)/bin/python -m pip freeze --exclude-editable > $(NEWEST)/versions.txt
+	$(NEWEST)/bin/ser-probe doctor
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(NEWEST_TESTS)
+
+# One file for all platforms and Pythons: uv writes what holds for some only with the condition. What is locked stays
+# as it is where the ranges allow, but for UPGRADE=1. Run the tests afterwards: they are what the lock promises.
+lock:
+	$(call make_venv,$(UV))
+	$(UV)/bin/python $(PIP_INSTALL) uv
+	$(UV)/bin/uv pip compile --quiet --universal --no-config --python-version 3.11 $(if $(UPGRADE),--upgrade) \
+	  --no-annotate --custom-compile-command 'make lock' $(patsubst %,--extra %,$(subst $(comma), ,$(EXTRAS))) \
+	  --output-file $(LOCK) pyproject.toml
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import shutil
@@ -9,8 +10,11 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMP = ".venv/.installed"
@@ -21,7 +25,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A folder with what the Makefile needs to install."""
-    for name in ("Makefile", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "ser_probe").mkdir()
     shutil.copy(ROOT / "ser_probe" / "__init__.py", tmp_path / "ser_probe" / "__init__.py")
@@ -40,21 +44,33 @@ def make(folder: Path, *words: str, **environment: str) -> subprocess.CompletedP
     return run(folder, "make", *words, **environment)
 
 
-def stamp(folder: Path, *, seconds_after_pyproject: float) -> None:
+def stamp(folder: Path, **seconds_after: float) -> None:
+    """Make the stamp of an installation, and let each file be written so many seconds before it."""
     path = folder / STAMP
     path.parent.mkdir(exist_ok=True)
     path.touch()
-    changed = (folder / "pyproject.toml").stat().st_mtime + seconds_after_pyproject
-    os.utime(path, (changed, changed))
+    now = path.stat().st_mtime
+    for name, seconds in {"pyproject.toml": 10.0, "constraints.txt": 10.0, **seconds_after}.items():
+        os.utime(folder / name, (now - seconds, now - seconds))
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "lint"])
-def test_installs_on_a_fresh_machine_and_when_pyproject_changed_only(checkout: Path, target: str) -> None:
+def test_installs_on_a_fresh_machine_and_when_its_versions_changed_only(checkout: Path, target: str) -> None:
     assert "pip install" in make(checkout, "-n", target).stdout
-    stamp(checkout, seconds_after_pyproject=10)
+    stamp(checkout)
     assert "pip install" not in make(checkout, "-n", target).stdout
-    stamp(checkout, seconds_after_pyproject=-10)
-    assert "pip install" in make(checkout, "-n", target).stdout
+    for changed in ("pyproject.toml", "constraints.txt"):
+        stamp(checkout, **{changed: -10})
+        assert "pip install" in make(checkout, "-n", target).stdout
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "lint", "coverage"])
+def test_what_is_locked_is_what_is_installed(checkout: Path, target: str) -> None:
+    (installing,) = [line for line in make(checkout, "-n", target).stdout.splitlines() if "pip install" in line]
+    assert "--constraint constraints.txt" in installing
+    (newest,) = [line for line in make(checkout, "-n", "newest").stdout.splitlines() if "pip install" in line]
+    assert "--constraint" not in newest
+    assert ".venv-newest/bin/python" in newest
 
 
 def test_an_unsuitable_python_is_named(checkout: Path) -> None:
@@ -98,13 +114,85 @@ def test_ci_runs_lint_and_tests_and_stops_at_the_first_fault(tmp_path: Path) -> 
     assert run(Path("/"), script).stdout == ""
 
 
+def locked() -> dict[str, Requirement]:
+    """Return what is locked, by name."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    return {str(canonicalize_name(pin.name)): pin for pin in pins}
+
+
+def version_of(pin: Requirement) -> str:
+    (specifier,) = pin.specifier
+    assert specifier.operator == "==", pin
+    return specifier.version
+
+
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def installed_extras() -> list[str]:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return re.findall(r"^EXTRAS := (.+)$", makefile, re.MULTILINE)[0].split(",")
+
+
+def test_the_lock_names_versions_and_no_place() -> None:
+    for pin in locked().values():
+        assert pin.url is None, f"{pin}: a lock holds on any machine, whatever index it takes packages from"
+        assert version_of(pin)
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert "://" not in text
+    assert "index" not in text
+
+
+def test_the_lock_is_what_pyproject_asks_for() -> None:
+    """`make lock` after each change of a range."""
+    ranges = project()["dependencies"]
+    for extra in installed_extras():
+        ranges = ranges + project()["optional-dependencies"][extra]
+    pins = locked()
+    for wanted in map(Requirement, ranges):
+        pin = pins.get(str(canonicalize_name(wanted.name)))
+        assert pin is not None, f"{wanted} is not locked: run `make lock`"
+        assert version_of(pin) in wanted.specifier, f"{pin} is not {wanted}: run `make lock`"
+
+
+def test_the_lock_holds_all_that_is_installed() -> None:
+    """The walk from what ser-probe needs to what that needs, in the environment that the tests run in."""
+    pins, seen = locked(), set()
+    tested = Path(sys.prefix) == ROOT / ".venv" and (ROOT / STAMP).exists()
+    waiting = [(Requirement(f"ser-probe[{','.join(installed_extras())}]"), "")]
+    while waiting:
+        wanted, by = waiting.pop()
+        name = str(canonicalize_name(wanted.name))
+        if (name, *sorted(wanted.extras)) in seen:
+            continue
+        seen.add((name, *sorted(wanted.extras)))
+        if by:
+            assert name in pins, f"{name}, which {by} needs, is not locked: run `make lock`"
+            if tested:
+                assert importlib.metadata.version(name) == version_of(pins[name])
+        for each in map(Requirement, importlib.metadata.requires(name) or []):
+            extras = wanted.extras or {""}
+            if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append((each, name))
+    assert len(seen) > 100
+
+
 def test_packaging_promises() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["scripts"] == {"ser-probe": "ser_probe.cli.main:main"}
-    assert project["license"] == "Apache-2.0"
+    found = project()
+    assert found["scripts"] == {"ser-probe": "ser_probe.cli.main:main"}
+    assert found["license"] == "Apache-2.0"
     assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert (ROOT / "ser_probe" / "py.typed").is_file()
-    versions = {each.partition("==")[0]: each.partition("==")[2] for each in project["dependencies"] if "==" in each}
-    assert versions["torch"] == versions["torchaudio"], "torch and torchaudio must be a matching pair"
-    everything = set(re.findall(r"\w+", project["optional-dependencies"]["all"][0].partition("[")[2]))
-    assert everything == set(project["optional-dependencies"]) - {"all", "dev"}
+    everything = set(re.findall(r"\w+", found["optional-dependencies"]["all"][0].partition("[")[2]))
+    assert everything == set(found["optional-dependencies"]) - {"all", "dev"}
+
+
+def test_ranges_are_open_upwards() -> None:
+    """A release that comes out tomorrow may be taken: two exceptions, each with its reason in pyproject.toml."""
+    capped = {"transformers", "silero-vad", "ser-probe"}
+    extras = [each for listed in project()["optional-dependencies"].values() for each in listed]
+    for wanted in map(Requirement, [*project()["dependencies"], *extras]):
+        closed = [each for each in wanted.specifier if each.operator in ("<", "<=", "==", "~=", "===")]
+        assert not closed or wanted.name in capped, wanted
