@@ -28,7 +28,7 @@ logger = logging.getLogger("ser_probe")
 
 _RECORDED_PACKAGES = (
     "ser-probe", "torch", "torchaudio", "transformers", "accelerate", "h5py", "numpy", "scipy",
-    "scikit-learn", "pandas", "umap-learn", "opensmile", "soundfile", "pyloudnorm",
+    "scikit-learn", "pandas", "umap-learn", "opensmile", "soundfile", "soxr", "pyloudnorm",
 )  # fmt: skip
 
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))

@@ -33,6 +33,7 @@ NEVER = {
 }
 DOORS = {
     "soundfile": ("audio.load", "audio.preview", "data.sample"),
+    "soxr": ("audio.load",),
     "transformers": ("models.loading", "training"),
     "accelerate": ("training",),
     "tensorboard": ("training",),

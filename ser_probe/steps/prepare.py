@@ -72,7 +72,7 @@ def prepare_clips(
     """
     report = check_manifest(
         manifest,
-        functools.partial(_try_clip, audio=audio, decode=decode, resampled=set()),
+        functools.partial(_try_clip, audio=audio, decode=decode),
         min_duration_s=audio.min_duration_s,
         max_duration_s=audio.max_duration_s,
         for_learning=for_learning,
@@ -96,22 +96,17 @@ def prepare_clips(
     return PreparedClips(report, audit_splits(table))
 
 
-def _try_clip(path: Path, *, audio: AudioConfig, decode: bool, resampled: set[int]) -> ClipFacts:
+def _try_clip(path: Path, *, audio: AudioConfig, decode: bool) -> ClipFacts:
     """Return a clip's facts.
 
     It is decoded where asked: NaN, silence or a broken end would stop fine-tuning much later.
-    Resampling is a hundred times slower than decoding and fails by rate alone, so one clip of each rate is resampled;
-    `resampled` holds the rates in Hz that are known to work.
     """
     from ser_probe.audio.load import AudioSpec, inspect_clip, load_clip
 
     try:
         facts = inspect_clip(path)
-        rate_hz = facts.sample_rate_hz
         if decode and audio.min_duration_s <= facts.duration_s <= audio.max_duration_s:
-            wanted_hz = rate_hz if rate_hz in resampled else audio.sample_rate_hz
-            load_clip(path, AudioSpec(sample_rate_hz=wanted_hz, max_duration_s=audio.max_duration_s))
-            resampled.add(rate_hz)
+            load_clip(path, AudioSpec(sample_rate_hz=audio.sample_rate_hz, max_duration_s=audio.max_duration_s))
     except AudioError as error:
         # One line of a table; its first column says which file.
         found = "" if error.found is None else f" ({error.found})"
