@@ -254,6 +254,36 @@ def test_manifests_that_are_none(work: Path, fail: Fail) -> None:
 @pytest.mark.parametrize(
     "words",
     [
+        (*EXTRACT, "{}", "-o", "out/x.h5"),
+        ("finetune", "corpus/manifest.csv", "-m", "{}", "-o", "out", "--split", "study_e"),
+        ("run", "study.yaml", "--set", "backbone.name={}"),
+        ("search", "study.yaml", "--set", "backbone.name={}"),
+        ("evaluate", "{}", "corpus/manifest.csv", "-o", "out"),
+        ("classify", "{}", "corpus/manifest.csv"),
+        ("export-onnx", "{}", "-o", "out.onnx"),
+        ("curves", "{}", "-o", "out"),
+        ("analyze", "drift", "x.h5", "--reference", "x.h5", "--weights", "{}", "-o", "out"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_weights_file_or_a_missing_checkpoint_in_place_of_a_model(
+    work: Path, fail: Fail, words: Sequence[str]
+) -> None:
+    (work / "wavlm.pt").write_bytes(bytes(1000))
+    (work / "runs/mine/checkpoints/checkpoint-1").mkdir(parents=True)
+    before = files(work)
+    error = fail(*(word.format("wavlm.pt") for word in words))
+    assert "wavlm.pt is a file, and a folder is wanted" in error
+    error = fail(*(word.format("runs/mine/checkpoints/checkpoint-50") for word in words))
+    assert "There is no such folder" in error
+    assert "runs/mine/checkpoints holds checkpoint-1" in error
+    assert "facebook" not in error
+    assert files(work) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
         (*EXTRACT, "tiny-wavlm-bse", "-o", "out/x.h5"),
         ("finetune", "corpus/manifest.csv", "-m", "tiny-wavlm-bse", "-o", "out", "--split", "study_e"),
         ("run", "study.yaml", "--set", "backbone.name=tiny-wavlm-bse"),

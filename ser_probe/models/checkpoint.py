@@ -24,6 +24,7 @@ from ser_probe.errors import CheckpointError, ConfigError
 from ser_probe.files import read_json, write_json
 from ser_probe.models.heads import HeadSettings, SerClassifier
 from ser_probe.models.loading import load_backbone, save_backbone
+from ser_probe.models.model_folder import refuse_non_folder
 from ser_probe.models.targets import Targets
 
 _REQUIRED_FILES = ("config.json", "head.safetensors", "head.json", "labels.json")
@@ -47,6 +48,7 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> SerC
         BackboneError: If the backbone's weights are incomplete.
         MissingExtraError: If the head needs a package that is not installed.
     """
+    refuse_non_folder(folder, CheckpointError)
     missing = [name for name in _REQUIRED_FILES if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(

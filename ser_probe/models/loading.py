@@ -19,13 +19,14 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from ser_probe.errors import BackboneError, did_you_mean
+from ser_probe.errors import BackboneError
 from ser_probe.files import is_lfs_pointer
 from ser_probe.models.backbone import Backbone
-from ser_probe.models.catalogue import SUPPORTED_FAMILIES, TINY_CONFIGS, TINY_SEED, known_names, model_name
+from ser_probe.models.catalogue import SUPPORTED_FAMILIES, TINY_CONFIGS, TINY_SEED, model_name
 from ser_probe.models.families import FAMILIES, Family
 from ser_probe.models.inputs import InputSpec
 from ser_probe.models.lora import merged_state
+from ser_probe.models.model_folder import find_model_folder, near_names, shown_place
 from ser_probe.runtime import logger
 
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -147,7 +148,7 @@ def _load(name: str | Path, revision: str | None, random_weights: int | None) ->
     """Return a published or local backbone; with random weights nothing but its settings is fetched."""
     from transformers import AutoConfig
 
-    folder = _local_folder(name)
+    folder = find_model_folder(name)
     source = str(folder or name)
     options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": folder is not None}
     # A damaged or hostile file makes transformers raise almost anything; each kind is a fault of the file.
@@ -202,28 +203,6 @@ def _move_off_the_file(model: torch.nn.Module) -> None:
     """
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
-
-
-def _local_folder(name: str | Path) -> Path | None:
-    """Return the directory that a name means, or None for a model id on the hub.
-
-    Raises:
-        BackboneError: If it is neither, or the directory holds no model.
-    """
-    folder = Path(name).expanduser()
-    if str(name) and folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise BackboneError("The model directory has no config.json", where=folder, fix="give the folder with it")
-        return folder
-    if isinstance(name, Path) or name.startswith((".", "/", "~")):
-        raise BackboneError("There is no such model directory", where=folder)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise BackboneError(
-            f"There is no backbone named {name!r}",
-            expected="a tiny-* name, a local directory, or a hub id such as microsoft/wavlm-large",
-            fix=did_you_mean(name, known_names()),
-        )
-    return None
 
 
 def _input_spec(source: str, folder: Path | None, config: Any, options: dict[str, Any]) -> InputSpec:
@@ -309,9 +288,9 @@ def _unloadable(name: str | Path, folder: Path | None, error: Exception, *, what
         )
     if folder is None:
         return BackboneError(
-            f"The {what} of {str(name)!r} could not be loaded from the hub, and it is no local directory",
-            found=_first_line(error),
-            fix=did_you_mean(str(name), known_names()) + " For private or offline use see HF_TOKEN and HF_HUB_OFFLINE.",
+            f"The {what} of {str(name)!r} could not be loaded from the hub, and there is no such folder",
+            found=f"{_first_line(error)}{shown_place(str(name))}",
+            fix=near_names(str(name)) + ". For private or offline use see HF_TOKEN and HF_HUB_OFFLINE.",
         )
     return BackboneError(
         f"The {what} of the local model could not be loaded",

@@ -17,11 +17,11 @@ import numpy as np
 
 from ser_probe.errors import CheckpointError
 from ser_probe.files import read_json
+from ser_probe.models.model_folder import CHECKPOINT, refuse_non_folder, shown_names
 
 FRONT_END, PROJECTION, POSITIONAL, NORM = "front_end", "feature_projection", "positional_conv", "encoder_norm"
 PARTS_AROUND = (FRONT_END, PROJECTION, POSITIONAL, NORM)
 
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _BLOCK = re.compile(r"encoder\.layers\.(\d+)\.")
 # Names of the same part in the families; those of Whisper's encoder have no part of their own.
@@ -52,20 +52,21 @@ def find_checkpoints(places: Sequence[Path]) -> dict[str, Path]:
     found: list[tuple[float, str, Path]] = []
     for place in places:
         folder = place.expanduser()
+        refuse_non_folder(folder, CheckpointError)
         inside = (
             [] if _has_weights(folder) else [*folder.glob("checkpoint-*"), *folder.glob("checkpoints/checkpoint-*")]
         )
-        listed = [folder] if _has_weights(folder) else [path for path in inside if _CHECKPOINT.fullmatch(path.name)]
+        listed = [folder] if _has_weights(folder) else [path for path in inside if CHECKPOINT.fullmatch(path.name)]
         if not listed:
             raise CheckpointError(
                 "There are no weights of a checkpoint here",
                 where=folder,
                 expected=f"{_WEIGHTS}, or folders checkpoint-<step> that hold it",
-                found="no such folder" if not folder.is_dir() else None,
+                found=shown_names(path.name for path in folder.iterdir()),
                 fix="give runs/<study>/checkpoints, or single checkpoints",
             )
         for path in listed:
-            match = _CHECKPOINT.fullmatch(path.name)
+            match = CHECKPOINT.fullmatch(path.name)
             found.append((int(match[1]), f"step-{int(match[1])}", path) if match else (-1.0, path.name, path))
     found.sort(key=lambda one: one[0])
     names = [name for _, name, _ in found]
@@ -179,9 +180,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _has_weights(folder: Path) -> bool:
-    return (
-        (folder / _WEIGHTS).is_file() or (folder / _INDEX).is_file() or _CHECKPOINT.fullmatch(folder.name) is not None
-    )
+    return (folder / _WEIGHTS).is_file() or (folder / _INDEX).is_file() or CHECKPOINT.fullmatch(folder.name) is not None
 
 
 def _today(name: str) -> str:

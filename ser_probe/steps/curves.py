@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ser_probe.errors import AnalysisError
+from ser_probe.models.model_folder import refuse_non_folder
 from ser_probe.report.figures import write_figures
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import read_table, write_table
@@ -25,6 +26,7 @@ def compare_runs(runs: Sequence[Path], output: Path) -> Outcome:
     """
     tables = []
     for run, name in zip(runs, _names(runs), strict=True):
+        refuse_non_folder(run.expanduser(), AnalysisError)
         if not (run / "tables" / "training.parquet").is_file():
             raise AnalysisError(
                 "The folder holds no run of fine-tuning",

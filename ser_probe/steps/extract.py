@@ -29,6 +29,7 @@ from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.chunks import Chunking
 from ser_probe.models.loading import load_backbone
+from ser_probe.models.model_folder import check_name
 from ser_probe.runtime import SILENT, Progress, memory_bytes, pick_device
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips
@@ -212,6 +213,9 @@ def extract_manifest(
         raise ConfigError(
             "Acoustic features are extracted by themselves", found=", ".join(names), fix="run a command for each set"
         )
+    if feature_set is None:
+        for name in names:  # checking a corpus takes minutes: first see whether there is a model
+            check_name(name)
     manifest = read_manifest(study.data.manifest, audio_root=study.data.audio_root)
     # Extraction needs no labels; what there is travels along. It decodes each clip anyway; who is strict wants to know
     # of all faults before.

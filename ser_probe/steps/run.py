@@ -14,6 +14,7 @@ from ser_probe.data.manifest import read_manifest
 from ser_probe.errors import ConfigError, did_you_mean
 from ser_probe.files import fingerprint, read_json, write_json, write_text
 from ser_probe.models.catalogue import model_name
+from ser_probe.models.model_folder import check_name
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
 from ser_probe.steps.analyze_probe import check_probes
 from ser_probe.steps.extract import Source, accepted_audio
@@ -61,6 +62,7 @@ class _Run:
     def run(self) -> Outcome:
         """Run all stages; return the report's path and what was done."""
         study = self.study
+        check_name(study.backbone.name)  # before hours of other work
         config, text = self.folder / "config.yaml", study_yaml(study)
         if not config.is_file() or config.read_text(encoding="utf-8") != text:
             write_text(config, text)

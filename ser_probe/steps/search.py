@@ -19,6 +19,7 @@ from ser_probe.config.space import check_space, put_values, search_metric, searc
 from ser_probe.data.manifest import Manifest, write_manifest
 from ser_probe.errors import ConfigError, SerProbeError, SplitError
 from ser_probe.files import atomic_path, fingerprint, read_json, write_text
+from ser_probe.models.model_folder import check_name
 from ser_probe.report.figures import save_figure
 from ser_probe.report.plots_search import draw_history, draw_importance, draw_parameters
 from ser_probe.runtime import SILENT, Progress, derive_seed
@@ -67,6 +68,7 @@ def search_study(study: StudyConfig, *, then_train: bool = False, progress: Prog
             "A search runs in one process", found=f"{n_processes()} processes", fix="start it without torchrun"
         )
     check_space(study)
+    check_name(study.backbone.name)  # checking a corpus takes minutes
     config, run = search_section(study), study.output.runs / study.name
     split = None if study.split.scheme == "manifest" else study.split
     manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)

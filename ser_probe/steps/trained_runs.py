@@ -12,12 +12,12 @@ import pandas as pd
 
 from ser_probe.audio.load import AudioSpec
 from ser_probe.data.manifest import read_manifest
-from ser_probe.errors import CheckpointError, did_you_mean
+from ser_probe.errors import CheckpointError
 from ser_probe.files import read_json
+from ser_probe.models.model_folder import CHECKPOINT, refuse_non_folder
 
 AUDIO_FILE = "audio.json"
 _HEAD = "head.json"
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _SEED = re.compile(r"seed-(\d+)")
 
 
@@ -55,11 +55,8 @@ def find_runs(place: Path) -> tuple[list[TrainedRun], list[str]]:
         CheckpointError: If there is none.
     """
     folder = place.expanduser()
-    if not folder.is_dir():
-        near = sorted(str(path) for path in folder.parent.glob("*") if path.is_dir())
-        fix = did_you_mean(str(folder), near) if near else None
-        raise CheckpointError("There is no such folder", where=folder, fix=fix)
-    if (folder / _HEAD).is_file() or _CHECKPOINT.fullmatch(folder.name):
+    refuse_non_folder(folder, CheckpointError)
+    if (folder / _HEAD).is_file() or CHECKPOINT.fullmatch(folder.name):
         return [_describe(folder)], []
     if (folder / "best.json").is_file():
         return [_describe(_best_checkpoint(folder))], []
@@ -125,7 +122,7 @@ def _best_checkpoint(run: Path) -> Path:
 def _describe(checkpoint: Path) -> TrainedRun:
     """Return what a checkpoint's place and files tell of it."""
     run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
-    match = _CHECKPOINT.fullmatch(checkpoint.name)
+    match = CHECKPOINT.fullmatch(checkpoint.name)
     step = int(match[1]) if match else _read_number(checkpoint / "checkpoint.json", "step")
     if run is None:
         return TrainedRun(checkpoint, _text(checkpoint), None, step, None)

@@ -146,8 +146,12 @@ def test_checkpoints_are_found_in_a_run_or_named_one_by_one(tmp_path: Path) -> N
     assert list(find_checkpoints([folder / "checkpoint-50", folder / "checkpoint-0"])) == names[:2]
     base = save(tmp_path / "base", {K: torch.ones(2)})
     assert list(find_checkpoints([folder / "checkpoint-50", base])) == ["base", "step-50"]
-    with pytest.raises(CheckpointError, match=r"no weights of a checkpoint here[\s\S]*no such folder"):
+    with pytest.raises(CheckpointError, match="There is no such folder"):
         find_checkpoints([tmp_path / "nothing"])
+    with pytest.raises(CheckpointError, match=r"no weights of a checkpoint here[\s\S]*found: base, run"):
+        find_checkpoints([tmp_path])
+    with pytest.raises(CheckpointError, match=r"model.safetensors is a file, and a folder is wanted"):
+        find_checkpoints([base / "model.safetensors"])
     save(tmp_path / "other/checkpoint-50", {K: torch.ones(2)})
     with pytest.raises(CheckpointError, match="Two checkpoints are called step-50"):
         find_checkpoints([folder, tmp_path / "other"])

@@ -1,0 +1,183 @@
+"""What a model's name means on disk: a folder, or a path that is none. Loads no torch.
+
+A path that leads nowhere, or to a file, is told from the name of a hub model here, so that each is answered in its
+own terms.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ser_probe.errors import BackboneError, SerProbeError, did_you_mean
+from ser_probe.models.catalogue import KNOWN_CHECKPOINTS, TINY_CONFIGS, known_names
+
+CONFIG = "config.json"
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_MOST_SHOWN = 8
+_CONVERT = (
+    "a checkpoint of fairseq has other names for its weights: many lie converted on the hub (`ser-probe models`); for "
+    "others the repository of transformers has src/transformers/models/{wav2vec2,hubert,wavlm}/"
+    "convert_*_original_pytorch_checkpoint_to_pytorch.py, which writes such a folder"
+)
+
+
+def find_model_folder(name: str | Path) -> Path | None:
+    """Return the folder that a model's name means, or None for a model id on the hub.
+
+    Raises:
+        BackboneError: If it is neither: a file, a path that leads nowhere, a folder without a model, an unknown name.
+    """
+    folder = Path(name).expanduser()
+    if str(name) and folder.is_dir():
+        if not (folder / CONFIG).is_file():
+            raise _no_model(folder)
+        return folder
+    if str(name) and folder.is_file():
+        raise _is_file(folder, BackboneError)
+    if is_path(name):
+        raise _no_folder(folder, BackboneError)
+    if not _HUB_ID.fullmatch(str(name)):
+        raise BackboneError(
+            f"There is no backbone named {str(name)!r}, and no such folder",
+            expected="a tiny-* name, a folder with config.json and weights, or a hub id such as microsoft/wavlm-large",
+            fix=near_names(str(name)),
+        )
+    return None
+
+
+def check_name(name: str | Path) -> None:
+    """Refuse a model's name that leads nowhere, without a look at the hub or at the weights.
+
+    Raises:
+        BackboneError: As `find_model_folder`.
+    """
+    if str(name) not in TINY_CONFIGS:
+        find_model_folder(name)
+
+
+def is_path(name: str | Path) -> bool:
+    """Tell whether a model's name can only be a path: no model of the hub is called so."""
+    text = str(name)
+    named = Path(text).name
+    return (
+        isinstance(name, Path)
+        or text.startswith((".", "/", "~"))
+        or text.count("/") > 1
+        or text.endswith("/")
+        or "\\" in text
+        or CHECKPOINT.fullmatch(named) is not None
+        or (named.endswith(WEIGHT_SUFFIXES) and text not in KNOWN_CHECKPOINTS)
+    )
+
+
+def refuse_non_folder(folder: Path, kind: type[SerProbeError]) -> None:
+    """Raise where a path that should be a folder is a file, or leads nowhere; the message says what is there."""
+    if folder.is_dir():
+        return
+    raise _is_file(folder, kind) if folder.is_file() else _no_folder(folder, kind)
+
+
+def near_names(name: str) -> str:
+    """Return the known names and the folders that a name may have meant; where none is near, where to find them."""
+    folders = [path.name for path in Path().iterdir() if path.is_dir()]
+    near = did_you_mean(name, [*known_names(), *folders])
+    return near if near.startswith("did you mean") else "`ser-probe models` lists the models that are known by name"
+
+
+def shown_names(names: Iterable[str]) -> str:
+    """Return the names of what a folder holds, checkpoints by their steps; of many the first ones."""
+    listed = sorted(names, key=lambda name: (int(match[1]) if (match := CHECKPOINT.fullmatch(name)) else -1, name))
+    more = f", ... ({len(listed)} in all)" if len(listed) > _MOST_SHOWN else ""
+    return (", ".join(listed[:_MOST_SHOWN]) + more) or "nothing"
+
+
+def _is_file(path: Path, kind: type[SerProbeError]) -> SerProbeError:
+    if (path.parent / CONFIG).is_file() and path.suffix in {*WEIGHT_SUFFIXES, ".json"}:
+        fix = f"give the folder that it lies in: {path.parent}"
+    elif path.suffix in WEIGHT_SUFFIXES:
+        fix = f"put it beside its {CONFIG} and give that folder"
+        if path.suffix in (".pt", ".pth", ".ckpt"):
+            fix += f"; {_CONVERT}"
+    else:
+        fix = "give the folder of a model, or of a run of fine-tuning"
+    return kind(
+        f"{path.name} is a file, and a folder is wanted",
+        where=path,
+        expected=f"a folder that holds {CONFIG} and model.safetensors (or pytorch_model.bin)",
+        found=f"a file; in its folder: {shown_names(each.name for each in path.parent.iterdir())}",
+        fix=fix,
+    )
+
+
+def _no_folder(folder: Path, kind: type[SerProbeError]) -> SerProbeError:
+    """Return the error for a path that leads nowhere: how far it does lead, and what is there."""
+    place, checkpoints = _nearest(folder)
+    names = checkpoints or [path.name for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    near = did_you_mean(folder.name, names) if names else ""
+    is_near = near.startswith("did you mean")
+    return kind(
+        "There is no such file, nor a folder" if folder.suffix in WEIGHT_SUFFIXES else "There is no such folder",
+        where=folder,
+        found=f"{_as_given(place, folder)} holds {shown_names(names) if names else 'no folder'}",
+        fix="name one of its checkpoints" if checkpoints else near if is_near else None,
+    )
+
+
+def shown_place(name: str) -> str:
+    """Return, for the message of a hub model that was not found, what the folder of its first part holds."""
+    place = Path(name).parent
+    if name.count("/") != 1 or not place.is_dir():
+        return ""
+    return f"; the folder {place} holds {shown_names(path.name for path in place.iterdir() if path.is_dir())}"
+
+
+def _nearest(path: Path) -> tuple[Path, list[str]]:
+    """Return how far a path that leads nowhere does lead, and the checkpoints there; a run's lie in `checkpoints`."""
+    there = path.absolute()
+    while not there.is_dir():
+        there = there.parent
+    for place in (there, there / "checkpoints"):
+        if checkpoints := _checkpoints_in(place):
+            return place, checkpoints
+    return there, []
+
+
+def _no_model(folder: Path) -> BackboneError:
+    place, checkpoints = _nearest(folder)
+    if checkpoints:
+        return BackboneError(
+            f"The folder holds checkpoints, and no {CONFIG} of its own",
+            where=folder, found=f"{_as_given(place, folder)} holds {shown_names(checkpoints)}",
+            fix="name one of its checkpoints",
+        )  # fmt: skip
+    names = [path.name for path in folder.iterdir()]
+    weights = [name for name in names if name.endswith(WEIGHT_SUFFIXES)]
+    fix = f"put the {CONFIG} of the model beside its weights" if weights else "give the folder of a model"
+    if any(name.endswith((".pt", ".pth", ".ckpt")) for name in weights):
+        fix += f"; {_CONVERT}"
+    return BackboneError(
+        f"The model directory has no {CONFIG}",
+        where=folder, expected=f"{CONFIG} and model.safetensors (or pytorch_model.bin)",
+        found=shown_names(names), fix=fix,
+    )  # fmt: skip
+
+
+def _checkpoints_in(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return [path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name) and path.is_dir()]
+
+
+def _as_given(place: Path, given: Path) -> Path:
+    """Return a folder above a given path as the user would write it: relative where the path was."""
+    if given.is_absolute():
+        return place
+    try:
+        return place.relative_to(Path().absolute())
+    except ValueError:
+        return place
