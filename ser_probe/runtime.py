@@ -9,6 +9,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import logging
+import math
 import os
 import platform
 import random
@@ -32,6 +33,9 @@ _RECORDED_PACKAGES = (
 )  # fmt: skip
 
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Progress(Protocol):
@@ -132,6 +136,18 @@ def return_freed_memory() -> None:
     """
     if malloc_trim := _allocator("malloc_trim"):
         malloc_trim(0)
+
+
+def usable_cpus() -> int:
+    """Return how many processors this process may use: fewer than the machine has where a batch system, `taskset` or a
+    container says so."""
+    found = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    try:
+        quota_us, period_us = _CPU_QUOTA.read_text().split()
+        found.append(math.ceil(int(quota_us) / int(period_us)))
+    except (OSError, ValueError, ZeroDivisionError):  # no such file; "max" for no limit
+        pass
+    return max(1, min(found))
 
 
 def memory_bytes() -> int | None:

@@ -110,3 +110,19 @@ def test_memory_is_that_of_the_machine_or_its_container(tmp_path: Path, monkeypa
     limit.write_text(f"{1 << 27}\n")
     monkeypatch.setattr(runtime, "_CONTAINER_LIMITS", (limit,))
     assert runtime.memory_bytes() == 1 << 27
+
+
+def test_processors_are_those_that_the_process_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr(runtime, "_CPU_QUOTA", quota)
+    assert runtime.usable_cpus() == 6
+    for text, expected in (
+        ("250000 100000", 3),
+        ("max 100000", 6),
+        ("10000 100000", 1),
+        ("9000000 100000", 6),
+        ("", 6),
+    ):
+        quota.write_text(text)
+        assert runtime.usable_cpus() == expected

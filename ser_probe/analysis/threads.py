@@ -15,6 +15,8 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from ser_probe.runtime import usable_cpus
+
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
@@ -47,6 +49,6 @@ def run_side_by_side(work: Callable[[Task], Answer], tasks: Iterable[Task]) -> I
 
 def _n_cores() -> int:
     """Return how many cores this process may use; OMP_NUM_THREADS bounds them, as it does for numpy."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = usable_cpus()
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, min(allowed, int(asked))) if asked.isdigit() else allowed

@@ -14,7 +14,14 @@ from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.embeddings import opensmile_sets
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.opensmile_sets import DESCRIPTOR_HOP_S, DESCRIPTORS, EGEMAPS, FUNCTIONALS
+from ser_probe.embeddings.opensmile_level import reduction_db
+from ser_probe.embeddings.opensmile_sets import (
+    DESCRIPTOR_HOP_S,
+    DESCRIPTORS,
+    EGEMAPS,
+    FEATURE_CONTRACT_VERSION,
+    FUNCTIONALS,
+)
 from ser_probe.embeddings.passes import (
     ClipList,
     Extraction,
@@ -31,9 +38,8 @@ from ser_probe.embeddings.store_file import Layout
 from ser_probe.errors import AudioError
 from ser_probe.runtime import SILENT, Progress
 
-FEATURE_CONTRACT_VERSION = 1
-"""Rises when the meaning of a layer of features changes."""
-
+SCALED = "scaled down for opensmile"
+"""How the note of a clip begins that had to be scaled."""
 
 LAYERS = {FUNCTIONALS: "functionals", DESCRIPTORS: "descriptors"}
 """The one layer of a file of each level."""
@@ -93,7 +99,7 @@ def extract_features(
         attributes["hop_s"] = DESCRIPTOR_HOP_S
     job = Job(path, key, layout, committed(path, key), attributes)
     note_start([job], clips, settings)
-    clock, audio_s = PassClock(), 0.0
+    clock, audio_s, n_scaled = PassClock(), 0.0, 0
     work = functools.partial(_load_features, spec=settings.audio, feature_set=feature_set, level=level)
     feed = run_batches([job], clips, settings, work, clock, progress, what=feature_set)
     with open_writers([job], settings), closing(feed) as batches:
@@ -103,19 +109,26 @@ def extract_features(
                     n_frames = np.array([len(frames) for frames in decoded.results], dtype=np.int32)
                     batch = dataclasses.replace(batch, n_frames=n_frames)
                 job.add(batch, np.concatenate(decoded.results)[None])
+            n_scaled += sum(note.startswith(SCALED) for _, note in decoded.notes)
             audio_s += float(batch.duration_s.sum())
     speed = measure_speeds([job], audio_s, clock)[0]
     end = seal_job(job, clips, settings, {**job.attributes, **speed})
-    return Extraction(path, key, len(clips.table), job.n_computed, end.rejects, speed, n_missing=end.n_missing)
+    return Extraction(
+        path, key, len(clips.table), job.n_computed, end.rejects, speed, n_missing=end.n_missing, n_scaled=n_scaled
+    )
 
 
 def _load_features(path: Path, *, spec: AudioSpec, feature_set: str, level: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return a clip's features, float32 [1, D] or [T, D], and what was done to the clip."""
     clip = load_clip(path, spec)
+    notes = clip.notes
     try:
+        reduced_db = reduction_db(clip.samples)
+        if reduced_db:
+            notes = (*notes, f"{SCALED} by {reduced_db:.2g} dB, because its 16-bit samples end at full scale")
         if level == DESCRIPTORS:
-            return opensmile_sets.descriptors(clip.samples, spec.sample_rate_hz, feature_set), clip.notes
-        return opensmile_sets.functionals([clip.samples], spec.sample_rate_hz, feature_set), clip.notes
+            return opensmile_sets.descriptors(clip.samples, spec.sample_rate_hz, feature_set), notes
+        return opensmile_sets.functionals([clip.samples], spec.sample_rate_hz, feature_set), notes
     except AudioError as error:
         # The features know samples only; the user wants to know the file.
         raise AudioError(error.what, where=path, expected=error.expected, found=error.found, fix=error.fix) from error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.errors import AudioError
 from ser_probe.files import content_id
+from ser_probe.runtime import usable_cpus
 
 if TYPE_CHECKING:
     import torch
@@ -31,9 +32,15 @@ _MOST_WORKERS = 8
 _CPUS_TO_SPARE = 5
 
 
-def choose_workers(device: torch.device) -> int:
-    """Return how many processes should decode ahead of a model on a device; 0 to decode in its own."""
-    n_cpus = os.cpu_count() or 1
+def choose_workers(device: torch.device | None) -> int:
+    """Return how many processes should decode ahead of a model on a device; 0 to decode in its own.
+
+    Args:
+        device: Where the model runs; None: there is none, and the workers do all of the work, one a processor.
+    """
+    n_cpus = usable_cpus()
+    if device is None:
+        return n_cpus
     if device.type == "cpu":
         return int(n_cpus >= _CPUS_TO_SPARE)
     return min(_MOST_WORKERS, n_cpus)

@@ -11,6 +11,9 @@ opensmile reports each frame as 20 ms long (GeMAPS) or 60 ms (ComParE, whose las
 one before), smooths over three frames, and ends some 50 ms before the clip does, where its longest window no longer
 fits.
 
+A clip that reaches full scale is scaled down first: see `opensmile_level`. The features depend on the sampling rate too
+(at 48 kHz the same sound is 1.8 times as loud as at 16 kHz), so callers resample to the study's.
+
 The functions take arrays and hold no state that would have to travel, so that worker processes can run them.
 """
 
@@ -25,7 +28,11 @@ from typing import Any
 
 import numpy as np
 
+from ser_probe.embeddings.opensmile_level import reduction_db, restore_level
 from ser_probe.errors import AudioError, ConfigError, did_you_mean, require
+
+FEATURE_CONTRACT_VERSION = 2
+"""Rises when the meaning or a value of a layer of features changes. 2: no sample leaves opensmile's 16 bits."""
 
 EGEMAPS = "eGeMAPSv02"
 FUNCTIONALS, DESCRIPTORS = "functionals", "lld"
@@ -88,7 +95,7 @@ def functionals(clips: Sequence[np.ndarray], sample_rate_hz: int, feature_set: s
         float32 `[N, D]`, in the order of `feature_names`.
 
     Raises:
-        AudioError: If a clip has a feature that is no finite number; the features are named.
+        AudioError: If a clip has a sample or a feature that is no finite number; the features are named.
         MissingExtraError: If opensmile is not installed.
     """
     values = np.empty((len(clips), FEATURE_SETS[feature_set][FUNCTIONALS]), dtype=np.float32)
@@ -139,10 +146,16 @@ def ingredients(feature_set: str = EGEMAPS, level: str = FUNCTIONALS) -> dict[st
 
 def _compute(samples: np.ndarray, sample_rate_hz: int, feature_set: str, level: str) -> np.ndarray:
     """Return a clip's features, float32 `[T, D]`; T is 1 for functionals."""
+    samples = np.asarray(samples, dtype=np.float32)
+    reduced_db = reduction_db(samples)
+    if reduced_db:
+        samples = samples * np.float32(10 ** (-reduced_db / 20))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Segment too short")  # it becomes the error below
-        table = _extractor(feature_set, level).process_signal(np.asarray(samples, dtype=np.float32), sample_rate_hz)
+        table = _extractor(feature_set, level).process_signal(samples, sample_rate_hz)
     values = table.to_numpy(dtype=np.float32)
+    if reduced_db:
+        values = restore_level(values, list(table.columns), reduced_db)
     if not np.isfinite(values).all():
         raise _not_finite(len(samples) / sample_rate_hz, values, feature_set, level)
     return values

@@ -101,6 +101,7 @@ class Extraction:
             empty where nothing was computed.
         verify_error: Largest relative difference of a clip alone, in fp32, from the stored one; None if not measured.
         n_missing: Clips that other workers have yet to compute; the cache is sealed when there are none.
+        n_scaled: Clips computed now that were scaled down, so as not to leave the range of what computes them.
     """
 
     path: Path
@@ -111,6 +112,7 @@ class Extraction:
     speed: dict[str, float]
     verify_error: float | None = None
     n_missing: int = 0
+    n_scaled: int = 0
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -170,8 +169,7 @@ def extract_features(
     """
     settings, path = _settings(study, torch.device("cpu"), share), output
     if study.extract.workers == "auto":
-        # The workers do all of the work here, so each processor gets one.
-        settings = dataclasses.replace(settings, workers=os.cpu_count() or 1)
+        settings = dataclasses.replace(settings, workers=choose_workers(None))
     if output.suffix != ".h5":
         middle = "" if level == FUNCTIONALS else f"-{level}"
         path = output / f"{feature_set}{middle}-{feature_key(settings, feature_set, level).short}.h5"
@@ -312,6 +310,8 @@ def describe(result: Extraction) -> dict[str, object]:
         exact = result.key.precision == "fp32"
         what = "largest difference of a clip alone" if exact else "largest difference from fp32, a clip alone"
         facts[what] = f"{result.verify_error:.1e} (relative)"
+    if result.n_scaled:
+        facts["scaled below full scale"] = f"{result.n_scaled} clips, as opensmile's samples are 16-bit"
     return facts
 
 

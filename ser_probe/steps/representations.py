@@ -15,6 +15,7 @@ import pandas as pd
 
 from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.data.manifest import read_manifest
+from ser_probe.embeddings.opensmile_sets import FEATURE_CONTRACT_VERSION
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, ManifestError, did_you_mean
 from ser_probe.runtime import logger
@@ -172,6 +173,7 @@ def join_caches(
     try:
         for cache in opened:
             _refuse_frames(cache)
+            _warn_of_old_features(cache)
         table = _of_splits(opened[0].clips if clips is None else clips, splits)
         others = [] if clips is not None else [cache.clips for cache in opened[1:]]
         comparable = [other for other in others if splits is None or "split" in other]
@@ -219,6 +221,15 @@ def _refuse_frames(cache: EmbeddingCache) -> None:
             expected="a pooled cache",
             found=f"pooling {cache.key.pooling}, {cache.offsets[-1]} frames of {len(cache)} clips",
             fix="extract with --pooling mean and analyse that; mean and frames together cost one pass",
+        )
+
+
+def _warn_of_old_features(cache: EmbeddingCache) -> None:
+    if cache.key.kind == "features" and cache.key.layer_contract < FEATURE_CONTRACT_VERSION:
+        logger.warning(
+            "%s is of an earlier version, which let loud clips leave opensmile's range: their features may be wrong. "
+            "Extract it again, into another file",
+            cache.path,
         )
 
 

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ser_probe.audio.load import PIPELINE_VERSION
 from ser_probe.config import StudyConfig
 from ser_probe.data.manifest import Manifest
+from ser_probe.embeddings.opensmile_sets import FEATURE_CONTRACT_VERSION
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.files import read_json, write_json
+from ser_probe.models.backbone import LAYER_CONTRACT_VERSION
 from ser_probe.models.catalogue import model_name
 from ser_probe.runtime import Progress, derive_seed
 from ser_probe.steps.extract import Source, extract_features, extract_sources
@@ -54,6 +57,7 @@ class Extractions:
             "extract.precision": study.extract.precision,
             "extract.verify": study.extract.verify,
             "backbone": study.backbone.model_dump(),
+            "layers": LAYER_CONTRACT_VERSION,
             "checkpoints": [[source.checkpoint, folder_state(source.name)] for source in sources],
         }
 
@@ -93,6 +97,7 @@ class Extractions:
             "extract.pooling": study.extract.pooling[0],
             "extract.precision": study.extract.precision,
             "analyze.drift.floor": kinds,
+            "layers": LAYER_CONTRACT_VERSION,
             "checkpoint": [first.checkpoint, folder_state(first.name)],
         }
 
@@ -113,7 +118,7 @@ class Extractions:
         study = self.study
         return self.stages.run(
             "egemaps",
-            self._inputs(),
+            {**self._inputs(), "features": FEATURE_CONTRACT_VERSION},
             lambda: [extract_features(self._clips(), study, study.output.cache, progress=self.progress).path],
         )[0]
 
@@ -131,6 +136,7 @@ class Extractions:
         study = self.study
         return {
             "audio": study.audio.model_dump(),
+            "audio pipeline": PIPELINE_VERSION,
             "extract.splits": study.extract.splits,
             "extract.storage": study.extract.storage,
             "extract.long_clips": [study.extract.long_clips, study.extract.chunk_overlap_s],

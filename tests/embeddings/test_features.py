@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.signal
+import soundfile
 
 from ser_probe.audio.load import load_clip
 from ser_probe.embeddings.features import extract_features, feature_key
@@ -23,6 +26,7 @@ from ser_probe.embeddings.passes import ClipList, Extraction
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AudioError, CacheError
 from tests.embeddings.speech import SETTINGS, datasets, list_clips, with_workers
+from tests.voices import voice
 
 pytest.importorskip("opensmile")
 
@@ -91,6 +95,36 @@ def test_too_short_clip_is_rejected_under_its_files_name(
         run(tmp_path / "strict.h5", both, strict=True)
 
 
+def test_a_clip_that_had_to_be_scaled_is_counted_and_said(
+    clips: ClipList, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "f1" / "loud.wav"
+    samples = voice(1, 110, 0.8)
+    soundfile.write(path, samples / np.abs(samples).max() * 2, 16_000, subtype="FLOAT")
+    result = run(tmp_path / "x.h5", list_clips([*clips.paths, path], tmp_path))
+    assert (result.n_computed, result.n_scaled) == (6, 1)
+    said = r"scaled down for opensmile by 6 dB, .* end at full scale \(1 clips, the first: f1/loud\.wav\)"
+    assert re.search(said, caplog.text)
+    assert run(tmp_path / "x.h5", list_clips([*clips.paths, path], tmp_path)).n_scaled == 0, "none was computed now"
+    assert run(tmp_path / "y.h5", clips, level=DESCRIPTORS).n_scaled == 0
+
+
+def test_the_same_sound_at_another_rate_has_the_same_features(tmp_path: Path) -> None:
+    """opensmile hears 48 kHz as 1.8 times as loud as 16 kHz: samples come to it at the rate of the settings."""
+    samples = voice(1, 110, 0.8)
+    resampled = scipy.signal.resample_poly(samples, 3, 1)
+    for rate_hz, content in ((16_000, samples), (48_000, resampled)):
+        soundfile.write(tmp_path / f"{rate_hz}.wav", content, rate_hz, subtype="FLOAT")
+    loudness = feature_names().index("loudness_sma3_amean")
+    clips = list_clips([tmp_path / "16000.wav", tmp_path / "48000.wav"], tmp_path)
+    result = run(tmp_path / "x.h5", clips)
+    with EmbeddingCache.open(tmp_path / "x.h5", result.key) as cache:
+        values = cache.layer(FUNCTIONALS)
+    assert values[0, loudness] == pytest.approx(values[1, loudness], rel=0.01)
+    as_it_is = functionals([resampled.astype(np.float32)], 48_000)[0]
+    assert as_it_is[loudness] > 1.5 * values[0, loudness], "the counter-case"
+
+
 def test_key_follows_the_features_and_the_audio(
     clips: ClipList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +145,7 @@ def test_key_follows_the_features_and_the_audio(
 def test_key_of_egemaps_is_that_of_the_files_there_are() -> None:
     key = feature_key(SETTINGS)
     assert (key.kind, key.weights, key.pooling, key.precision, key.layer_contract) == (
-        "features", "eGeMAPSv02", "functionals", "fp32", 1,
+        "features", "eGeMAPSv02", "functionals", "fp32", 2,
     )  # fmt: skip
     assert key.architecture == ingredients()
     assert key.model_input == {"sample_rate_hz": 16_000}

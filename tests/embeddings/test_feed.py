@@ -136,10 +136,12 @@ def test_a_killed_run_leaves_no_worker_behind(paths: list[Path], tmp_path: Path)
 
 
 @pytest.mark.parametrize(("device", "n_cpus", "expected"), [
-    ("cpu", 2, 0), ("cpu", 4, 0), ("cpu", 16, 1), ("cuda", 2, 2), ("cuda", 16, 8), ("cpu", None, 0),
+    ("cpu", 2, 0), ("cpu", 4, 0), ("cpu", 16, 1), ("cuda", 2, 2), ("cuda", 16, 8), (None, 1, 1), (None, 2, 2),
+    (None, 48, 48),
 ])  # fmt: skip
 def test_how_many_workers_decode(
-    device: str, n_cpus: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+    device: str | None, n_cpus: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: n_cpus)
-    assert choose_workers(torch.device(device)) == expected
+    """Beside a GPU many, beside a model on the CPU few; where nobody waits for them, as for features, all there are."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(n_cpus)), raising=False)
+    assert choose_workers(None if device is None else torch.device(device)) == expected

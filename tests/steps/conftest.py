@@ -117,10 +117,11 @@ def write_cache(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]
         width: int = 8,
         unit: float = 1.0,
         frames: int = 0,
+        contract: int = 2,
     ) -> Path:
         path = tmp_path / f"{name}.h5"
         kind = "features" if layers == ("functionals",) else "embeddings"
-        key = CacheKey(kind, name.encode().hex().zfill(64), {}, {}, {}, "mean", "fp32", 1)
+        key = CacheKey(kind, name.encode().hex().zfill(64), {}, {}, {}, "mean", "fp32", contract)
         values = rng.standard_normal((len(layers), len(clips), width)).astype(np.float32)
         values[-1, np.arange(len(clips)), pd.factorize(clips["label"], sort=True)[0]] += 6
         values[..., -1] *= unit

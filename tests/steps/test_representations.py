@@ -51,6 +51,16 @@ def test_clips_that_are_not_everywhere_are_left_out_and_said(
     assert joined.features.layer_names == ("functionals",)
 
 
+def test_features_of_an_earlier_version_are_told_of(
+    write_cache: Write, clips: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = write_cache("model", clips, tuned(0), contract=1)
+    for contract, is_told in ((2, False), (1, True)):
+        features = write_cache(f"features-{contract}", clips, FEATURES, layers=("functionals",), contract=contract)
+        join_caches([model], features=features)
+        assert (f"features-{contract}.h5 is of an earlier version" in caplog.text) is is_told
+
+
 def test_clips_that_only_a_later_file_has_are_counted_too(write_cache: Write, clips: pd.DataFrame) -> None:
     part, whole = write_cache("part", clips.iloc[10:], tuned(0)), write_cache("whole", clips, tuned(2))
     assert join_caches([part, whole]).counts() == {"clips": 62, "clips not in all files, left out": 10}
