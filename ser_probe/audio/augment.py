@@ -118,13 +118,14 @@ def build_transform(spec: TransformSpec, sample_rate_hz: int) -> Transform:
     return Transform(spec, sample_rate_hz, instance)
 
 
-def check_transforms(specs: Sequence[TransformSpec], *, sample_rate_hz: int = 16_000, shortest_s: float = 1.0) -> None:
-    """See that all augmentations can be made and work: each is tried on a synthetic clip.
+def check_transforms(specs: Sequence[TransformSpec], clip: np.ndarray, *, sample_rate_hz: int = 16_000) -> None:
+    """See that all augmentations can be made, and work on a clip.
 
     Args:
         specs: The augmentations.
+        clip: What they are tried on, float32 `[n]`: the shortest clip, since some classes fail where there is too
+            little to change.
         sample_rate_hz: Sampling rate of the clips, in Hz.
-        shortest_s: Duration of the shortest clip, in seconds: some classes fail where there is too little to change.
 
     Raises:
         ConfigError: With the faults of all of them: a class or parameter that does not exist, a value that the class
@@ -134,8 +135,7 @@ def check_transforms(specs: Sequence[TransformSpec], *, sample_rate_hz: int = 16
     faults = []
     for number, spec in enumerate(specs):
         try:
-            transform = build_transform(spec, sample_rate_hz)
-            _try(transform, max(MIN_SAMPLES, round(shortest_s * sample_rate_hz)))
+            _try(build_transform(spec, sample_rate_hz), clip)
         except SerProbeError as error:
             faults += [f"transforms[{number}]: {line}" for line in _lines(error)]
     if faults:
@@ -196,16 +196,12 @@ def ingredients(spec: TransformSpec) -> dict[str, Any]:
     }
 
 
-def _try(transform: Transform, n_samples: int) -> None:
-    """Apply a transform to a synthetic clip, each time twice.
+def _try(transform: Transform, clip: np.ndarray) -> None:
+    """Apply a transform to a clip, each time twice.
 
     Raises:
         SerProbeError: If it fails, or gives another result the second time.
     """
-    rng = np.random.default_rng(0)
-    time_s = np.arange(n_samples) / transform.sample_rate_hz
-    tone = 0.2 * np.sin(2 * np.pi * 150 * time_s) + 0.02 * rng.standard_normal(n_samples)
-    clip = tone.astype(np.float32)
     for seed in _TRIAL_SEEDS:
         with contextlib.redirect_stderr(io.StringIO()):  # some classes print what they then raise
             once, again = transform(clip, seed), transform(clip, seed)

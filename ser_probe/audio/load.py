@@ -1,4 +1,4 @@
-"""Decode a clip: soundfile -> mono -> resampled -> levelled. The only door to soundfile.
+"""Decode a clip: file -> mono -> resampled -> levelled. With `load_file` the door to soundfile, and that to soxr.
 
 The result depends on the file and the `AudioSpec` alone, not on the process, its threads, or other clips.
 """
@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 
+from ser_probe.audio.load_file import MIN_DURATION_S, check_not_too_short, decode_file, open_file
 from ser_probe.audio.loudness import BLOCK_S, MAX_GAIN_DB, level_to
 from ser_probe.errors import AudioError, ConfigError, collect
-from ser_probe.files import content_id, is_lfs_pointer
+from ser_probe.files import content_id
 
 # Raise it when the same file and spec would give other samples: caches made before are then not used.
 PIPELINE_VERSION = 3
-
-# 400 samples at 16 kHz: the receptive field of the convolutional front ends. A shorter clip yields no frame.
-MIN_DURATION_S = 0.025
 
 # soxr's best: linear phase, 28 bits of precision. It steps through any ratio of rates with a filter of bounded size.
 RESAMPLER: dict[str, Any] = {"library": "soxr", "quality": "VHQ", "phase": "linear"}
@@ -31,9 +28,6 @@ RESAMPLER: dict[str, Any] = {"library": "soxr", "quality": "VHQ", "phase": "line
 _ONE_AT_A_TIME = threading.Lock()
 
 _SAMPLE_RATES_HZ = (4_000, 192_000)
-# From a band of 500 Hz, too narrow for a vowel, to the fastest recorders.
-_STORED_RATES_HZ = (1_000, 768_000)
-_LFS_FIX = "run `git lfs install` and `git lfs pull` in the corpus's clone"
 
 
 @dataclass(frozen=True)
@@ -96,15 +90,19 @@ class ClipFacts:
 
     Attributes:
         clip_id: Hash of the file's bytes: equal content has an equal id under any name.
+        audio_id: Hash of what is heard, where the file was decoded: equal in any container. Else the clip id.
         duration_s: Duration in seconds.
         sample_rate_hz: Sampling rate in Hz, as stored.
         channels: Number of channels, as stored.
+        notes: What is worth knowing about how the file is read.
     """
 
     clip_id: str
+    audio_id: str
     duration_s: float
     sample_rate_hz: int
     channels: int
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,49 +124,65 @@ def inspect_clip(path: Path) -> ClipFacts:
     """Return what a file's header and bytes tell, without decoding it.
 
     Raises:
-        AudioError: If the file is missing, a folder, empty, a Git LFS pointer, no audio, or holds no samples.
+        AudioError: If the file is missing, a folder, empty, a Git LFS pointer, no audio, cut short or without samples.
     """
-    with _open(path) as stream:
-        facts = ClipFacts(
-            clip_id=content_id(path),
-            duration_s=stream.frames / stream.samplerate,
-            sample_rate_hz=stream.samplerate,
-            channels=stream.channels,
+    with open_file(path) as opened:
+        clip_id = content_id(path)
+        return ClipFacts(
+            clip_id=clip_id,
+            audio_id=clip_id,
+            duration_s=opened.duration_s,
+            sample_rate_hz=opened.stream.samplerate,
+            channels=opened.stream.channels,
+            notes=tuple(opened.notes),
         )
-    return facts
+
+
+def hear_clip(path: Path, *, max_duration_s: float) -> ClipFacts:
+    """Return what a file tells, decoded whole at its own rate: whether it can be, and what is heard.
+
+    Raises:
+        AudioError: As `load_clip`.
+    """
+    heard = decode_file(path, max_duration_s=max_duration_s)
+    return ClipFacts(
+        clip_id=content_id(path),
+        audio_id=heard.audio_id(),
+        duration_s=len(heard.samples) / heard.sample_rate_hz,
+        sample_rate_hz=heard.sample_rate_hz,
+        channels=heard.channels,
+        notes=heard.notes,
+    )
 
 
 def load_clip(path: Path, spec: AudioSpec) -> Clip:
     """Decode a clip and prepare it.
 
     Raises:
-        AudioError: If the file cannot be decoded (see `inspect_clip`), is shorter than 25 ms or longer than
-            `spec.max_duration_s`, is silent, holds a NaN or infinite sample, or has a sampling rate of no
-            recorder.
+        AudioError: If the file cannot be decoded (see `inspect_clip`) or breaks off, is shorter than 25 ms or longer
+            than `spec.max_duration_s`, is silent, its channels cancel, has a sampling rate of no recorder, or holds a
+            sample that is not finite or beyond any full scale.
     """
-    with _open(path) as stream:
-        stored_rate_hz = stream.samplerate
-        _check_duration(path, stream.frames / stored_rate_hz, spec)
-        _check_rate(path, stored_rate_hz)
-        try:
-            channels = stream.read(dtype="float64", always_2d=True)
-        except soundfile.SoundFileError as error:
-            raise AudioError("The clip breaks off while it is decoded", where=path, found=error) from error
-    _check_samples(path, channels)
+    decoded = decode_file(path, max_duration_s=spec.max_duration_s)
+    notes = decoded.notes
     # Float64 up to the one rounding at the end: sums of another order, as other threads make them, do not show.
-    samples = resample(channels.mean(axis=1), stored_rate_hz, spec.sample_rate_hz)
-    _check_duration(path, len(samples) / spec.sample_rate_hz, spec)
+    samples = resample(decoded.samples, decoded.sample_rate_hz, spec.sample_rate_hz)
+    check_not_too_short(path, len(samples) / spec.sample_rate_hz)
     gain_db = 0.0
-    notes: tuple[str, ...] = ()
     if spec.loudness_lufs is not None:
         levelling = level_to(samples, spec.sample_rate_hz, spec.loudness_lufs)
-        gain_db, notes = levelling.gain_db, levelling.notes
+        gain_db, notes = levelling.gain_db, (*notes, *levelling.notes)
     if spec.peak_dbfs is not None:
         excess_db = _peak_dbfs(samples) + gain_db - spec.peak_dbfs
         if excess_db > 0:
             gain_db -= excess_db
             notes = (*notes, f"scaled down by {excess_db:.1f} dB, so that no sample exceeds {spec.peak_dbfs:g} dBFS")
-    return Clip((samples * 10 ** (gain_db / 20)).astype(np.float32), spec.sample_rate_hz, notes)
+    made = (samples * 10 ** (gain_db / 20)).astype(np.float32)
+    if not np.isfinite(made).all():
+        raise AudioError(
+            "The clip's preparation makes samples that are not finite", where=path, fix="export it as 16-bit PCM"
+        )
+    return Clip(made, spec.sample_rate_hz, notes)
 
 
 def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
@@ -184,84 +198,6 @@ def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
     padded = np.pad(np.asarray(samples, dtype=np.float64), (0, 1 + from_hz // to_hz))
     with _ONE_AT_A_TIME:
         return soxr.resample(padded, from_hz, to_hz, quality=RESAMPLER["quality"])[:n_samples]
-
-
-def _open(path: Path) -> soundfile.SoundFile:
-    """Open a file for decoding, or say why it cannot be."""
-    if not path.exists():
-        raise AudioError("The clip does not exist", where=path, fix="check the manifest's paths and the audio root")
-    if not path.is_file():
-        raise AudioError("The clip is a folder or no ordinary file", where=path, expected="an audio file")
-    try:
-        if path.stat().st_size == 0:
-            raise AudioError("The clip is an empty file", where=path, found="0 bytes", fix="copy it again")
-        if is_lfs_pointer(path):
-            raise AudioError("The clip is a Git LFS pointer: its audio was not fetched", where=path, fix=_LFS_FIX)
-        stream = soundfile.SoundFile(str(path))
-    except (OSError, soundfile.SoundFileError, TypeError) as error:  # TypeError: a raw format needs more arguments
-        raise AudioError(
-            "The clip cannot be opened as audio",
-            where=path,
-            expected="a format that libsndfile reads, such as WAV, FLAC, OGG or MP3",
-            found=error,
-        ) from error
-    if stream.frames == 0:
-        stream.close()
-        raise AudioError("The clip holds no samples", where=path, found="a header and nothing after it")
-    return stream
-
-
-def _check_duration(path: Path, duration_s: float, spec: AudioSpec) -> None:
-    if duration_s < MIN_DURATION_S:
-        raise AudioError(
-            "The clip is too short: the models yield no frame",
-            where=path,
-            expected=f"at least {1000 * MIN_DURATION_S:.0f} ms",
-            found=f"{1000 * duration_s:.2f} ms",
-        )
-    # The resampler rounds the number of samples up: that never makes a clip too long.
-    if duration_s > spec.max_duration_s + 1 / spec.sample_rate_hz:
-        raise AudioError(
-            "The clip is too long",
-            where=path,
-            expected=f"at most {spec.max_duration_s:g} s",
-            found=f"{duration_s:.1f} s",
-            fix="cut it into utterances, or raise audio.max_duration_s",
-        )
-
-
-def _check_rate(path: Path, rate_hz: int) -> None:
-    low, high = _STORED_RATES_HZ
-    if not low <= rate_hz <= high:
-        raise AudioError(
-            "The clip's sampling rate is none at which speech is recorded",
-            where=path,
-            expected=f"a rate from {low} to {high} Hz",
-            found=f"{rate_hz} Hz in the header",
-            fix="correct the header if it is wrong, or convert the clip to 16000 Hz with an audio tool",
-        )
-
-
-def _check_samples(path: Path, channels: np.ndarray) -> None:
-    """Refuse samples that no model should see. `channels` is `[n, channels]`."""
-    if len(channels) == 0:
-        raise AudioError("The clip holds no samples", where=path, found="a header that promises some")
-    bad = ~np.isfinite(channels).all(axis=1)
-    if bad.any():
-        raise AudioError(
-            "The clip holds samples that are NaN or infinite",
-            where=path,
-            found=f"{int(bad.sum())} of {len(bad)}, the first at sample {int(bad.argmax())}",
-            fix="export it again, as 16-bit or 24-bit PCM",
-        )
-    if np.ptp(channels.mean(axis=1)) == 0:
-        cancel = np.ptp(channels, axis=0).any()
-        raise AudioError(
-            "The clip is silent",
-            where=path,
-            found="channels that cancel each other" if cancel else f"{len(channels)} equal samples",
-            fix="leave it out, or keep one channel" if cancel else "leave it out, or record it again",
-        )
 
 
 def _peak_dbfs(samples: np.ndarray) -> float:

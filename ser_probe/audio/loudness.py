@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BLOCK_S = 0.4
+_STEPS_PER_S = 10  # blocks overlap by three quarters
 # More than this would lift what is mostly noise of the recorder to the level of speech.
 MAX_GAIN_DB = 40.0
 
@@ -33,7 +34,8 @@ def measure_loudness(samples: np.ndarray, sample_rate_hz: int) -> float:
 
     A clip shorter than one 400 ms block is measured as one block of its own length. That is the BS.1770 mean power
     of the whole clip, which meets the gated measure at 400 ms; repeating the clip or padding it with zeros would
-    measure a splice or a silence that nobody recorded.
+    measure a splice or a silence that nobody recorded. A longer clip is measured by its complete blocks, as the
+    standard has it: what is left at the end, under 100 ms, belongs to none.
 
     Args:
         samples: Mono samples `[n]`, full scale at 1.
@@ -45,7 +47,20 @@ def measure_loudness(samples: np.ndarray, sample_rate_hz: int) -> float:
     # A hair under the clip's length, or rounding may make the block longer than the clip, which the meter refuses.
     block_s = min(BLOCK_S, duration_s * (1 - 1e-9))
     meter = pyloudnorm.Meter(sample_rate_hz, block_size=block_s)
-    return float(meter.integrated_loudness(np.asarray(samples, dtype=np.float64)))
+    complete = _complete_blocks(np.asarray(samples, dtype=np.float64), sample_rate_hz)
+    return float(meter.integrated_loudness(complete))
+
+
+def _complete_blocks(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+    """Return a clip up to the end of its last complete block: a whole number of steps of 100 ms, the fourth or a later.
+
+    pyloudnorm rounds the number of blocks, and divides the last one, of which up to half a step is missing, by its full
+    length.
+    """
+    steps = len(samples) * _STEPS_PER_S // sample_rate_hz
+    if steps < BLOCK_S * _STEPS_PER_S:
+        return samples
+    return samples[: -(-steps * sample_rate_hz // _STEPS_PER_S)]
 
 
 def level_to(samples: np.ndarray, sample_rate_hz: int, target_lufs: float) -> Levelling:

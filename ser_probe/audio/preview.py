@@ -25,6 +25,8 @@ def encode_preview(path: Path, *, sample_rate_hz: int = PREVIEW_RATE_HZ) -> byte
         AudioError: If the clip cannot be decoded.
     """
     clip = load_clip(path, AudioSpec(sample_rate_hz=sample_rate_hz))
+    # 16 bits end at 1: a louder clip is turned down, because clipping would sound like another recording.
+    samples = clip.samples / max(1.0, float(np.abs(clip.samples).max()))
     stream = io.BytesIO()
-    soundfile.write(stream, np.clip(clip.samples, -1, 1), clip.sample_rate_hz, format="FLAC", subtype="PCM_16")
+    soundfile.write(stream, samples, clip.sample_rate_hz, format="FLAC", subtype="PCM_16")
     return stream.getvalue()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Protocol
 import pandas as pd
 
 from ser_probe.data.manifest import ALIASES, NUMBER_COLUMNS, Manifest, resolve_path
-from ser_probe.errors import ManifestError, SerProbeError, collect, did_you_mean
+from ser_probe.errors import AudioError, ManifestError, collect, did_you_mean
 from ser_probe.files import is_lfs_pointer
 from ser_probe.runtime import SILENT, Progress
 
@@ -48,6 +48,14 @@ class AudioFacts(Protocol):
     @property
     def channels(self) -> int:
         """Number of channels, as stored."""
+
+    @property
+    def audio_id(self) -> str:
+        """Hash of what is heard, where the file was decoded; else the clip id."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth knowing about how the file is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +114,7 @@ def check_manifest(
 
     Args:
         manifest: What to check.
-        inspect: Looks into one file; raises a `SerProbeError` if it cannot be used.
+        inspect: Looks into one file; raises an `AudioError` if it cannot be used.
         min_duration_s: Shorter clips are left out, in seconds.
         max_duration_s: Longer clips are left out, in seconds.
         for_learning: Whether labels and speakers are needed.
@@ -130,7 +138,10 @@ def check_manifest(
         clip_id=[fact.clip_id for fact in facts.values()],
         duration_s=[float(fact.duration_s) for fact in facts.values()],
     )
-    clash_faults, duplicates, warnings = _find_duplicates(clips, for_learning)
+    clash_faults, duplicates, warnings = _find_duplicates(
+        clips, [fact.audio_id for fact in facts.values()], for_learning
+    )
+    warnings += _noted({str(table.loc[row, "path"]): fact.notes for row, fact in facts.items()})
     clips = clips.drop(index=[row for row, _, _ in duplicates])
     faults += clash_faults
     rejected = _reject_table(
@@ -192,7 +203,9 @@ def _look_into_files(
             if trouble := _file_trouble(path, written):
                 return trouble
             facts = inspect(path)
-        except (SerProbeError, OSError, ValueError) as error:
+        except (AudioError, ManifestError, OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno is None:
+                raise  # of no file: a library that cannot be loaded
             return "unreadable", " ".join(str(error).split())
         return _length_trouble(facts.duration_s, min_duration_s, max_duration_s) or facts
 
@@ -243,16 +256,25 @@ def _length_trouble(duration_s: float, min_duration_s: float, max_duration_s: fl
     return None
 
 
+def _noted(notes: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """Say how files were read whose headers do not say all, or say it wrongly."""
+    found = [f"{path}: {note}" for path, told in notes.items() for note in told]
+    yield from found[:_SHOWN]
+    if len(found) > _SHOWN:
+        yield f"{len(found) - _SHOWN} more clips have such headers"
+
+
 def _find_duplicates(
-    clips: pd.DataFrame, for_learning: bool
+    clips: pd.DataFrame, audio_ids: Sequence[str], for_learning: bool
 ) -> tuple[list[str], list[tuple[int, str, str]], list[str]]:
-    """Return faults, rejects and warnings for clips with the same content.
+    """Return faults, rejects and warnings for clips that sound the same: copies of a file, or of its samples.
 
     The first of several equal clips stays. Two labels for one recording contradict each other, and two speakers
     would let it stand on both sides of a split: both are for the user to settle.
     """
     faults, rejects = [], []
-    for _, same in clips[clips["clip_id"].duplicated(keep=False)].groupby("clip_id", sort=False):
+    heard = pd.Series(audio_ids, index=clips.index, dtype=str)
+    for _, same in clips[heard.duplicated(keep=False)].groupby(heard, sort=False):
         first, *others = same.index
         clashes = [
             f"{name}s {', '.join(sorted(same[name].unique()))}"

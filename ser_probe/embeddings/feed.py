@@ -102,6 +102,8 @@ class _ClipDataset:
                 )
             return row, self.work(path)
         except OSError as error:
+            if error.errno is None:
+                raise  # of no file: a library that cannot be loaded
             reason = AudioError("The clip cannot be read", where=path, found=error.strerror or str(error))
             return Reject(row, reason, lasting=False)
         except AudioError as error:

@@ -99,14 +99,15 @@ def prepare_clips(
 def _try_clip(path: Path, *, audio: AudioConfig, decode: bool) -> ClipFacts:
     """Return a clip's facts.
 
-    It is decoded where asked: NaN, silence or a broken end would stop fine-tuning much later.
+    It is decoded where asked: NaN, silence or a broken end would stop fine-tuning much later, and the same audio in
+    another container is found by its samples. Resampling could find nothing more.
     """
-    from ser_probe.audio.load import AudioSpec, inspect_clip, load_clip
+    from ser_probe.audio.load import hear_clip, inspect_clip
 
     try:
         facts = inspect_clip(path)
         if decode and audio.min_duration_s <= facts.duration_s <= audio.max_duration_s:
-            load_clip(path, AudioSpec(sample_rate_hz=audio.sample_rate_hz, max_duration_s=audio.max_duration_s))
+            return hear_clip(path, max_duration_s=audio.max_duration_s)
     except AudioError as error:
         # One line of a table; its first column says which file.
         found = "" if error.found is None else f" ({error.found})"

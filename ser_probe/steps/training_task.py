@@ -144,8 +144,7 @@ def augment_clips(clips: Clips, study: StudyConfig, spec: AudioSpec) -> Clips:
     if config is None:
         return clips
     specs = [TransformSpec(item.library, item.name, item.parameters) for item in config.transforms]
-    shortest_s = float(np.min(clips.durations_s, initial=1.0))
-    check_transforms(specs, sample_rate_hz=spec.sample_rate_hz, shortest_s=shortest_s)
+    check_transforms(specs, clips.load(int(np.argmin(clips.durations_s))), sample_rate_hz=spec.sample_rate_hz)
     transforms = [build_transform(item, spec.sample_rate_hz) for item in specs]
     facts: dict[str, Any] = {"mode": config.mode, "transforms": [ingredients(item) for item in specs]}
     if config.mode == "on-the-fly":

@@ -267,7 +267,7 @@ def with_value(value: float) -> np.ndarray:
         (with_value(-np.inf), "NaN or infinite"),
         (np.zeros(4_000), "silent(.|\n)*4000 equal samples"),
         (np.full(4_000, 0.25), "silent"),
-        (np.outer(np.sin(np.arange(4_000)), [1, -1]), "silent(.|\n)*cancel each other(.|\n)*keep one channel"),
+        (np.outer(np.sin(np.arange(4_000)), [1, -1]), "channels cancel(.|\n)*keep one channel"),
     ],
     ids=["one sample", "399 samples", "long", "NaN", "infinite", "zeros", "constant", "cancelling"],
 )

@@ -31,6 +31,18 @@ def test_a_preview_is_short_mono_and_the_same_voice(tmp_path: Path) -> None:
     assert encode_preview(path) == encoded
 
 
+@pytest.mark.parametrize("peak", [1.0, 3.0, 32_768.0])
+def test_a_clip_at_or_over_full_scale_is_turned_down_and_does_not_wrap(tmp_path: Path, peak: float) -> None:
+    tone = np.sin(2 * np.pi * 440 * np.arange(RATE_HZ) / RATE_HZ)
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, peak * tone, RATE_HZ, subtype="FLOAT")
+    decoded, _ = soundfile.read(io.BytesIO(encode_preview(path)))
+    expected = np.sin(2 * np.pi * 440 * np.arange(PREVIEW_RATE_HZ) / PREVIEW_RATE_HZ)
+    scale = decoded @ expected / (expected @ expected)
+    assert 0.8 < scale < 1.001  # the resampler overshoots where the tone begins
+    np.testing.assert_allclose(decoded[200:-200], scale * expected[200:-200], rtol=0, atol=2e-3)
+
+
 def test_a_file_that_is_no_audio(tmp_path: Path) -> None:
     (tmp_path / "clip.wav").write_text("no audio")
     with pytest.raises(AudioError, match="cannot be opened as audio"):

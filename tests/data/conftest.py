@@ -47,6 +47,8 @@ class Facts:
     duration_s: float
     sample_rate_hz: int
     channels: int
+    audio_id: str
+    notes: tuple[str, ...] = ()
 
 
 def look_at_wav(path: Path) -> Facts:
@@ -55,7 +57,8 @@ def look_at_wav(path: Path) -> Facts:
             rate, frames, channels = stream.getframerate(), stream.getnframes(), stream.getnchannels()
     except (wave.Error, EOFError) as error:
         raise AudioError("The clip cannot be decoded", where=path, found=error) from error
-    return Facts(content_id(path), frames / rate, rate, channels)
+    clip_id = content_id(path)
+    return Facts(clip_id, frames / rate, rate, channels, clip_id)
 
 
 def write_wav(path: Path, n_samples: int = 800, value: int = 0) -> Path:

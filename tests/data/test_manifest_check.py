@@ -226,3 +226,36 @@ def test_an_interrupt_does_not_wait_for_the_rest(small_manifest: Manifest) -> No
         check_manifest(small_manifest, look, n_threads=1, progress=progress)
     assert len(looked_at) < 8
     assert progress.finished
+
+
+def test_the_same_audio_in_another_container_is_a_copy(small_manifest: Manifest) -> None:
+    """Known by what is heard, where the files were decoded; two labels for it are a fault as for equal files."""
+
+    def hear(path: Path) -> Facts:
+        facts = look_at_wav(path)
+        return dataclasses.replace(facts, audio_id="same") if path.name in ("01-anger.wav", "01-NA.wav") else facts
+
+    report = check_manifest(small_manifest, hear, for_learning=False)
+    assert kinds(report) == {"01-NA.wav": "duplicate"}
+    assert report.rejects["reason"].tolist() == ["the same audio as 01-anger.wav"]
+    assert check_manifest(small_manifest, hear).faults[0].startswith("the same audio has labels NA, anger: 01-anger")
+
+
+def test_how_odd_headers_were_read_is_said(small_manifest: Manifest) -> None:
+    def hear(path: Path) -> Facts:
+        return dataclasses.replace(look_at_wav(path), notes=("the header states no size",))
+
+    warnings = check_manifest(small_manifest, hear).warnings
+    assert warnings[0] == "01-anger.wav: the header states no size"
+    assert warnings[-1] == "3 more clips have such headers"
+    assert len(warnings) == 6
+
+
+def test_a_library_that_cannot_be_loaded_is_no_fault_of_a_clip(small_manifest: Manifest) -> None:
+    for error in (ImportError("undefined symbol"), OSError("cannot load library"), MemoryError()):
+
+        def fail(path: Path, error: BaseException = error) -> Facts:
+            raise error
+
+        with pytest.raises(type(error)):
+            check_manifest(small_manifest, fail)

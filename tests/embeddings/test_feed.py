@@ -85,6 +85,16 @@ def test_disk_error_rejects_the_clip_for_this_run_only(paths: list[Path]) -> Non
         raise batch.rejects[0].error
 
 
+def fail_to_load(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    raise OSError("libsndfile.so.1: cannot open shared object file")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_library_that_cannot_be_loaded_is_no_reject(paths: list[Path], workers: int) -> None:
+    with pytest.raises(OSError, match="cannot open shared object"):
+        feed(paths, [[1]], fail_to_load, workers)
+
+
 def test_fault_of_the_program_is_no_reject(paths: list[Path]) -> None:
     with pytest.raises(ZeroDivisionError):
         feed(paths, [[1]], lambda path: 1 // 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,28 @@ def test_clips_that_cannot_be_used_are_left_out(
     assert not rejects["reason"].str.contains("\n").any()
     with pytest.raises(ManifestError, match=r"s0-joy-0\.wav: "):
         prepared(SplitConfig(), strict=True)
+
+
+def test_the_same_audio_as_wav_and_flac_is_one_clip(corpus: Path) -> None:
+    samples, rate_hz = soundfile.read(corpus / "s0-joy-0.wav", dtype="int16")
+    soundfile.write(corpus / "s0-joy-1.flac", samples, rate_hz)
+    (corpus / "s0-joy-1.wav").unlink()
+    (corpus / "s0-joy-1.flac").rename(corpus / "s0-joy-1.wav")
+    rejects = prepared(SplitConfig()).report.rejects
+    assert rejects["kind"].to_list() == ["duplicate"]
+    assert rejects["reason"].to_list() == ["the same audio as s0-joy-0.wav"]
+
+
+def test_headers_without_sizes_are_read_and_said(corpus: Path) -> None:
+    path = corpus / "s0-joy-0.wav"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:40] + bytes(4) + whole[44:])
+    report = prepared(SplitConfig()).report
+    assert report.rejects.empty
+    assert "s0-joy-0.wav: the header states no size" in report.summary()
+    path.write_bytes(whole[: len(whole) // 2])
+    (reason,) = prepared(SplitConfig()).report.rejects["reason"]
+    assert re.search(r"cut short: .* \(0\.\d\d s promised, 0\.\d\d s held\); copy or download it again", reason)
 
 
 def test_no_rate_leaves_a_clip_out(corpus: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from ser_probe.config import AudioConfig, SplitConfig
 from ser_probe.data.manifest import Manifest
@@ -17,6 +19,7 @@ from ser_probe.models.lora import LoraSettings
 from ser_probe.steps.prepare import prepare_clips, read_clips
 from ser_probe.steps.training_task import label_clips, make_task
 
+from ..voices import RATE_HZ, voice
 from .conftest import small_study
 
 
@@ -143,6 +146,24 @@ def test_on_the_fly_clips_stay_and_are_varied_by_seed(manifest: Manifest) -> Non
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
     assert task.train.augmentation["mode"] == "on-the-fly"
+
+
+def test_augmentations_are_tried_on_the_shortest_clip_there_is(manifest: Manifest) -> None:
+    """Taking out up to 8 x 4000 samples leaves something of each clip of 2.5 s, and nothing of one second."""
+    for number, path in enumerate(manifest.audio_paths()):
+        soundfile.write(path, voice(number, 120 + number, 2.5), RATE_HZ)
+    parameters = {"num_time_intervals": 8, "max_width": 4_000}
+    splice = {"library": "torch-audiomentations", "name": "SpliceOut", **parameters}
+    study = small_study(f"finetune.augment={json.dumps({'transforms': [splice]})}")
+    long = dataclasses.replace(manifest, table=manifest.table.assign(duration_s=2.5))
+    task = make_task(study, long)
+    assert task.train.augment is not None
+    assert all(len(task.train.augment(task.train.load(row), row)) >= 400 for row in range(len(task.train)))
+    soundfile.write(manifest.audio_paths()[0], voice(0, 120, 1.0), RATE_HZ)
+    durations = long.table["duration_s"].mask(long.table.index == 0, 1.0)
+    shorter = dataclasses.replace(long, table=long.table.assign(duration_s=durations, split="train"))
+    with pytest.raises(ConfigError, match=r"SpliceOut.* on a clip of 16000 samples"):
+        make_task(study, shorter)
 
 
 def test_an_augmentation_that_does_not_exist_is_refused(manifest: Manifest) -> None:

@@ -1,0 +1,49 @@
+"""What the header of a file promises, and what the file holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Patch(NamedTuple):
+    """Bytes that a decoder should find at a place of the file."""
+
+    at: int
+    content: bytes
+    insert: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a file's header promises and the file holds.
+
+    Attributes:
+        kind: The container, as users call it.
+        promised: Amount of audio by the header, in bytes, or in samples where `rate_hz` is given; None if it says none.
+        held: Amount of audio in the file, in the same unit.
+        patches: What makes a decoder find the audio of a header that is silent or wrong about its amount; else empty.
+        notes: What is worth knowing.
+        rate_hz: Sampling rate where amounts are samples.
+        unread_bytes: Bytes after the audio that belong to nothing.
+        end: Where the file should end for a decoder that would stumble over what follows, or take it for audio.
+        cut: Why the file is certainly cut short although its header promises no amount.
+    """
+
+    kind: str
+    promised: int | None
+    held: int
+    patches: tuple[Patch, ...] = ()
+    notes: tuple[str, ...] = ()
+    rate_hz: int | None = None
+    unread_bytes: int = 0
+    end: int | None = None
+    cut: str | None = None
+
+
+def patched(content: bytes, layout: Layout) -> bytes:
+    """Return a file's bytes as its decoder should find them."""
+    made = bytearray(content[: layout.end])
+    for at, piece, insert in sorted(layout.patches, reverse=True):
+        made[at : at if insert else at + len(piece)] = piece
+    return bytes(made)

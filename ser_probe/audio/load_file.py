@@ -1,0 +1,366 @@
+"""A file becomes one channel of samples at its own rate, whole, or an error that says why not. With `load` the door to
+soundfile.
+
+What the decoder raises for a file is that file's `AudioError`; a broken installation never is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from ser_probe.audio.containers import read_layout
+from ser_probe.audio.layout import Layout, patched
+from ser_probe.errors import AudioError
+from ser_probe.files import is_lfs_pointer
+
+# 400 samples at 16 kHz: the receptive field of the convolutional front ends. A shorter clip yields no frame.
+MIN_DURATION_S = 0.025
+# A clip that lacks less than one frame of a model is taken, and the lack is said.
+SLACK_S = 0.025
+# From a band of 500 Hz, too narrow for a vowel, to the fastest recorders.
+STORED_RATES_HZ = (1_000, 768_000)
+# Full scale where 32-bit integers were stored as floats; what is louder is no sound, and its square may be infinite.
+MAX_PEAK = 2.0**31
+# Of the channels' energy less than this is left in their mean where one is the other turned over. Two microphones in
+# one room, or a stereo mix as wide as it comes, stay far above: independent channels leave a half.
+MIN_MEAN_ENERGY = 1e-3
+
+_LFS_FIX = "run `git lfs install` and `git lfs pull` in the corpus's clone"
+_COPY_FIX = "copy or download it again"
+_BLOCK_SAMPLES = 1 << 16
+_MOST_PATCHED_BYTES = 1 << 30
+# What libsndfile writes into its log of formats of old samplers and programs: frames, or bytes.
+_ODD_PROMISES = {
+    "AVR": (r"Frames\s*: (\d+)", False),
+    "MPC2K": (r"Frames\s*: (\d+)", False),
+    "MAT4": (r"Cols\s*: (\d+)", False),
+    "MAT5": (r"Cols\s*: (\d+)", False),
+    "WVE": (r"Data length (\d+) should be", False),
+    "VOC": (r"Extended II : (\d+)", True),
+}
+# Formats in which nothing says how long the audio is.
+_NO_LENGTH = ("IRCAM", "PAF", "PVF", "XI")
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedFile:
+    """A file's audio.
+
+    Attributes:
+        samples: float64 `[n]`, the mean of the channels, full scale at 1.
+        sample_rate_hz: Sampling rate in Hz, as stored.
+        channels: Number of channels, as stored.
+        notes: What is worth knowing about how the file was read.
+    """
+
+    samples: np.ndarray
+    sample_rate_hz: int
+    channels: int
+    notes: tuple[str, ...]
+
+    def audio_id(self) -> str:
+        """Return the id of what is heard: equal in a WAV, a FLAC and a copy with another header."""
+        digest = hashlib.blake2b(str(self.sample_rate_hz).encode(), digest_size=16)
+        digest.update((self.samples + 0.0).tobytes())  # -0.0 is 0.0
+        return digest.hexdigest()
+
+
+@dataclass(eq=False)
+class OpenedFile:
+    """A file opened for decoding.
+
+    Attributes:
+        stream: The decoder.
+        duration_s: What there is to decode, in s.
+        notes: What is worth knowing about it.
+    """
+
+    stream: soundfile.SoundFile
+    duration_s: float
+    notes: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[OpenedFile]:
+    """Open a file for decoding.
+
+    Raises:
+        AudioError: If it is missing, a folder, empty, a Git LFS pointer, no audio, cut short, or holds no samples.
+    """
+    layout = _look(path)
+    with _open(path, layout) as stream:
+        _check_rate(path, stream.samplerate)
+        opened = OpenedFile(stream, stream.frames / stream.samplerate)
+        if layout is not None:
+            opened.notes += layout.notes
+            _compare(path, layout, opened)
+        elif (promised_s := _odd_promise_s(stream)) > opened.duration_s + SLACK_S:
+            raise _cut(path, promised_s, opened.duration_s)
+        if "not equal to frame count" in stream.extra_info:  # AIFF counts its samples twice
+            opened.notes.append(
+                f"the header contradicts itself on its length: read by its chunk, {opened.duration_s:.2f} s"
+            )
+        if stream.format in _NO_LENGTH:
+            opened.notes.append(f"{stream.format} files do not state their length: whether it is whole cannot be told")
+        if stream.frames == 0:
+            found = "; ".join(opened.notes) or "a header and nothing after it"
+            raise AudioError("The clip holds no samples", where=path, found=found)
+        yield opened
+
+
+def decode_file(path: Path, *, max_duration_s: float) -> DecodedFile:
+    """Decode a file.
+
+    Raises:
+        AudioError: As `open_file`; if the file breaks off, is longer than `max_duration_s`, is silent, its channels
+            cancel, or it holds a sample that is no finite number or beyond any full scale.
+    """
+    with open_file(path) as opened:
+        stream = opened.stream
+        rate_hz = stream.samplerate
+        if opened.duration_s > max_duration_s + 1 / rate_hz:
+            raise _too_long(path, opened.duration_s, max_duration_s)
+        sums = _Sums(stream.channels)
+        blocks = list(_read_blocks(path, stream, sums))
+        missing_s = (stream.frames - sums.n_frames) / rate_hz
+        if missing_s > SLACK_S:
+            raise _cut(path, stream.frames / rate_hz, sums.n_frames / rate_hz)
+        notes, channels = tuple(opened.notes), stream.channels
+    samples = np.concatenate(blocks) if blocks else np.zeros(0)
+    if not len(samples):
+        raise AudioError("The clip holds no samples", where=path, found="a header that promises some")
+    check_not_too_short(path, len(samples) / rate_hz)
+    sums.check(path, samples)
+    return DecodedFile(samples, rate_hz, channels, notes)
+
+
+def check_not_too_short(path: Path, duration_s: float) -> None:
+    """Refuse a clip of which a model would make no frame.
+
+    Raises:
+        AudioError: If it is shorter than 25 ms.
+    """
+    if duration_s < MIN_DURATION_S:
+        raise AudioError(
+            "The clip is too short: the models yield no frame",
+            where=path,
+            expected=f"at least {1000 * MIN_DURATION_S:.0f} ms",
+            found=f"{1000 * duration_s:.2f} ms",
+        )
+
+
+def _too_long(path: Path, duration_s: float, max_duration_s: float) -> AudioError:
+    """Return the error of a clip over the limit."""
+    return AudioError(
+        "The clip is too long",
+        where=path,
+        expected=f"at most {max_duration_s:g} s",
+        found=f"{duration_s:.1f} s",
+        fix="cut it into utterances, or raise audio.max_duration_s",
+    )
+
+
+class _Sums:
+    """What is asked of all channels' samples, gathered block by block: none of them is kept."""
+
+    def __init__(self, channels: int) -> None:
+        self.n_frames, self.n_bad, self.first_bad = 0, 0, -1
+        self.total, self.squares = np.zeros(channels), np.zeros(channels)
+        self.peak = 0.0
+
+    def add(self, block: np.ndarray) -> None:
+        """Take a block, `[n, channels]`."""
+        bad = ~np.isfinite(block).all(axis=1)
+        if bad.any():
+            self.first_bad = self.n_frames + int(bad.argmax()) if self.first_bad < 0 else self.first_bad
+            self.n_bad += int(bad.sum())
+            block = block[~bad]
+        self.n_frames += len(bad)
+        self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
+        if self.peak <= MAX_PEAK:
+            self.total += block.sum(axis=0)
+            self.squares += np.square(block).sum(axis=0)
+
+    def check(self, path: Path, samples: np.ndarray) -> None:
+        """Refuse samples that no model should see. `samples` is the channels' mean, `[n]`.
+
+        Raises:
+            AudioError: If a sample is not finite or beyond any full scale, the clip is silent, or its channels cancel.
+        """
+        if self.n_bad:
+            raise AudioError(
+                "The clip holds samples that are NaN or infinite",
+                where=path,
+                found=f"{self.n_bad} of {self.n_frames}, the first at sample {self.first_bad}",
+                fix="export it again, as 16-bit or 24-bit PCM",
+            )
+        if self.peak > MAX_PEAK:
+            raise AudioError(
+                "The clip holds samples beyond any full scale",
+                where=path,
+                expected="full scale at 1, or at most at 2147483648 where integers were stored as floats",
+                found=f"a sample of {self.peak:.3g}",
+                fix="export it again, as 16-bit or 24-bit PCM",
+            )
+        energy = float(np.mean(self.squares / self.n_frames - np.square(self.total / self.n_frames)))
+        # float32 is what the models hear: what vanishes there is silence too.
+        quiet = np.ptp(samples.astype(np.float32)) == 0
+        if len(self.total) > 1 and energy > 0 and float(np.var(samples)) < MIN_MEAN_ENERGY * energy:
+            raise AudioError(
+                "The clip's channels cancel: their mean, which a model hears, holds next to nothing of them",
+                where=path,
+                found=f"a mean with {float(np.var(samples)) / energy:.1e} of the energy of {len(self.total)} channels",
+                fix="keep one channel, or turn the inverted one over",
+            )
+        if quiet:
+            raise AudioError(
+                "The clip is silent",
+                where=path,
+                found=f"{self.n_frames} equal samples",
+                fix="leave it out, or record it again",
+            )
+
+
+def _read_blocks(path: Path, stream: soundfile.SoundFile, sums: _Sums) -> Iterator[np.ndarray]:
+    """Yield the mean of the channels block by block; some decoders tell their length only by ending."""
+    n_frames = max(1, _BLOCK_SAMPLES // stream.channels)
+    while True:
+        done_s, promised_s = sums.n_frames / stream.samplerate, stream.frames / stream.samplerate
+        with _fault_of(
+            path,
+            f"The clip breaks off while it is decoded: {promised_s:.2f} s are promised, and after "
+            f"{done_s:.2f} s or later the decoder fails",
+            fix=_COPY_FIX,
+        ):
+            block = stream.read(n_frames, dtype="float64", always_2d=True)
+        if not len(block):
+            return
+        sums.add(block)
+        with np.errstate(all="ignore"):  # what is not finite is refused with its place
+            yield block.mean(axis=1)
+
+
+def _look(path: Path) -> Layout | None:
+    """Return a file's layout, or say what else it is."""
+    if not path.exists():
+        raise AudioError("The clip does not exist", where=path, fix="check the manifest's paths and the audio root")
+    if not path.is_file():
+        raise AudioError("The clip is a folder or no ordinary file", where=path, expected="an audio file")
+    with _fault_of(path, "The clip cannot be read"):
+        if path.stat().st_size == 0:
+            raise AudioError("The clip is an empty file", where=path, found="0 bytes", fix="copy it again")
+        if is_lfs_pointer(path):
+            raise AudioError("The clip is a Git LFS pointer: its audio was not fetched", where=path, fix=_LFS_FIX)
+        layout = read_layout(path)
+    if layout is None:
+        return None
+    if layout.cut is not None:
+        raise AudioError(
+            "The clip is cut short", where=path, found=f"an {layout.kind} file: {layout.cut}", fix=_COPY_FIX
+        )
+    if layout.rate_hz and layout.promised is not None and layout.promised - layout.held > SLACK_S * layout.rate_hz:
+        raise _cut(path, layout.promised / layout.rate_hz, layout.held / layout.rate_hz)
+    return layout
+
+
+def _open(path: Path, layout: Layout | None) -> soundfile.SoundFile:
+    source: str | io.BytesIO = str(path)
+    if layout is not None and (layout.patches or layout.end is not None):
+        if path.stat().st_size > _MOST_PATCHED_BYTES:
+            raise AudioError(
+                "The clip's header states no size, and the file is too large to be read without one",
+                where=path,
+                found=f"{path.stat().st_size / 2**30:.1f} GiB",
+                fix="write the header anew with an audio tool",
+            )
+        source = io.BytesIO(patched(path.read_bytes(), layout))
+    try:
+        with _fault_of(
+            path,
+            "The clip cannot be opened as audio",
+            expected="a format that libsndfile reads, such as WAV, FLAC, OGG or MP3",
+        ):
+            return soundfile.SoundFile(source)
+    except AudioError:
+        if layout is not None and layout.promised is not None and layout.promised > layout.held:
+            raise AudioError(
+                "The clip is cut short: its header promises more than the file holds",
+                where=path,
+                found=f"{layout.promised} bytes of audio promised, {layout.held} held",
+                fix=_COPY_FIX,
+            ) from None
+        raise
+
+
+def _compare(path: Path, layout: Layout, opened: OpenedFile) -> None:
+    """Note how what there is departs from what the header promises; a cut file is an error."""
+    held_s = opened.duration_s
+    if layout.promised is None:
+        if layout.patches and not layout.notes:
+            opened.notes.append(f"the header states no size: all {held_s:.2f} s that follow it were read")
+        return
+    # In bytes the one measure of time is what the decoder makes of those that are there.
+    unit_s = 1 / layout.rate_hz if layout.rate_hz else held_s / layout.held if layout.held > 0 else 0.0
+    missing_s = (layout.promised - layout.held) * unit_s
+    if missing_s > SLACK_S or (layout.promised > 0 and layout.held <= 0):
+        raise _cut(path, layout.promised * unit_s, layout.held * unit_s)
+    if missing_s > 0:
+        opened.notes.append(f"the file ends {1000 * missing_s:.1f} ms before its header says")
+    unread_s = max(layout.unread_bytes * unit_s, -missing_s)
+    if unread_s > SLACK_S:
+        opened.notes.append(
+            f"the header says {held_s:.2f} s, and enough for {unread_s:.2f} s more follows that it does not account "
+            "for: not read"
+        )
+
+
+def _odd_promise_s(stream: soundfile.SoundFile) -> float:
+    """Return the seconds that the header of a seldom format promises, by the decoder's log; 0 where it says nothing."""
+    pattern, in_bytes = _ODD_PROMISES.get(stream.format, ("", False))
+    found = re.findall(pattern, stream.extra_info) if pattern else []
+    if not found:
+        return 0.0
+    frame_bytes = stream.channels * (2 if stream.subtype == "PCM_16" else 1) if in_bytes else 1
+    return int(found[-1]) / frame_bytes / stream.samplerate
+
+
+def _cut(path: Path, promised_s: float, held_s: float) -> AudioError:
+    return AudioError(
+        "The clip is cut short: its header promises more than the file holds",
+        where=path,
+        found=f"{promised_s:.2f} s promised, {held_s:.2f} s held",
+        fix=_COPY_FIX,
+    )
+
+
+def _check_rate(path: Path, rate_hz: int) -> None:
+    low, high = STORED_RATES_HZ
+    if not low <= rate_hz <= high:
+        raise AudioError(
+            "The clip's sampling rate is none at which speech is recorded",
+            where=path,
+            expected=f"a rate from {low} to {high} Hz",
+            found=f"{rate_hz} Hz in the header",
+            fix="correct the header if it is wrong, or convert the clip to 16000 Hz with an audio tool",
+        )
+
+
+@contextlib.contextmanager
+def _fault_of(path: Path, what: str, *, expected: str | None = None, fix: str | None = None) -> Iterator[None]:
+    """Turn whatever the decoder raises into an error of this file; a broken installation or a full memory is none."""
+    try:
+        yield
+    except (AudioError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        found = getattr(error, "error_string", None) or str(error) or type(error).__name__
+        raise AudioError(what, where=path, expected=expected, found=found, fix=fix) from error
