@@ -100,18 +100,29 @@ def read_json(path: Path, *, entries: Kinds | None = None) -> Any:
     return value
 
 
-def _parse_json(path: Path) -> Any:
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text, within the bounds of `read_json`.
+
+    Raises:
+        ValueError: If it is no such JSON; the message says why.
+    """
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        value = json.loads(text)
         # Half a surrogate pair is JSON, and no text that can be printed or written.
         fault = _find_unusable(value)
     except RecursionError:
         fault = _too_deep()
+    if fault:
+        raise ValueError(fault)
+    return value
+
+
+def _parse_json(path: Path) -> Any:
+    try:
+        return parse_json(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         fault = f"{error}" if path.stat().st_size else "an empty file"
-    if fault:
-        raise DamagedFileError(f"{path.name} is not JSON that can be used", where=path, found=fault)
-    return value
+    raise DamagedFileError(f"{path.name} is not JSON that can be used", where=path, found=fault)
 
 
 def _too_deep() -> str:

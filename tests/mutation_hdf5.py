@@ -40,7 +40,13 @@ def _stamped(change: Change) -> Mutator:
             with h5py.File(path, "r+") as file:
                 what = change(file, rng)
             restamp(path)
-        except (NotApplicableError, OSError, ValueError, TypeError) as error:  # not every change fits every dataset
+        except (
+            NotApplicableError,
+            OSError,
+            ValueError,
+            TypeError,
+            OverflowError,
+        ) as error:  # not every change fits every dataset
             path.write_bytes(whole)
             raise NotApplicableError from error
         return what

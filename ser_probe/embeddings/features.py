@@ -34,7 +34,7 @@ from ser_probe.embeddings.passes import (
     seal_job,
 )
 from ser_probe.embeddings.shards import committed
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import AudioError
 from ser_probe.runtime import SILENT, Progress
 

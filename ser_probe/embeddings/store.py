@@ -18,6 +18,7 @@ from ser_probe import files
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey, check_key
 from ser_probe.embeddings.store_header import Header
+from ser_probe.embeddings.store_stamp import DamagedCacheError
 from ser_probe.embeddings.store_vectors import (
     LayerChecksum,
     begin_checksums,
@@ -95,7 +96,10 @@ class EmbeddingCache:
 
     @property
     def array(self) -> np.ndarray:
-        """All embeddings as a read-only memory map, shape [L, N, D] ([L, F, D] if ragged), in the type of storage."""
+        """All embeddings as a read-only memory map, shape [L, N, D] ([L, F, D] if ragged), in the type of storage.
+
+        What is read through it is not compared with the checksums; `check_layer` does that.
+        """
         return np.memmap(self._stream, self.key.dtype, mode="r", offset=self._header.start, shape=self._header.shape)
 
     def layers(self) -> list[str]:
@@ -106,16 +110,23 @@ class EmbeddingCache:
         """Return one layer as float32 in one contiguous read: shape [N, D], of a ragged cache [F, D].
 
         Raises:
-            CacheError: If there is no such layer; the message lists those there are.
+            CacheError: If there is no such layer, the message lists those there are; or it is not what was written,
+                or holds a value that is not finite.
         """
         index = self._header.layout.index(name)
-        return read_vectors(self._stream, self._header, index).astype(np.float32, copy=False)
+        values = read_vectors(self._stream, self._header, index)
+        checksum = LayerChecksum(self._header)
+        checksum.extend(values)
+        self._check_sum(index, checksum)
+        self._check_finite(index, values)
+        return values.astype(np.float32, copy=False)
 
     def frames(self, name: str, clip_id: str) -> np.ndarray:
         """Return one clip's frames of a layer as float32, shape [T, D], in one read.
 
         Raises:
-            CacheError: If the cache is pooled, or there is no such layer or clip.
+            CacheError: If the cache is pooled, there is no such layer or clip, or a value is not finite. One clip's
+                frames of one layer have no checksum of their own: `verify` compares them with all others.
         """
         if not self.ragged:
             raise CacheError(
@@ -126,17 +137,58 @@ class EmbeddingCache:
             )
         index, row = self._header.layout.index(name), int(self.select([clip_id])[0])
         start, stop = int(self.offsets[row]), int(self.offsets[row + 1])
-        return read_vectors(self._stream, self._header, index, start, stop).astype(np.float32, copy=False)
+        values = read_vectors(self._stream, self._header, index, start, stop)
+        self._check_finite(index, values, start)
+        return values.astype(np.float32, copy=False)
 
     def blocks(self, name: str) -> Iterator[tuple[int, np.ndarray]]:
         """Yield a layer as stored in blocks of bounded size, each with the place of its first vector.
 
-        A block is valid until the next is asked for.
+        A block is valid until the next is asked for. What is made of them counts only when the last was taken: then
+        the layer is compared with its checksum.
 
         Raises:
-            CacheError: If there is no such layer.
+            CacheError: If there is no such layer, it is not what was written, or a value is not finite.
         """
-        return read_blocks(self._stream, self._header, self._header.layout.index(name))
+        index, checksum = self._header.layout.index(name), LayerChecksum(self._header)
+        for start, block in read_blocks(self._stream, self._header, index):
+            checksum.extend(block)
+            self._check_finite(index, block, start)
+            yield start, block
+        self._check_sum(index, checksum)
+
+    def check_layer(self, name: str) -> None:
+        """Read a layer and compare it with its checksum.
+
+        Raises:
+            CacheError: As `blocks`.
+        """
+        for _ in self.blocks(name):
+            pass
+
+    def _check_sum(self, index: int, checksum: LayerChecksum) -> None:
+        if checksum.hex() != self._header.checksums[index]:
+            raise DamagedCacheError(
+                f"Layer {self.layer_names[index]} of the embedding cache is not what was written",
+                where=self.path,
+                expected=f"checksum {self._header.checksums[index]}",
+                found=checksum.hex(),
+                fix="see with `ser-probe cache verify` which clips are damaged; delete the file and extract again",
+            )
+
+    def _check_finite(self, index: int, values: np.ndarray, start: int = 0) -> None:
+        """Refuse vectors, of which the first is vector `start` of a layer, that hold NaN or infinity."""
+        finite = np.isfinite(values).all(axis=1)
+        if finite.all():
+            return
+        clip = self.clips.iloc[int(np.searchsorted(self.offsets, start + int(np.argmin(finite)), side="right")) - 1]
+        raise CacheError(
+            "The embedding cache holds a value that is not finite",
+            where=f"{self.path}, layer {self.layer_names[index]}, clip {clip['path']} ({clip['clip_id']})",
+            expected="finite values, as ser-probe writes them",
+            found="NaN or infinity",
+            fix="delete the file and extract again",
+        )
 
     def select(self, clips: Sequence[str] | pd.DataFrame) -> np.ndarray:
         """Return the rows of clips, in the order given; a clip may be named more than once.

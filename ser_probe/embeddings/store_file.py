@@ -18,14 +18,13 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.store_header import REJECT_COLUMNS, ROW_COLUMNS, Header, Layout
+from ser_probe.embeddings.store_header import REJECT_COLUMNS, ROW_COLUMNS, Header
 from ser_probe.embeddings.store_image import MemoryFile
-from ser_probe.embeddings.store_stamp import append_stamp, check_stamp
+from ser_probe.embeddings.store_layout import FORMAT, member_name, read_layout, read_version
+from ser_probe.embeddings.store_stamp import DamagedCacheError, append_stamp, check_stamp
 from ser_probe.embeddings.store_vectors import BLOCKS_AT_ONCE, CHECKSUM_BYTES, FileChecksums, bytes_of
 from ser_probe.errors import CacheError
 
-FORMAT = "ser-probe embeddings"
 POOLED_VERSION, RAGGED_VERSION = 1, 2
 """Versions of the layout: a pooled file is what it always was, so older readers read it and refuse a ragged one."""
 READ_VERSIONS = (POOLED_VERSION, RAGGED_VERSION)
@@ -79,14 +78,21 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
     """Read all but the embeddings from an open file.
 
     Raises:
-        DamagedCacheError: If the bytes are not those of a whole file that ser-probe wrote.
+        DamagedCacheError: If the bytes are not those of a whole file that ser-probe wrote, or not laid out as one.
         CacheError: If the file is of another schema version.
     """
-    check_stamp(stream, path)
-    with h5py.File(stream, "r") as file:
-        version = int(file.attrs["schema_version"])
+    stamp = check_stamp(stream, path)
+    try:
+        opened = h5py.File(stream, "r")
+    except (OSError, ValueError) as error:
+        raise DamagedCacheError(
+            "The embedding file is no HDF5 file", where=path, found=" ".join(str(error).split()),
+            fix="delete it and extract again",
+        ) from error  # fmt: skip
+    with opened as file:
+        version = read_version(file, path)
         if version in READ_VERSIONS:
-            return _parse_header(file)
+            return read_layout(file, path, stamp)
     raise SchemaVersionError(
         "The embedding cache has another schema version",
         where=path,
@@ -150,7 +156,7 @@ def _write_header(file: h5py.File, header: Header) -> None:
     group = file.create_group("columns")
     group.attrs["order"] = json.dumps(columns)
     for column in columns:
-        _write_column(group, _member(column), rows[column])
+        _write_column(group, member_name(column), rows[column])
     rejects = file.create_group("rejects")
     for column in REJECT_COLUMNS:
         _write_column(rejects, column, header.rejects[column])
@@ -164,12 +170,6 @@ def _write_column(group: h5py.Group, name: str, values: pd.Series) -> None:
         group.create_dataset(name, data=values.tolist(), dtype=_TEXT, shape=len(values))
 
 
-def _member(column: str) -> str:
-    """Return a column's name as one HDF5 name: a slash would open a group, and '' and '.' are the group itself."""
-    special = {"": "%", ".": "%2E"}
-    return special.get(column) or column.replace("%", "%25").replace("/", "%2F")
-
-
 def _allocate(file: h5py.File, header: Header) -> int:
     """Reserve the embeddings' place, last and in one piece, and return where it begins."""
     settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -179,30 +179,3 @@ def _allocate(file: h5py.File, header: Header) -> int:
     kind = h5py.h5t.py_create(header.key.dtype, logical=True)
     space = h5py.h5s.create_simple(header.shape)
     return h5py.h5d.create(file.id, b"embeddings", kind, space, settings).get_offset() or 0
-
-
-def _parse_header(file: h5py.File) -> Header:
-    attrs = file.attrs
-    embeddings = file["embeddings"]
-    layer_names = tuple(json.loads(attrs["layer_names"]))
-    rows = pd.DataFrame({"clip_id": _read_column(file["clip_id"])})
-    for name in list(ROW_COLUMNS)[1:]:
-        rows[name] = file[name][...]
-    if "path" in file:
-        rows["path"] = _read_column(file["path"])
-    group = file["columns"]
-    extra = {name: _read_column(group[_member(name)]) for name in json.loads(group.attrs["order"])}
-    return Header(
-        key=CacheKey(**json.loads(attrs["key_ingredients"])),
-        layout=Layout(layer_names, int(embeddings.shape[2]), json.loads(attrs["aliases"]), "frame_offset" in file),
-        rows=pd.concat([rows, pd.DataFrame(extra, index=rows.index)], axis=1) if extra else rows,
-        rejects=pd.DataFrame({name: _read_column(file["rejects"][name]) for name in REJECT_COLUMNS}),
-        sealed=bool(attrs["sealed"]),
-        attributes={name: json.loads(value) for name, value in file["record"].attrs.items()},
-        checksums=tuple(file["layer_checksum"].asstr()[...]),
-        start=embeddings.id.get_offset() or 0,
-    )
-
-
-def _read_column(dataset: h5py.Dataset) -> np.ndarray:
-    return dataset.asstr()[...] if dataset.dtype.kind in "OS" else dataset[...]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,19 @@ class DamagedCacheError(CacheError):
     """A file's bytes are not what ser-probe once wrote."""
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """What a right stamp says.
+
+    Args:
+        size: Bytes of the HDF5 part before it.
+        hole: Where the embeddings, which it does not hash, begin and end.
+    """
+
+    size: int
+    hole: tuple[int, int]
+
+
 def append_stamp(stream: BinaryIO, *, hole: tuple[int, int]) -> None:
     """Append the stamp to a file that is complete otherwise.
 
@@ -36,8 +50,11 @@ def append_stamp(stream: BinaryIO, *, hole: tuple[int, int]) -> None:
     stream.write(stamp)
 
 
-def check_stamp(stream: BinaryIO, path: Path) -> None:
+def check_stamp(stream: BinaryIO, path: Path) -> Stamp:
     """Refuse a file that is not whole and as it was written; the embeddings themselves are not read.
+
+    Returns:
+        What the stamp says.
 
     Raises:
         DamagedCacheError: If there is no stamp at the end, or the file is not what the stamp says.
@@ -50,7 +67,7 @@ def check_stamp(stream: BinaryIO, path: Path) -> None:
     else:
         _, start, end, digest = _STAMP.unpack(stamp)
         if start <= end <= size and digest == _hash_around(stream, (start, end), size):
-            return
+            return Stamp(size, (start, end))
         fault = "its bytes are not what was written"
     raise DamagedCacheError(
         f"The embedding cache cannot be read: {fault}", where=path, fix="delete it and extract again"

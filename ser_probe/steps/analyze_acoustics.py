@@ -135,14 +135,6 @@ def _prepare(
     with EmbeddingCache.open(features) as cache:
         stored = cache.attributes.get("feature_names")
     names = [str(name) for name in stored] if stored is not None else [f"feature {i}" for i in range(raw.shape[1])]
-    if len(names) != raw.shape[1]:
-        raise AnalysisError(
-            "The file names other features than it holds",
-            where=features,
-            expected=f"{raw.shape[1]} names",
-            found=f"{len(names)}",
-            fix="extract the features again",
-        )
     predicted = transform_targets(raw, config.transform)
     functionals = Functionals(names, [functional_group(name) for name in names], flag_targets(predicted))
     for flag in dict.fromkeys(flag for flag in functionals.flags if flag):

@@ -269,7 +269,7 @@ def _tables(cache: EmbeddingCache, name: str, most: int | None = None) -> Iterat
 def _value_columns(cache: EmbeddingCache) -> list[str]:
     """Return the features' names where there are some that are no columns of the clips, else d0000, d0001, ..."""
     names = cache.attributes.get("feature_names") or []
-    if len(names) == cache.width and not set(names) & {*cache.clips.columns, "frame"}:
+    if names and not set(names) & {*cache.clips.columns, "frame"}:
         return list(names)
     return [f"d{place:04d}" for place in range(cache.width)]
 

@@ -104,7 +104,10 @@ def _find_model(cache: EmbeddingCache, model: str | None, n_clips: int) -> tuple
     revision = cache.attributes.get("revision") if model is None else None
     if model is None and not _is_local(name, revision):
         raise NotAtHandError(f"the model {name!r} is not on this machine; name it with --model")
-    settings = _settings_of(cache, n_clips)
+    try:
+        settings = _settings_of(cache, n_clips)
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotAtHandError("the file's key does not tell how its audio was prepared") from error
     try:
         backbone = load_backbone(name, revision=revision, random_weights=seed)
     except BackboneError as error:

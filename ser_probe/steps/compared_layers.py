@@ -109,6 +109,8 @@ def _size(one: Representation) -> int:
 def _mapped(one: Representation) -> list[Source]:
     """Return a function per layer that reads it through a memory map of the file."""
     with EmbeddingCache.open(one.path) as cache:
+        for name in one.layer_names:
+            cache.check_layer(name)  # once, since a map is read many times
         stored = cache.array
 
     def read(place: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from ser_probe.cli.main import app
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 
 N_CLIPS, N_SPEAKERS, WIDTH = 72, 6, 8
 Write = Callable[..., Path]

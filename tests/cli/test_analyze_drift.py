@@ -15,7 +15,7 @@ from ser_probe.cli.main import app
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 
 N = 48
 Write = Callable[..., Path]

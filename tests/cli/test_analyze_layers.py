@@ -14,7 +14,7 @@ from ser_probe.cli.main import app
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 from ser_probe.steps.outcome import Outcome
 
 N_CLIPS, N_SPEAKERS, WIDTH = 48, 4, 6

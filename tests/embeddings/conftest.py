@@ -13,7 +13,7 @@ import pytest
 
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.shards import Rows, ShardWriter
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 
 N_CLIPS, N_LAYERS, WIDTH = 12, 3, 8
 

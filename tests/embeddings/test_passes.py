@@ -27,7 +27,7 @@ from ser_probe.embeddings.seal import missing_clips
 from ser_probe.embeddings.shards import committed
 from ser_probe.embeddings.share import Share
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import AudioError
 from ser_probe.runtime import SILENT, Progress
 from tests.embeddings.speech import DURATIONS_S, SETTINGS, list_clips

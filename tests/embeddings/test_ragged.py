@@ -24,7 +24,7 @@ from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal, update_attributes
 from ser_probe.embeddings.shards import Rows, ShardWriter, committed, read_shards, shards_folder
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 from ser_probe.embeddings.store_stamp import DamagedCacheError
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_CLIPS, WIDTH, Run

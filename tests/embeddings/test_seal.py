@@ -22,7 +22,7 @@ from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal, update_attributes
 from ser_probe.embeddings.shards import ShardWriter, committed, shards_folder
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 from ser_probe.embeddings.store_stamp import DamagedCacheError
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_CLIPS, Run
@@ -37,7 +37,8 @@ def left_beside(run: Run) -> list[str]:
 
 def test_sealed_file_holds_the_values_in_the_manifests_order(run: Run) -> None:
     run.commit([5, 7, 6], [11, 0, 1, 2, 3, 4], [8, 10, 9])
-    outcome = seal(run.path, run.key, run.clips, {"device": "cpu", "feature_names": ["a", "b"]})
+    names = [f"feature {place}" for place in range(run.layout.width)]
+    outcome = seal(run.path, run.key, run.clips, {"device": "cpu", "feature_names": names})
     assert (outcome.n_clips, outcome.n_new, outcome.n_rejects, outcome.written) == (N_CLIPS, N_CLIPS, 0, True)
     assert left_beside(run) == ["x.h5"]
     with EmbeddingCache.open(run.path, run.key) as cache:
@@ -48,7 +49,7 @@ def test_sealed_file_holds_the_values_in_the_manifests_order(run: Run) -> None:
             cache.clips[list(run.clips)].astype(object), run.clips.astype(object), check_dtype=False
         )
         assert cache.attributes["device"] == "cpu"
-        assert cache.attributes["feature_names"] == ["a", "b"]
+        assert cache.attributes["feature_names"] == names
         assert "h5py" in cache.attributes["packages"]
         assert cache.verify() == []
 
@@ -351,7 +352,7 @@ def test_several_processes_seal_side_by_side_and_lose_nothing(run: Run) -> None:
     part = """
 import numpy as np
 from ser_probe.embeddings.shards import Rows, ShardWriter
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 path, key = Path({path!r}), CacheKey(**{ingredients!r})
 for clip in range({first}, {first} + 8):
     with ShardWriter(path, key, Layout(("0",), 2)) as writer:

@@ -14,7 +14,7 @@ import pytest
 from ser_probe.embeddings import shards, store_file
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.shards import Committed, Rows, ShardWriter, committed, read_shards, shards_folder
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 from ser_probe.embeddings.store_vectors import read_vectors
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_LAYERS, WIDTH, Run
@@ -218,7 +218,7 @@ from pathlib import Path
 import numpy as np
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.shards import Rows, ShardWriter
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import CacheError
 
 {limit}
@@ -292,7 +292,7 @@ from pathlib import Path
 import numpy as np
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.shards import Rows, ShardWriter, committed
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 
 path, key = Path({path!r}), CacheKey(**{ingredients!r})
 done = committed(path, key)

@@ -309,6 +309,8 @@ def test_reading_needs_no_file_lock(sealed: Run) -> None:
 
 def test_many_names_do_not_outgrow_an_attribute(run: Run) -> None:
     names = [f"feature {place} of a large set" for place in range(6373)]  # as many as ComParE 2016 has
+    wide = np.zeros((N_LAYERS, N_CLIPS, len(names)), dtype=np.float32)
+    run = dataclasses.replace(run, layout=dataclasses.replace(run.layout, width=len(names)), values=wide)
     run.commit(range(N_CLIPS))
     seal(run.path, run.key, run.clips, {"feature_names": names})
     assert EmbeddingCache.open(run.path).attributes["feature_names"] == names

@@ -16,7 +16,7 @@ from ser_probe.config import StudyConfig, check_options
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 from ser_probe.steps.run import run_study
 
 from ..voices import write_corpus
@@ -105,6 +105,7 @@ def write_cache(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]
     """Write a finished embedding file of some clips; the last layer tells the labels apart, others do not.
 
     `unit` scales the last of the `width` features, which is noise. With `frames` each clip has so many, all alike.
+    Features beyond those that `attributes` names are called `feature 2` and so on.
     """
 
     def write(
@@ -130,7 +131,11 @@ def write_cache(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]
             n = len(clips)
             values = np.repeat(values, frames, axis=1) if frames else values
             writer.add(Rows(clips["clip_id"].tolist(), values, np.full(n, frames or 50), np.ones(n)))
-        seal(path, key, clips, dict(attributes))
+        named = dict(attributes)
+        if "feature_names" in named:
+            known = list(named["feature_names"])
+            named["feature_names"] = [*known, *(f"feature {place}" for place in range(len(known), width))]
+        seal(path, key, clips, named)
         return path
 
     return write

@@ -16,7 +16,7 @@ from ser_probe.config.analyze_drift import DriftConfig, DriftMeasure
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import AnalysisError
 from ser_probe.steps.analyze_drift import measure_drift
 from ser_probe.steps.representations import NamedCache

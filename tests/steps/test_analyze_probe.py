@@ -237,8 +237,14 @@ def test_numeric_targets_have_ridge_probes(
 
 def test_all_functionals_are_a_target_each(caches: list[Path], features: Path, tmp_path: Path) -> None:
     run(caches[:1], tmp_path / "t", features, **ALL, targets="egemaps")
-    assert set(read_table(tmp_path / "t", "probe_numbers")["target"]) == {"a", "b"}
-    with pytest.raises(AnalysisError, match=r"no acoustic functional 'c'[\s\S]*known: a, b"):
+    assert set(read_table(tmp_path / "t", "probe_numbers")["target"]) == {
+        "a",
+        "b",
+        "feature 2",
+        "feature 3",
+        "feature 4",
+    }
+    with pytest.raises(AnalysisError, match=r"no acoustic functional 'c'[\s\S]*known: a, b, feature 2"):
         run(caches[:1], tmp_path / "u", features, **ALL, targets="egemaps:c")
     with pytest.raises(AnalysisError, match="needs acoustic features"):
         run(caches[:1], tmp_path / "u", **ALL, targets="egemaps:a")
