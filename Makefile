@@ -16,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Written last, so that an installation that broke off is tried again.
 STAMP := $(VENV)/.installed
-EXTRAS := dev,egemaps,sample,vad,augment,search,ecapa,peft,onnx,stats
+EXTRAS := dev,egemaps,sample,vad,augment,search,ecapa,peft,onnx,stats,excel
 LOCK := constraints.txt
 comma := ,
 NEWEST := .venv-newest

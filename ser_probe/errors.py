@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
+
+_MOST_FAULTS = 12
+_MOST_OPTIONS = 24
 
 
 class SerProbeError(Exception):
@@ -37,8 +40,8 @@ class SerProbeError(Exception):
 
     def __str__(self) -> str:
         details = {"where": self.where, "expected": self.expected, "found": self.found, "to do": self.fix}
-        lines = [f"  {name}: {detail}" for name, detail in details.items() if detail is not None]
-        return "\n".join([self.what, *lines])
+        lines = [f"  {name}: {plain_value(detail)}" for name, detail in details.items() if detail is not None]
+        return "\n".join([str(self.what), *lines])
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only details survive the trip back from a worker process.
@@ -102,11 +105,44 @@ class MissingExtraError(SerProbeError):
     """An optional dependency is not installed."""
 
 
-def collect(kind: type[SerProbeError], what: str, faults: Sequence[str], *, where: object = None) -> SerProbeError:
-    """Return one error that lists all faults, so that the user mends them in one go."""
-    listed = "\n".join(f"  - {fault}" for fault in faults)
+def plain_value(value: object) -> object:
+    """Return a value as a person writes it: numpy's scalars and arrays as Python's, inside containers too."""
+    # Without numpy's types, which would slow down every `--help`.
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return plain_value(value.tolist())
+    if isinstance(value, Mapping):
+        return {plain_value(key): plain_value(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        kind = next(kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind))
+        return kind(plain_value(each) for each in value)
+    return value
+
+
+def show(value: object) -> str:
+    """Return a cell or value in quotes where it is text, as it is where it is a number, `an empty cell` for none."""
+    value = plain_value(value)
+    is_nan = isinstance(value, float) and value != value
+    return "an empty cell" if is_nan or value is None or str(value) in ("", "<NA>", "NaT") else repr(value)
+
+
+def collect(
+    kind: type[SerProbeError],
+    what: str,
+    faults: Sequence[str],
+    *,
+    where: object = None,
+    fix: str | None = None,
+    shown: int = _MOST_FAULTS,
+) -> SerProbeError:
+    """Return one error that lists all faults, so that the user mends them in one go.
+
+    Of more than `shown`, these many are listed and the others counted.
+    """
+    listed = "\n".join(f"  - {fault}" for fault in faults[:shown])
+    if len(faults) > shown:
+        listed += f"\n  - and {len(faults) - shown} more"
     plural = "" if len(faults) == 1 else "s"
-    return kind(f"{what}: {len(faults)} fault{plural}\n{listed}", where=where)
+    return kind(f"{what}: {len(faults)} fault{plural}\n{listed}", where=where, fix=fix)
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
@@ -115,7 +151,8 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
         return "did you mean " + " or ".join(repr(match) for match in near) + "?"
-    return "known: " + ", ".join(known)
+    more = f" and {len(known) - _MOST_OPTIONS} more" if len(known) > _MOST_OPTIONS else ""
+    return "known: " + ", ".join(known[:_MOST_OPTIONS]) + more
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:

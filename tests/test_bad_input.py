@@ -242,9 +242,9 @@ def test_manifests_that_are_none(work: Path, fail: Fail) -> None:
     (work / "empty.csv").write_text("")
     assert "empty.csv" in fail("extract", "empty.csv", "-m", MODEL, "--workers", "0", "-o", "x.h5")
     (work / "heads.csv").write_text("path,label\n")
-    assert "the manifest has no rows" in fail("extract", "heads.csv", "-m", MODEL, "--workers", "0", "-o", "x.h5")
-    (work / "m.xlsx").write_bytes(b"PK")
-    assert "this one is not known" in fail("extract", "m.xlsx", "-m", MODEL, "--workers", "0", "-o", "x.h5")
+    assert "it names columns and no clip" in fail("extract", "heads.csv", "-m", MODEL, "--workers", "0", "-o", "x.h5")
+    (work / "m.ods").write_bytes(b"PK")
+    assert "this one is not known" in fail("extract", "m.ods", "-m", MODEL, "--workers", "0", "-o", "x.h5")
     assert not (work / "x.h5").exists()
 
 

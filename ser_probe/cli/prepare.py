@@ -1,4 +1,4 @@
-"""ser-probe prepare: a corpus folder becomes a checked manifest with splits."""
+"""ser-probe prepare: a corpus folder, or a table of one's own, becomes a checked manifest with splits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ from ser_probe.cli.terminal import finish
 
 
 def prepare(
-    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="Importer: sample, emovo, emodb or crema_d.")],
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            metavar="CORPUS|table", help="Importer: sample, emovo, emodb or crema_d; or table, for a file of one's own."
+        ),
+    ],
     root: Annotated[
-        Path, typer.Argument(metavar="ROOT", help="Folder of the corpus; for `sample`, where to synthesise it.")
+        Path,
+        typer.Argument(
+            metavar="ROOT|FILE",
+            help="Folder of the corpus (for `sample`, where to synthesise it); for `table`, a CSV, TSV, Parquet or "
+            "Excel file with a row a clip.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Manifest to write: CSV, TSV or Parquet.")
@@ -27,27 +37,56 @@ def prepare(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Option of the importer, as labels=voice_vote. May be repeated."),
     ] = None,
+    path_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="table: its column of the clips' paths.", show_default="path")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="table: its column of labels.", show_default="label")
+    ] = None,
+    speaker_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="table: its column of speakers.", show_default="speaker")
+    ] = None,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="OLD=NEW",
+            help="table: new name of a column, as sex=gender or fold=split. May be repeated.",
+        ),
+    ] = None,
+    audio_root: Annotated[
+        Path | None,
+        typer.Option(help="table: folder that its paths start from.", show_default="the file's folder"),
+    ] = None,
     labels: flags.Labels = None,
     min_duration_s: flags.MinDuration = None,
     max_duration_s: flags.MaxDuration = None,
     strict: flags.Strict = False,
     overrides: flags.Overrides = None,
 ) -> None:
-    """Import a corpus, check every clip, split the speakers, and write a manifest.
+    """Import a corpus or a table, check every clip, split the speakers, and write a manifest.
 
     All faults are reported at once. Unusable clips are listed beside the manifest with the reason; the others
-    go into it, and the exit code is 1.
+    go into it, and the exit code is 1. `prepare table FILE` takes a table under any names of columns: those without a
+    name here travel along, a split column is kept unless --split says how to split anew, and without labels or speakers
+    the clips are checked for extraction alone.
     """
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import StudyConfig, check_options
-    from ser_probe.steps.prepare import prepare_corpus
+    from ser_probe.config.evaluation import parse_pairs
+    from ser_probe.steps.prepare import TABLE, prepare_corpus, prepare_table
 
+    is_table = corpus == TABLE
+    columns = {"--path-column": path_column, "--label-column": label_column, "--speaker-column": speaker_column}
+    table_options = {**columns, "--map": renamed, "--audio-root": audio_root}
+    if not is_table and (given := [name for name, value in table_options.items() if value is not None]):
+        raise typer.BadParameter(f"belongs to `prepare {TABLE} FILE`, not to a corpus", param_hint=", ".join(given))
     clip_options, _ = flags.clip_options(None, None, min_duration_s, max_duration_s, strict)
+    place = {"manifest": str(root), "audio_root": audio_root} if is_table else {"corpus": corpus, "root": str(root)}
     options = {
         "name": flags.study_name(output),
         "backbone.name": "none",  # a manifest serves any backbone, but the schema of a study asks for one
-        "data.corpus": corpus,
-        "data.root": str(root),
+        **{f"data.{key}": value for key, value in place.items()},
         "data.labels": flags.names(labels),
         "split.scheme": scheme,
         "split.fold": fold,
@@ -58,5 +97,15 @@ def prepare(
     chosen = [f"data.options.{each}" for each in option or []]
     study = check_options(StudyConfig, options, [*chosen, *(overrides or [])])
     with open_progress() as progress:
-        outcome = prepare_corpus(study.data, study.audio, study.split, output, progress=progress)
+        if is_table:
+            rename = {old: name[2:].removesuffix("-column") for name, old in columns.items() if old is not None}
+            rename |= parse_pairs(renamed or [], "--map", "sex=gender")
+            asked = any(value is not None for value in (scheme, fold, folds)) or any(
+                each.startswith("split.") for each in overrides or []
+            )
+            outcome = prepare_table(
+                study.data, study.audio, study.split, output, rename=rename, keep_splits=not asked, progress=progress
+            )
+        else:
+            outcome = prepare_corpus(study.data, study.audio, study.split, output, progress=progress)
     finish(outcome)

@@ -1,7 +1,7 @@
 """Labels of one corpus as the classes of a model that was trained on another: by an explicit map, never by guess.
 
 That two corpora use one word does not mean that they recorded the same thing, so what neither is a class nor is mapped
-is left out and counted.
+is left out and counted. A word is the same in any spelling (`Anger`, `anger`), as it is within a manifest.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ser_probe.data.identities import find_value
 from ser_probe.errors import ConfigError, collect, did_you_mean
 
 LabelMap = Mapping[str, str | Mapping[str, str | None] | None]
@@ -101,17 +102,19 @@ def _entries(label_map: LabelMap) -> Iterator[tuple[str | None, str, str | None]
 
 def _find(corpus: str, label: str, classes: Sequence[str], label_map: LabelMap) -> tuple[str, str]:
     """Return the class of a label, or the empty text and why there is none."""
+    if not label:
+        return "", EMPTY
     own = label_map.get(corpus)
     for entries in (own if isinstance(own, Mapping) else {}, label_map):
         # A label may bear the name of a corpus, whose entries are no class.
-        if label in entries and not isinstance(name := entries[label], Mapping):
+        known = [entry for entry, name in entries.items() if not isinstance(name, Mapping)]
+        if (entry := find_value(label, known)) is not None:
+            name = entries[entry]
             return ("", MAPPED_OUT) if name in (None, LEAVE_OUT) else (str(name), "")
-    if label in classes:
-        return label, ""
-    return "", NO_CLASS if label else EMPTY
+    same = find_value(label, classes)
+    return (same, "") if same is not None else ("", NO_CLASS)
 
 
 def _occurs(corpus: str | None, label: str, pairs: Mapping[tuple[str, str], object]) -> bool:
-    if corpus is not None:
-        return (corpus, label) in pairs
-    return any(label == found for _, found in pairs)
+    found = [other for home, other in pairs if corpus in (None, home)]
+    return any(find_value(other, [label]) is not None for other in found)

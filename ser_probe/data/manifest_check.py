@@ -8,16 +8,21 @@ the caller hands in the function that looks into a file.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
-from ser_probe.data.manifest import ALIASES, NUMBER_COLUMNS, Manifest, resolve_path
+from ser_probe.data.columns import ALIASES, NUMBER_COLUMNS
+from ser_probe.data.identities import settle_identities
+from ser_probe.data.manifest import Manifest
 from ser_probe.errors import AudioError, ManifestError, collect, did_you_mean
 from ser_probe.files import is_lfs_pointer
 from ser_probe.runtime import SILENT, Progress
@@ -28,6 +33,9 @@ MAX_DURATION_S = 60.0
 LFS_FIX = "run `git lfs install` and `git lfs pull` in the corpus's clone"
 
 _SHOWN = 5
+_CONTENT_ID = re.compile("[0-9a-f]{32}")  # as `files.content_id` writes it
+# A stated duration is rounded, or counts a lossy file's padding.
+_OTHER_LENGTH_S, _OTHER_LENGTH = 0.1, 0.05
 
 
 class AudioFacts(Protocol):
@@ -125,15 +133,20 @@ def check_manifest(
     Returns:
         The report; nothing is raised for what is wrong, see `ManifestReport.raise_for_faults`.
     """
-    table = manifest.table.reset_index(drop=True)
-    manifest = dataclasses.replace(manifest, table=table)
+    # Once more, because tables are made and columns exchanged after reading too.
+    table, notes = settle_identities(manifest.table.reset_index(drop=True), manifest.source)
+    notes = list(dict.fromkeys([*manifest.notes, *notes]))
+    table, said = _keep_own_ids(table)
+    notes += said
+    manifest = dataclasses.replace(manifest, table=table, notes=tuple(notes))
     faults = [*_missing_columns(table, for_learning), *_broken_cells(table, for_learning)]
     if not len(table):
-        return ManifestReport(manifest, [*faults, "the manifest has no rows"], [], _reject_table([]))
+        return ManifestReport(manifest, [*faults, "the manifest has no rows"], notes, _reject_table([]))
     if "path" not in table:
-        return ManifestReport(manifest, faults, [], _reject_table([]))
+        return ManifestReport(manifest, faults, notes, _reject_table([]))
 
     facts, rejects = _look_into_files(manifest, inspect, min_duration_s, max_duration_s, n_threads, progress)
+    notes += _other_lengths(table.loc[list(facts)], facts)
     clips = table.loc[list(facts)].assign(
         clip_id=[fact.clip_id for fact in facts.values()],
         duration_s=[float(fact.duration_s) for fact in facts.values()],
@@ -156,7 +169,7 @@ def check_manifest(
         faults += _describe(rejected)
     if len(clips):
         faults += _thin_labels(clips, for_learning)
-    warnings += _shared_speaker_names(clips)
+    warnings = [*notes, *warnings]
     usable = dataclasses.replace(manifest, table=clips.reset_index(drop=True))
     return ManifestReport(usable, faults, warnings, rejected)
 
@@ -181,10 +194,46 @@ def _broken_cells(table: pd.DataFrame, for_learning: bool) -> Iterator[str]:
             if len(broken):
                 rows = _rows(table.index.isin(broken.index))
                 yield f"column {name!r} must hold numbers; found {_first(map(repr, broken))} in {rows}"
+        elif name in table and (rows := _rows(np.isinf(table[name].to_numpy(dtype=float)))):
+            yield f"column {name!r} must hold finite numbers; infinite in {rows}"
     if {"speaker", "gender"} <= {*table.columns}:
-        genders = table[table["gender"] != ""].groupby("speaker")["gender"].unique()
-        for speaker, found in genders[genders.str.len() > 1].items():
-            yield f"speaker {speaker!r} appears with {len(found)} genders: {', '.join(sorted(found))}"
+        named = table[(table["gender"] != "") & (table["speaker"] != "")]
+        counts = pd.crosstab(named["speaker"], named["gender"])
+        for speaker in counts.index[(counts > 0).sum(axis=1) > 1]:
+            found = counts.loc[speaker][lambda count: count > 0]
+            each = ", ".join(f"{gender} in {n} clip{'s' * (n != 1)}" for gender, n in found.items())
+            apart = "" if "corpus" in table else ", or tell two corpora apart by a column 'corpus'"
+            yield f"speaker {speaker!r} appears with {len(found)} genders: {each}; mend the column 'gender'{apart}"
+
+
+def _keep_own_ids(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Keep ids of the user's own under another name, because `clip_id` becomes the hash of a clip's bytes."""
+    if "clip_id" not in table:
+        return table, []
+    own = table["clip_id"].fillna("").astype(str)
+    if not len(own) or all(not text or _CONTENT_ID.fullmatch(text) for text in own):
+        return table, []
+    name = next(name for name in _own_names() if name not in table)
+    note = f"the manifest's own column 'clip_id' is kept as {name!r}; 'clip_id' is the hash of a clip's bytes here"
+    return table.rename(columns={"clip_id": name}), [note]
+
+
+def _own_names() -> Iterator[str]:
+    yield "own_clip_id"
+    yield from (f"own_clip_id_{number}" for number in itertools.count(2))
+
+
+def _other_lengths(table: pd.DataFrame, facts: Mapping[int, AudioFacts]) -> Iterator[str]:
+    """Say which clips are not as long as the manifest has it: of a file cut short nothing else tells."""
+    if "duration_s" not in table or not pd.api.types.is_numeric_dtype(table["duration_s"]):
+        return
+    measured = pd.Series({row: float(fact.duration_s) for row, fact in facts.items()}, dtype=float)
+    stated = table["duration_s"].astype(float)
+    wrong = (stated - measured).abs() > np.maximum(_OTHER_LENGTH_S, _OTHER_LENGTH * measured)
+    if wrong.any():
+        rows = wrong[wrong].index
+        shown = [f"{table.loc[row, 'path']} ({stated[row]:g} s, measured {measured[row]:g} s)" for row in rows]
+        yield f"{len(rows)} clip{'s' * (len(rows) != 1)} not as long as the manifest says: {_first(shown)}"
 
 
 def _look_into_files(
@@ -199,7 +248,7 @@ def _look_into_files(
 
     def look(written: str) -> AudioFacts | tuple[str, str]:
         try:
-            path = resolve_path(manifest.audio_root, written)
+            path = manifest.resolve(written)
             if trouble := _file_trouble(path, written):
                 return trouble
             facts = inspect(path)
@@ -300,13 +349,6 @@ def _thin_labels(clips: pd.DataFrame, for_learning: bool) -> Iterator[str]:
         yield f"label {label!r} has {count} speaker; at least 2 are needed to test on a speaker not trained on"
     if len(speakers) == 1:
         yield f"there is only one label, {speakers.index[0]!r}"
-
-
-def _shared_speaker_names(clips: pd.DataFrame) -> Iterator[str]:
-    if {"speaker", "corpus"} <= {*clips.columns}:
-        corpora = clips.groupby("speaker")["corpus"].nunique()
-        if shared := list(corpora[corpora > 1].index):
-            yield f"speakers {_first(map(repr, shared))} appear in several corpora and count as the same people"
 
 
 def _reject_table(rejects: Iterable[tuple[str, str, str]]) -> pd.DataFrame:

@@ -106,12 +106,15 @@ def check_splits(table: pd.DataFrame) -> None:
     ]
     found = table.groupby("speaker")["split"].unique().map(lambda names: sorted(map(str, names)))
     faults += [
-        f"speaker {speaker!r} is in {' and '.join(found[speaker])}"
+        f"speaker {speaker!r} is in {' and '.join(name or '(none)' for name in found[speaker])}"
         for speaker in sorted(genders.index)
         if len(found[speaker]) > 1
     ]
     if faults:
-        raise collect(SplitError, "The manifest's own splits cannot be used", faults)
+        raise collect(
+            SplitError, "The manifest's own splits cannot be used", faults,
+            fix="mend the column 'split', or split the speakers anew (--split study_e; in a study: split.scheme)",
+        )  # fmt: skip
 
 
 def _rotate(groups: pd.Series, fold: int) -> pd.Series:
@@ -157,12 +160,13 @@ def _speaker_genders(table: pd.DataFrame) -> pd.Series:
         raise SplitError(f"{unnamed} clips name no speaker", fix="fill the column 'speaker'")
     if "gender" not in table:
         return pd.Series("", index=sorted(table["speaker"].unique()))
-    genders = table.assign(gender=table["gender"].fillna("")).groupby("speaker", sort=True)["gender"]
-    torn = genders.nunique()[lambda count: count > 1]
+    # A blank cell is no gender, and none where another clip of the speaker has one.
+    genders = table.assign(gender=table["gender"].replace("", None)).groupby("speaker", sort=True)["gender"]
+    torn = genders.unique()[genders.nunique() > 1]
     if len(torn):
-        listed = ", ".join(map(repr, torn.index))
-        raise SplitError("Speakers appear with two genders", found=listed, fix="mend the column 'gender'")
-    return genders.first()
+        faults = [f"{speaker!r}: {', '.join(sorted(map(str, set(found) - {None})))}" for speaker, found in torn.items()]
+        raise collect(SplitError, "Speakers appear with two genders", faults, fix="mend the column 'gender'")
+    return genders.first().fillna("")
 
 
 def _require_speakers(found: int, needed: int, purpose: str) -> None:

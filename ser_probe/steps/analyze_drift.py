@@ -86,7 +86,8 @@ def _measure_layers(
     states: DriftStates, pairs: Sequence[Pair], config: DriftConfig, progress: Progress
 ) -> pd.DataFrame:
     """Return the drift of every layer between all pairs of states: `kind`, `step` and `layer` beside the measures."""
-    groupings = {name: states.joined.column(name) for name in config.by if name in states.joined.clips}
+    by = states.joined.known_names(config.by)
+    groupings = {name: states.joined.column(name) for name in by if name in states.joined.clips}
     names = states.reference.layer_names
 
     def work(layer: str) -> pd.DataFrame:

@@ -50,6 +50,8 @@ def describe_caches(
     config = analyze.geometry or GeometryConfig()
     splits = None if analyze.splits == "all" else analyze.splits
     joined = join_caches(caches, features=features, clips=clips, splits=splits)
+    columns = {"factors": joined.known_names(config.factors), "by": joined.known_names(config.by)}
+    config = config.model_copy(update=columns)
     factors = _factors(joined, config, progress)
     speakers = factors.get("speaker")
     if speakers is None and _is_known(joined, "speaker"):

@@ -53,7 +53,7 @@ def map_caches(
     splits = None if analyze.splits == "all" else analyze.splits
     joined = join_caches(caches, clips=clips, splits=splits)
     _check(joined, config)
-    colours = list(config.color)
+    colours = list(joined.known_names(config.color))
     columns = {name: _values(joined, name) for name in colours if name != CORRECT or predictions is None}
     if predictions is not None:
         columns |= join_predictions(predictions, joined.clips["clip_id"].to_numpy())

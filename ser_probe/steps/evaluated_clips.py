@@ -12,8 +12,9 @@ import pandas as pd
 
 from ser_probe.config import AudioConfig
 from ser_probe.config.evaluation import EvaluateConfig
+from ser_probe.data.columns import find_column
 from ser_probe.data.label_map import check_label_map, map_labels
-from ser_probe.data.manifest import Manifest, read_manifest
+from ser_probe.data.manifest import Manifest, read_manifest, require_column
 from ser_probe.embeddings.passes import ClipList
 from ser_probe.errors import AnalysisError, ManifestError, did_you_mean
 from ser_probe.models.targets import CLASSES, DISTRIBUTION, Targets
@@ -125,12 +126,7 @@ def _settle_columns(manifest: Manifest, targets: Targets, target_columns: Mappin
     for name, column in target_columns.items():
         if name not in targets.names:
             raise AnalysisError(f"The model has no target {name!r}", fix=did_you_mean(name, targets.names))
-        if column not in table:
-            raise AnalysisError(
-                f"The manifest has no column {column!r}", where=manifest.source,
-                fix=did_you_mean(column, map(str, table.columns)),
-            )  # fmt: skip
-        table = table.assign(**{name: table[column]})
+        table = table.assign(**{name: table[require_column(table, column, manifest.source)]})
     if targets.kind != CLASSES:
         known = [name for name in targets.names if name in table]
         table = table.assign(**{name: _numbers(table, name, manifest.source) for name in known})
@@ -156,10 +152,13 @@ def _choose_columns(by: str | tuple[str, ...], columns: set[str], tables: Sequen
     if by == "auto":
         return tuple(name for name in _AUTO_BY if any(name in table and (table[name] != "").any() for table in tables))
     assert not isinstance(by, str), "the schema admits no other word"
+    found = []
     for name in by:
-        if name not in columns:
+        column = find_column(name, columns)
+        if column is None:
             raise AnalysisError(f"No manifest has the column {name!r}", fix=did_you_mean(name, columns))
-    return tuple(dict.fromkeys(by))
+        found.append(column)
+    return tuple(dict.fromkeys(found))
 
 
 def _map_labels(

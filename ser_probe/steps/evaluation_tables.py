@@ -172,8 +172,17 @@ def _group_values(rows: pd.DataFrame, name: str) -> np.ndarray:
     """Return the values of a column as text; speakers of several corpora are told apart by corpus."""
     values = rows[name].astype("object").fillna("").astype(str)
     if name == "speaker" and rows["corpus"].nunique() > 1:
-        values = values.where(values == "", rows["corpus"] + "/" + values)
+        values = _people(rows["corpus"], values)
     return values.to_numpy()
+
+
+def _people(corpora: pd.Series, speakers: pd.Series) -> pd.Series:
+    """Return the corpus before each speaker's name, once, though a manifest of several corpora has it there already."""
+    named = [
+        f"{corpus}/{name.removeprefix(f'{corpus}/')}" if name else ""
+        for corpus, name in zip(corpora, speakers, strict=True)
+    ]
+    return pd.Series(named, index=speakers.index, dtype=object)
 
 
 def _column(rows: pd.DataFrame, name: str) -> np.ndarray:
@@ -184,4 +193,4 @@ def _speakers(rows: pd.DataFrame) -> np.ndarray | None:
     """Return each clip's speaker, told apart by corpus; None unless all are known."""
     if "speaker" not in rows or not rows["speaker"].fillna("").astype(bool).all():
         return None
-    return (rows["corpus"] + "/" + rows["speaker"]).to_numpy(dtype=str)
+    return _people(rows["corpus"], rows["speaker"]).to_numpy(dtype=str)

@@ -12,14 +12,19 @@ import pandas as pd
 
 from ser_probe.config import AudioConfig, DataConfig, SplitConfig
 from ser_probe.data.corpora import import_corpus
-from ser_probe.data.manifest import Manifest, read_manifest, write_manifest
+from ser_probe.data.identities import find_value
+from ser_probe.data.manifest import Manifest, check_suffix, read_manifest, require_column, write_manifest
 from ser_probe.data.manifest_check import ManifestReport, check_manifest
+from ser_probe.data.schemes import SPLITS
 from ser_probe.data.splits import audit_splits, check_splits, split_speakers, summarise_audit
-from ser_probe.errors import AudioError, ManifestError, did_you_mean
+from ser_probe.errors import AudioError, ManifestError, SerProbeError, did_you_mean
 from ser_probe.files import atomic_path
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import write_table
+
+TABLE = "table"
+"""What `prepare` takes in place of a corpus: a file of the user's own."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +75,24 @@ def prepare_clips(
         ManifestError: With all faults of the manifest at once.
         SplitError: If the speakers cannot be split as asked.
     """
+    try:
+        return _check_and_split(manifest, audio, split, strict, for_learning, decode, progress)
+    except SerProbeError:
+        # What was read otherwise than written may be why; else the check's summary says it.
+        for note in manifest.notes:
+            progress.say(f"warning: {note}")
+        raise
+
+
+def _check_and_split(
+    manifest: Manifest,
+    audio: AudioConfig,
+    split: SplitConfig | None,
+    strict: bool,
+    for_learning: bool,
+    decode: bool,
+    progress: Progress,
+) -> PreparedClips:
     report = check_manifest(
         manifest,
         functools.partial(_try_clip, audio=audio, decode=decode),
@@ -134,29 +157,32 @@ def read_clips(data: DataConfig, *, progress: Progress = SILENT) -> Manifest:
 def _choose_clips(manifest: Manifest, data: DataConfig) -> Manifest:
     """Return the clips with the labels and column values that the config keeps, the target as column `label`."""
     table = manifest.table
-    if data.target != "label":
-        _require_column(table, data.target, manifest.source)
-        table = table.assign(label=table[data.target])
-    wanted = {name: list(values) for name, values in data.keep.items()}
+    target = require_column(table, data.target, manifest.source) if data.target != "label" else "label"
+    if target != "label":
+        table = table.assign(label=table[target].map(_as_label))
+    wanted = {require_column(table, name, manifest.source): list(values) for name, values in data.keep.items()}
     if data.labels is not None:
-        wanted["label"] = list(data.labels)
+        wanted[require_column(table, "label", manifest.source)] = list(data.labels)
     for column, values in wanted.items():
-        _require_column(table, column, manifest.source)
-        known = set(table[column].dropna().astype(str))
+        cells = table[column].map(_as_label)
+        known = {cell for cell in cells if cell}
+        found = []
         for value in values:
-            if value not in known:
+            same = find_value(value, known)
+            if same is None:
                 raise ManifestError(
                     f"No clip has {column} {value!r}", where=manifest.source, fix=did_you_mean(value, known)
                 )
-        table = table[table[column].astype(str).isin(values)]
+            found.append(same)
+        table = table[cells.isin(found)]
     return dataclasses.replace(manifest, table=table.reset_index(drop=True))
 
 
-def _require_column(table: pd.DataFrame, column: str, where: object) -> None:
-    if column not in table:
-        raise ManifestError(
-            f"The manifest has no column {column!r}", where=where, fix=did_you_mean(column, map(str, table.columns))
-        )
+def _as_label(cell: object) -> str:
+    """Return a cell as the name of a class: numbers as they are written, nothing as the empty text."""
+    if cell is None or cell is pd.NA or cell != cell:
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def write_prepared(prepared: PreparedClips, manifest_path: Path, tables: Path, rejects_path: Path) -> list[Path]:
@@ -181,8 +207,57 @@ def prepare_corpus(
         output: The manifest to write; rejects and audit lie beside it.
         progress: Told of each file.
     """
+    check_suffix(output)
     manifest = read_clips(data, progress=progress)
-    prepared = prepare_clips(manifest, audio, split, strict=data.strict, progress=progress)
+    return _write_outcome(prepare_clips(manifest, audio, split, strict=data.strict, progress=progress), output)
+
+
+def prepare_table(
+    data: DataConfig,
+    audio: AudioConfig,
+    split: SplitConfig,
+    output: Path,
+    *,
+    rename: Mapping[str, str] | None = None,
+    keep_splits: bool = True,
+    progress: Progress = SILENT,
+) -> Outcome:
+    """Write a checked and, where it names speakers, split manifest of a table under any names of columns.
+
+    Args:
+        data: The table, as `manifest`; where its paths start from.
+        audio: Length limits.
+        split: How to split the speakers.
+        output: The manifest to write; rejects and audit lie beside it.
+        rename: New names of columns, by those of the file.
+        keep_splits: Whether a split column goes before `split`, and speakers too few for it are no fault.
+        progress: Told of each file, and of what cannot be done with this table.
+
+    Raises:
+        ManifestError: If the table cannot be read, or has no paths.
+        SplitError: If the speakers cannot be split as asked.
+    """
+    assert data.manifest is not None, "the command line gives a file"
+    check_suffix(output)
+    manifest = _choose_clips(read_manifest(data.manifest, audio_root=data.audio_root, rename=rename), data)
+    table = manifest.table
+    lacking = [name for name in ("label", "speaker") if name not in table]
+    if lacking:
+        columns = " and no ".join(map(repr, lacking))
+        options = " and ".join(f"--{name}-column" for name in lacking)
+        progress.say(f"no column {columns} (name it with {options}): clips are checked for extraction alone")
+    chosen: SplitConfig | None = split
+    if keep_splits and "split" in table:
+        chosen = None
+        progress.say("the table's own splits are kept; --split study_e splits the speakers anew")
+    elif keep_splits and ("speaker" not in table or table["speaker"].nunique() < len(SPLITS)):
+        chosen = None
+        progress.say(f"no splits: {', '.join(SPLITS)} need a speaker each")
+    prepared = prepare_clips(manifest, audio, chosen, strict=data.strict, for_learning=not lacking, progress=progress)
+    return _write_outcome(prepared, output)
+
+
+def _write_outcome(prepared: PreparedClips, output: Path) -> Outcome:
     rejects_path = output.with_name(f"{output.stem}.rejects.csv")
     with_audit = output.with_name(f"{output.stem}.audit")
     files = write_prepared(prepared, output, with_audit, rejects_path)

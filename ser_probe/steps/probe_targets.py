@@ -78,6 +78,8 @@ def settle_tasks(joined: Joined, probe: ProbeConfig, split: SplitConfig, *, feat
     Raises:
         AnalysisError: If a target or its division cannot be used: all that can go wrong before layers are read.
     """
+    columns = {"targets": joined.known_names(probe.targets), "groups": joined.name_of(probe.groups)}
+    probe = probe.model_copy(update=columns)
     tasks: list[Task] = []
     published = probe.splits == "study_e_published"
     # Acoustic features must not predict themselves, so that functionals are apart from other numbers.

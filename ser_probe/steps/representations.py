@@ -6,7 +6,7 @@ else from the columns that the caches carry.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ser_probe.analysis.inputs import RepresentationKey
+from ser_probe.data.columns import find_column
 from ser_probe.data.manifest import read_manifest
 from ser_probe.embeddings.opensmile_sets import FEATURE_CONTRACT_VERSION
 from ser_probe.embeddings.store import EmbeddingCache
@@ -111,16 +112,29 @@ class Joined:
         left_out = {"clips not in all files, left out": self.n_dropped} if self.n_dropped else {}
         return {"clips": len(self.clips), **left_out}
 
+    def name_of(self, name: str) -> str:
+        """Return the column that a name or an alias (`emotion`, `actor`) stands for.
+
+        Raises:
+            AnalysisError: If there is no such column.
+        """
+        found = find_column(name, self.clips.columns)
+        if found is None:
+            known = [str(column) for column in self.clips.columns]
+            raise AnalysisError(f"The clips have no column {name!r}", fix=did_you_mean(name, known))
+        return found
+
+    def known_names(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the columns that names and aliases stand for, each once; a name that is no column stays as it is."""
+        return tuple(dict.fromkeys(find_column(name, self.clips.columns) or name for name in names))
+
     def column(self, name: str) -> np.ndarray:
         """Return a column of the clips as text, [N].
 
         Raises:
             AnalysisError: If there is no such column, or a clip has no value in it.
         """
-        if name not in self.clips:
-            known = [str(column) for column in self.clips.columns]
-            raise AnalysisError(f"The clips have no column {name!r}", fix=did_you_mean(name, known))
-        column = self.clips[name]
+        column = self.clips[self.name_of(name)]
         if column.isna().any():
             raise AnalysisError(
                 f"{int(column.isna().sum())} clips have no {name}",
@@ -138,12 +152,14 @@ def read_clips(manifest: Path | None) -> pd.DataFrame | None:
     """
     if manifest is None:
         return None
-    table = read_manifest(manifest).table
-    if "clip_id" not in table:
+    read = read_manifest(manifest, needs=None)
+    for note in read.notes:
+        logger.warning("%s", note)
+    if "clip_id" not in read.table:
         raise ManifestError(
             "The manifest has no column 'clip_id' to join on", where=manifest, fix="write one with ser-probe prepare"
         )
-    return table
+    return read.table
 
 
 def join_caches(

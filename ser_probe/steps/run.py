@@ -105,7 +105,7 @@ class _Run:
             "audio.max_duration_s": accepted_audio(study).max_duration_s,
             "split": study.split.model_dump(),
             "rows": fingerprint(manifest.table.to_json()),
-            "audio files": file_states(manifest.audio_root / path for path in manifest.table["path"]),
+            "audio files": file_states(manifest.reachable_paths()),
         }
 
         def work() -> list[Path]:

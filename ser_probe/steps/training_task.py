@@ -21,8 +21,8 @@ from ser_probe.audio.augment import (
 )
 from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.config import FinetuneConfig, StudyConfig
-from ser_probe.data.manifest import Manifest
-from ser_probe.errors import ManifestError, did_you_mean
+from ser_probe.data.manifest import Manifest, require_column
+from ser_probe.errors import ManifestError, show
 from ser_probe.files import fingerprint
 from ser_probe.models.heads import HeadSettings
 from ser_probe.models.lora import LoraSettings
@@ -92,13 +92,7 @@ def _columns(manifest: Manifest, config: FinetuneConfig) -> tuple[tuple[str, ...
     written = config.target_columns
     columns = written if isinstance(written, dict) else {name: name for name in written}
     table = manifest.table
-    for column in columns.values():
-        if column not in table:
-            raise ManifestError(
-                f"The manifest has no column {column!r}, which is to be learnt",
-                where=manifest.source,
-                fix=did_you_mean(column, map(str, table.columns)),
-            )
+    columns = {name: require_column(table, column, manifest.source) for name, column in columns.items()}
     values = np.stack([pd.to_numeric(table[column], errors="coerce") for column in columns.values()], axis=1)
     values = values.astype(np.float64)
     bad = ~np.isfinite(values).all(axis=1)
@@ -112,7 +106,7 @@ def _columns(manifest: Manifest, config: FinetuneConfig) -> tuple[tuple[str, ...
             expected="votes or shares that are not negative, one of them above 0"
             if config.targets == DISTRIBUTION
             else "finite numbers",
-            found=", ".join(f"{column} {table[column].iloc[row]!r}" for column in columns.values()),
+            found=", ".join(f"{column}: {show(table[column].iloc[row])}" for column in columns.values()),
             fix="mend these cells, or leave these clips out of the manifest",
         )
     return tuple(columns), values

@@ -105,7 +105,7 @@ def test_missing_file_names_those_near(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("m.xlsx", b"x", r"not known(.|\n)*expected: \.csv(.|\n)*found: \.xlsx"),
+        ("m.ods", b"x", r"not known(.|\n)*expected: \.csv(.|\n)*found: \.ods(.|\n)*save it as \.xlsx"),
         ("m", b"x", "found: no suffix"),
         ("m.csv", b"path,label\na.wav,\xff\n", "not text in UTF-8"),
         ("m.csv", b"", "is empty"),
@@ -126,10 +126,10 @@ def test_written_manifest_reads_back(tmp_path: Path, name: str) -> None:
     table = pd.DataFrame(
         {
             "path": ["a.wav", 'b "c", d.wav'],
-            "label": ["NA", "joy; tab\tand | bar"],
-            "speaker": ["01", "1"],
+            "label": ["NA", "joy; and | bar"],
+            "speaker": ["01", "2"],
             "duration_s": [0.1 + 0.2, np.nan],
-            "note": ["", "é\nnew line"],
+            "note": ["", "é\nnew line\ttab"],
         }
     )
     back = read_manifest(write_manifest(table, tmp_path / "new" / name)).table
@@ -157,13 +157,34 @@ def test_absolute_and_home_paths_are_the_users_choice(monkeypatch: pytest.Monkey
     monkeypatch.setenv("HOME", "/home/someone")
     assert resolve_path(Path("/data"), "/else/a.wav") == Path("/else/a.wav")
     assert resolve_path(Path("/data"), "~/a.wav") == Path("/home/someone/a.wav")
-    assert resolve_path(Path("/data"), "sub/../a.wav") == Path("/data/sub/../a.wav")
+    assert resolve_path(Path("/data"), "sub/../a.wav") == Path("/data/a.wav")
 
 
 @pytest.mark.parametrize("written", ["../a.wav", "sub/../../a.wav", ".."])
 def test_relative_paths_stay_below_the_audio_root(written: str) -> None:
     with pytest.raises(ManifestError, match="climbs out of the audio root"):
         resolve_path(Path("/data"), written)
+
+
+def test_a_path_that_climbs_needs_the_root_that_the_message_names(tmp_path: Path) -> None:
+    path = tmp_path / "corpus" / "manifests" / "m.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("path\n../wav/x.wav\n")
+    with pytest.raises(ManifestError, match="climbs out") as caught:
+        read_manifest(path).audio_paths()
+    named = str(caught.value.fix).split("--audio-root ")[1].split(" (")[0]
+    assert named == str(tmp_path / "corpus")
+    clip = tmp_path / "corpus" / "wav" / "x.wav"
+    for root in (named, tmp_path / "corpus" / "wav", tmp_path):
+        assert read_manifest(path, audio_root=root).audio_paths() == [clip]
+    assert list(read_manifest(path).reachable_paths()) == []
+    back = read_manifest(write_manifest(read_manifest(path, audio_root=named), tmp_path / "out.csv"))
+    assert back.table["path"].tolist() == ["corpus/wav/x.wav"]
+
+
+def test_a_link_does_not_lead_out_of_the_audio_root() -> None:
+    # What is opened is what was looked at: the system would go up from where `link` leads to.
+    assert resolve_path(Path("/data"), "link/../a.wav") == Path("/data/a.wav")
 
 
 @pytest.mark.parametrize("place", ["m.csv", "below/m.csv", "audio/m.csv"])

@@ -111,7 +111,8 @@ def test_all_structural_faults_come_at_once(small_manifest: Manifest) -> None:
         "column 'label' is empty in row 3",
         "column 'speaker' is empty in row 8",
         "column 'arousal' must hold numbers; found 'high', 'low' in rows 3, 7",
-        "speaker '01' appears with 2 genders: female, male",
+        "speaker '01' appears with 2 genders: female in 2 clips, male in 1 clip; mend the column 'gender', "
+        "or tell two corpora apart by a column 'corpus'",
         "label 'joy' has 1 speaker; at least 2 are needed to test on a speaker not trained on",
     ]
     with pytest.raises(ManifestError, match="The manifest cannot be used: 5 faults"):
@@ -175,10 +176,45 @@ def test_equal_clips_that_contradict_each_other_are_a_fault(small_manifest: Mani
     assert check_manifest(small_manifest, look_at_wav, for_learning=False).faults == []
 
 
-def test_one_name_in_two_corpora_is_worth_a_warning(small_manifest: Manifest) -> None:
-    report = check_manifest(change(small_manifest, corpus=["a"] * 7 + ["b"]), look_at_wav)
-    assert report.warnings == ["speakers '04' appear in several corpora and count as the same people"]
+def test_one_id_in_two_corpora_is_two_people(small_manifest: Manifest) -> None:
+    report = check_manifest(change(small_manifest, corpus=["a"] * 7 + ["b"], gender=""), look_at_wav)
+    assert report.manifest.table["speaker"].tolist() == ["01", "01", "02", "02", "03", "03", "a/04", "b/04"]
+    assert "'04' are in the corpora 'a' and 'b' and count as different people, named as 'a/04'" in report.warnings[0]
     assert report.faults == []
+
+
+def test_own_ids_are_kept_under_another_name(small_manifest: Manifest) -> None:
+    own = [f"c{number}" for number in range(8)]
+    report = check_manifest(change(small_manifest, clip_id=own, own_clip_id="x"), look_at_wav)
+    assert report.manifest.table["own_clip_id_2"].tolist() == own
+    assert "column 'clip_id' is kept as 'own_clip_id_2'" in report.warnings[0]
+    again = check_manifest(report.manifest, look_at_wav)
+    assert again.warnings == report.warnings
+    assert list(again.manifest.table.columns) == list(report.manifest.table.columns)
+
+
+def test_another_length_than_stated_is_told(small_manifest: Manifest) -> None:
+    stated = [0.05, 0.06, 2.0, 0.05, float("nan"), 0.05, 0.05, 0.05]
+    report = check_manifest(change(small_manifest, duration_s=stated), look_at_wav)
+    assert report.warnings == [
+        "1 clip not as long as the manifest says: 02-anger.wav (2 s, measured 0.05 s)"
+    ]  # fmt: skip
+    assert (report.manifest.table["duration_s"] == 0.05).all()
+
+
+def test_infinite_targets_are_a_fault(small_manifest: Manifest) -> None:
+    report = check_manifest(change(small_manifest, arousal=[1.0, float("inf"), *[2.0] * 6]), look_at_wav)
+    assert report.faults == ["column 'arousal' must hold finite numbers; infinite in row 3"]
+
+
+def test_what_was_read_otherwise_is_among_the_warnings(small_manifest: Manifest) -> None:
+    table = small_manifest.table.assign(label=["anger", "NA", "Anger", "NA", "anger", "NA", "ANGER", "NA"])
+    manifest = dataclasses.replace(small_manifest, table=table, notes=("the sheet 'a' is read",))
+    report = check_manifest(manifest, look_at_wav)
+    assert report.warnings[0] == "the sheet 'a' is read"
+    assert "differ by spelling alone" in report.warnings[1]
+    assert report.manifest.table["label"].unique().tolist() == ["anger", "NA"]
+    assert "warning: the sheet 'a' is read" in report.summary()
 
 
 def test_rejects_do_not_depend_on_the_number_of_threads(small_manifest: Manifest) -> None:
