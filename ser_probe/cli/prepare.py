@@ -38,13 +38,13 @@ def prepare(
         typer.Option(metavar="KEY=VALUE", help="Option of the importer, as labels=voice_vote. May be repeated."),
     ] = None,
     path_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="table: its column of the clips' paths.", show_default="path")
+        str | None, typer.Option(metavar="NAME", help="table: its column of the clips' paths, if not path.")
     ] = None,
     label_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="table: its column of labels.", show_default="label")
+        str | None, typer.Option(metavar="NAME", help="table: its column of labels, if not label.")
     ] = None,
     speaker_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="table: its column of speakers.", show_default="speaker")
+        str | None, typer.Option(metavar="NAME", help="table: its column of speakers, if not speaker.")
     ] = None,
     renamed: Annotated[
         list[str] | None,
@@ -56,7 +56,7 @@ def prepare(
     ] = None,
     audio_root: Annotated[
         Path | None,
-        typer.Option(help="table: folder that its paths start from.", show_default="the file's folder"),
+        typer.Option(help="table: folder that its paths start from, if not the file's own."),
     ] = None,
     labels: flags.Labels = None,
     min_duration_s: flags.MinDuration = None,
