@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import functools
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ser_probe.audio.layout import Layout, Patch
+from ser_probe.audio.layout import Layout, Patch, read_beyond
 
 # The last frame of a FLAC file begins in here, but for a frame of many uncompressed channels.
 _FLAC_TAIL_BYTES = 1 << 18
@@ -26,6 +27,10 @@ _MPEG_KBITS = {
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
+CUT, DAMAGED = "The clip is cut short", "The clip is damaged"
+
+# Every byte with its bits the other way round: zlib's checksum runs through them so, Ogg's does not.
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ENDS_OF_MP3 = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
 
 
@@ -82,15 +87,14 @@ def read_flac(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
     block = int.from_bytes(info[2:4], "big")
     held = _last_flac_sample(stream, at, size, block)
     if held is None:
-        why = "its header states no length, and its last frame is not whole" if promised == 0 else None
-        return Layout("FLAC", promised or None, promised, rate_hz=rate_hz, cut=why)
+        why = (CUT, "its header states no length, and its last frame is not whole") if promised == 0 else None
+        return Layout("FLAC", promised or None, promised, rate_hz=rate_hz, fault=why)
     if promised >= held:
         return Layout("FLAC", promised, held, rate_hz=rate_hz)
     patch = Patch(info_at + 10, ((packed >> 36 << 36) | held).to_bytes(8, "big"))
     if promised == 0:
         return Layout("FLAC", None, held, (patch,), rate_hz=rate_hz)
-    note = f"the header promises {promised / rate_hz:.2f} s and the file holds {held / rate_hz:.2f} s, which were read"
-    return Layout("FLAC", None, held, (patch,), (note,), rate_hz)
+    return Layout("FLAC", None, held, (patch,), (read_beyond(promised / rate_hz, held / rate_hz),), rate_hz)
 
 
 def _last_flac_sample(stream: BinaryIO, start: int, size: int, block: int) -> int | None:
@@ -143,20 +147,32 @@ def read_ogg(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
         stream.seek(at)
         header = stream.read(_OGG_HEAD_BYTES + 255)
         n_segments = header[26]
-        end = at + _OGG_HEAD_BYTES + n_segments + sum(header[_OGG_HEAD_BYTES : _OGG_HEAD_BYTES + n_segments])
-        if header[:4] != b"OggS" or len(header) < _OGG_HEAD_BYTES + n_segments or end > size:
+        length = _OGG_HEAD_BYTES + n_segments + sum(header[_OGG_HEAD_BYTES : _OGG_HEAD_BYTES + n_segments])
+        if header[:4] != b"OggS" or at + length > size:
             break
+        stream.seek(at)
+        if not _is_ogg_page(stream.read(length)):
+            # The decoder would leave it out and go on.
+            return Layout("Ogg", None, at, fault=(DAMAGED, f"the checksum of its page {pages + 1} is another"))
         flags = header[5]
-        at, pages, streams = end, pages + 1, streams + (flags & _OGG_FIRST != 0)
+        at, pages, streams = at + length, pages + 1, streams + (flags & _OGG_FIRST != 0)
     rest = size - at
     if not flags & _OGG_LAST and rest:
-        return Layout("Ogg", None, at, cut=f"it ends within its page {pages + 1}")
+        return Layout("Ogg", None, at, fault=(CUT, f"it ends within its page {pages + 1}"))
     notes = []
     if not flags & _OGG_LAST:
         notes.append("the file has no page marked as its last: what was there was read, and more may be missing")
     if streams > 1:
         notes.append(f"the file holds {streams} streams, of which the first was read")
     return Layout("Ogg", None, at, notes=tuple(notes), unread_bytes=rest)
+
+
+def _is_ogg_page(page: bytes) -> bool:
+    """Tell whether a page has the checksum that stands in it: CRC-32 from 0, bits from the top."""
+    stated = int.from_bytes(page[22:26], "little")
+    reflected = (page[:22] + bytes(4) + page[26:]).translate(_REVERSED)
+    found = zlib.crc32(reflected, 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    return int(f"{found:032b}"[::-1], 2) == stated
 
 
 @dataclass(frozen=True)
@@ -188,45 +204,81 @@ def _mpeg_frame(head: bytes) -> _MpegFrame | None:
 
 
 def is_mp3(head: bytes) -> bool:
-    """Tell whether a file begins with two frames of MPEG audio, or with a tag."""
-    if head[:3] == b"ID3":
-        return _id3_bytes(head) + 4 > len(head) or _mpeg_frame(after_id3(head)) is not None
-    first = _mpeg_frame(head)
-    second = _mpeg_frame(head[first.n_bytes :]) if first else None
-    return first is not None and second is not None and first.same == second.same
+    """Tell whether a file begins with a frame of MPEG audio and holds another like it, or begins with a tag."""
+    if head[:3] == b"ID3" and _id3_bytes(head) + 4 > len(head):
+        return True
+    content = after_id3(head)
+    first = _mpeg_frame(content)
+    return first is not None and _next_frame(content, min(first.n_bytes, len(content)), first) is not None
+
+
+def _next_frame(content: bytes, at: int, first: _MpegFrame) -> int | None:
+    """Return where the next frame like the first begins: one that another follows, or the end."""
+    while (at := content.find(b"\xff", at)) >= 0:
+        frame = _mpeg_frame(content[at : at + 4])
+        if frame is not None and frame.same == first.same:
+            after = _mpeg_frame(content[at + frame.n_bytes : at + frame.n_bytes + 4])
+            if at + frame.n_bytes >= len(content) or (after is not None and after.same == first.same):
+                return at
+        at += 1
+    return None
 
 
 def read_mp3(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
-    """Return the layout of an MP3 file; None where something else lies between its frames."""
+    """Return the layout of an MP3 file, by counting its frames."""
     start = _id3_bytes(head)
     stream.seek(start)
     content = stream.read()
     first = _mpeg_frame(content)
     if first is None:
         return None
-    at, lengths, short = 0, [], 0
+    frames = _walk_mp3(content, first)
+    stated, has_table = _xing_frames(content, first)
+    held = (len(frames.lengths) - has_table) * first.n_samples
+    notes = []
+    # The decoder finds its way back after bytes that are no frame, but forgets what the table said.
+    patches = [Patch(start + at, b"", length) for at, length in frames.gaps]
+    if frames.gaps:
+        odd = sum(length for _, length in frames.gaps)
+        notes.append(f"{odd} bytes between its frames are none, and were left out")
+    if stated:
+        return Layout("MP3", stated * first.n_samples, held, tuple(patches), tuple(notes), first.rate_hz)
+    if frames.missing_bytes:
+        notes.append(f"the last frame lacks {frames.missing_bytes} of its bytes, and was left out")
+    if max(frames.lengths, default=0) - min(frames.lengths, default=0) <= 1:
+        return Layout("MP3", held, held, tuple(patches), tuple(notes), first.rate_hz)
+    # Of frames of varying size the decoder takes the first for all, and stops where that leads.
+    patches.append(Patch(start, _xing_table(content, held // first.n_samples), 0))
+    return Layout("MP3", None, held, tuple(patches), tuple(notes), first.rate_hz)
+
+
+@dataclass(frozen=True)
+class _Mp3Frames:
+    """The frames of an MP3 file: their lengths, place and length of what lies between, and what the last one lacks."""
+
+    lengths: list[int]
+    gaps: list[tuple[int, int]]
+    missing_bytes: int
+
+
+def _walk_mp3(content: bytes, first: _MpegFrame) -> _Mp3Frames:
+    at = 0
+    lengths: list[int] = []
+    gaps: list[tuple[int, int]] = []
     while at < len(content):
         frame = _mpeg_frame(content[at : at + 4])
         if frame is None or frame.same != first.same:
-            break
+            # Tags and filling at the end are usual.
+            if content.startswith(_ENDS_OF_MP3, at) or (after := _next_frame(content, at, first)) is None:
+                break
+            gaps.append((at, after - at))
+            at = after
+            continue
         if at + frame.n_bytes > len(content):
-            short = at + frame.n_bytes - len(content)
-            at = len(content)
-            break
+            return _Mp3Frames(lengths, gaps, at + frame.n_bytes - len(content))
         lengths.append(frame.n_bytes)
         at += frame.n_bytes
-    rest = content[at:]
-    if rest and not rest.startswith(_ENDS_OF_MP3) and any(rest):
-        return None
-    stated, has_table = _xing_frames(content, first)
-    counted = len(lengths) - has_table
-    amounts = (stated and stated * first.n_samples, counted * first.n_samples)
-    notes = (f"the last frame lacks {short} of its bytes and was left out",) if short else ()
-    if stated or max(lengths, default=0) - min(lengths, default=0) <= 1:
-        return Layout("MP3", *amounts, notes=() if stated else notes, rate_hz=first.rate_hz)
-    # Of frames of varying size the decoder takes the first for all, and stops where that leads.
-    table = _xing_table(content, counted)
-    return Layout("MP3", None, amounts[1], (Patch(start, table, insert=True),), notes, first.rate_hz)
+    return _Mp3Frames(lengths, gaps, 0)
 
 
 def _side_bytes(frame: _MpegFrame) -> int:
@@ -236,7 +288,8 @@ def _side_bytes(frame: _MpegFrame) -> int:
 def _xing_frames(content: bytes, first: _MpegFrame) -> tuple[int | None, bool]:
     """Return the number of frames that the file's first frame states, if it does, and whether it is such a table."""
     at = _side_bytes(first)
-    if content[at : at + 4] in (b"Xing", b"Info"):
+    # Where anything stands before the word the decoder takes the frame for audio.
+    if content[at : at + 4] in (b"Xing", b"Info") and not any(content[4:at]):
         flags, frames = struct.unpack(">II", content[at + 4 : at + 12])
         return (frames or None) if flags & 1 else None, True
     if content[36:40] == b"VBRI":

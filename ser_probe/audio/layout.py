@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 
 class Patch(NamedTuple):
-    """Bytes that a decoder should find at a place of the file."""
+    """Bytes that a decoder should find at a place of the file, instead of as many or of so many others."""
 
     at: int
     content: bytes
-    insert: bool = False
+    replaces: int | None = None
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Layout:
         rate_hz: Sampling rate where amounts are samples.
         unread_bytes: Bytes after the audio that belong to nothing.
         end: Where the file should end for a decoder that would stumble over what follows, or take it for audio.
-        cut: Why the file is certainly cut short although its header promises no amount.
+        fault: What is wrong with the file although its header promises no amount, and what shows it.
     """
 
     kind: str
@@ -38,12 +38,17 @@ class Layout:
     rate_hz: int | None = None
     unread_bytes: int = 0
     end: int | None = None
-    cut: str | None = None
+    fault: tuple[str, str] | None = None
 
 
 def patched(content: bytes, layout: Layout) -> bytes:
     """Return a file's bytes as its decoder should find them."""
     made = bytearray(content[: layout.end])
-    for at, piece, insert in sorted(layout.patches, reverse=True):
-        made[at : at if insert else at + len(piece)] = piece
+    for at, piece, replaces in sorted(layout.patches, reverse=True):
+        made[at : at + (len(piece) if replaces is None else replaces)] = piece
     return bytes(made)
+
+
+def read_beyond(promised_s: float, held_s: float) -> str:
+    """Return the note of a file that was read beyond what its header promises."""
+    return f"the header promises {promised_s:.2f} s and the file holds {held_s:.2f} s, which were read"

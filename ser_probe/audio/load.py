@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 
 from ser_probe.audio.load_file import MIN_DURATION_S, check_not_too_short, decode_file, open_file
 from ser_probe.audio.loudness import BLOCK_S, MAX_GAIN_DB, level_to
-from ser_probe.errors import AudioError, ConfigError, collect
+from ser_probe.errors import AudioError, ConfigError, MissingExtraError, collect
 from ser_probe.files import content_id
+
+try:
+    import soxr
+except (ImportError, OSError) as error:
+    raise MissingExtraError(
+        "Audio cannot be resampled: the package soxr cannot be loaded",
+        found=error,
+        fix="pip install --force-reinstall soxr; `ser-probe doctor` tries it",
+    ) from error
 
 # Raise it when the same file and spec would give other samples: caches made before are then not used.
 PIPELINE_VERSION = 3

@@ -15,12 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from ser_probe.audio.containers import read_layout
-from ser_probe.audio.layout import Layout, patched
-from ser_probe.errors import AudioError
+from ser_probe.audio.layout import Layout, patched, read_beyond
+from ser_probe.errors import AudioError, MissingExtraError
 from ser_probe.files import is_lfs_pointer
+
+try:
+    import soundfile
+except (ImportError, OSError) as error:  # OSError: libsndfile is not there
+    raise MissingExtraError(
+        "Audio cannot be read: the package soundfile cannot be loaded",
+        found=error,
+        fix="pip install --force-reinstall soundfile; `ser-probe doctor` tries it",
+    ) from error
 
 # 400 samples at 16 kHz: the receptive field of the convolutional front ends. A shorter clip yields no frame.
 MIN_DURATION_S = 0.025
@@ -103,8 +111,11 @@ def open_file(path: Path) -> Iterator[OpenedFile]:
         if layout is not None:
             opened.notes += layout.notes
             _compare(path, layout, opened)
-        elif (promised_s := _odd_promise_s(stream)) > opened.duration_s + SLACK_S:
-            raise _cut(path, promised_s, opened.duration_s)
+        elif (promised_s := _odd_promise_s(stream)) is not None:
+            if promised_s > opened.duration_s + SLACK_S:
+                raise _cut(path, promised_s, opened.duration_s)
+            if promised_s < opened.duration_s - SLACK_S:
+                opened.notes.append(read_beyond(promised_s, opened.duration_s))
         if "not equal to frame count" in stream.extra_info:  # AIFF counts its samples twice
             opened.notes.append(
                 f"the header contradicts itself on its length: read by its chunk, {opened.duration_s:.2f} s"
@@ -263,10 +274,9 @@ def _look(path: Path) -> Layout | None:
         layout = read_layout(path)
     if layout is None:
         return None
-    if layout.cut is not None:
-        raise AudioError(
-            "The clip is cut short", where=path, found=f"an {layout.kind} file: {layout.cut}", fix=_COPY_FIX
-        )
+    if layout.fault is not None:
+        what, found = layout.fault
+        raise AudioError(what, where=path, found=f"{layout.kind}: {found}", fix=_COPY_FIX)
     if layout.rate_hz and layout.promised is not None and layout.promised - layout.held > SLACK_S * layout.rate_hz:
         raise _cut(path, layout.promised / layout.rate_hz, layout.held / layout.rate_hz)
     return layout
@@ -323,12 +333,12 @@ def _compare(path: Path, layout: Layout, opened: OpenedFile) -> None:
         )
 
 
-def _odd_promise_s(stream: soundfile.SoundFile) -> float:
-    """Return the seconds that the header of a seldom format promises, by the decoder's log; 0 where it says nothing."""
+def _odd_promise_s(stream: soundfile.SoundFile) -> float | None:
+    """Return the seconds that the header of a seldom format promises, by the decoder's log."""
     pattern, in_bytes = _ODD_PROMISES.get(stream.format, ("", False))
     found = re.findall(pattern, stream.extra_info) if pattern else []
     if not found:
-        return 0.0
+        return None
     frame_bytes = stream.channels * (2 if stream.subtype == "PCM_16" else 1) if in_bytes else 1
     return int(found[-1]) / frame_bytes / stream.samplerate
 

@@ -93,7 +93,7 @@ class Classifier:
         clips = [
             _load_array(given, sample_rate_hz, self.audio, where=f"input {start + index}")
             if isinstance(given, np.ndarray)
-            else load_clip(Path(given), self.audio).samples
+            else _load_file(Path(given), self.audio)
             for index, given in enumerate(inputs)
         ]
         durations_s = [len(clip) / self.audio.sample_rate_hz for clip in clips]
@@ -211,6 +211,13 @@ def _find_checkpoint(path: Path) -> Path:
 def _hear_as_is(folder: Path, sample_rate_hz: int) -> AudioSpec:
     logger.warning("%s has no %s: clips are heard as they are, resampled to %d Hz", folder, AUDIO_FILE, sample_rate_hz)
     return AudioSpec(sample_rate_hz)
+
+
+def _load_file(path: Path, spec: AudioSpec) -> np.ndarray:
+    clip = load_clip(path, spec)
+    for note in clip.notes:
+        logger.warning("%s: %s", path, note)
+    return clip.samples
 
 
 def _load_array(samples: np.ndarray, sample_rate_hz: int | None, spec: AudioSpec, *, where: str) -> np.ndarray:

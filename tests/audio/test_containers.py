@@ -225,6 +225,32 @@ def test_an_ogg_file_without_its_last_page(tmp_path: Path) -> None:
     assert "no page marked as its last: what was there was read, and more may be missing" in notes
 
 
+def test_a_damaged_ogg_page_is_refused(tmp_path: Path) -> None:
+    path = write_coded(tmp_path, "OGG", "VORBIS", voice(1, 130, 3.0))
+    whole = path.read_bytes()
+    write_field(path, len(whole) // 2, bytes([whole[len(whole) // 2] ^ 1]))
+    with pytest.raises(AudioError, match=r"damaged(.|\n)*Ogg: the checksum of its page \d+ is another"):
+        inspect_clip(path)
+
+
+def test_bytes_between_the_frames_of_an_mp3_are_said(tmp_path: Path) -> None:
+    path = write_coded(tmp_path, "MP3", "MPEG_LAYER_III")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:288] + b"between" + whole[288:])
+    duration_s, notes = hear(path)
+    assert duration_s == pytest.approx(1, abs=PADDING_S)
+    assert "7 bytes between its frames are none, and were left out" in notes
+
+
+@pytest.mark.parametrize("container", ["AVR", "MPC2K", "MAT5", "VOC"])
+def test_old_formats_are_read_beyond_their_headers_and_that_is_said(container: str, tmp_path: Path) -> None:
+    path = write_coded(tmp_path, container, "PCM_16")
+    path.write_bytes(path.read_bytes() + bytes(8_000))
+    duration_s, notes = hear(path)
+    assert duration_s == pytest.approx(1.25, abs=0.01)
+    assert "the header promises 1.00 s and the file holds 1.25 s, which were read" in notes
+
+
 def test_an_mp3_of_varying_bit_rate_without_a_table(tmp_path: Path) -> None:
     """As written into a pipe. The decoder alone stops where the first frame's bit rate would end the file."""
     loud = voice(1, 130, 4.0)
@@ -243,5 +269,5 @@ def test_an_mp3_of_varying_bit_rate_without_a_table(tmp_path: Path) -> None:
 
 
 def test_patches_overwrite_insert_and_end() -> None:
-    layout = Layout("x", None, 0, (Patch(1, b"BC"), Patch(4, b"--", insert=True)), end=5)
-    assert patched(b"abcdefg", layout) == b"aBCd--e"
+    layout = Layout("x", None, 0, (Patch(1, b"BC"), Patch(4, b"--", 0), Patch(0, b"", 1)), end=5)
+    assert patched(b"abcdefg", layout) == b"BCd--e"

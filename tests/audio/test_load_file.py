@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from ..conftest import SHARED_DATA
 from ..voices import voice
 from .containers import RATE_HZ, write_coded
 
+ROOT = Path(__file__).resolve().parents[2]
 LEVELLED = AudioSpec(loudness_lufs=-23, peak_dbfs=-1)
 
 
@@ -167,3 +171,23 @@ def test_a_broken_installation_is_no_fault_of_a_file(
     monkeypatch.setattr(load_file.soundfile, "SoundFile", Raises)
     with pytest.raises(type(error)):
         load_clip(path, AudioSpec())
+
+
+@pytest.mark.parametrize(("package", "error"), [
+    ("soundfile", "OSError('sndfile library not found')"), ("soxr", "ImportError('undefined symbol: x')"),
+])  # fmt: skip
+def test_a_package_that_cannot_be_loaded_is_said_and_no_clip_blamed(package: str, error: str, tmp_path: Path) -> None:
+    (tmp_path / f"{package}.py").write_text(f"raise {error}\n")
+    write_coded(tmp_path, "WAV", "PCM_16").rename(tmp_path / "a.wav")
+    (tmp_path / "m.csv").write_text("path\na.wav\n")
+    program = "import sys; from ser_probe.cli.main import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "extract", "m.csv", "--model", "tiny-wavlm-base", "-o", "e.h5"],
+        cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"the package {package} cannot be loaded" in done.stderr
+    assert f"pip install --force-reinstall {package}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*.rejects.csv"))
