@@ -109,12 +109,11 @@ def evaluate(
     from ser_probe.config.evaluation import EvaluateConfig, load_label_map, parse_pairs
     from ser_probe.steps.evaluate import evaluate_checkpoint
 
-    loudness, no_loudness = flags.switched("loudness_lufs", loudness_lufs)
     options = {
         "split": split,
         "by": flags.names(by),
         "bins": bins,
-        **loudness,
+        **flags.switched("loudness_lufs", loudness_lufs),
         "min_duration_s": min_duration_s,
         "max_duration_s": max_duration_s,
         "precision": precision,
@@ -126,7 +125,7 @@ def evaluate(
         "label_map": load_label_map(label_map, pairs or []),
         "target_columns": parse_pairs(truth or [], "--truth", "arousal=EmoAct"),
     }
-    config = check_options(EvaluateConfig, options, no_loudness)
+    config = check_options(EvaluateConfig, options)
     with open_progress() as progress:
         found = evaluate_checkpoint(checkpoint, manifests, output, config, audio_root=audio_root, progress=progress)
     if as_json:

@@ -99,12 +99,9 @@ def extract(
     from ser_probe.config import StudyConfig, check_options
     from ser_probe.steps.extract import extract_manifest
 
-    clip_options, switched_off = flags.clip_options(loudness_lufs, peak_dbfs, min_duration_s, max_duration_s, strict)
     options = {
-        "name": flags.study_name(output),
         "data.manifest": str(manifest),
         "data.audio_root": None if audio_root is None else str(audio_root),
-        "split.scheme": "manifest",
         "backbone.name": model[0],
         "backbone.revision": revision,
         "backbone.random_weights": random_weights,
@@ -118,12 +115,10 @@ def extract(
         "extract.workers": workers,
         "extract.verify": verify,
         "extract.device": device,
-        # Extracting a part of the clips must not clash with analyses that nobody asked for.
-        "analyze.splits": "all" if splits is None else flags.listed(splits),
-        **clip_options,
+        **flags.clip_options(loudness_lufs, peak_dbfs, min_duration_s, max_duration_s, strict),
     }
-    unused = ["analyze.probe=null", "analyze.similarity=null", "analyze.umap=null"]
-    study = check_options(StudyConfig, options, [*unused, *switched_off, *(overrides or [])])
+    defaults = flags.study_defaults(output, split__scheme="manifest")
+    study = check_options(StudyConfig, options, overrides or [], command="extract", defaults=defaults)
     with open_progress() as progress:
         outcome = extract_manifest(study, output, models=model, shard=shard, progress=progress)
     finish(outcome)

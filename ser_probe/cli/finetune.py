@@ -126,18 +126,16 @@ def finetune(
     --no-python --nproc-per-node N ser-probe finetune ...
     """
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import StudyConfig, check_options
+    from ser_probe.config import NULL, StudyConfig, check_options
     from ser_probe.steps.finetune import finetune_manifest
 
-    clip_options, switched_off = flags.clip_options(loudness_lufs, peak_dbfs, min_duration_s, max_duration_s, strict)
     options = {
-        "name": flags.study_name(output),
         "seed": seed,
         "data.manifest": str(manifest),
         "data.audio_root": None if audio_root is None else str(audio_root),
         "data.target": target,
         "data.labels": flags.names(labels),
-        "split.scheme": scheme or "manifest",
+        "split.scheme": scheme,
         "split.fold": fold,
         "split.folds": folds,
         "backbone.name": model,
@@ -153,7 +151,7 @@ def finetune(
         "finetune.warmup_ratio": warmup_ratio,
         "finetune.scheduler": scheduler,
         "finetune.checkpoint_every": checkpoint_every,
-        "finetune.early_stopping": {} if early_stopping else None,
+        "finetune.early_stopping": {None: None, True: {}, False: NULL}[early_stopping],
         "finetune.trained": trained,
         "finetune.spec_augment": spec_augment or None,
         "finetune.head.pooling": pooling,
@@ -168,11 +166,10 @@ def finetune(
         "finetune.precision": precision,
         "finetune.gradient_checkpointing": gradient_checkpointing or None,
         "finetune.device": device,
-        **clip_options,
+        **flags.clip_options(loudness_lufs, peak_dbfs, min_duration_s, max_duration_s, strict),
     }
-    if early_stopping is False:
-        switched_off.append("finetune.early_stopping=null")
-    study = check_options(StudyConfig, options, ["analyze.umap=null", *switched_off, *(overrides or [])])
+    defaults = flags.study_defaults(output, split__scheme="manifest")
+    study = check_options(StudyConfig, options, overrides or [], command="finetune", defaults=defaults)
     with open_progress() as progress:
         outcome = finetune_manifest(
             study,

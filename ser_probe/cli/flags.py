@@ -112,14 +112,16 @@ def whole_numbers(text: str | None, option: str) -> list[int] | None:
     return list(dict.fromkeys(found))
 
 
-def switched(key: str, text: str | None) -> tuple[dict[str, object], list[str]]:
-    """Return an option that takes a number or `off`, as an option or, for `off`, as the override to null."""
+def switched(key: str, text: str | None) -> dict[str, object]:
+    """Return an option that takes a number or `off`, which is null, as a key of a study."""
+    from ser_probe.config import NULL
+
     if text == OFF:
-        return {}, [f"{key}=null"]
+        return {key: NULL}
     try:
-        return {key: None if text is None else float(text)}, []
+        return {key: None if text is None else float(text)}
     except ValueError:
-        return {key: text}, []
+        return {key: text}
 
 
 def clip_options(
@@ -128,22 +130,29 @@ def clip_options(
     min_duration_s: float | None,
     max_duration_s: float | None,
     strict: bool,
-) -> tuple[dict[str, object], list[str]]:
-    """Return the options of reading clips as keys of a study, and overrides for those that are off."""
-    loudness, no_loudness = switched("audio.loudness_lufs", loudness_lufs)
-    peak, no_peak = switched("audio.peak_dbfs", peak_dbfs)
-    options = {
-        **loudness,
-        **peak,
+) -> dict[str, object]:
+    """Return the options of reading clips as keys of a study."""
+    return {
+        **switched("audio.loudness_lufs", loudness_lufs),
+        **switched("audio.peak_dbfs", peak_dbfs),
         "audio.min_duration_s": min_duration_s,
         "audio.max_duration_s": max_duration_s,
         "data.strict": strict or None,
     }
-    return options, [*no_loudness, *no_peak]
 
 
-def study_name(path: Path) -> str:
-    """Return a study's name made from the path that it writes to."""
+def study_defaults(path: Path, **chosen: object) -> dict[str, object]:
+    """Return what a command that is one verb of a study has in place of a study's defaults.
+
+    The study is called after the path that it writes to, and has no analyses: nobody asked for them, and what is set
+    must not clash with them.
+
+    Args:
+        path: What the command writes.
+        chosen: Further values by key, with `__` for the dot.
+    """
+    from ser_probe.config import NULL, AnalyzeConfig
     from ser_probe.files import slug
 
-    return slug(path.stem)
+    analyses = {f"analyze.{name}": NULL for name in AnalyzeConfig.model_fields if name != "splits"}
+    return {"name": slug(path.stem), **analyses, **{key.replace("__", "."): value for key, value in chosen.items()}}

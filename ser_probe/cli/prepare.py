@@ -81,21 +81,20 @@ def prepare(
     table_options = {**columns, "--map": renamed, "--audio-root": audio_root}
     if not is_table and (given := [name for name, value in table_options.items() if value is not None]):
         raise typer.BadParameter(f"belongs to `prepare {TABLE} FILE`, not to a corpus", param_hint=", ".join(given))
-    clip_options, _ = flags.clip_options(None, None, min_duration_s, max_duration_s, strict)
     place = {"manifest": str(root), "audio_root": audio_root} if is_table else {"corpus": corpus, "root": str(root)}
     options = {
-        "name": flags.study_name(output),
-        "backbone.name": "none",  # a manifest serves any backbone, but the schema of a study asks for one
         **{f"data.{key}": value for key, value in place.items()},
         "data.labels": flags.names(labels),
         "split.scheme": scheme,
         "split.fold": fold,
         "split.folds": folds,
         "split.seed": seed,
-        **clip_options,
+        **flags.clip_options(None, None, min_duration_s, max_duration_s, strict),
     }
+    # A manifest serves any backbone, but the schema of a study asks for one.
+    defaults = flags.study_defaults(output, backbone__name="none")
     chosen = [f"data.options.{each}" for each in option or []]
-    study = check_options(StudyConfig, options, [*chosen, *(overrides or [])])
+    study = check_options(StudyConfig, options, [*chosen, *(overrides or [])], command="prepare", defaults=defaults)
     with open_progress() as progress:
         if is_table:
             rename = {old: name[2:].removesuffix("-column") for name, old in columns.items() if old is not None}

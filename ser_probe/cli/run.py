@@ -44,7 +44,7 @@ def run(
         raise typer.BadParameter("give the study's YAML file", param_hint="STUDY.yaml")
     from ser_probe.config import load_study, study_yaml
 
-    study = load_study(study_file, overrides or [])
+    study = load_study(study_file, overrides or [], command="run")
     if print_config:
         print_result(study_yaml(study).rstrip())
         return

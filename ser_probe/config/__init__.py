@@ -15,7 +15,7 @@ from ser_probe.config.analyze_stats import StatsConfig
 from ser_probe.config.analyze_umap import UmapConfig
 from ser_probe.config.augmentation import AugmentConfig, TransformConfig
 from ser_probe.config.finetune import EarlyStopping, FinetuneConfig, HeadConfig, LoraConfig
-from ser_probe.config.loading import check_options, json_schema, load_study, study_yaml
+from ser_probe.config.loading import NULL, check_options, json_schema, load_study, study_yaml
 from ser_probe.config.sections import (
     AudioConfig,
     BackboneConfig,
@@ -29,6 +29,7 @@ from ser_probe.config.sections import (
 from ser_probe.config.study import StudyConfig
 
 __all__ = [
+    "NULL",
     "AcousticsConfig",
     "AnalyzeConfig",
     "AudioConfig",

@@ -121,20 +121,20 @@ def _near_key(location: Location, schema: type[BaseModel]) -> str:
         return "did you mean " + " or ".join(repr(path) for path in elsewhere) + "?"
     section: type[BaseModel] | None = schema
     for part in location[:-1]:
-        section = None if section is None else _section_below(section, str(part))
+        section = None if section is None else section_below(section, str(part))
     return did_you_mean(unknown, section.model_fields if section else _all_keys(schema))
 
 
 def _all_keys(schema: type[BaseModel], above: str = "") -> list[str]:
     keys = []
     for name in schema.model_fields:
-        below = _section_below(schema, name)
+        below = section_below(schema, name)
         keys.append(above + name)
         keys += _all_keys(below, f"{above}{name}.") if below else []
     return keys
 
 
-def _section_below(schema: type[BaseModel], key: str) -> type[BaseModel] | None:
+def section_below(schema: type[BaseModel], key: str) -> type[BaseModel] | None:
     """Return the section that a key holds, also where it may be null; None for a plain value."""
     if key not in schema.model_fields:
         return None

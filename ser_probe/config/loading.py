@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from ser_probe.config.commands import unused_key
 from ser_probe.config.document import Document, Location, UnreadableYamlError, parse_yaml, read_document
 from ser_probe.config.faults import clashing_keys, describe_errors
 from ser_probe.config.sections import Section
@@ -17,16 +18,20 @@ from ser_probe.errors import ConfigError, collect
 
 S = TypeVar("S", bound=Section)
 
+NULL: Any = object()
+"""The value of an option that was given and stands for null, where None stands for one that was not given."""
+
 # The least that a study needs, to look for clashes among the other keys while one of these is missing.
 _LEAST: dict[str, Any] = {"name": "stand-in", "data": {}, "backbone": {"name": "stand-in"}}
 
 
-def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudyConfig:
+def load_study(path: Path | str, overrides: Sequence[str] = (), *, command: str | None = None) -> StudyConfig:
     """Read and check a study.
 
     Args:
         path: A YAML file. Relative paths inside it start from the current folder, as those of `--set` do.
         overrides: `a.b=value` each, the value in YAML; the later wins.
+        command: Whose keys alone may be overridden, a name of `COMMANDS`; None: any.
 
     Raises:
         ConfigError: With every fault of file and overrides: key, line, what was expected and found.
@@ -34,27 +39,38 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudyConfig:
     path = Path(path)
     document = read_document(path)
     for override in overrides:
-        _apply_override(document, override)
+        _apply_override(document, override, command)
     return _check(document, StudyConfig, where=path)
 
 
-def check_options(schema: type[S], options: Mapping[str, Any], overrides: Sequence[str] = ()) -> S:
+def check_options(
+    schema: type[S],
+    options: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    command: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> S:
     """Make a study, or a section of one, from what was given on a command line.
 
     Args:
         schema: What to make.
-        options: Value by dotted key; None stands for an option that was not given.
+        options: Value by dotted key; None stands for an option that was not given, `NULL` for null.
         overrides: `a.b=value` each, as for `load_study`.
+        command: Whose keys alone may be overridden, a name of `COMMANDS`; None: any.
+        defaults: What the command has in place of a study's defaults, by dotted key; `NULL` for null.
 
     Raises:
         ConfigError: With every fault.
     """
     document = Document({})
-    for key, value in options.items():
-        if value is not None:
-            _set(document, tuple(key.split(".")), value, "command line")
+    given = {key: value for key, value in options.items() if value is not None}
+    for key, value in given.items():
+        _set(document, tuple(key.split(".")), None if value is NULL else value, "command line")
     for override in overrides:
-        _apply_override(document, override)
+        _apply_override(document, override, command, given)
+    for key, value in (defaults or {}).items():
+        _set_default(document, tuple(key.split(".")), None if value is NULL else value)
     return _check(document, schema, where=None)
 
 
@@ -81,10 +97,12 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "ser-probe study"}
 
 
-def _apply_override(document: Document, override: str) -> None:
-    """Set the key of one `--set`; what cannot be set becomes a fault."""
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
+def _apply_override(
+    document: Document, override: str, command: str | None, given: Mapping[str, Any] | None = None
+) -> None:
+    """Set the key of one `--set`; what cannot be set becomes a fault, as does what an option has set otherwise."""
+    key, equals, text = (part.strip() for part in override.partition("="))
+    parts = key.split(".")
     if not equals or not all(parts):
         document.faults.append(f"--set {override}: expected key=value, as in finetune.epochs=3")
         return
@@ -93,6 +111,15 @@ def _apply_override(document: Document, override: str) -> None:
     except UnreadableYamlError as error:
         document.faults.append(f"--set {override}: the value is not valid YAML ({error}); put it in quotes")
         return
+    unused = None if command is None else unused_key(command, key, value)
+    if unused is not None:
+        document.faults.append(f"--set {unused}")
+        return
+    for option, chosen in (given or {}).items():
+        # `--early-stopping` makes a section, which `--set` may fill.
+        if _overlap(tuple(option.split(".")), tuple(parts)) and not (chosen == {} and key.startswith(f"{option}.")):
+            document.faults.append(f"--set {override}: {option} is also set by an option of the command; leave one out")
+            return
     blocked_by = _set(document, tuple(parts), value, "--set")
     if blocked_by is not None:
         document.faults.append(f"--set {override}: {blocked_by} is a value and has no keys below it")
@@ -113,6 +140,18 @@ def _set(document: Document, location: tuple[str, ...], value: Any, origin: str)
         del document.origins[replaced]
     document.origins[location] = origin
     return None
+
+
+def _set_default(document: Document, location: tuple[str, ...], value: Any) -> None:
+    """Set a key that nobody has set, unless a section on the way was set to something else than keys."""
+    section: Any = document.values
+    for part in location:
+        if not isinstance(section, dict):
+            return
+        if part not in section:
+            _set(document, location, value, "command line")
+            return
+        section = section[part]
 
 
 def _remaining_clashes(error: ValidationError, document: Document, schema: type[Section]) -> list[str]:

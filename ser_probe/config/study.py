@@ -213,6 +213,8 @@ def _target_clashes(finetune: FinetuneConfig) -> Iterator[Clash]:
 
 def _analysis_clashes(study: StudyConfig) -> Iterator[Clash]:
     analyze, extract = study.analyze, study.extract
+    if not any(getattr(analyze, name) is not None for name in AnalyzeConfig.model_fields if name != "splits"):
+        return
     extracted = set(SPLITS if extract.splits == "all" else extract.splits)
     looked_at = SPLITS if analyze.splits == "all" else analyze.splits
     missing = [split for split in looked_at if split not in extracted]

@@ -13,7 +13,7 @@ import torch
 
 from ser_probe.audio.load import AudioSpec
 from ser_probe.config import AudioConfig, StudyConfig
-from ser_probe.data.manifest import Manifest, read_manifest
+from ser_probe.data.manifest import Manifest
 from ser_probe.embeddings.extract import Target, embedding_key, extract
 from ser_probe.embeddings.features import extract_features as extract_acoustic_features
 from ser_probe.embeddings.features import feature_key
@@ -31,7 +31,7 @@ from ser_probe.models.loading import load_backbone
 from ser_probe.models.model_folder import check_name
 from ser_probe.runtime import SILENT, Progress, memory_bytes, pick_device
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.prepare import prepare_clips
+from ser_probe.steps.prepare import prepare_clips, read_clips
 
 _SHARE_FOR_MODELS = {"cpu": 0.5, "cuda": 0.4}
 """Part of a device's memory that weights may take; more checkpoints than fit are extracted in several passes."""
@@ -214,7 +214,7 @@ def extract_manifest(
     if feature_set is None:
         for name in names:  # checking a corpus takes minutes: first see whether there is a model
             check_name(name)
-    manifest = read_manifest(study.data.manifest, audio_root=study.data.audio_root)
+    manifest = read_clips(study.data, progress=progress)
     # Extraction needs no labels; what there is travels along. It decodes each clip anyway; who is strict wants to know
     # of all faults before.
     prepared = prepare_clips(

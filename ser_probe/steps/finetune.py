@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from ser_probe.config import FinetuneConfig, StudyConfig
-from ser_probe.data.manifest import Manifest, read_manifest
+from ser_probe.data.manifest import Manifest
 from ser_probe.embeddings.share import local_rank
 from ser_probe.errors import CheckpointError, SplitError
 from ser_probe.models.backbone import Backbone
@@ -22,7 +22,7 @@ from ser_probe.report.figures import write_figures
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.extract import audio_spec
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.prepare import PreparedClips, prepare_clips, write_prepared
+from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, write_prepared
 from ser_probe.steps.tables import write_table
 from ser_probe.steps.training_task import label_clips, make_task
 from ser_probe.training.checkpoints import list_checkpoints
@@ -105,7 +105,7 @@ def finetune_manifest(
     assert study.data.manifest is not None, "the command line gives a manifest"
     progress = progress if is_first() else SILENT
     split = None if study.split.scheme == "manifest" else study.split
-    manifest = label_clips(read_manifest(study.data.manifest, audio_root=study.data.audio_root), study.finetune)
+    manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)
     runs = _runs(study, output, seeds)
     if must_continue and not any((folder / "training.json").is_file() for _, folder in runs):
         raise CheckpointError("There is no run to go on with", where=output, fix="leave out --continue to begin one")

@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from ser_probe.cli import flags
+from ser_probe.config import NULL, AnalyzeConfig
 
 
 @pytest.mark.parametrize(
@@ -31,14 +32,18 @@ def test_names_stay_text() -> None:
 
 
 def test_numbers_that_can_be_off() -> None:
-    assert flags.switched("audio.peak_dbfs", "-3") == ({"audio.peak_dbfs": -3.0}, [])
-    assert flags.switched("audio.peak_dbfs", "off") == ({}, ["audio.peak_dbfs=null"])
-    assert flags.switched("audio.peak_dbfs", None) == ({"audio.peak_dbfs": None}, [])
-    assert flags.switched("audio.peak_dbfs", "loud") == ({"audio.peak_dbfs": "loud"}, [])  # the schema refuses it
+    assert flags.switched("audio.peak_dbfs", "-3") == {"audio.peak_dbfs": -3.0}
+    assert flags.switched("audio.peak_dbfs", "off") == {"audio.peak_dbfs": NULL}
+    assert flags.switched("audio.peak_dbfs", None) == {"audio.peak_dbfs": None}
+    assert flags.switched("audio.peak_dbfs", "loud") == {"audio.peak_dbfs": "loud"}  # the schema refuses it
 
 
-def test_study_names_are_folder_names() -> None:
-    assert flags.study_name(Path("runs/my run (2)")) == "my-run-2"
+def test_a_command_is_a_study_named_after_its_folder_without_analyses() -> None:
+    found = flags.study_defaults(Path("runs/my run (2)"), split__scheme="manifest")
+    assert (found["name"], found["split.scheme"]) == ("my-run-2", "manifest")
+    assert {key for key, value in found.items() if value is NULL} == {
+        f"analyze.{name}" for name in AnalyzeConfig.model_fields if name != "splits"
+    }
 
 
 @pytest.mark.parametrize(

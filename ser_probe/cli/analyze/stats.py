@@ -80,7 +80,7 @@ def stats(
 ) -> None:  # fmt: skip
     """Test what explains a result: analysis of variance, comparisons, effect sizes, power, in tables and words."""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import StatsConfig, check_options
+    from ser_probe.config import NULL, StatsConfig, check_options
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_stats import analyze_table
 
@@ -89,8 +89,8 @@ def stats(
         "factors": flags.names(factors),
         "where": _filters(where or []),
         "apart": flags.names(apart) or [],
-        "unit": unit,
-        "random": None if random == flags.OFF else random,
+        "unit": unit or NULL,
+        "random": NULL if random == flags.OFF else random,
         "order": order,
         "type": type,
         "contrasts": flags.names(contrasts) or [],
@@ -103,8 +103,7 @@ def stats(
         "alpha": alpha,
         "sd": sd,
     }
-    off = [*([] if unit else ["unit=null"]), *(["random=null"] if random == flags.OFF else [])]
-    config = check_options(StatsConfig, options, off)
+    config = check_options(StatsConfig, options)
     with open_progress() as progress:
         outcome = analyze_table(table, output, stats=config, from_moments=from_moments, progress=progress)
         outcome = draw_analysis(outcome, output, progress=progress)
