@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_probe.errors import DamagedFileError
+from ser_probe.runtime import logger
 
 Kinds = Mapping[str, type | tuple[type, ...]]
 """Entries of a JSON object by name, and of what type each is; `float` takes whole numbers too."""
@@ -31,8 +33,10 @@ _KIND_NAMES = {
     float: "a number",
     type(None): "null",
 }
+
 _LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 _HASH_BLOCK_BYTES = 1 << 20
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
@@ -60,6 +64,39 @@ def fsync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def lock(descriptor: int, path: Path, *, wait: bool) -> bool:
+    """Lock an open file for this process alone; the operating system releases the lock whatever ends the process.
+
+    Args:
+        descriptor: The open file.
+        path: Its path, for the message.
+        wait: Whether to wait for another holder.
+
+    Returns:
+        Whether it is locked: some file systems have no locks (Lustre by default, some network disks), which is said.
+
+    Raises:
+        BlockingIOError: If another process holds the lock and `wait` is false.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+        logger.warning(
+            "this file system has no file locks (%s), so that nothing keeps two commands apart: let one "
+            "command at a time write to %s",
+            os.strerror(error.errno),
+            path.parent,
+        )
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -32,6 +32,10 @@ _RECORDED_PACKAGES = (
     "scikit-learn", "pandas", "umap-learn", "opensmile", "soundfile", "soxr", "pyloudnorm",
 )  # fmt: skip
 
+LARGEST_NUMBER = 1e30
+"""Numbers to learn, predict or test must lie below: beyond, their squares and sums leave what float32 and float64
+hold, and every score of them is no number."""
+
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 

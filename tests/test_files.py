@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from ser_probe.files import (
     content_id,
     fingerprint,
     is_lfs_pointer,
+    lock,
     read_json,
     slug,
     write_json,
@@ -154,3 +159,36 @@ def test_a_git_lfs_pointer_is_recognised(tmp_path: Path) -> None:
 )
 def test_a_slug_is_never_a_path(text: str, name: str) -> None:
     assert slug(text) == name
+
+
+def refuse_with(code: int) -> Callable[..., None]:
+    def flock(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return flock
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said_with_the_folder(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", refuse_with(code))
+    with (tmp_path / "a.lock").open("w") as file:
+        assert not lock(file.fileno(), tmp_path / "a.lock", wait=False)
+    expected = f"this file system has no file locks ({os.strerror(code)}), so that nothing keeps two commands apart"
+    assert f"{expected}: let one command at a time write to {tmp_path}" in caplog.text
+
+
+def test_other_faults_of_a_lock_are_not_taken_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", refuse_with(errno.EBADF))
+    with (tmp_path / "a.lock").open("w") as file, pytest.raises(OSError, match="Bad file descriptor"):
+        lock(file.fileno(), tmp_path / "a.lock", wait=False)
+
+
+def test_where_another_holds_the_lock(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.lock"
+    with path.open("w") as holder, path.open("w") as other:
+        assert lock(holder.fileno(), path, wait=True)
+        with pytest.raises(BlockingIOError):
+            lock(other.fileno(), path, wait=False)
+    assert not caplog.text

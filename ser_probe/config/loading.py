@@ -68,7 +68,7 @@ def check_options(
     for key, value in given.items():
         _set(document, tuple(key.split(".")), None if value is NULL else value, "command line")
     for override in overrides:
-        _apply_override(document, override, command, given)
+        _apply_override(document, override, command, given if command else {})
     for key, value in (defaults or {}).items():
         _set_default(document, tuple(key.split(".")), None if value is NULL else value)
     return _check(document, schema, where=None)

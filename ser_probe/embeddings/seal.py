@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from ser_probe.embeddings.notes import NotedClips, read_noted_clips, read_unread
 from ser_probe.embeddings.shards import committed, read_shards, remove_stale_partials, shards_folder
 from ser_probe.embeddings.store_header import REJECT_COLUMNS, ROW_COLUMNS, Header, no_rejects, plain_columns
 from ser_probe.errors import CacheError
-from ser_probe.files import atomic_path
+from ser_probe.files import atomic_path, lock
 from ser_probe.runtime import logger, package_versions
 
 _LISTED_CLIPS = 3
@@ -363,12 +362,11 @@ def _lock(path: Path) -> int:
         except FileNotFoundError:  # the folder was removed since
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = lock(descriptor, path, wait=False)
         except BlockingIOError:
             logger.info("Another process is finishing this cache; waiting for it")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            logger.warning("This disk has no file locks (%s): finish the cache from one process only", error)
+            held = lock(descriptor, path, wait=True)
+        if not held:
             return descriptor
         # The one who held it before removed the file: a lock on it excludes nobody any more.
         with contextlib.suppress(FileNotFoundError):

@@ -14,10 +14,11 @@ from ser_probe.models.chunks import Chunk
 from ser_probe.models.forward import run_encoder, run_front_end
 from ser_probe.models.frames import Frames
 from ser_probe.models.pooling import Pooling, parse_pooling
+from ser_probe.models.precision import arithmetic
 
 
 def pooled_layers(backbone: Backbone, clips: Sequence[np.ndarray], pooling: str = "mean") -> np.ndarray:
-    """Return the pooled embedding of every stored layer, from one forward pass.
+    """Return the pooled embedding of every stored layer, from one forward pass in exact float32.
 
     Args:
         backbone: The backbone; it is run in evaluation mode.
@@ -27,7 +28,7 @@ def pooled_layers(backbone: Backbone, clips: Sequence[np.ndarray], pooling: str 
     Returns:
         float32 of shape [L, B, D'], layers in the order of `backbone.layer_names`; of `frames` [L, F, D].
     """
-    with evaluating([backbone]):
+    with evaluating([backbone]), arithmetic("fp32", backbone.device):
         return pool_layers(backbone, run_front_end(backbone, clips), [parse_pooling(pooling)])[0].cpu().numpy()
 
 

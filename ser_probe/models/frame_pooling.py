@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from torch.nn import functional
 
 from ser_probe.errors import require
 from ser_probe.models.pooling import POOLINGS, fill_padding, root
+from ser_probe.models.precision import kept_products
 
 ATTENTION_WIDTH = 128
 """Width of the layer that scores a frame in attentive statistics pooling."""
@@ -113,6 +115,19 @@ class AttentivePooling(nn.Module):
         return torch.cat([mean, root(variance)], dim=1)
 
 
+def _import_blocks() -> Any:
+    """Return speechbrain's module of ECAPA-TDNN. Its import would turn TF32 on for the whole process."""
+    others = os.environ.get("SB_DISABLE_QUIRKS", "")
+    os.environ["SB_DISABLE_QUIRKS"] = ",".join(filter(None, [others, "allow_tf32"]))
+    try:
+        with kept_products():
+            return require("speechbrain.lobes.models.ECAPA_TDNN", extra="ecapa", purpose="the pooling 'ecapa'")
+    finally:
+        os.environ["SB_DISABLE_QUIRKS"] = others
+        if not others:
+            del os.environ["SB_DISABLE_QUIRKS"]
+
+
 class EcapaPooling(nn.Module):
     """An ECAPA-TDNN over the frames (Desplanques et al. 2020), of speechbrain's blocks, made exact for padded batches.
 
@@ -132,7 +147,7 @@ class EcapaPooling(nn.Module):
 
     def __init__(self, width: int, sizes: EcapaSizes = ECAPA_SIZES) -> None:
         super().__init__()
-        blocks: Any = require("speechbrain.lobes.models.ECAPA_TDNN", extra="ecapa", purpose="the pooling 'ecapa'")
+        blocks = _import_blocks()
         self.out_width = sizes.out
         self.network = blocks.ECAPA_TDNN(
             width,

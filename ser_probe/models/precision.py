@@ -1,9 +1,15 @@
-"""In which arithmetic a model runs: exact float32, or something faster that says how far off it is."""
+"""In which arithmetic a model runs: exact float32, or something faster that says how far off it is.
+
+The one place that touches torch's switches for float32 products on a GPU. Since torch 2.9 each kind of product has its
+own (`fp32_precision`, https://docs.pytorch.org/docs/stable/notes/cuda.html); reading the old ones (`allow_tf32`)
+raises once the two disagree, so they are not read here or anywhere.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -16,23 +22,65 @@ products in half precision and keep the residual stream, norms and poolings in f
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def read_products() -> dict[str, str]:
+    """Return how products of float32 are computed on a GPU, by kind.
+
+    Returns:
+        `ieee` (exact), `tf32` or `none` (as for `any`) of `any`, `matmul`, `conv` and `rnn`.
+    """
+    return {kind: str(switch.fp32_precision) for kind, switch in _switches().items()}
+
+
+@contextlib.contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Compute products of float32 in TF32 where `precision` is `tf32`, else exactly, as long as the context lasts.
+
+    Convolutions are in TF32 by default. What changes the switches meanwhile (transformers' `TrainingArguments` does)
+    changes nothing afterwards.
+    """
+    with kept_products():
+        chosen = "tf32" if precision == "tf32" else "ieee"
+        _set_products({"any": "ieee", "matmul": chosen, "conv": chosen, "rnn": chosen})
+        yield
+
+
+@contextlib.contextmanager
+def kept_products() -> Iterator[None]:
+    """Put the switches back as they were, whatever is done to them, as by an import."""
+    before = read_products()
+    try:
+        yield
+    finally:
+        if read_products() != before:
+            _set_products(before)
+
+
 @contextlib.contextmanager
 def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
-    """Run products in one of `PRECISIONS` as long as the context lasts.
+    """Run a model in one of `PRECISIONS` as long as the context lasts.
 
     Raises:
         ConfigError: If the device does not know it.
     """
     if precision == "tf32" and device.type != "cuda":
         raise ConfigError("The precision tf32 exists on CUDA devices only", found=str(device), fix="use fp32 or bf16")
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    # Off for fp32: TF32 costs three decimal digits, and is on by default in convolutions.
-    matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"
-    try:
-        with contextlib.ExitStack() as stack:
-            if precision in _HALF:
-                stack.enter_context(torch.autocast(device.type, dtype=_HALF[precision]))
-            yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(products(precision))
+        if precision in _HALF:
+            stack.enter_context(torch.autocast(device.type, dtype=_HALF[precision]))
+        yield
+
+
+def _switches() -> dict[str, Any]:
+    backends: Any = torch.backends
+    return {
+        "any": backends,
+        "matmul": backends.cuda.matmul,
+        "conv": backends.cudnn.conv,
+        "rnn": backends.cudnn.rnn,
+    }
+
+
+def _set_products(values: dict[str, str]) -> None:
+    for kind, switch in _switches().items():
+        switch.fp32_precision = values[kind]

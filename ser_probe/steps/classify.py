@@ -22,6 +22,7 @@ from ser_probe.errors import AudioError, CheckpointError
 from ser_probe.files import atomic_path
 from ser_probe.models import checkpoint, onnx_export
 from ser_probe.models.heads import SerClassifier
+from ser_probe.models.precision import arithmetic
 from ser_probe.runtime import SILENT, Progress, logger, pick_device
 from ser_probe.steps.evaluation_tables import prediction, probability
 from ser_probe.steps.outcome import Outcome
@@ -108,7 +109,7 @@ class Classifier:
         """Yield rows and their outputs [B, K], in batches of clips of similar length."""
         device = self.model.backbone.device
         order = [f"{row:09d}" for row in range(len(clips))]
-        with torch.inference_mode():
+        with arithmetic("fp32", device), torch.inference_mode():
             for rows in plan_batches(durations_s, order, budget_s=choose_budget(device)):
                 yield rows, self.model([clips[row] for row in rows]).double().cpu().numpy()
 

@@ -18,7 +18,7 @@ from ser_probe.data.manifest import Manifest, read_manifest, require_column
 from ser_probe.embeddings.passes import ClipList
 from ser_probe.errors import AnalysisError, ManifestError, did_you_mean
 from ser_probe.models.targets import CLASSES, DISTRIBUTION, Targets
-from ser_probe.runtime import SILENT, Progress
+from ser_probe.runtime import LARGEST_NUMBER, SILENT, Progress
 from ser_probe.steps.prepare import prepare_clips
 
 _AUTO_BY = ("gender", "corpus")
@@ -196,8 +196,11 @@ def _numbers(table: pd.DataFrame, name: str, where: object) -> pd.Series:
     """Return a column as numbers, NaN where the cell is empty."""
     values = table[name].where(table[name].astype(str) != "")
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    broken = values[~np.isfinite(numbers) & values.notna()]
+    broken = values[~(numbers.abs() < LARGEST_NUMBER) & values.notna()]
     if len(broken):
         found = ", ".join(map(repr, broken.unique()[:_SHOWN]))
-        raise ManifestError(f"The column {name!r} must hold finite numbers", where=where, found=found)
+        raise ManifestError(
+            f"The column {name!r} must hold finite numbers", where=where,
+            expected=f"numbers of less than {LARGEST_NUMBER:g}, or nothing", found=found,
+        )  # fmt: skip
     return numbers

@@ -24,7 +24,7 @@ from ser_probe.steps.extract import audio_spec
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, write_prepared
 from ser_probe.steps.tables import write_table
-from ser_probe.steps.training_task import label_clips, make_task
+from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, make_task
 from ser_probe.training.checkpoints import list_checkpoints
 from ser_probe.training.fine_tuning import fine_tune
 from ser_probe.training.locks import exclusive
@@ -111,12 +111,21 @@ def finetune_manifest(
         raise CheckpointError("There is no run to go on with", where=output, fix="leave out --continue to begin one")
     # Decoding a corpus takes minutes: first see whether there is something to train.
     backbone: Backbone | None = _load_trainable(study)
-    prepared = prepare_clips(manifest, study.audio, split, strict=study.data.strict, progress=progress)
+    prepared = prepare_clips(
+        manifest,
+        study.audio,
+        split,
+        strict=study.data.strict,
+        labelled=learns_labels(study.finetune),
+        progress=progress,
+    )
     if "split" not in prepared.manifest.table:
         raise SplitError(
             "The manifest has no column 'split'", where=study.data.manifest, fix="name a scheme with --split study_e"
         )
     progress.say(prepared.report.summary())
+    for gap in describe_gaps(prepared.manifest.table, study.finetune):
+        progress.say(f"warning: {gap}")
     rejects = output / "rejects.csv"
     if is_first():
         write_prepared(prepared, output / "manifest.csv", output / "tables", rejects)

@@ -57,6 +57,7 @@ def prepare_clips(
     *,
     strict: bool = False,
     for_learning: bool = True,
+    labelled: bool = True,
     decode: bool = True,
     progress: Progress = SILENT,
 ) -> PreparedClips:
@@ -68,6 +69,7 @@ def prepare_clips(
         split: How to split the speakers; None keeps a split column, audited, or makes none.
         strict: Whether one unusable clip stops everything.
         for_learning: Whether labels and speakers are needed.
+        labelled: Whether labels are what is learnt, so that they are needed and must be learnable.
         decode: Whether to decode each clip; else only its header and bytes are looked at.
         progress: Told of each file.
 
@@ -76,7 +78,7 @@ def prepare_clips(
         SplitError: If the speakers cannot be split as asked.
     """
     try:
-        return _check_and_split(manifest, audio, split, strict, for_learning, decode, progress)
+        return _check_and_split(manifest, audio, split, strict, for_learning, labelled, decode, progress)
     except SerProbeError:
         # What was read otherwise than written may be why; else the check's summary says it.
         for note in manifest.notes:
@@ -90,6 +92,7 @@ def _check_and_split(
     split: SplitConfig | None,
     strict: bool,
     for_learning: bool,
+    labelled: bool,
     decode: bool,
     progress: Progress,
 ) -> PreparedClips:
@@ -98,10 +101,12 @@ def _check_and_split(
         functools.partial(_try_clip, audio=audio, decode=decode),
         min_duration_s=audio.min_duration_s,
         max_duration_s=audio.max_duration_s,
-        for_learning=for_learning,
+        for_learning=for_learning and labelled,
         strict=strict,
         progress=progress,
     )
+    if for_learning and not labelled and "speaker" not in report.manifest.table:
+        report.faults.append("column 'speaker' (or 'actor') is missing; nobody could be held out")
     report.raise_for_faults()
     if split is None:
         if not {"split", "speaker"} <= set(report.manifest.table):

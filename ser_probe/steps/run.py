@@ -26,7 +26,7 @@ from ser_probe.steps.representations import Joined
 from ser_probe.steps.stages import Stages, file_states
 from ser_probe.steps.study_analyses import ANALYSES, Material, run_analyses
 from ser_probe.steps.study_extractions import Extractions, folder_state
-from ser_probe.steps.training_task import label_clips
+from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels
 
 STAGES = ("prepare", "finetune", "extract", "repeat", "egemaps", *ANALYSES, "report")
 
@@ -111,8 +111,18 @@ class _Run:
         def work() -> list[Path]:
             split = None if study.split.scheme == "manifest" else study.split
             audio = accepted_audio(study)
-            prepared = prepare_clips(manifest, audio, split, strict=study.data.strict, progress=self.progress)
+            prepared = prepare_clips(
+                manifest,
+                audio,
+                split,
+                strict=study.data.strict,
+                labelled=learns_labels(study.finetune),
+                progress=self.progress,
+            )
             self.progress.say(prepared.report.summary())
+            if study.finetune.enabled:
+                for gap in describe_gaps(prepared.manifest.table, study.finetune):
+                    self.progress.say(f"warning: {gap}")
             return write_prepared(prepared, self.folder / "manifest.csv", self.tables, self.folder / "rejects.csv")
 
         self.stages.run("prepare", inputs, work)

@@ -29,7 +29,7 @@ from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, write_prepared
 from ser_probe.steps.search_speakers import draw_speakers
 from ser_probe.steps.tables import read_table, write_table
-from ser_probe.steps.training_task import label_clips
+from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels
 from ser_probe.training.processes import n_processes
 from ser_probe.training.search import (
     Between,
@@ -72,10 +72,19 @@ def search_study(study: StudyConfig, *, then_train: bool = False, progress: Prog
     config, run = search_section(study), study.output.runs / study.name
     split = None if study.split.scheme == "manifest" else study.split
     manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)
-    prepared = prepare_clips(manifest, accepted_audio(study), split, strict=study.data.strict, progress=progress)
+    prepared = prepare_clips(
+        manifest,
+        accepted_audio(study),
+        split,
+        strict=study.data.strict,
+        labelled=learns_labels(study.finetune),
+        progress=progress,
+    )
     progress.say(prepared.report.summary())
     if "split" not in prepared.manifest.table:
         raise SplitError("The manifest has no column 'split'", where=study.data.manifest, fix="set split.scheme")
+    for gap in describe_gaps(prepared.manifest.table, study.finetune):
+        progress.say(f"warning: {gap}")
     rng = np.random.default_rng(derive_seed(_seed(study), "search speakers"))
     classes = study.finetune.targets == "classes"
     clips = draw_speakers(prepared.manifest, config.fraction, rng, every_class=classes)

@@ -39,7 +39,8 @@ def draw_speakers(manifest: Manifest, fraction: float, rng: np.random.Generator,
     genders = np.full(len(speakers), "")
     if "gender" in training:
         genders = training.groupby("speaker")["gender"].first().reindex(speakers).astype(str).to_numpy()
-    clips = pd.crosstab(training["speaker"], training["label"].astype(str)).loc[speakers]
+    labels = training["label"].astype(str) if "label" in training else pd.Series("", index=training.index)
+    clips = pd.crosstab(training["speaker"], labels).loc[speakers]
     n_drawn = max(_LEAST_SPEAKERS, round(fraction * len(speakers)))
     drawn = speakers[_draw(genders, clips.to_numpy(), n_drawn, rng)]
     lacking = clips.columns[clips.loc[drawn].sum() == 0]

@@ -22,22 +22,21 @@ from ser_probe.audio.augment import (
 from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.config import FinetuneConfig, StudyConfig
 from ser_probe.data.manifest import Manifest, require_column
-from ser_probe.errors import ManifestError, show
+from ser_probe.errors import ManifestError, SplitError, collect, show
 from ser_probe.files import fingerprint
 from ser_probe.models.heads import HeadSettings
 from ser_probe.models.lora import LoraSettings
-from ser_probe.models.targets import CLASSES, DISTRIBUTION, Targets, numeric_targets
+from ser_probe.models.targets import CLASSES, DISTRIBUTION, NUMERIC, Targets, numeric_targets
+from ser_probe.runtime import LARGEST_NUMBER
 from ser_probe.steps.extract import audio_spec
 from ser_probe.training.fine_tuning import Task
 from ser_probe.training.settings import Clips
 
-_UNLABELLED = "all"
-
 
 def label_clips(manifest: Manifest, config: FinetuneConfig) -> Manifest:
-    """Return a manifest with a column `label`, which the checks and the split of the speakers go by.
+    """Return a manifest whose column `label` is what the checks and the split of the speakers go by, if it has one.
 
-    Where votes are learnt and there is no label, it is the class of most of them; with numbers all clips are alike.
+    Where votes are learnt and there is no label, it is the class of most of them. Numbers need none.
 
     Raises:
         ManifestError: If a column of the targets is missing, or holds what is no target.
@@ -45,8 +44,36 @@ def label_clips(manifest: Manifest, config: FinetuneConfig) -> Manifest:
     if config.targets == CLASSES or "label" in manifest.table:
         return manifest
     names, values = _columns(manifest, config)
-    chosen = [names[column] for column in values.argmax(axis=1)] if config.targets == DISTRIBUTION else _UNLABELLED
+    if config.targets == NUMERIC:
+        return manifest
+    chosen = [names[column] for column in values.argmax(axis=1)]
     return dataclasses.replace(manifest, table=manifest.table.assign(label=chosen))
+
+
+def learns_labels(config: FinetuneConfig) -> bool:
+    """Tell whether what is learnt are the labels, or votes for them; a study that only looks goes by labels too."""
+    return not config.enabled or config.targets != NUMERIC
+
+
+def describe_gaps(table: pd.DataFrame, config: FinetuneConfig) -> list[str]:
+    """Return what validation or test cannot say, because they lack a class that the training split has.
+
+    Args:
+        table: Checked clips with splits.
+        config: What is learnt of them.
+    """
+    if config.targets == NUMERIC:
+        return []
+    present = {str(split): {*map(str, part["label"])} for split, part in table.groupby("split")}
+    consequences = {
+        "validation": "the choice of the best step, and early stopping, know nothing of it",
+        "test": "scores on it know nothing of it",
+    }
+    return [
+        f"{split} has no clip of {', '.join(map(repr, missing))}: {consequence}"
+        for split, consequence in consequences.items()
+        if split in present and (missing := sorted(present.get("train", set()) - present[split]))
+    ]
 
 
 def make_task(study: StudyConfig, manifest: Manifest) -> Task:
@@ -59,6 +86,7 @@ def make_task(study: StudyConfig, manifest: Manifest) -> Task:
     """
     config, spec = study.finetune, audio_spec(study.audio)
     manifest = _without_long_clips(manifest, spec)
+    _refuse_unlearnt_classes(manifest, config)
     targets, values = _targets(manifest, config)
     train, validation = (_clips(manifest, values, split, spec) for split in ("train", "validation"))
     head = HeadSettings(**config.head.model_dump(exclude={"l2"}))
@@ -70,6 +98,24 @@ def _without_long_clips(manifest: Manifest, spec: AudioSpec) -> Manifest:
     # Longer clips are there only where extraction takes them; training needs the activations of a whole batch.
     table = manifest.table[manifest.table["duration_s"] <= spec.max_duration_s + 1e-3]
     return dataclasses.replace(manifest, table=table.reset_index(drop=True))
+
+
+def _refuse_unlearnt_classes(manifest: Manifest, config: FinetuneConfig) -> None:
+    """Stop where a class has clips, and none to train on: no model could ever predict it."""
+    if config.targets != CLASSES:
+        return
+    clips = pd.crosstab(manifest.table["label"].astype(str), manifest.table["split"])
+    faults = [
+        f"class {label!r} has no training clip ("
+        + ", ".join(f"{counts[split]} in {split}" for split in ("validation", "test") if split in counts)
+        + ")"
+        for label, counts in clips.iterrows()
+        if not counts.get("train", 0)
+    ]
+    if faults:
+        error = collect(SplitError, "The clips cannot be trained on", faults, where=manifest.source)
+        error.fix = "split the speakers otherwise, or name the labels to keep (data.labels)"
+        raise error
 
 
 def _targets(manifest: Manifest, config: FinetuneConfig) -> tuple[Targets, np.ndarray]:
@@ -95,7 +141,7 @@ def _columns(manifest: Manifest, config: FinetuneConfig) -> tuple[tuple[str, ...
     columns = {name: require_column(table, column, manifest.source) for name, column in columns.items()}
     values = np.stack([pd.to_numeric(table[column], errors="coerce") for column in columns.values()], axis=1)
     values = values.astype(np.float64)
-    bad = ~np.isfinite(values).all(axis=1)
+    bad = ~(np.abs(values) < LARGEST_NUMBER).all(axis=1)  # NaN is not below either
     if config.targets == DISTRIBUTION:
         bad |= (values < 0).any(axis=1) | (values.sum(axis=1) == 0)
     if bad.any():
@@ -105,7 +151,7 @@ def _columns(manifest: Manifest, config: FinetuneConfig) -> tuple[tuple[str, ...
             where=f"{manifest.source or 'manifest'}, {table['path'].iloc[row]}",
             expected="votes or shares that are not negative, one of them above 0"
             if config.targets == DISTRIBUTION
-            else "finite numbers",
+            else f"finite numbers, of less than {LARGEST_NUMBER:g}",
             found=", ".join(f"{column}: {show(table[column].iloc[row])}" for column in columns.values()),
             fix="mend these cells, or leave these clips out of the manifest",
         )

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ser_probe.errors import AudioError
 from ser_probe.models.frames import pad_frames
 from ser_probe.models.targets import Targets
 from ser_probe.runtime import derive_seed
@@ -64,11 +65,11 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
         clip_row = row if row >= 0 else -1 - row
         clip_id = self.clips.ids[clip_row]
         if self.frames is not None:
-            return self.frames.read(clip_id), row
+            return _finite(self.frames.read(clip_id), clip_id, "what was kept of it"), row
         samples = self.clips.load(clip_row) if self.audio is None else self.audio.read(clip_id)[:, 0]
         if self.clips.augment is not None:
             samples = self.clips.augment(samples, derive_seed(self.seed, "augment", self.epoch, clip_id))
-        return samples, row
+        return _finite(samples, clip_id, "its samples" if self.clips.augment is None else "its augmented samples"), row
 
     def collate(self, rows: Sequence[tuple[np.ndarray, int]]) -> dict[str, Any]:
         """Return a batch: `targets` [B, K], `n_own`, and `features` [B, T, C] with `n_frames` [B], or `clips`."""
@@ -79,6 +80,22 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
             return batch | {"clips": list(arrays)}
         frames = pad_frames(arrays)
         return batch | {"features": frames.features, "n_frames": frames.n_frames}
+
+
+def _finite(values: np.ndarray, clip_id: str, what: str) -> np.ndarray:
+    """Return what goes into the model, if it is all finite.
+
+    Raises:
+        AudioError: If it is not: one such number makes the loss, and then every weight, no number.
+    """
+    if not np.isfinite(values).all():
+        raise AudioError(
+            "A clip to train on holds what is no finite number",
+            where=f"clip {clip_id}, {what}",
+            found=f"{int((~np.isfinite(values)).sum())} of {values.size} numbers",
+            fix="mend or leave out the clip or its augmentation; delete the folder of front ends if it was damaged",
+        )
+    return values
 
 
 class EpochBatches(Sampler[list[int]]):

@@ -17,6 +17,7 @@ import torch
 
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.forward import run_front_end
+from ser_probe.models.precision import products
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.training.clip_cache import ClipCache, Content, open_clip_cache
 from ser_probe.training.settings import Clips
@@ -89,8 +90,8 @@ def _seconds(splits: Sequence[Clips]) -> float:
 
 
 def _run(backbone: Backbone, clips: Clips, row: int) -> np.ndarray:
-    """Return one clip's frames [T, C]; alone, so that its values depend on nothing else."""
-    with torch.no_grad():
+    """Return one clip's frames [T, C]; alone and exact, so that its values depend on nothing else."""
+    with torch.no_grad(), products("fp32"):
         return run_front_end(backbone, [clips.load(row)]).features[0].float().cpu().numpy()
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ser_probe.errors import CheckpointError
+from ser_probe.files import lock
 from ser_probe.runtime import Progress
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, what: str, progress: Progress | None = None) -> Iterator[None]:
+def exclusive(path: Path, what: str, progress: Progress | None = None) -> Iterator[bool]:
     """Hold a lock while the block runs.
 
     Args:
@@ -20,26 +21,24 @@ def exclusive(path: Path, what: str, progress: Progress | None = None) -> Iterat
         what: What another holder does, for the message.
         progress: Told when we wait; None raises instead of waiting.
 
+    Yields:
+        Whether it is held: on a file system without locks the work goes on, and the user is told to see to it.
+
     Raises:
         CheckpointError: If another process holds it and `progress` is None.
     """
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system: the user must not start two runs in one folder
-        yield
-        return
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = lock(descriptor, path, wait=False)
         except BlockingIOError as error:
             if progress is None:
                 raise CheckpointError(
                     f"Another process {what}", where=path.parent, fix="wait for it, or use another folder"
                 ) from error
             progress.say(f"waiting: another process {what}")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+            held = lock(descriptor, path, wait=True)
+        yield held
     finally:
         os.close(descriptor)

@@ -19,6 +19,7 @@ import torch
 from ser_probe.errors import CheckpointError
 from ser_probe.files import read_json, write_json
 from ser_probe.models.heads import SerClassifier
+from ser_probe.models.precision import kept_products, products
 from ser_probe.models.trained_part import TrainedPart
 from ser_probe.runtime import Progress
 from ser_probe.training.checkpoints import (
@@ -198,14 +199,19 @@ class Run:
         reporter = Reporter(self.progress, self.folder / "tensorboard", step) if is_first() else None
         callbacks += [reporter] if reporter else []
         callbacks += [Evaluations(on_evaluation)] if on_evaluation else []
-        trainer = zero.trainer = SerTrainer(
-            classifier, datasets, self.settings, self.checkpoints, callbacks, notes=notes
-        )
+        with kept_products():  # the Trainer's arguments set some of the switches, and leave convolutions in TF32
+            trainer = zero.trainer = SerTrainer(
+                classifier, datasets, self.settings, self.checkpoints, callbacks, notes=notes
+            )
         self.progress.start("fine-tuning", total, "steps")
         self.progress.advance(step)
-        device = classifier.backbone.device
+        device, keeps_inputs = classifier.backbone.device, self.settings.gradient_checkpointing
         try:
-            with repeatable_kernels(device), checkpointed_blocks(classifier, self.settings.gradient_checkpointing):
+            with (
+                products(self.settings.precision),
+                repeatable_kernels(device),
+                checkpointed_blocks(classifier, keeps_inputs),
+            ):
                 trainer.train(resume_from_checkpoint=str(newest) if newest else None)
         finally:
             if reporter:

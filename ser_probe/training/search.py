@@ -130,8 +130,8 @@ def run_search(
         MissingExtraError: If optuna is not installed.
         SerProbeError: If no trial was completed.
     """
-    with exclusive(path.with_suffix(".lock"), "searches in this folder"):
-        search = _Search(path, space, maximise=maximise, seed=seed, prune=prune)
+    with exclusive(path.with_suffix(".lock"), "searches in this folder") as held:
+        search = _Search(path, space, maximise=maximise, seed=seed, prune=prune, locks=held)
         try:
             search.claim(ingredients)
             search.retry_interrupted()
@@ -154,7 +154,14 @@ class _Search:
     """A search in its file."""
 
     def __init__(
-        self, path: Path, space: Mapping[str, Between | OneOf], *, maximise: bool, seed: int, prune: bool
+        self,
+        path: Path,
+        space: Mapping[str, Between | OneOf],
+        *,
+        maximise: bool,
+        seed: int,
+        prune: bool,
+        locks: bool = True,
     ) -> None:
         self.optuna: Any = require("optuna", extra="search", purpose="hyper-parameter search")
         # Its log repeats at each trial what the progress says.
@@ -162,7 +169,9 @@ class _Search:
         self.path, self.space, self.maximise, self.seed = path, dict(space), maximise, seed
         self.states = self.optuna.trial.TrialState
         # Connected by path and not by URL, in which a path could not hold every character.
-        connect = functools.partial(sqlite3.connect, path.resolve())
+        # Where the file system has no locks, SQLite must not ask for them either.
+        uri = f"{path.resolve().as_uri()}{'' if locks else '?nolock=1'}"
+        connect = functools.partial(sqlite3.connect, uri, uri=True)
         self.storage = self.optuna.storages.RDBStorage(f"sqlite:///{_STUDY}.db", engine_kwargs={"creator": connect})
         self.study = self.optuna.create_study(
             storage=self.storage,

@@ -28,6 +28,7 @@ from ser_probe.models.forward import run_front_end
 from ser_probe.models.frames import Frames
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.lora import load_lora, lora_state
+from ser_probe.models.precision import products
 from ser_probe.training.checkpoints import (
     ADAPTERS,
     LAYER_WEIGHTS,
@@ -40,6 +41,8 @@ from ser_probe.training.dataset import ClipDataset, EpochBatches, EpochLoader, l
 from ser_probe.training.losses import make_loss, score
 from ser_probe.training.processes import gather, is_first, n_processes, rank, wait_for_all
 from ser_probe.training.settings import SCHEDULERS, TrainingSettings
+
+_OTHER_STATE = "delete this checkpoint to go on from one before that has its state, or start over with --restart"
 
 
 class SerTrainer(Trainer):
@@ -196,8 +199,8 @@ class SerTrainer(Trainer):
         elif self.settings.trains_front_end:
             frames = run_front_end(self.classifier.backbone, inputs["clips"])
         else:
-            # As the cache computes it: a frozen front end has no gradient and stays in float32.
-            with torch.no_grad(), torch.autocast(self.args.device.type, enabled=False):
+            # As the cache computes it: a frozen front end has no gradient and stays in exact float32.
+            with torch.no_grad(), products("fp32"), torch.autocast(self.args.device.type, enabled=False):
                 frames = run_front_end(self.classifier.backbone, inputs["clips"])
         return model(frames.to(self.args.device)).float()
 
@@ -208,6 +211,13 @@ class SerTrainer(Trainer):
 
     def _refuse_non_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
+            if self.state.global_step == 0 and what == "validation loss":
+                raise SerProbeError(
+                    "The validation loss is no number before training has begun: the model computes none",
+                    where=self.classifier.backbone.name,
+                    found=value,
+                    fix="look for weights that are not finite, or take a larger precision",
+                )
             raise SerProbeError(
                 f"The {what} is no longer a number; the training has diverged",
                 where=f"step {self.state.global_step}, learning rate {self._get_learning_rate():.3g}",
@@ -227,6 +237,7 @@ class SerTrainer(Trainer):
             load_lora(self.classifier.model, load_file(folder / ADAPTERS))
         else:
             self.classifier.model.load_state_dict(saved.model.state_dict())
+        self._refuse_damaged(folder, "weights", self.classifier.state_dict())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         try:
@@ -236,8 +247,23 @@ class SerTrainer(Trainer):
                 "The optimiser's state cannot be loaded: it is damaged, or holds more than tensors",
                 where=checkpoint,
                 found=str(error).partition("\n")[0],
-                fix="delete this checkpoint to go on from one before that has its state, or start over with --restart",
+                fix=_OTHER_STATE,
             ) from error
+        if checkpoint is not None and self.optimizer is not None:
+            for number, kept in enumerate(self.optimizer.state.values()):
+                named = {f"{name} of parameter {number}": value for name, value in kept.items()}
+                self._refuse_damaged(Path(checkpoint), "optimiser's states", named)
+
+    def _refuse_damaged(self, folder: Path, what: str, tensors: Mapping[str, Any]) -> None:
+        """Stop where what is to be gone on from holds NaN or infinity: every later step would."""
+        for name, tensor in tensors.items():
+            if isinstance(tensor, Tensor) and not tensor.isfinite().all():
+                raise CheckpointError(
+                    f"Training cannot go on: the {what} of the checkpoint hold numbers that are not finite",
+                    where=folder,
+                    found=f"{int((~tensor.isfinite()).sum())} of {tensor.numel()} numbers of {name}",
+                    fix=_OTHER_STATE,
+                )
 
 
 def _arguments(settings: TrainingSettings, n_clips: int, folder: Path, backbone: Backbone) -> TrainingArguments:
@@ -263,7 +289,7 @@ def _arguments(settings: TrainingSettings, n_clips: int, folder: Path, backbone:
         seed=settings.seed,
         bf16=settings.precision == "bf16",
         fp16=settings.precision == "fp16",
-        # fp32 means fp32: convolutions on a GPU would otherwise round to TF32.
+        # Not left to the Trainer, which turns TF32 on for bf16; `Run` sets the switches once it is made.
         tf32=None if on_cpu else settings.precision == "tf32",
         ddp_backend="gloo" if on_cpu and n_processes() > 1 else None,
         # A block that layer drop skips has no gradient in this process, which the others must be told.

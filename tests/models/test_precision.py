@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers.utils import import_utils
 
+import ser_probe
 from ser_probe.errors import ConfigError
-from ser_probe.models import pooling
+from ser_probe.models import embedding, frame_pooling, pooling
+from ser_probe.models import precision as precision_module
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.embedding import evaluating, pool_layers
 from ser_probe.models.forward import run_front_end
 from ser_probe.models.pooling import parse_pooling
-from ser_probe.models.precision import PRECISIONS, arithmetic
+from ser_probe.models.precision import PRECISIONS, arithmetic, kept_products, products, read_products
 
 from .conftest import PLAIN_MODELS, relative_difference
 
@@ -24,12 +31,43 @@ COSTS = {"bf16": (1e-4, 5e-2), "fp16": (1e-5, 5e-3)}
 """Relative difference from fp32: at least what shows that it ran, at most what extraction takes for rounding."""
 
 
-def flags() -> tuple[bool, bool, bool]:
-    return (
-        torch.backends.cuda.matmul.allow_tf32,
-        torch.backends.cudnn.allow_tf32,
-        torch.is_autocast_enabled("cpu"),
-    )
+EXACT = dict.fromkeys(("any", "matmul", "conv", "rnn"), "ieee")
+IN_TF32 = {**EXACT, "matmul": "tf32", "conv": "tf32", "rnn": "tf32"}
+
+
+def switch_by_transformers(wanted: bool) -> Callable[[], None]:
+    """What `TrainingArguments(tf32=...)` does where there is a GPU."""
+    return lambda: import_utils.enable_tf32(wanted)
+
+
+def switch_one_by_one() -> None:
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+
+
+def switch_the_old_ones() -> None:
+    """As speechbrain does when it is imported."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+
+
+BEFORE = {
+    "as torch begins": lambda: None,
+    "after tf32=True": switch_by_transformers(True),
+    "after tf32=False": switch_by_transformers(False),
+    "one by one": switch_one_by_one,
+    "old": switch_the_old_ones,
+}
+"""What others may have done to the switches before."""
+
+
+@pytest.fixture(params=BEFORE)
+def before(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The state of the switches after what others have done; undone after the test."""
+    first = read_products()
+    BEFORE[request.param]()
+    yield read_products()
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = False, True
+    precision_module._set_products(first)
 
 
 @pytest.fixture
@@ -43,34 +81,79 @@ def pooled(backbone: Backbone, clips: list[np.ndarray], precision: str, name: st
 
 
 def test_tf32_is_refused_on_a_cpu() -> None:
-    before = flags()
+    before = read_products()
     expected = r"tf32 exists on CUDA devices only(.|\n)*found: cpu(.|\n)*use fp32 or bf16"
     with pytest.raises(ConfigError, match=expected), arithmetic("tf32", CPU):
         pytest.fail("the context must not be entered")
-    assert flags() == before
+    assert read_products() == before
+
+
+def test_convolutions_are_in_tf32_where_nobody_has_said_anything() -> None:
+    """Why the switches are set at all. A new default of torch would show here."""
+    assert read_products() == {"any": "none", "matmul": "none", "conv": "tf32", "rnn": "tf32"}
 
 
 @pytest.mark.parametrize("precision", [name for name in PRECISIONS if name != "tf32"])
-@pytest.mark.parametrize("allowed", [False, True])
-def test_flags_are_set_within_and_as_before_after(precision: str, allowed: bool) -> None:
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = flags()
-    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
-    try:
-        with contextlib.suppress(KeyboardInterrupt), arithmetic(precision, CPU):
-            assert flags() == (False, False, precision in ("bf16", "fp16"))
-            raise KeyboardInterrupt
-        assert flags() == (allowed, allowed, False)
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before[:2]
+def test_all_products_are_exact_within_and_as_before_after(precision: str, before: dict[str, str]) -> None:
+    with contextlib.suppress(KeyboardInterrupt), arithmetic(precision, CPU):
+        assert read_products() == EXACT
+        assert torch.is_autocast_enabled("cpu") == (precision in ("bf16", "fp16"))
+        raise KeyboardInterrupt
+    assert read_products() == before
+    assert not torch.is_autocast_enabled("cpu")
 
 
-def test_tf32_is_on_for_products_on_a_gpu() -> None:
-    """The flags belong to the process and need no device."""
-    before = flags()
+def test_tf32_is_on_for_all_products_on_a_gpu(before: dict[str, str]) -> None:
+    """The switches belong to the process and need no device."""
     with arithmetic("tf32", torch.device("cuda")):
-        assert flags() == (True, True, False)
-    assert flags() == before
+        assert read_products() == IN_TF32
+        with products("fp32"):
+            assert read_products() == EXACT
+        assert read_products() == IN_TF32
+    assert read_products() == before
+
+
+@pytest.mark.parametrize("change", [name for name in BEFORE if name != "as torch begins"])
+def test_what_is_changed_within_is_undone(change: str) -> None:
+    before = read_products()
+    with kept_products():
+        BEFORE[change]()
+        assert read_products() != before or change == "old"
+    assert read_products() == before
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = False, True
+    precision_module._set_products(before)
+
+
+def test_the_import_of_speechbrain_changes_no_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("speechbrain")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "speechbrain"]:
+        monkeypatch.delitem(sys.modules, name)
+    before = read_products()
+    frame_pooling._import_blocks()
+    assert "allow_tf32" not in sys.modules["speechbrain.utils.quirks"].applied_quirks
+    assert read_products() == before
+    assert "SB_DISABLE_QUIRKS" not in os.environ
+    monkeypatch.setenv("SB_DISABLE_QUIRKS", "disable_jit_profiling")
+    frame_pooling._import_blocks()
+    assert os.environ["SB_DISABLE_QUIRKS"] == "disable_jit_profiling"
+
+
+def test_no_other_file_touches_the_switches() -> None:
+    """`tf32=` of the Trainer's arguments, whose effect is undone, aside."""
+    for path in Path(ser_probe.__file__).parent.rglob("*.py"):
+        if path.name != "precision.py":
+            assert not re.search(r"allow_tf32\b(?!\")|fp32_precision|float32_matmul", path.read_text()), path
+
+
+def test_a_library_call_is_exact(
+    tiny_models: dict[str, Backbone], some: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, str]] = []
+    plain = embedding.run_front_end
+    look = lambda *given: (seen.append(read_products()), plain(*given))[1]  # noqa: E731 - one line, used once
+    monkeypatch.setattr(embedding, "run_front_end", look)
+    embedding.pooled_layers(tiny_models["tiny-wavlm-base"], some)
+    assert seen == [EXACT]
 
 
 @pytest.mark.parametrize("precision", COSTS)

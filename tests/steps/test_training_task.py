@@ -13,11 +13,11 @@ import soundfile
 
 from ser_probe.config import AudioConfig, SplitConfig
 from ser_probe.data.manifest import Manifest
-from ser_probe.errors import ConfigError, ManifestError
+from ser_probe.errors import ConfigError, ManifestError, SplitError
 from ser_probe.models.heads import HeadSettings
 from ser_probe.models.lora import LoraSettings
 from ser_probe.steps.prepare import prepare_clips, read_clips
-from ser_probe.steps.training_task import label_clips, make_task
+from ser_probe.steps.training_task import describe_gaps, label_clips, make_task
 
 from ..voices import RATE_HZ, voice
 from .conftest import small_study
@@ -72,7 +72,7 @@ def test_a_manifest_without_labels_gets_those_of_its_targets(manifest: Manifest)
     expected = bare.table[["votes_joy", "votes_anger"]].idxmax(axis=1)
     assert winners.tolist() == expected.tolist()
     numbers = small_study("finetune.targets=numeric", "finetune.target_columns=[arousal]").finetune
-    assert set(label_clips(bare, numbers).table["label"]) == {"all"}
+    assert label_clips(bare, numbers) is bare
     assert label_clips(manifest, numbers) is manifest
 
 
@@ -170,3 +170,34 @@ def test_an_augmentation_that_does_not_exist_is_refused(manifest: Manifest) -> N
     study = small_study("finetune.augment={transforms: [{library: audiomentations, name: AddGausianSNR}]}")
     with pytest.raises(ConfigError, match="AddGaussianSNR"):
         make_task(study, manifest)
+
+
+def test_splits_without_a_class_are_described(manifest: Manifest) -> None:
+    table, study = manifest.table, small_study()
+    assert describe_gaps(table, study.finetune) == []
+    missing = table[~((table["split"] != "train") & (table["label"] == "joy"))]
+    assert describe_gaps(missing, study.finetune) == [
+        "validation has no clip of 'joy': the choice of the best step, and early stopping, know nothing of it",
+        "test has no clip of 'joy': scores on it know nothing of it",
+    ]
+    assert describe_gaps(missing[missing["split"] != "test"], study.finetune)[1:] == []
+    numbers = small_study("finetune.targets=numeric", "finetune.target_columns=[arousal]")
+    assert describe_gaps(missing, numbers.finetune) == []
+
+
+def test_a_class_without_training_clips_is_refused_with_where_its_clips_are(manifest: Manifest) -> None:
+    table = manifest.table
+    counts = table[table["label"] == "joy"]["split"].value_counts()
+    table = table[~((table["split"] == "train") & (table["label"] == "joy"))]
+    expected = rf"class 'joy' has no training clip \({counts['validation']} in validation, {counts['test']} in test\)"
+    with pytest.raises(SplitError, match=expected):
+        make_task(small_study(), dataclasses.replace(manifest, table=table))
+
+
+@pytest.mark.parametrize("value", [1e308, -1e30, np.inf, np.nan])
+def test_numbers_too_large_to_compute_with_are_refused(value: float, manifest: Manifest) -> None:
+    study = small_study("finetune.targets=numeric", "finetune.target_columns=[arousal]")
+    table = manifest.table.copy()
+    table.loc[3, "arousal"] = value
+    with pytest.raises(ManifestError, match=r"1 clips have no usable target(.|\n)*less than 1e\+30(.|\n)*arousal"):
+        make_task(study, dataclasses.replace(manifest, table=table))

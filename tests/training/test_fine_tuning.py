@@ -9,21 +9,26 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from transformers.utils.import_utils import enable_tf32
 
 from benchmarks import kill_training
-from ser_probe.errors import BackboneError, CheckpointError, SerProbeError, SplitError
+from ser_probe.errors import AudioError, BackboneError, CheckpointError, SerProbeError, SplitError
 from ser_probe.files import read_json
 from ser_probe.models.checkpoint import load_classifier
 from ser_probe.models.heads import HeadSettings
 from ser_probe.models.loading import load_backbone
+from ser_probe.models.precision import read_products
 from ser_probe.models.targets import Targets
+from ser_probe.training import trainer
 from ser_probe.training.run import TrainingResult
+from ser_probe.training.trainer import SerTrainer
 from tests.training.conftest import TARGETS, Interrupting, make_clips, make_settings
 
 Tune = Callable[..., TrainingResult]
@@ -491,3 +496,83 @@ def test_importing_the_entry_loads_no_transformers() -> None:
 
     code = "import sys, ser_probe.training.settings; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# Arithmetic
+
+
+def test_every_step_and_evaluation_is_computed_in_exact_float32(
+    tune: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever transformers sets for its arguments, and whatever was set before."""
+    seen: list[tuple[str, dict[str, str]]] = []
+    outputs, arguments, front_end = SerTrainer._outputs, trainer._arguments, trainer.run_front_end
+
+    def look(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any, **named: Any) -> Any:
+            seen.append((name, read_products()))
+            return plain(*given, **named)
+
+        return run
+
+    def as_on_a_gpu(*given: Any) -> Any:
+        enable_tf32(True)
+        return arguments(*given)
+
+    monkeypatch.setattr(SerTrainer, "_outputs", look("model", outputs))
+    monkeypatch.setattr(trainer, "run_front_end", look("front end", front_end))
+    monkeypatch.setattr(trainer, "_arguments", as_on_a_gpu)
+    before = read_products()
+    tune(tmp_path, make_settings(max_steps=2, cache_front_end=False))
+    assert {name for name, _ in seen} == {"model", "front end"}
+    assert {tuple(state.items()) for _, state in seen} == {
+        (("any", "ieee"), ("matmul", "ieee"), ("conv", "ieee"), ("rnn", "ieee"))
+    }
+    assert read_products() == before
+
+
+# What is not finite
+
+
+def spoil(path: Path, name: str) -> None:
+    """Put one NaN into a tensor of a checkpoint, of which the size does not change."""
+    tensors = load_file(path)
+    tensors[name].view(-1)[0] = torch.nan
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def test_a_checkpoint_with_nan_is_not_gone_on_from(tune: Tune, tmp_path: Path) -> None:
+    interrupt(tune, tmp_path, after_steps=5)
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-4"
+    kept = (checkpoint / "head.safetensors").read_bytes()
+    spoil(checkpoint / "head.safetensors", next(iter(load_file(checkpoint / "head.safetensors"))))
+    with pytest.raises(SerProbeError, match=r"finite|NaN") as caught:
+        tune(tmp_path)
+    assert "checkpoint-4" in str(caught.value)
+    (checkpoint / "head.safetensors").write_bytes(kept)
+    state = torch.load(checkpoint / "optimizer.pt", weights_only=True)
+    state["state"][0]["exp_avg"].view(-1)[0] = torch.inf
+    torch.save(state, checkpoint / "optimizer.pt")
+    contents = json.loads((checkpoint / "checkpoint.json").read_text())
+    contents["files"]["optimizer.pt"] = (checkpoint / "optimizer.pt").stat().st_size
+    (checkpoint / "checkpoint.json").write_text(json.dumps(contents))
+    with pytest.raises(CheckpointError, match="optimiser's states of the checkpoint hold numbers that are not finite"):
+        tune(tmp_path)
+
+
+def test_a_clip_that_augmentation_makes_infinite_is_named(tune: Tune, tmp_path: Path) -> None:
+    def divide(samples: np.ndarray, seed: int) -> np.ndarray:
+        return np.full_like(samples, np.inf)
+
+    clips = dataclasses.replace(make_clips(13, seed=1), augment=divide)
+    expected = r"A clip to train on holds what is no finite number(.|\n)*its augmented samples"
+    with pytest.raises(AudioError, match=expected):
+        tune(tmp_path, make_settings(max_steps=1), train=clips)
+
+
+def test_a_model_that_computes_no_number_is_not_said_to_diverge(
+    tune: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SerTrainer, "_outputs", lambda self, model, inputs: inputs["targets"] * torch.nan)
+    with pytest.raises(SerProbeError, match="no number before training has begun"):
+        tune(tmp_path, make_settings(max_steps=1))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import threading
 from pathlib import Path
 
@@ -47,3 +50,18 @@ def test_an_error_releases_the_lock(tmp_path: Path) -> None:
         raise KeyError
     with exclusive(tmp_path / ".lock", "trains here"):
         pass
+
+
+def test_on_a_file_system_without_locks_the_work_goes_on_and_the_user_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with exclusive(tmp_path / "run" / ".lock", "trains here") as held:
+        assert not held
+    assert f"let one command at a time write to {tmp_path / 'run'}" in caplog.text
+    monkeypatch.undo()
+    with exclusive(tmp_path / "run" / ".lock", "trains here") as held:
+        assert held

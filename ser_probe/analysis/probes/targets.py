@@ -15,6 +15,7 @@ import pandas as pd
 from ser_probe.analysis.inputs import check_lengths
 from ser_probe.analysis.resampling import group_codes
 from ser_probe.errors import AnalysisError
+from ser_probe.runtime import LARGEST_NUMBER
 
 NAMES = ("label", "speaker", "gender", "sentence", "language", "corpus", "split")
 """Columns that name things even where the names are numbers."""
@@ -73,7 +74,8 @@ def make_target(
         kind: Classes or numbers; None decides as `kind_of`.
 
     Raises:
-        AnalysisError: If numbers are asked for and the column holds text, no clip has a value, or all have the same.
+        AnalysisError: If numbers are asked for and the column holds text or numbers too large to square, no clip has a
+            value, or all have the same.
     """
     check_lengths(values=values.to_numpy(), groups=groups)
     kind = kind or kind_of(name, values)
@@ -86,6 +88,13 @@ def make_target(
                 expected="numbers, or nothing where a clip has no value",
                 found=f"{values[text].iloc[0]!r} in {int(text.sum())} of {len(values)} clips",
                 fix="probe it as classes (task: classes)",
+            )
+        if (too_large := np.abs(np.where(np.isinf(numbers), 0, numbers)) >= LARGEST_NUMBER).any():
+            raise AnalysisError(
+                f"The target {name!r} has numbers that are too large to compute with",
+                expected=f"numbers of less than {LARGEST_NUMBER:g}",
+                found=f"{numbers[too_large][0]:g} in {int(too_large.sum())} of {len(values)} clips",
+                fix="mend these cells, or leave them empty",
             )
         known = np.isfinite(numbers)
     else:
