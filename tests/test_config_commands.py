@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ser_probe.config import NULL, StudyConfig, check_options, load_study
+from ser_probe.config import NULL, SimilarityConfig, StudyConfig, UmapConfig, check_options, load_study
 from ser_probe.config.commands import COMMANDS, unused_key
 from ser_probe.errors import ConfigError
 
@@ -100,3 +100,61 @@ def test_a_study_may_hold_what_a_command_does_not_use_but_not_be_given_it(tmp_pa
 @pytest.mark.parametrize(("key", "value"), [("data.keep.language", ["it"]), ("data", {}), ("nothing", 1)])
 def test_used_or_unknown(key: str, value: Any) -> None:
     assert unused_key("finetune", key, value) is None
+
+
+@pytest.mark.parametrize(
+    ("override", "fault"),
+    [
+        ("split.folds=4", r"split\.folds \(--set\): would be ignored by split\.scheme 'manifest': .* to 'kfold'"),
+        ("split.fold=1", r"split\.fold \(--set\): would be ignored by split\.scheme 'manifest': .* 'kfold' or 'loso'"),
+        ("finetune.head.mix=pooled", r"finetune\.head\.mix \(--set\): would be ignored: there is nothing to mix"),
+        (
+            "finetune.augment={mode: union, probability: 0.9, transforms: [{name: FrequencyMask}]}",
+            r"finetune\.augment\.probability \(--set\): would be ignored by finetune\.augment\.mode 'union'",
+        ),
+        ("backbone.revision=main", "'tiny-wavlm-base' is built here and has no revision"),
+    ],
+)
+def test_a_value_that_another_one_switches_off_is_refused(override: str, fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        finetune(override)
+
+
+def test_a_folder_has_no_revision(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder and has no revision"):
+        finetune(backbone__name=str(tmp_path), backbone__revision="main")
+
+
+def test_the_overlap_of_chunks_needs_chunks() -> None:
+    with pytest.raises(
+        ConfigError, match=r"extract\.chunk_overlap_s .*would be ignored by extract\.long_clips 'whole'"
+    ):
+        check_options(StudyConfig, {**OPTIONS, **DEFAULTS, "analyze.umap": None, "extract.long_clips": "whole",
+                                    "extract.chunk_overlap_s": 1.0})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"rdm": "euclidean"}, "- rdm would be ignored: none of measures is rsa or rsa_pearson"),
+        ({"neighbours": 5, "measures": ["rsa"]}, "- neighbours would be ignored: none of measures is mutual_knn"),
+        ({"permutations": 0, "permute": "speakers"}, "- permute and permuted would be ignored: permutations is 0"),
+    ],
+)
+def test_options_of_measures_need_one_of_them(options: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        check_options(SimilarityConfig, options)
+
+
+def test_options_of_measures_that_are_there() -> None:
+    chosen = check_options(SimilarityConfig, {"rdm": "euclidean", "measures": ["rsa", "cka"], "batch": 99})
+    assert (chosen.rdm, chosen.batch) == ("euclidean", 99)
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [({"embed_mb": 9}, "embed_audio is false"), ({"embed_audio": True, "page": False}, "page is false")],
+)
+def test_audio_in_a_page_needs_both(options: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ConfigError, match=f"would be ignored: {fault}"):
+        check_options(UmapConfig, options)

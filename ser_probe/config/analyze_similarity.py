@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ser_probe.config.sections import Count, Flag, Positive, Section, Whole
 
@@ -16,6 +16,23 @@ SimilarityMeasure = Literal[
     "distance_correlation", "distance_correlation_debiased", "linear_predictivity",
 ]  # fmt: skip
 """Names of measures; `docs/analysis/similarity.md` says what each is."""
+
+
+_CKA = ("cka_debiased", "cka", "cka_minibatch")
+_CCA = ("cca_mean", "cca_mean_squared", "svcca", "pwcca")
+_IN_SAMPLE = ("cca_mean_insample", "cca_mean_squared_insample", "svcca_insample", "pwcca_insample")
+_OF_MEASURES: dict[str, tuple[str, ...]] = {
+    "minibatch_above": ("cka_debiased", "cka"),
+    "batch": _CKA,
+    "rbf_fraction": ("cka_rbf", "cka_rbf_debiased"),
+    "rdm": ("rsa", "rsa_pearson"),
+    "neighbours": ("mutual_knn",),
+    "nearness": ("mutual_knn",),
+    "variance": ("svcca", "svcca_insample"),
+    "components": (*_CCA, *_IN_SAMPLE),
+    "folds": (*_CCA, "linear_predictivity"),
+}
+"""The measures that a key is for; without any of them it would do nothing."""
 
 
 class SimilarityConfig(Section):
@@ -61,3 +78,13 @@ class SimilarityConfig(Section):
     """Principal components that every CCA starts from at most; null: all."""
     folds: Annotated[int, Field(strict=True, ge=2)] = 5
     """Parts without a common speaker for the held-out values of CCA and linear predictivity."""
+
+    @model_validator(mode="after")
+    def _refuse_idle(self) -> Self:
+        for key, measures in _OF_MEASURES.items():
+            changed = getattr(self, key) != type(self).model_fields[key].default
+            if changed and not {*measures} & {*self.measures}:
+                raise ValueError(f"{key} would be ignored: none of measures is {' or '.join(measures)}")
+        if self.permutations == 0 and (self.permute, self.permuted) != ("clips", "features"):
+            raise ValueError("permute and permuted would be ignored: permutations is 0")
+        return self

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ser_probe.config.sections import Count, Flag, Layer, Name, Section, Share
 
@@ -34,3 +34,11 @@ class UmapConfig(Section):
     """Put the clips' audio (8 kHz, mono) into the page, so that it can be moved; else the page links to the files."""
     embed_mb: Count = 25
     """Audio in the page at most, in megabytes; further clips are linked."""
+
+    @model_validator(mode="after")
+    def _refuse_idle(self) -> Self:
+        if self.embed_mb != type(self).model_fields["embed_mb"].default and not self.embed_audio:
+            raise ValueError("embed_mb would be ignored: embed_audio is false")
+        if self.embed_audio and not self.page:
+            raise ValueError("embed_audio would be ignored: page is false")
+        return self

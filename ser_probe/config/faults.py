@@ -50,7 +50,8 @@ def describe_errors(
         if not any(other[: len(location)] == location and other != location for other in grouped)
     }
     sentences = [
-        f"{name_key(location, origins)}: {_describe(location, faults, schema)}" for location, faults in grouped.items()
+        f"{name_key(location, origins)}: {_describe(location, faults, schema)}".removeprefix(": ")  # of a whole section
+        for location, faults in grouped.items()
     ]
     for keys, message in clashing_keys(error):
         sentences.append(f"{name_key(tuple(keys[0].split('.')), origins)}: {message}")

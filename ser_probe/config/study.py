@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -30,6 +31,7 @@ from ser_probe.training.settings import LOSSES, METRICS_OF
 
 FRACTION_TOLERANCE = 1e-6  # 0.64 + 0.2 + 0.16 is not 1 in binary
 COMBINATION = "impossible_combination"
+_DEFAULT_SPLIT = SplitConfig()
 
 
 class Clash(NamedTuple):
@@ -143,6 +145,11 @@ def _split_clashes(study: StudyConfig) -> Iterator[Clash]:
         total = split.fractions.train + split.fractions.validation + split.fractions.test
         if abs(total - 1) > FRACTION_TOLERANCE:
             yield Clash(("split.fractions",), f"must sum to 1, sum to {total:g}")
+    ignored = f"would be ignored by split.scheme '{split.scheme}': set split.scheme to"
+    if split.folds != _DEFAULT_SPLIT.folds and split.scheme != "kfold":
+        yield Clash(("split.folds", "split.scheme"), f"{ignored} 'kfold'")
+    if split.fold != _DEFAULT_SPLIT.fold and split.scheme not in ("kfold", "loso"):
+        yield Clash(("split.fold", "split.scheme"), f"{ignored} 'kfold' or 'loso'")
     if split.scheme == "kfold" and split.fold >= split.folds:
         yield Clash(("split.fold", "split.folds"), f"must be below split.folds ({split.folds})")
     if split.scheme == "manifest" and study.data.corpus is not None:
@@ -158,6 +165,11 @@ def _extraction_clashes(study: StudyConfig) -> Iterator[Clash]:
             ("extract.chunk_overlap_s", "audio.max_duration_s"),
             f"must be below half of audio.max_duration_s ({limit_s:g}), the length of a chunk",
         )
+    if extract.long_clips != "chunk" and extract.chunk_overlap_s != ExtractConfig().chunk_overlap_s:
+        yield Clash(
+            ("extract.chunk_overlap_s", "extract.long_clips"),
+            f"would be ignored by extract.long_clips '{extract.long_clips}': set extract.long_clips to 'chunk'",
+        )
     if extract.precision == "tf32" and extract.device == "cpu":
         yield Clash(("extract.precision", "extract.device"), "tf32 exists on CUDA devices only")
 
@@ -166,6 +178,8 @@ def _training_clashes(study: StudyConfig) -> Iterator[Clash]:
     backbone, extract, finetune = study.backbone, study.extract, study.finetune
     if backbone.name in TINY_CONFIGS and backbone.revision is not None:
         yield Clash(("backbone.revision", "backbone.name"), f"'{backbone.name}' is built here and has no revision")
+    elif backbone.revision is not None and Path(backbone.name).expanduser().is_dir():
+        yield Clash(("backbone.revision", "backbone.name"), f"'{backbone.name}' is a folder and has no revision")
     if finetune.trained == "all" and finetune.cache_front_end is True:
         yield Clash(
             ("finetune.cache_front_end", "finetune.trained"),
@@ -178,6 +192,20 @@ def _training_clashes(study: StudyConfig) -> Iterator[Clash]:
         yield Clash(
             ("finetune.cache_front_end", "finetune.augment.mode"),
             "clips that are augmented anew in each epoch cannot be computed once",
+        )
+    if (
+        finetune.augment is not None
+        and finetune.augment.mode == "union"
+        and "probability" in _changed(finetune.augment)
+    ):
+        yield Clash(
+            ("finetune.augment.probability", "finetune.augment.mode"),
+            "would be ignored by finetune.augment.mode 'union', which transforms every copy",
+        )
+    if finetune.head.mix != "frames" and not str(finetune.head.layers).startswith("weighted"):
+        yield Clash(
+            ("finetune.head.mix", "finetune.head.layers"),
+            f"would be ignored: there is nothing to mix in finetune.head.layers {finetune.head.layers!r}",
         )
     depth = _depth(backbone.name)
     if isinstance(finetune.head.layers, int) and depth is not None and finetune.head.layers > depth:
@@ -249,6 +277,14 @@ def _probe_clashes(probe: ProbeConfig, extract: ExtractConfig, extracted: set[st
         )
     if not extract.egemaps and any(target.split(":")[0] == "egemaps" for target in probe.targets):
         yield Clash(("analyze.probe.targets", "extract.egemaps"), "egemaps as a target needs extract.egemaps: true")
+
+
+def _changed(section: Section) -> set[str]:
+    """Return the keys of a section that have another value than their default."""
+    fields = type(section).model_fields
+    return {
+        name for name, field in fields.items() if getattr(section, name) != field.get_default(call_default_factory=True)
+    }
 
 
 def _depth(backbone: str) -> int | None:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from ser_probe.audio.load import AudioSpec
-from ser_probe.config import AudioConfig, StudyConfig
+from ser_probe.config import AudioConfig, ExtractConfig, StudyConfig
 from ser_probe.data.manifest import Manifest
 from ser_probe.embeddings.extract import Target, embedding_key, extract
 from ser_probe.embeddings.features import extract_features as extract_acoustic_features
@@ -22,7 +22,7 @@ from ser_probe.embeddings.memory import choose_budget
 from ser_probe.embeddings.opensmile_sets import EGEMAPS, FUNCTIONALS, find_level, find_set
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
 from ser_probe.embeddings.share import Share, detect_share, local_rank
-from ser_probe.errors import AnalysisError, ConfigError
+from ser_probe.errors import AnalysisError, ConfigError, collect
 from ser_probe.files import atomic_path, slug
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import model_name
@@ -211,7 +211,9 @@ def extract_manifest(
         raise ConfigError(
             "Acoustic features are extracted by themselves", found=", ".join(names), fix="run a command for each set"
         )
-    if feature_set is None:
+    if feature_set is not None:
+        _refuse_of_models(study, names[0])
+    else:
         for name in names:  # checking a corpus takes minutes: first see whether there is a model
             check_name(name)
     manifest = read_clips(study.data, progress=progress)
@@ -249,6 +251,22 @@ def extract_manifest(
     sealed = tuple(result.path for result in results if not result.n_missing)
     summary = describe(results[0]) if len(results) == 1 else _describe_all(results)
     return Outcome(sealed, summary, len(rejects), rejects_path if len(rejects) else None)
+
+
+def _refuse_of_models(study: StudyConfig, name: str) -> None:
+    """Refuse what is set for a model where acoustic features are extracted, which it would not change."""
+    default = ExtractConfig()
+    changed = {
+        "backbone.revision": study.backbone.revision is not None,
+        "backbone.random_weights": study.backbone.random_weights is not None,
+        "extract.precision": study.extract.precision != default.precision,
+        "extract.verify": study.extract.verify != default.verify,
+        "extract.device": study.extract.device not in (default.device, "cpu"),
+        "extract.long_clips": study.extract.long_clips == "chunk",
+    }
+    faults = [f"{key}: would be ignored by acoustic features" for key, is_changed in changed.items() if is_changed]
+    if faults:
+        raise collect(ConfigError, f"{name} cannot be extracted so", faults)
 
 
 def _checkpoints_in(model: str) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 from ser_probe.config import FinetuneConfig, StudyConfig
 from ser_probe.data.manifest import Manifest
 from ser_probe.embeddings.share import local_rank
-from ser_probe.errors import CheckpointError, SplitError
+from ser_probe.errors import CheckpointError, ConfigError, SplitError
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.heads import refuse_untrainable
@@ -99,12 +99,17 @@ def finetune_manifest(
         progress: Told of each file and step.
 
     Raises:
+        ConfigError: If a seed of the split is given where none is drawn.
         CheckpointError: If `must_continue` and there is nothing to go on with.
         SplitError: If the manifest has no splits and none are asked for.
     """
     assert study.data.manifest is not None, "the command line gives a manifest"
     progress = progress if is_first() else SILENT
     split = None if study.split.scheme == "manifest" else study.split
+    if split is None and study.split.seed != study.seed:
+        raise ConfigError(
+            "split.seed would be ignored: the manifest's own splits are taken", fix="set split.scheme, or leave it out"
+        )
     manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)
     runs = _runs(study, output, seeds)
     if must_continue and not any((folder / "training.json").is_file() for _, folder in runs):

@@ -231,17 +231,29 @@ def test_several_poolings_are_a_file_each(corpus: Path) -> None:
 def test_long_clips_are_left_out_or_taken_whole_or_cut(corpus: Path) -> None:
     soundfile.write(corpus / "s0-joy-0.wav", voice(5, 150, 2.2), 16_000)
     write_manifest(few_clips(must="s0-joy-0.wav"), corpus / "manifest.csv")
-    limit = ("audio.max_duration_s=1.0", "extract.chunk_overlap_s=0.2")
-    rejected = extract_manifest(study(*limit), Path("a.h5"))
+    limit = "audio.max_duration_s=1.0"
+    rejected = extract_manifest(study(limit), Path("a.h5"))
     assert rejected.n_rejected == 1
     n_frames, keys = {}, {}
-    for choice in ("whole", "chunk"):
-        outcome = extract_manifest(study(*limit, f"extract.long_clips={choice}"), Path(f"{choice}.h5"))
+    for choice, more in (("whole", ()), ("chunk", ("extract.chunk_overlap_s=0.2",))):
+        outcome = extract_manifest(study(limit, f"extract.long_clips={choice}", *more), Path(f"{choice}.h5"))
         assert outcome.n_rejected == 0
         with EmbeddingCache.open(Path(f"{choice}.h5")) as cache:
             n_frames[choice], keys[choice] = cache.clips["n_frames"].tolist(), cache.key.extra
     assert n_frames["whole"] == n_frames["chunk"]
     assert keys == {"whole": {}, "chunk": {"long_clips": {"chunk_s": 1.0, "overlap_s": 0.2}}}
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["backbone.random_weights=3", "backbone.revision=main", "extract.precision=bf16", "extract.verify=0",
+     "extract.device=cuda", "extract.long_clips=chunk"],
+)  # fmt: skip
+def test_acoustic_features_refuse_what_is_for_models(corpus: Path, override: str) -> None:
+    features = study("backbone.name=eGeMAPSv02", override)
+    expected = rf"eGeMAPSv02 cannot be extracted so: 1 fault\n  - {override.partition('=')[0]}: would be ignored"
+    with pytest.raises(ConfigError, match=expected):
+        extract_manifest(features, Path("e.h5"))
 
 
 def test_shares_of_a_verb_name_their_rejects(corpus: Path) -> None:

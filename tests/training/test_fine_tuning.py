@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers.utils.import_utils import enable_tf32
 
 from benchmarks import kill_training
 from ser_probe.errors import AudioError, BackboneError, CheckpointError, SerProbeError, SplitError
@@ -516,7 +515,7 @@ def test_every_step_and_evaluation_is_computed_in_exact_float32(
         return run
 
     def as_on_a_gpu(*given: Any) -> Any:
-        enable_tf32(True)
+        torch.backends.fp32_precision = "tf32"
         return arguments(*given)
 
     monkeypatch.setattr(SerTrainer, "_outputs", look("model", outputs))

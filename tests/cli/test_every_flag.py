@@ -1,0 +1,108 @@
+"""No flag does nothing: with each of them a command calls other steps, or the same with other arguments, or refuses it.
+
+What the keys do that flags set is tried in `test_every_key`. Values are tried from a pool until one makes a difference;
+a flag that the command drops makes none, whatever its value.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ser_probe.cli.reference import own_parameters, walk_commands
+from ser_probe.steps.outcome import Outcome
+
+COMMANDS = {name: command for name, command in walk_commands() if not hasattr(command, "commands")}
+POOL = (
+    "7", "0.07", "other", "other.csv", "max", "bf16", "chunk", "float16", "kfold", "loso", "head", "cosine", "balanced",
+    "numeric", "mse", "a,b", "a=b", "1/2", "0-1", "test", "procrustes", "cosine_centred", "euclidean", "within", "none",
+    "speakers", "x=1", "-30", "distribution", "numbers", "gender_only", "audio.peak_dbfs=-3.0", "shuffled_labels",
+    "map.yaml", "all", "rank", "reference", "first", "welch", "bh", "population", "2", "csv", "npy", "logistic",
+)  # fmt: skip
+SHOWN_ONLY = {"as_json", "yes", "dry_run"}
+"""Flags that change what is printed of a result or asked before it is written; the commands' own tests try them."""
+
+REFUSALS = ("would be ignored", "is not for", "are for", "name the columns", "no option of the importer")
+"""How a flag is refused that makes no difference beside the others."""
+
+
+def steps_of(command: Callable[..., Any]) -> Iterator[tuple[Any, str]]:
+    """Yield module and name of every step that a command's file imports."""
+    for node in ast.walk(ast.parse(inspect.getsource(inspect.getmodule(command) or command))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ser_probe.steps."):
+            for name in node.names:
+                yield importlib.import_module(node.module or ""), name.name
+
+
+@pytest.fixture
+def tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[str, bool]]:
+    """Return what a command does with words: what it calls its steps with, or its message; and whether it refuses."""
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame({"path": ["a.wav"], "label": ["a"]}).to_csv("m.csv", index=False)
+    Path("study.yaml").write_text("name: x\ndata: {manifest: m.csv}\nbackbone: {name: tiny-wavlm-base}\n")
+    Path("map.yaml").write_text("rage: anger\n")
+    calls: list[str] = []
+
+    def record(name: str) -> Callable[..., Outcome]:
+        def step(*given: Any, **named: Any) -> Outcome:
+            named = {key: value for key, value in named.items() if key != "progress"}
+            calls.append(f"{name}({given!r}, {sorted(named.items())!r})")
+            return Outcome()
+
+        return step
+
+    def run(command: Any, words: list[str]) -> tuple[str, bool]:
+        calls.clear()
+        for module, name in steps_of(command.callback):
+            if inspect.isfunction(getattr(module, name)):
+                monkeypatch.setattr(module, name, record(name))
+        said = ""
+        try:
+            command.main(words, standalone_mode=False)
+        except SystemExit as ended:
+            said = f"exit {ended.code}"
+        except Exception as error:
+            said = "" if calls else f"{type(error).__name__}: {error}"
+        captured = capsys.readouterr()
+        return "\n".join([*calls, said, captured.out, captured.err]), bool(said)
+
+    return run
+
+
+def arguments(command: Any) -> list[str]:
+    """Return the words that a command cannot do without."""
+    words: list[str] = []
+    for parameter in own_parameters(command):
+        named = parameter.param_type_name == "option"
+        if parameter.required or (not named and parameter.name == "study_file"):
+            value = {"study_file": "study.yaml", "manifest": "m.csv", "corpus": "emodb"}.get(parameter.name, "given")
+            words += [parameter.opts[0], value] if named else [value]
+    return words
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_flag_makes_a_difference(name: str, tried: Callable[..., tuple[str, bool]]) -> None:
+    command = COMMANDS[name]
+    words = arguments(command)
+    without, refused = tried(command, words)
+    assert not refused, f"{name} {' '.join(words)}: {without}"
+    for parameter in own_parameters(command):
+        if parameter.param_type_name != "option" or parameter.name in SHOWN_ONLY:
+            continue
+        flags = [parameter.opts[0], *parameter.secondary_opts]
+        values: tuple[str, ...] = ("",) if parameter.is_flag else POOL
+        for flag, value in ((flag, value) for value in values for flag in flags):
+            found, refused = tried(command, [*words, flag, *([value] if value else [])])
+            if found != without and (not refused or (parameter.name in found and any(w in found for w in REFUSALS))):
+                break
+        else:
+            pytest.fail(f"`{name} {parameter.opts[0]}` does nothing; the last value tried gave\n{found}")
