@@ -78,7 +78,7 @@ class DecodedFile:
     def audio_id(self) -> str:
         """Return the id of what is heard: equal in a WAV, a FLAC and a copy with another header."""
         digest = hashlib.blake2b(str(self.sample_rate_hz).encode(), digest_size=16)
-        digest.update((self.samples + 0.0).tobytes())  # -0.0 is 0.0
+        digest.update((self.samples.astype(np.float32) + 0.0).tobytes())  # -0.0 is 0.0
         return digest.hexdigest()
 
 
@@ -108,6 +108,8 @@ def open_file(path: Path) -> Iterator[OpenedFile]:
     with _open(path, layout) as stream:
         _check_rate(path, stream.samplerate)
         opened = OpenedFile(stream, stream.frames / stream.samplerate)
+        if layout is None and stream.format == "MP3":
+            opened.notes.append("the first frame is unlike those that follow: its length is the decoder's estimate")
         if layout is not None:
             opened.notes += layout.notes
             _compare(path, layout, opened)
@@ -190,12 +192,13 @@ class _Sums:
 
     def add(self, block: np.ndarray) -> None:
         """Take a block, `[n, channels]`."""
-        bad = ~np.isfinite(block).all(axis=1)
-        if bad.any():
+        n_frames = len(block)
+        if not np.isfinite(block).all():
+            bad = ~np.isfinite(block).all(axis=1)
             self.first_bad = self.n_frames + int(bad.argmax()) if self.first_bad < 0 else self.first_bad
             self.n_bad += int(bad.sum())
             block = block[~bad]
-        self.n_frames += len(bad)
+        self.n_frames += n_frames
         self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
         if self.peak <= MAX_PEAK:
             self.total += block.sum(axis=0)
@@ -257,7 +260,7 @@ def _read_blocks(path: Path, stream: soundfile.SoundFile, sums: _Sums) -> Iterat
             return
         sums.add(block)
         with np.errstate(all="ignore"):  # what is not finite is refused with its place
-            yield block.mean(axis=1)
+            yield block.mean(axis=1) if block.shape[1] > 1 else block[:, 0]
 
 
 def _look(path: Path) -> Layout | None:

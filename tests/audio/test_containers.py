@@ -242,6 +242,12 @@ def test_bytes_between_the_frames_of_an_mp3_are_said(tmp_path: Path) -> None:
     assert "7 bytes between its frames are none, and were left out" in notes
 
 
+def test_an_mp3_whose_first_frame_is_of_another_kind_is_said(tmp_path: Path) -> None:
+    path = write_coded(tmp_path, "MP3", "MPEG_LAYER_III")
+    write_field(path, 2, bytes([path.read_bytes()[2] ^ 0x08]))  # its sampling rate
+    assert "first frame is unlike those that follow: its length is the decoder's estimate" in hear(path)[1]
+
+
 @pytest.mark.parametrize("container", ["AVR", "MPC2K", "MAT5", "VOC"])
 def test_old_formats_are_read_beyond_their_headers_and_that_is_said(container: str, tmp_path: Path) -> None:
     path = write_coded(tmp_path, container, "PCM_16")
