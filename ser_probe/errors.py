@@ -7,9 +7,7 @@ expected, what was found, and what to do. Faults of ser-probe itself stay ordina
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Iterable, Mapping, Sequence
-from types import ModuleType
 
 _MOST_FAULTS = 12
 _MOST_OPTIONS = 24
@@ -101,8 +99,12 @@ class DamagedFileError(SerProbeError, ValueError):
     """
 
 
-class MissingExtraError(SerProbeError):
-    """An optional dependency is not installed."""
+class PackageError(SerProbeError):
+    """A package that is needed is not installed, or cannot be loaded."""
+
+
+class MissingExtraError(PackageError):
+    """An optional dependency is not installed, or cannot be loaded."""
 
 
 def plain_value(value: object) -> object:
@@ -153,19 +155,3 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
         return "did you mean " + " or ".join(repr(match) for match in near) + "?"
     more = f" and {len(known) - _MOST_OPTIONS} more" if len(known) > _MOST_OPTIONS else ""
     return "known: " + ", ".join(known[:_MOST_OPTIONS]) + more
-
-
-def require(module: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import an optional dependency.
-
-    Raises:
-        MissingExtraError: If it is not installed; the message names the extra that brings it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{purpose} needs the package {module!r}, which is not installed",
-            found=error,
-            fix=f"pip install 'ser-probe[{extra}]'",
-        ) from error

@@ -9,11 +9,9 @@ from ser_probe.errors import (
     AudioError,
     ConfigError,
     DamagedFileError,
-    MissingExtraError,
     SerProbeError,
     collect,
     did_you_mean,
-    require,
     show,
 )
 
@@ -94,13 +92,3 @@ def test_near_matches_are_offered_and_otherwise_the_list() -> None:
     assert did_you_mean("learning_rat", ["learning_rate", "epochs"]) == "did you mean 'learning_rate'?"
     assert did_you_mean("zzz", ["b", "a"]) == "known: a, b"
     assert did_you_mean("zzz", map(str, range(100, 200))).endswith("123 and 76 more")
-
-
-def test_an_installed_dependency_is_returned() -> None:
-    assert require("json", extra="x", purpose="reading").loads("1") == 1
-
-
-def test_a_missing_dependency_names_the_extra() -> None:
-    with pytest.raises(MissingExtraError, match="drawing needs the package 'no_such_package'") as caught:
-        require("no_such_package", extra="paint", purpose="drawing")
-    assert caught.value.fix == "pip install 'ser-probe[paint]'"

@@ -31,6 +31,7 @@ from ser_probe.audio.augment_classes import (
 )
 from ser_probe.errors import AudioError, ConfigError, SerProbeError, collect
 from ser_probe.files import content_id
+from ser_probe.packages import import_fault
 from ser_probe.runtime import derive_seed
 
 # The receptive field of the convolutional front ends: a shorter clip yields no frame.
@@ -67,6 +68,8 @@ class Transform:
             with _seeded(seed):
                 found = self._apply(np.array(samples, dtype=np.float32), seed)
         except Exception as error:
+            if fault := import_fault(error):
+                raise fault from error
             raise AudioError(
                 f"The augmentation {name} fails on a clip of {len(samples)} samples", found=_message(error)
             ) from error
@@ -114,6 +117,8 @@ def build_transform(spec: TransformSpec, sample_rate_hz: int) -> Transform:
     try:
         instance = known(**given, **fixed_arguments(spec.library, sample_rate_hz))
     except Exception as error:
+        if fault := import_fault(error):
+            raise fault from error
         raise ConfigError(f"{spec.name} ({spec.library}) refuses its parameters: {_message(error)}") from error
     return Transform(spec, sample_rate_hz, instance)
 

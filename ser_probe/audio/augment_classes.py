@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ser_probe.audio.frequency_mask import FrequencyMask
-from ser_probe.errors import ConfigError, MissingExtraError, did_you_mean, require
+from ser_probe.errors import ConfigError, MissingExtraError, did_you_mean
+from ser_probe.packages import require
 
 OWN = "ser-probe"
 OWN_CLASSES: dict[str, type] = {"FrequencyMask": FrequencyMask}

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ser_probe.errors import AudioError, require
+from ser_probe.errors import AudioError
+from ser_probe.packages import require
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -124,7 +125,7 @@ def _detector() -> Any:
     """Return this process's network; made once, because loading it costs more than a clip."""
     package = _package()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.load", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=".*torch.jit.load")  # of a kind that goes by the release
         return package.load_silero_vad()
 
 

@@ -29,7 +29,8 @@ from ser_probe.cli import (
     search,
 )
 from ser_probe.cli.terminal import EXIT_FAULT, EXIT_INTERRUPTED, print_error, print_note, print_result
-from ser_probe.errors import SerProbeError
+from ser_probe.errors import PackageError, SerProbeError
+from ser_probe.packages import import_fault
 
 INTERRUPTED = "interrupted: what is on disk is kept; run the same command to go on"
 
@@ -48,11 +49,12 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             print_note(f"\n{INTERRUPTED}")
             raise typer.Exit(EXIT_INTERRUPTED) from None
-        except (SerProbeError, OSError) as error:
+        except Exception as error:
+            message = _message(error)
             # A closed pipe (`| head`) is typer's to handle.
-            if ctx.params["debug"] or getattr(error, "errno", None) == errno.EPIPE:
+            if message is None or ctx.params["debug"] or getattr(error, "errno", None) == errno.EPIPE:
                 raise
-            print_error(error if isinstance(error, SerProbeError) else _describe_os_error(error))
+            print_error(message)
             raise typer.Exit(EXIT_FAULT) from None
 
 
@@ -102,6 +104,18 @@ def main() -> None:
     # wait for: measured 35 times slower on two cores beside one other busy process, and no faster alone.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app(prog_name="ser-probe")
+
+
+def _message(error: Exception) -> SerProbeError | str | None:
+    """Return what to say of an error that is not ser-probe's own fault; None for one that is."""
+    if isinstance(error, SerProbeError):
+        return error
+    # First: what cannot be loaded is often an OSError, and it blames no file of the user's.
+    if fault := import_fault(error):
+        return fault
+    if isinstance(error, ImportError) and error.name is None:  # as libraries ask for what they can use
+        return PackageError("A package that is needed here is missing", found=error, fix="install it with pip")
+    return _describe_os_error(error) if isinstance(error, OSError) else None
 
 
 def _describe_os_error(error: OSError) -> str:

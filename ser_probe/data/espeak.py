@@ -61,7 +61,8 @@ def speak(utterances: Sequence[Utterance]) -> tuple[int, list[bytes]]:
         CorpusError: If espeak-ng fails.
         MissingExtraError: If espeakng-loader is not installed.
     """
-    from ser_probe.errors import CorpusError, require
+    from ser_probe.errors import CorpusError
+    from ser_probe.packages import require
 
     loader = require("espeakng_loader", extra="sample", purpose="making the sample corpus")
     order = {

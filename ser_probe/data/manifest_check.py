@@ -25,6 +25,7 @@ from ser_probe.data.identities import settle_identities
 from ser_probe.data.manifest import Manifest
 from ser_probe.errors import AudioError, ManifestError, collect, did_you_mean
 from ser_probe.files import is_lfs_pointer
+from ser_probe.packages import import_fault
 from ser_probe.runtime import SILENT, Progress
 
 # 400 samples at 16 kHz: the receptive field of the convolutional front ends, below which a clip yields no frame.
@@ -253,6 +254,8 @@ def _look_into_files(
                 return trouble
             facts = inspect(path)
         except (AudioError, ManifestError, OSError, ValueError) as error:
+            if fault := import_fault(error):
+                raise fault from error
             if isinstance(error, OSError) and error.errno is None:
                 raise  # of no file: a library that cannot be loaded
             return "unreadable", " ".join(str(error).split())

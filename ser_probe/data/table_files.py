@@ -17,7 +17,8 @@ from typing import TypeVar
 import pandas as pd
 
 from ser_probe.data.columns import ALIASES, NUMBER_COLUMNS, TEXT_COLUMNS, refuse_unusable
-from ser_probe.errors import ManifestError, SerProbeError, collect, did_you_mean, require
+from ser_probe.errors import ManifestError, SerProbeError, collect, did_you_mean
+from ser_probe.packages import require
 
 T = TypeVar("T")
 _Row = tuple[int, Sequence[object]]  # line and cells

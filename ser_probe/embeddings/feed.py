@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_probe.embeddings.clock import PassClock
-from ser_probe.errors import AudioError
+from ser_probe.errors import AudioError, PackageError
 from ser_probe.files import content_id
+from ser_probe.packages import import_fault
 from ser_probe.runtime import usable_cpus
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class _ClipDataset:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, row: int) -> tuple[int, tuple[Any, tuple[str, ...]]] | Reject:
+    def __getitem__(self, row: int) -> tuple[int, tuple[Any, tuple[str, ...]]] | Reject | PackageError:
         path, is_the_clip = self.paths[row], False
         try:
             is_the_clip = path.is_file() and content_id(path) == self.clip_ids[row]
@@ -101,13 +102,15 @@ class _ClipDataset:
                     fix="prepare the manifest again",
                 )
             return row, self.work(path)
-        except OSError as error:
-            if error.errno is None:
-                raise  # of no file: a library that cannot be loaded
-            reason = AudioError("The clip cannot be read", where=path, found=error.strerror or str(error))
-            return Reject(row, reason, lasting=False)
         except AudioError as error:
             return Reject(row, _portable(error), lasting=is_the_clip)
+        except Exception as error:
+            if fault := import_fault(error):
+                return fault
+            if not isinstance(error, OSError) or error.errno is None:
+                raise  # of no file
+            reason = AudioError("The clip cannot be read", where=path, found=error.strerror or str(error))
+            return Reject(row, reason, lasting=False)
 
 
 def _portable(error: AudioError) -> AudioError:
@@ -151,9 +154,12 @@ def feed_batches(
         clip_ids: Hash of each file's bytes; a file with others is rejected, so that nothing is stored under a wrong id.
         plan: Pairs of batch number and its rows.
         work: What to make of a file; it runs in a worker process and must be picklable. An `AudioError` it raises
-            rejects the clip.
+            rejects the clip. A package that cannot be loaded is no fault of the clip, and ends the pass.
         workers: Number of processes; 0 decodes in this one.
         clock: Counts the time spent waiting.
+
+    Raises:
+        PackageError: If a package that the work needs cannot be loaded.
     """
     from torch.utils.data import DataLoader
 
@@ -170,6 +176,9 @@ def feed_batches(
         asked = time.perf_counter()
         batch = next(items)
         clock.waited_s += time.perf_counter() - asked
+        # Not raised in the worker: torch hands back the text of its traceback.
+        for fault in [item for item in batch if isinstance(item, PackageError)]:
+            raise fault
         good = [item for item in batch if not isinstance(item, Reject)]
         yield DecodedBatch(
             number,

@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 
 from ser_probe.embeddings.opensmile_level import reduction_db, restore_level
-from ser_probe.errors import AudioError, ConfigError, did_you_mean, require
+from ser_probe.errors import AudioError, ConfigError, did_you_mean
+from ser_probe.packages import require
 
 FEATURE_CONTRACT_VERSION = 2
 """Rises when the meaning or a value of a layer of features changes. 2: no sample leaves opensmile's 16 bits."""

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ser_probe.errors import require
 from ser_probe.models.pooling import POOLINGS, fill_padding, root
 from ser_probe.models.precision import kept_products
+from ser_probe.packages import require
 
 ATTENTION_WIDTH = 128
 """Width of the layer that scores a frame in attentive statistics pooling."""

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from ser_probe.errors import BackboneError
+from ser_probe.errors import BackboneError, SerProbeError
 from ser_probe.files import is_lfs_pointer
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import SUPPORTED_FAMILIES, TINY_CONFIGS, TINY_SEED, model_name
@@ -27,6 +27,7 @@ from ser_probe.models.families import FAMILIES, Family
 from ser_probe.models.inputs import InputSpec
 from ser_probe.models.lora import merged_state
 from ser_probe.models.model_folder import find_model_folder, near_names, shown_place
+from ser_probe.packages import import_fault, leave_out_torchaudio
 from ser_probe.runtime import logger
 
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -34,6 +35,7 @@ _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 def _quiet_transformers() -> None:
     """Keep transformers from drawing bars, from warning where we raise, and from writing to the hub."""
+    leave_out_torchaudio()
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
@@ -271,8 +273,10 @@ def _refuse_incomplete(name: str | Path, family: Family, loading: dict[str, Any]
     )
 
 
-def _unloadable(name: str | Path, folder: Path | None, error: Exception, *, what: str) -> BackboneError:
-    """Return the error for a config or for weights that transformers could not load."""
+def _unloadable(name: str | Path, folder: Path | None, error: Exception, *, what: str) -> SerProbeError:
+    """Return the error for a config or for weights that transformers could not load, or could not be loaded itself."""
+    if fault := import_fault(error):
+        return fault
     if folder and any(is_lfs_pointer(folder / file) for file in _WEIGHT_FILES if (folder / file).is_file()):
         return BackboneError(
             "The model's weights are Git LFS pointers", where=folder, fix="run `git lfs pull` in this directory"

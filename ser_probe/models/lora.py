@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ser_probe.errors import CheckpointError, ConfigError, collect, did_you_mean, require
+from ser_probe.errors import CheckpointError, ConfigError, collect, did_you_mean
+from ser_probe.packages import require
 
 if TYPE_CHECKING:
     from torch import Tensor

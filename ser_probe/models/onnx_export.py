@@ -24,9 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ser_probe.errors import BackboneError, require
+from ser_probe.errors import BackboneError
 from ser_probe.files import fsync_path
 from ser_probe.models.frames import Frames
+from ser_probe.packages import import_fault, require
 
 if TYPE_CHECKING:
     from ser_probe.models.heads import SerClassifier
@@ -122,6 +123,8 @@ def _export(module: _OneClip) -> Any:
                 verbose=False,
             )
     except Exception as error:  # the exporter lets through whatever its parts raise
+        if fault := import_fault(error):
+            raise fault from error
         raise BackboneError(
             f"A classifier on a {backbone.family} model with this head cannot be exported to ONNX",
             where=backbone.name,

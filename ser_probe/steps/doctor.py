@@ -20,23 +20,44 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ser_probe.packages import BAD_PAIRS, installed_as, mending, version_of
 from ser_probe.runtime import memory_bytes
 
-State = Literal["ok", "note", "missing", "fault"]
+State = Literal["ok", "note", "missing", "broken", "fault"]
 
 LEAST_PYTHON = (3, 11)
 LOW_DISK_GB = 5.0
 TRIAL_SECONDS = 120
 _GB = 1e9
 _OFFLINE_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-_PAIR = ("torch", "torchaudio")
+# Tried: what has compiled parts, is loaded in a second or two, and does not stand on torch. numba stands for umap.
+_NEEDED = ("numpy", "scipy", "sklearn", "pandas", "pyarrow", "h5py", "numba", "matplotlib", "safetensors", "soxr",
+           "pydantic", "transformers")  # fmt: skip
+_OPTIONAL = ("espeakng_loader", "optuna", "statsmodels", "onnx", "onnxruntime")
+_NEED_TORCHAUDIO = ("torch-audiomentations", "speechbrain")
 
 TORCH_TRIAL = """
-import json, torch, torchaudio
-torchaudio.functional.resample(torch.zeros(1, 800), 8000, 16000)
+import json, torch
+from ser_probe.packages import set_aside_broken
 devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-print(json.dumps({"torch": torch.__version__, "torchaudio": torchaudio.__version__, "threads": torch.get_num_threads(),
+print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(),
+    "torchaudio": set_aside_broken("torchaudio"),
     "devices": [f"{d.name}, {d.total_memory / 1e9:.0f} GB" for d in devices]}))
+"""
+PACKAGES_TRIAL = """
+import importlib, importlib.util, json
+from ser_probe.packages import import_fault, mending, reason
+faults = {}
+for package in %r:
+    if importlib.util.find_spec(package) is None:
+        continue
+    try:
+        importlib.import_module(package)
+    except Exception as error:
+        fault = import_fault(error)
+        faults[package] = {"found": fault.found if fault else reason(error),
+            "fix": fault.fix if fault else mending(package)}
+print(json.dumps({"faults": faults}))
 """
 SOUNDFILE_TRIAL = """
 import json, soundfile
@@ -57,7 +78,8 @@ class Finding:
 
     Attributes:
         what: What was looked at.
-        state: `ok`; `note`, worth knowing; `missing`, optional and absent; `fault`, needed and unusable.
+        state: `ok`; `note`, worth knowing; `missing`, optional and absent; `broken`, optional, installed and unusable;
+            `fault`, needed and absent or unusable.
         found: What is there.
         fix: What to do, where there is something.
     """
@@ -82,20 +104,31 @@ def examine(*, runs: Path, cache: Path) -> list[Finding]:
     Returns:
         Findings in the order in which they should be mended.
     """
-    trials = {"torch": TORCH_TRIAL, "soundfile": SOUNDFILE_TRIAL}
-    if _installed("opensmile"):
-        trials["opensmile"] = OPENSMILE_TRIAL
+    requirements = importlib.metadata.requires("ser-probe") or []
+    trials = {
+        "torch": TORCH_TRIAL,
+        "soundfile": SOUNDFILE_TRIAL,
+        "needed": PACKAGES_TRIAL % (_NEEDED,),
+        "optional": PACKAGES_TRIAL % (_OPTIONAL,),
+        **({"opensmile": OPENSMILE_TRIAL} if _installed("opensmile") else {}),
+    }
     with ThreadPoolExecutor() as pool:
         results = dict(zip(trials, pool.map(try_code, trials.values()), strict=True))
+    optional = {name.replace("_", "-"): fault for name, fault in results["optional"].get("faults", {}).items()}
+    if "error" in results.get("opensmile", {}):
+        fix = f"{mending('opensmile')}, or set extract.egemaps to false"
+        optional["opensmile"] = {"found": results["opensmile"]["error"], "fix": fix}
+    if results["torch"].get("torchaudio"):
+        optional |= {name: {"found": "see torch pair", "fix": None} for name in _NEED_TORCHAUDIO}
     return [
         check_python(sys.version_info[:3]),
-        check_requirements(importlib.metadata.requires("ser-probe") or []),
+        check_requirements(requirements, results["needed"]),
         *check_torch(results["torch"]),
         check_soundfile(results["soundfile"]),
         check_memory(),
         check_disk("disk for runs", runs),
         check_disk("disk for cache", cache),
-        *check_extras(importlib.metadata.requires("ser-probe") or [], results.get("opensmile")),
+        *check_extras(requirements, optional),
         check_git_lfs(shutil.which("git-lfs")),
         check_hub(os.environ),
     ]
@@ -124,37 +157,59 @@ def check_python(version: tuple[int, ...]) -> Finding:
     return Finding("python", "ok", found)
 
 
-def check_requirements(requirements: Iterable[str]) -> Finding:
-    """Check that every package that ser-probe itself needs is installed."""
+def check_requirements(requirements: Iterable[str], trial: dict[str, Any]) -> Finding:
+    """Check that every package that ser-probe itself needs is installed and can be loaded.
+
+    Args:
+        requirements: Those of ser-probe.
+        trial: What loading those with compiled parts gave.
+    """
     needed = [_package(requirement) for requirement in requirements if _extra(requirement) is None]
     absent = [package for package in needed if not _installed(package)]
     if absent:
-        return Finding("packages", "fault", "not installed: " + ", ".join(absent), "pip install ser-probe")
+        fix = "install ser-probe anew, with all that it needs: pip install ser-probe, or make in its clone"
+        return Finding("packages", "fault", "not installed: " + ", ".join(absent), fix)
+    if faults := trial.get("faults"):
+        found = "; ".join(f"{installed_as(name)} cannot be loaded: {fault['found']}" for name, fault in faults.items())
+        fixes = dict.fromkeys(fault["fix"] for fault in faults.values())
+        return Finding("packages", "fault", found, "; ".join(fixes))
+    if "error" in trial:
+        return Finding("packages", "fault", f"they cannot all be loaded: {trial['error']}")
     shown = ("ser-probe", "transformers", "h5py", "numpy", "scikit-learn", "pandas", "umap-learn")
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in shown)
     return Finding("packages", "ok", versions)
 
 
 def check_torch(trial: dict[str, Any]) -> list[Finding]:
-    """Judge whether torch and torchaudio work together, and what they run on.
-
-    torchaudio refuses to load beside a torch that was built for another CUDA version.
-    """
-    pair = [each for each in importlib.metadata.requires("ser-probe") or [] if _package(each) in _PAIR]
+    """Judge whether torch can be used, what it runs on, and whether the torchaudio beside it fits."""
     if "error" in trial:
-        versions = ", ".join(f"{name} {_version(name)}" for name in _PAIR)
-        install = " ".join(f"'{requirement}'" for requirement in pair)
-        fix = f"install the matching pair from one index: pip install --force-reinstall {install}"
-        return [Finding("torch pair", "fault", f"{versions} cannot be used together: {trial['error']}", fix)]
+        found = f"torch {version_of('torch')} cannot be used: {trial['error']}"
+        return [Finding("torch", "fault", found, "pip install --upgrade --force-reinstall torch")]
     devices = trial["devices"]
     device = Finding("device", "ok", "; ".join(devices)) if devices else Finding(
         "device", "note", "no CUDA device: everything runs on the CPU, large backbones slowly"
     )  # fmt: skip
     return [
-        Finding("torch pair", "ok", f"torch {trial['torch']}, torchaudio {trial['torchaudio']}"),
+        check_pair(trial["torchaudio"]),
         device,
         Finding("threads", "ok", f"torch uses {trial['threads']} of {os.cpu_count()} processors"),
     ]
+
+
+def check_pair(why: str | None) -> Finding:
+    """Judge the torchaudio beside torch: few studies need it, those that use the extras `augment` and `ecapa`.
+
+    Args:
+        why: Why it cannot be loaded; None where it can be.
+    """
+    pair = (version_of("torch"), version_of("torchaudio"))
+    if pair[1] == "absent":
+        return Finding("torch pair", "ok", f"torch {pair[0]}, no torchaudio: the extras augment and ecapa bring it")
+    if why is None:
+        return Finding("torch pair", "ok", f"torch {pair[0]}, torchaudio {pair[1]}")
+    known = "a pair that is known not to fit, though pip takes it" if pair in BAD_PAIRS else "they do not fit"
+    found = f"{installed_as('torchaudio')} cannot be loaded, {known}: {why}"
+    return Finding("torch pair", "broken", found, mending("torchaudio"))
 
 
 def check_soundfile(trial: dict[str, Any]) -> Finding:
@@ -186,8 +241,13 @@ def check_disk(what: str, folder: Path) -> Finding:
     return Finding(what, "ok", found)
 
 
-def check_extras(requirements: Iterable[str], opensmile_trial: dict[str, Any] | None) -> list[Finding]:
-    """List the extras, and how to get those that are absent."""
+def check_extras(requirements: Iterable[str], faults: Mapping[str, Any]) -> list[Finding]:
+    """List the extras, and how to get those that are absent and mend those that are broken.
+
+    Args:
+        requirements: Those of ser-probe.
+        faults: Packages that are installed and cannot be loaded -> `found` and `fix`.
+    """
     packages: dict[str, list[str]] = {}
     for requirement in requirements:
         extra = _extra(requirement)
@@ -196,14 +256,16 @@ def check_extras(requirements: Iterable[str], opensmile_trial: dict[str, Any] | 
     findings = []
     for extra, needed in packages.items():
         absent = [package for package in needed if not _installed(package)]
-        versions = ", ".join(f"{package} {_version(package)}" for package in needed)
+        broken = {package: faults[package] for package in needed if package in faults}
         if absent:
             fix = f"pip install 'ser-probe[{extra}]'"
             findings.append(Finding(f"extra {extra}", "missing", f"not installed: {', '.join(absent)}", fix))
-        elif extra == "egemaps" and opensmile_trial is not None and "error" in opensmile_trial:
-            fix = "pip install --force-reinstall opensmile, or set extract.egemaps to false"
-            findings.append(Finding("extra egemaps", "note", f"cannot be used: {opensmile_trial['error']}", fix))
+        elif broken:
+            found = "; ".join(f"{package} cannot be loaded: {fault['found']}" for package, fault in broken.items())
+            fixes = dict.fromkeys(fault["fix"] for fault in broken.values() if fault["fix"])
+            findings.append(Finding(f"extra {extra}", "broken", found, "; ".join(fixes) or None))
         else:
+            versions = ", ".join(f"{package} {version_of(package)}" for package in needed)
             findings.append(Finding(f"extra {extra}", "ok", versions))
     return findings
 
@@ -242,11 +304,4 @@ def _extra(requirement: str) -> str | None:
 
 
 def _installed(package: str) -> bool:
-    return _version(package) != "absent"
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
+    return version_of(package) != "absent"

@@ -31,6 +31,7 @@ from ser_probe.models.loading import load_backbone
 from ser_probe.models.model_folder import check_name
 from ser_probe.runtime import SILENT, Progress, memory_bytes, pick_device
 from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.prepare import prepare_clips, read_clips
 
 _SHARE_FOR_MODELS = {"cpu": 0.5, "cuda": 0.4}
@@ -216,6 +217,7 @@ def extract_manifest(
     else:
         for name in names:  # checking a corpus takes minutes: first see whether there is a model
             check_name(name)
+    check_packages(study, ("prepare", "extract") if feature_set is None else ("prepare", "egemaps"))
     manifest = read_clips(study.data, progress=progress)
     # Extraction needs no labels; what there is travels along. It decodes each clip anyway; who is strict wants to know
     # of all faults before.

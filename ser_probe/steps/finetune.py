@@ -22,6 +22,7 @@ from ser_probe.report.figures import write_figures
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.extract import audio_spec
 from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, write_prepared
 from ser_probe.steps.tables import write_table
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, make_task
@@ -114,7 +115,8 @@ def finetune_manifest(
     runs = _runs(study, output, seeds)
     if must_continue and not any((folder / "training.json").is_file() for _, folder in runs):
         raise CheckpointError("There is no run to go on with", where=output, fix="leave out --continue to begin one")
-    # Decoding a corpus takes minutes: first see whether there is something to train.
+    # Decoding a corpus takes minutes: first see whether there is something to train, and to train it with.
+    check_packages(study, ("prepare", "finetune"))
     backbone: Backbone | None = _load_trainable(study)
     prepared = prepare_clips(
         manifest,

@@ -96,6 +96,8 @@ def _check_and_split(
     decode: bool,
     progress: Progress,
 ) -> PreparedClips:
+    import ser_probe.audio.load  # noqa: F401 - here, where what it cannot load is no fault of a clip's
+
     report = check_manifest(
         manifest,
         functools.partial(_try_clip, audio=audio, decode=decode),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser_probe.analysis.stats.linear_model import require_statsmodels
 from ser_probe.config import StudyConfig, study_yaml
 from ser_probe.data.manifest import read_manifest
 from ser_probe.errors import ConfigError, did_you_mean
@@ -20,6 +19,7 @@ from ser_probe.steps.analyze_probe import check_probes
 from ser_probe.steps.extract import Source, accepted_audio
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.prepare import prepare_clips, read_clips, write_prepared
 from ser_probe.steps.report import write_report
 from ser_probe.steps.representations import Joined
@@ -66,6 +66,7 @@ class _Run:
         config, text = self.folder / "config.yaml", study_yaml(study)
         if not config.is_file() or config.read_text(encoding="utf-8") != text:
             write_text(config, text)
+        check_packages(study, [stage for stage in STAGES if self._is_to_be_done(stage)])
         self._prepare()
         self._look_ahead()
         backbone = study.backbone
@@ -95,6 +96,9 @@ class _Run:
             "report": report,
         }
         return Outcome((), summary, len(left_out) + len(later), self.folder / "rejects.csv")
+
+    def _is_to_be_done(self, stage: str) -> bool:
+        return not self.stages.has_run(stage) or bool({stage, "all"} & self.stages.force)
 
     def _prepare(self) -> None:
         study = self.study
@@ -135,17 +139,11 @@ class _Run:
     def _look_ahead(self) -> None:
         """Raise now what would end the study only after hours of fine-tuning."""
         study, table = self.study, self.manifest.table
-        if study.extract.egemaps and not self.stages.has_run("egemaps"):
-            from ser_probe.embeddings import opensmile_sets
-
-            opensmile_sets.ingredients()
         everything = Joined(table, (), None, 0)
         for column in study.analyze.umap.color if study.analyze.umap is not None else ():
             everything.column(column)
         if study.analyze.probe is not None:
             check_probes(table, study.analyze.probe, study.split)
-        if study.analyze.stats is not None:
-            require_statsmodels()
 
     def _finetune(self) -> list[Source]:
         study = self.study

@@ -26,6 +26,7 @@ from ser_probe.runtime import SILENT, Progress, derive_seed
 from ser_probe.steps.extract import accepted_audio
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, write_prepared
 from ser_probe.steps.search_speakers import draw_speakers
 from ser_probe.steps.tables import read_table, write_table
@@ -69,6 +70,7 @@ def search_study(study: StudyConfig, *, then_train: bool = False, progress: Prog
         )
     check_space(study)
     check_name(study.backbone.name)  # checking a corpus takes minutes
+    check_packages(study, ("search", "prepare", "finetune"))
     config, run = search_section(study), study.output.runs / study.name
     split = None if study.split.scheme == "manifest" else study.split
     manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)

@@ -21,6 +21,7 @@ from ser_probe.files import read_json, write_json
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.precision import kept_products, products
 from ser_probe.models.trained_part import TrainedPart
+from ser_probe.packages import leave_out_torchaudio
 from ser_probe.runtime import Progress
 from ser_probe.training.checkpoints import (
     STATE,
@@ -191,6 +192,7 @@ class Run:
         notes: Mapping[str, Any],
         on_evaluation: OnEvaluation | None,
     ) -> None:
+        leave_out_torchaudio()
         from ser_probe.training.callbacks import EarlyStopping, Evaluations, Reporter, StepSeeds, StepZero
         from ser_probe.training.trainer import SerTrainer, checkpointed_blocks, repeatable_kernels
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_probe.errors import SerProbeError, require
+from ser_probe.errors import SerProbeError
+from ser_probe.packages import require
 from ser_probe.runtime import SILENT, Progress, derive_seed
 from ser_probe.training.locks import exclusive
 

@@ -119,3 +119,21 @@ def test_a_closed_pipe_is_no_fault(tmp_path: Path) -> None:
     command = f"{sys.executable} -m ser_probe.cli.reference | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout == "# Commands\n"
+
+
+def test_packages_that_are_absent_or_broken_are_messages(
+    study: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first that a command loads: no traceback, and no word of a file or clip."""
+    monkeypatch.setitem(sys.modules, "ser_probe.config", None)
+    with pytest.raises(ModuleNotFoundError):
+        app(["run", str(study)])  # ser-probe's own fault: a traceback
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    for name in [name for name in sys.modules if name.startswith("ser_probe.config")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert exit_code("run", str(study)) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: The package 'yaml' is not installed\n")
+    assert "to do: pip install 'pyyaml" in captured.err
+    assert command_line._message(ImportError("Missing optional dependency 'openpyxl'. Use pip")) is not None

@@ -10,7 +10,7 @@ import pytest
 
 from ser_probe.data.manifest import Manifest
 from ser_probe.data.manifest_check import ManifestReport, check_manifest
-from ser_probe.errors import ManifestError
+from ser_probe.errors import ManifestError, PackageError
 from ser_probe.files import content_id
 from ser_probe.runtime import Silent
 from tests.data.conftest import Facts, look_at_wav, write_wav
@@ -295,3 +295,18 @@ def test_a_library_that_cannot_be_loaded_is_no_fault_of_a_clip(small_manifest: M
 
         with pytest.raises(type(error)):
             check_manifest(small_manifest, fail)
+
+
+def test_a_package_that_cannot_be_loaded_is_no_fault_of_the_clips(
+    small_manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "brush.py").write_text("raise OSError('libbrush.so: undefined symbol: x')")
+
+    def look(path: Path) -> Facts:
+        import brush  # noqa: F401
+
+        return look_at_wav(path)
+
+    with pytest.raises(PackageError, match="The package 'brush' is installed, but cannot be loaded"):
+        check_manifest(small_manifest, look)

@@ -16,7 +16,7 @@ import torch
 from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.feed import DecodedBatch, choose_workers, feed_batches
-from ser_probe.errors import AudioError
+from ser_probe.errors import AudioError, PackageError
 from ser_probe.files import content_id
 
 
@@ -28,6 +28,12 @@ def decode(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
 def feed(paths: list[Path], plan: list[list[int]], work: Callable = decode, workers: int = 0) -> list[DecodedBatch]:
     ids = [content_id(path) for path in paths]
     return list(feed_batches(paths, ids, list(enumerate(plan)), work, workers=workers, clock=PassClock()))
+
+
+def load_brush(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    import brush  # noqa: F401
+
+    return decode(path)
 
 
 @pytest.fixture
@@ -155,3 +161,13 @@ def test_how_many_workers_decode(
     """Beside a GPU many, beside a model on the CPU few; where nobody waits for them, as for features, all there are."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(n_cpus)), raising=False)
     assert choose_workers(None if device is None else torch.device(device)) == expected
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_package_that_cannot_be_loaded_is_no_fault_of_the_clip(
+    paths: list[Path], workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "brush.py").write_text("raise OSError('libbrush.so: undefined symbol: x')")
+    with pytest.raises(PackageError, match=r"'brush' is installed, but cannot be loaded(.|\n)*undefined symbol: x"):
+        feed(paths, [[0, 1]], load_brush, workers)

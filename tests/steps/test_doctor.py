@@ -44,23 +44,54 @@ def test_a_fault_shows_in_table_and_exit_code(tmp_path: Path, capsys: pytest.Cap
     assert "disk for runs: choose another folder with output.runs and output.cache" in shown
 
 
-def test_an_unusable_torch_pair_names_the_pair_to_install(tmp_path: Path) -> None:
-    """A torchaudio that refuses its torch, as the released one does beside another CUDA build."""
-    (tmp_path / "torchaudio.py").write_text("raise RuntimeError('built for CUDA 12.6, torch for 13.0')")
+def test_a_torchaudio_that_cannot_be_loaded_is_found_without_an_end_to_the_rest(tmp_path: Path) -> None:
+    """As beside a torch that lacks what it was built with: torch itself can be used, and is."""
+    (tmp_path / "torchaudio.py").write_text("raise OSError('libtorchaudio.so: undefined symbol: torch_x')")
     done = subprocess.run(
         [sys.executable, "-c", f"from ser_probe.steps.doctor import *; print(check_torch(try_code({TORCH_TRIAL!r})))"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    (finding,) = eval(done.stdout)
-    assert finding.state == "fault"
-    assert "cannot be used together: RuntimeError: built for CUDA 12.6, torch for 13.0" in finding.found
-    assert "pip install --force-reinstall 'torch==2.11.*' 'torchaudio==2.11.*'" in finding.fix
+    pair, device, threads = eval(done.stdout)
+    assert (pair.what, pair.state) == ("torch pair", "broken")
+    assert "cannot be loaded, they do not fit: OSError: libtorchaudio.so: undefined symbol: torch_x" in pair.found
+    assert "pip install --upgrade torch torchaudio" in pair.fix
+    assert (device.what, threads.state) == ("device", "ok")
+
+
+def test_the_known_bad_pair_is_named_with_the_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"torch": "2.11.0", "torchaudio": "2.11.1"}
+    monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
+    pair = doctor.check_pair("OSError: undefined symbol: torch_x")
+    assert pair.state == "broken"
+    assert pair.found.startswith("torchaudio 2.11.1 beside torch 2.11.0 cannot be loaded, a pair that is known not to")
+    assert pair.fix == "pip install torchaudio==2.11.0"
+    assert doctor.check_pair(None) == Finding("torch pair", "ok", "torch 2.11.0, torchaudio 2.11.1")
+    versions["torchaudio"] = "absent"
+    assert "no torchaudio" in doctor.check_pair(None).found
+
+
+def test_a_torch_that_cannot_be_loaded_is_a_fault() -> None:
+    (finding,) = doctor.check_torch({"error": "OSError: libcudart.so.13: cannot open shared object file"})
+    assert (finding.what, finding.state) == ("torch", "fault")
+    assert "libcudart.so.13" in finding.found
 
 
 def test_devices_are_named() -> None:
-    trial = {"torch": "2", "torchaudio": "2", "threads": 4, "devices": ["A GPU, 80 GB"]}
+    trial = {"torch": "2", "torchaudio": None, "threads": 4, "devices": ["A GPU, 80 GB"]}
     assert doctor.check_torch(trial)[1] == Finding("device", "ok", "A GPU, 80 GB")
     assert doctor.check_torch({**trial, "devices": []})[1].state == "note"
+
+
+def test_packages_are_tried_and_each_broken_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "brush.py").write_text("raise OSError('libbrush.so: undefined symbol: x')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    trial = try_code(doctor.PACKAGES_TRIAL % (("json", "brush", "no_such_package"),))
+    assert set(trial["faults"]) == {"brush"}
+    finding = doctor.check_requirements(["numpy"], trial)
+    assert finding.state == "fault"
+    assert "cannot be loaded: OSError: libbrush.so: undefined symbol: x" in finding.found
+    assert "--force-reinstall brush" in str(finding.fix)
+    assert doctor.check_requirements(["numpy"], {"error": "no answer within 1 s"}).state == "fault"
 
 
 def test_trials() -> None:
@@ -80,17 +111,19 @@ def test_a_trial_that_hangs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_versions_and_requirements() -> None:
     assert doctor.check_python((3, 10, 2)).fix == "make the environment with Python 3.11 or newer"
     assert doctor.check_python((3, 11, 0)).state == "ok"
-    finding = doctor.check_requirements(REQUIREMENTS)
+    finding = doctor.check_requirements(REQUIREMENTS, {})
     assert (finding.state, finding.found) == ("fault", "not installed: no-such-package")
-    assert doctor.check_requirements(["numpy"]).state == "ok"
+    assert doctor.check_requirements(["numpy"], {"faults": {}}).state == "ok"
 
 
 def test_extras() -> None:
-    egemaps, search = doctor.check_extras(REQUIREMENTS, None)
+    egemaps, search = doctor.check_extras(REQUIREMENTS, {})
     assert egemaps.state == "ok"
     assert (search.state, search.fix) == ("missing", "pip install 'ser-probe[search]'")
-    broken = doctor.check_extras(REQUIREMENTS, {"error": "OSError: libSMILEapi.so"})[0]
-    assert (broken.state, broken.found) == ("note", "cannot be used: OSError: libSMILEapi.so")
+    fault = {"found": "OSError: libSMILEapi.so", "fix": "pip install opensmile"}
+    broken = doctor.check_extras(REQUIREMENTS, {"opensmile": fault})[0]
+    assert (broken.state, broken.found) == ("broken", "opensmile cannot be loaded: OSError: libSMILEapi.so")
+    assert broken.fix == "pip install opensmile"
 
 
 def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from ser_probe.analysis.stats.observations import TIMES, Observations
-from ser_probe.errors import AnalysisError, require
+from ser_probe.errors import AnalysisError
+from ser_probe.packages import require
 
 MOST_COLUMNS = 1200
 """Columns of the design beyond which a fit takes minutes."""

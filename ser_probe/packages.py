@@ -1,0 +1,204 @@
+"""Outside packages: what to say where one is absent or cannot be loaded, and how a broken one is kept from the others.
+
+A package that cannot be loaded raises almost anything: ImportError, OSError from its compiled parts, RuntimeError from
+its own checks. That is a fault of the installation, never one of the clip or model that was at hand.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from types import ModuleType
+
+from ser_probe.errors import MissingExtraError, PackageError
+
+logger = logging.getLogger("ser_probe")
+
+_OWN = "ser_probe"
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "umap": "umap-learn"}
+"""Names to install by, where they are not the module's."""
+
+BAD_PAIRS = {("2.11.0", "2.11.1"): "pip install torchaudio==2.11.0"}
+"""Releases of torch and torchaudio that pip puts side by side and that cannot be loaded together -> what mends it.
+
+Each was tried: torchaudio 2.11.1 asks for torch 2.11 or newer and uses what came with a later torch.
+"""
+
+_set_aside: dict[str, str] = {}
+"""Packages that are kept out of this process -> why they cannot be loaded."""
+
+
+def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import an optional dependency.
+
+    Raises:
+        MissingExtraError: If it is not installed, or cannot be loaded; the message says how to mend that.
+    """
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        fault = import_fault(error)
+        package = module.partition(".")[0]
+        if fault is None or _is_absent(package):
+            raise MissingExtraError(
+                f"{purpose} needs the package {package!r}, which is not installed",
+                found=error,
+                fix=f"pip install 'ser-probe[{extra}]'",
+            ) from error
+        # A release that lacks a module, or something that the package needs: the extra asks for what fits.
+        lacks = isinstance(_root(error), ModuleNotFoundError) and not _set_aside
+        fix = f"pip install --upgrade 'ser-probe[{extra}]'" if lacks else fault.fix
+        what = f"{purpose} needs the package {package!r}, which cannot be loaded"
+        raise MissingExtraError(what, where=fault.where, found=fault.found, fix=fix) from error
+
+
+def import_fault(error: BaseException) -> PackageError | None:
+    """Return what to tell the user of an error that arose while an outside package was loaded; None for another error.
+
+    Args:
+        error: Whatever was raised.
+    """
+    if isinstance(error, PackageError):
+        return error
+    cause = _root(error)
+    absent = cause.name.partition(".")[0] if isinstance(cause, ModuleNotFoundError) and cause.name else None
+    loading = _packages_loading(cause) or _packages_loading(error)
+    if absent in _set_aside:
+        loading.append(absent)
+    elif absent is not None and absent != _OWN and _is_absent(absent):
+        return _absence(absent, loading, cause)
+    named = cause.name.partition(".")[0] if isinstance(cause, ImportError) and cause.name else None
+    broken = loading[-1] if loading else named
+    if broken is None or broken == _OWN:
+        return None
+    return PackageError(
+        f"The package {broken!r} is installed, but cannot be loaded",
+        where=installed_as(broken),
+        found=_set_aside.get(broken) or reason(error),
+        fix=mending(broken),
+    )
+
+
+def reason(error: BaseException) -> str:
+    """Return the first cause of an error in one line, with its kind."""
+    cause = _root(error)
+    said = " ".join(str(cause).split())
+    return f"{type(cause).__name__}: {said}" if said else type(cause).__name__
+
+
+def set_aside_broken(package: str) -> str | None:
+    """Keep a package that cannot be loaded from taking those with it that would import it just because it is there.
+
+    transformers does so with torchaudio: where that is broken, nothing of transformers that knows audio can be
+    imported, though nothing of torchaudio is used. Afterwards it counts as not installed in this process.
+
+    Returns:
+        Why it cannot be loaded; None where it can be, or is not installed.
+    """
+    if package in sys.modules or importlib.util.find_spec(package) is None:
+        return _set_aside.get(package)
+    try:
+        importlib.import_module(package)
+    except Exception as error:
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            del sys.modules[name]
+        sys.modules[package] = None  # type: ignore[assignment]
+        _set_aside[package] = reason(error)
+    return _set_aside.get(package)
+
+
+def leave_out_torchaudio() -> None:
+    """Go on without torchaudio where it cannot be loaded; said once. Called before transformers is imported."""
+    if "torchaudio" in _set_aside or (why := set_aside_broken("torchaudio")) is None:
+        return
+    logger.warning(
+        "%s cannot be loaded and is left out; augmentation with torch-audiomentations and the pooling 'ecapa' need it "
+        "(%s). To mend it: %s", installed_as("torchaudio"), why, mending("torchaudio")
+    )  # fmt: skip
+
+
+def mending(package: str) -> str:
+    """Return the command that mends a package which is installed and cannot be loaded."""
+    if package in ("torch", "torchaudio"):
+        pair = (version_of("torch"), version_of("torchaudio"))
+        return BAD_PAIRS.get(pair, "install the two anew, of one release: pip install --upgrade torch torchaudio")
+    return f"pip install --upgrade --force-reinstall {_distribution(package)}; `ser-probe doctor` tries every package"
+
+
+def installed_as(package: str) -> str:
+    """Return a package's name and version, and for torchaudio those of the torch beside it."""
+    name = _distribution(package)
+    beside = f" beside torch {version_of('torch')}" if package == "torchaudio" else ""
+    return f"{name} {version_of(name)}{beside}"
+
+
+def version_of(distribution: str) -> str:
+    """Return the release of an installed package without the build's own label (`+cpu`), `absent` if there is none."""
+    try:
+        return importlib.metadata.version(distribution).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _absence(package: str, loading: list[str], error: BaseException) -> PackageError:
+    """Return the message for a package that is not there, which others may have asked for."""
+    by = f", which {loading[-1]!r} needs" if loading and loading[-1] != package else ""
+    if package.lstrip("_") in sys.stdlib_module_names or package in sys.stdlib_module_names:
+        fix = "install Python with all of its standard library: it was built without the C library that this part needs"
+        what = f"This Python lacks its module {package!r}{by}"
+        return PackageError(what, where=sys.executable, found=reason(error), fix=fix)
+    what = f"The package {package!r}{by} is not installed"
+    return PackageError(what, found=reason(error), fix=f"pip install {_requirement(package)}")
+
+
+def _requirement(package: str) -> str:
+    """Return what to hand to pip for a package: with the range that ser-probe asks for, or the extra that brings it."""
+    name = _distribution(package)
+    try:
+        asked_for = importlib.metadata.requires("ser-probe") or []
+    except importlib.metadata.PackageNotFoundError:
+        asked_for = []
+    for each in asked_for:
+        wanted, _, condition = each.partition(";")
+        if re.split(r"[^\w.-]", wanted, maxsplit=1)[0].lower().replace("_", "-") == name.lower():
+            extra = re.search(r"""extra == ['"]([^'"]+)['"]""", condition)
+            return f"'ser-probe[{extra.group(1)}]'" if extra else f"'{wanted.strip()}'"
+    return name
+
+
+def _distribution(package: str) -> str:
+    return _DISTRIBUTIONS.get(package, package.replace("_", "-"))
+
+
+def _is_absent(package: str) -> bool:
+    """Tell whether a package is not there at all; else it may lack a module, or something that it needs."""
+    if package in sys.modules:
+        return sys.modules[package] is None and package not in _set_aside
+    return importlib.util.find_spec(package) is None
+
+
+def _packages_loading(error: BaseException) -> list[str]:
+    """Return the outside packages whose modules were being run when an error arose, the innermost last."""
+    names = [
+        str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "<module>"
+    ]
+    return [name for name in names if name not in (_OWN, "__main__") and name not in sys.stdlib_module_names]
+
+
+def _root(error: BaseException) -> BaseException:
+    *_, root = _causes(error)
+    return root
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__

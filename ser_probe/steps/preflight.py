@@ -1,0 +1,122 @@
+"""What a study needs of the installation, tried before its first clip is looked at: seconds, not hours.
+
+A package is loaded where a stage is still to be done, which loads it anyway. A study that is fresh loads nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from ser_probe.config import StudyConfig
+from ser_probe.errors import PackageError, collect
+from ser_probe.packages import import_fault, leave_out_torchaudio, require
+
+# torch first: torchaudio is tried after it and before transformers, which may load torchaudio.
+_TRANSFORMERS = ("torch", "transformers.models.wav2vec2.feature_extraction_wav2vec2", "safetensors")
+_LOADED = {
+    "prepare": ("soundfile", "soxr", "pyarrow"),
+    "finetune": (*_TRANSFORMERS, "accelerate"),
+    "extract": (*_TRANSFORMERS, "h5py"),
+    "repeat": (*_TRANSFORMERS, "h5py"),
+    "egemaps": ("h5py",),
+    "probe": ("sklearn", "numba"),
+    "umap": ("sklearn", "numba"),
+    "report": ("matplotlib", "jinja2"),
+}
+"""Packages with compiled parts, and those that load others, by stage. numba stands for umap, which takes longer."""
+_FOUND = {"prepare": ("pyloudnorm",), "finetune": ("tensorboard",), "umap": ("umap",)}
+"""Packages that only have to be there."""
+
+
+class Need(NamedTuple):
+    """An optional package that a stage needs.
+
+    Args:
+        module: What is loaded.
+        extra: The extra that brings it.
+        purpose: What it is for.
+    """
+
+    module: str
+    extra: str
+    purpose: str
+
+
+def check_packages(study: StudyConfig, stages: Iterable[str]) -> None:
+    """Load what stages will need, with all faults in one message.
+
+    Args:
+        study: The study.
+        stages: Names of stages that are still to be done, and `search`.
+
+    Raises:
+        PackageError: If a package is not installed or cannot be loaded.
+        MissingExtraError: If that is one package, and an optional one.
+    """
+    wanted = [stage for stage in stages if _is_wanted(study, stage)]
+    faults = [fault for fault in _try_all(study, wanted) if fault is not None]
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        lines = [f"{fault.what} ({fault.found}); to do: {fault.fix}" for fault in faults]
+        raise collect(PackageError, "The installation lacks what is needed here", list(dict.fromkeys(lines)))
+
+
+def _is_wanted(study: StudyConfig, stage: str) -> bool:
+    """Tell whether a study has a stage at all."""
+    if stage == "finetune":
+        return study.finetune.enabled
+    if stage == "egemaps":
+        return study.extract.egemaps
+    return getattr(study.analyze, stage, True) is not None
+
+
+def _try_all(study: StudyConfig, stages: list[str]) -> Iterator[PackageError | None]:
+    for module in dict.fromkeys(name for stage in stages for name in _LOADED.get(stage, ())):
+        if module.startswith("transformers"):
+            leave_out_torchaudio()
+        yield _load(module)
+    for module in dict.fromkeys(name for stage in stages for name in _FOUND.get(stage, ())):
+        if importlib.util.find_spec(module) is None:
+            yield import_fault(ModuleNotFoundError(f"No module named {module!r}", name=module))
+    for need in dict.fromkeys(need for stage in stages for need in _extras(study, stage)):
+        try:
+            require(need.module, extra=need.extra, purpose=need.purpose)
+        except PackageError as fault:
+            yield fault
+
+
+def _load(module: str) -> PackageError | None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        fault = import_fault(error)
+        if fault is None:
+            raise
+        return fault
+    return None
+
+
+def _extras(study: StudyConfig, stage: str) -> Iterator[Need]:
+    """Yield the optional packages that a stage of a study needs."""
+    finetune = study.finetune
+    if stage == "egemaps":
+        yield Need("opensmile", "egemaps", "extracting eGeMAPSv02 (extract.egemaps)")
+    if stage == "stats":
+        yield Need("statsmodels.formula.api", "stats", "the analysis of variance (analyze.stats)")
+    if stage == "search":
+        yield Need("optuna", "search", "hyper-parameter search")
+    if stage == "extract" and "speech-mean" in study.extract.pooling:
+        yield Need("silero_vad", "vad", "the pooling 'speech-mean' (extract.pooling)")
+    if stage == "finetune":
+        if finetune.trained == "lora":
+            yield Need("peft", "peft", "training low-rank adapters (finetune.trained)")
+        if finetune.head.pooling == "ecapa":
+            yield Need("speechbrain.lobes.models.ECAPA_TDNN", "ecapa", "the pooling 'ecapa' (finetune.head.pooling)")
+        for transform in finetune.augment.transforms if finetune.augment is not None else ():
+            if transform.library != "ser-probe":
+                module = transform.library.replace("-", "_")
+                yield Need(module, "augment", f"augmentation with {transform.library} (finetune.augment)")
