@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ser_probe.errors import AnalysisError, collect
+from ser_probe.errors import AnalysisError, collect, show
 
 SPLITS = ("train", "validation", "test")
+_SHOWN = 8
 
 
 def check_split(labels: np.ndarray, split: np.ndarray, groups: np.ndarray) -> None:
@@ -40,8 +41,9 @@ def check_split(labels: np.ndarray, split: np.ndarray, groups: np.ndarray) -> No
         faults.append(f"speaker {speaker} is in {where}: what a probe learns of a voice would count as knowledge")
     in_training = set(table.loc[table["split"] == "train", "label"])
     if unseen := sorted(set(table["label"]) - in_training):
-        faults.append(f"labels that never occur in training: {', '.join(unseen)}")
+        more = f" and {len(unseen) - _SHOWN} more" if len(unseen) > _SHOWN else ""
+        faults.append(f"labels that never occur in training: {', '.join(unseen[:_SHOWN])}{more}")
     if table["label"].nunique() < 2:
-        faults.append(f"all clips have the same label, {table['label'].iloc[0]!r}")
+        faults.append(f"all clips have the same label, {show(table['label'].iloc[0])}")
     if faults:
         raise collect(AnalysisError, "The clips cannot be used to probe", faults)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 
-from ser_probe.errors import AnalysisError, NothingToDrawError
+from ser_probe.errors import AnalysisError, NothingToDrawError, show
 
 FUNCTIONALS = "functionals"
 _ROLES = ("model", "checkpoint", "step", "layer")
@@ -67,8 +67,8 @@ def pick(table: pd.DataFrame, what: str, **values: object) -> pd.DataFrame:
         if rows.empty:
             raise NothingToDrawError(
                 f"The {what} table holds nothing to draw",
-                expected=f"{column} = {value!r}",
-                found=", ".join(repr(x) for x in chosen[column].drop_duplicates().head(8)),
+                expected=f"{column} = {show(value)}",
+                found=", ".join(show(x) for x in chosen[column].drop_duplicates().head(8)),
             )
         chosen = rows
     return chosen

@@ -16,7 +16,7 @@ from ser_probe.data.columns import find_column
 from ser_probe.data.label_map import check_label_map, map_labels
 from ser_probe.data.manifest import Manifest, read_manifest, require_column
 from ser_probe.embeddings.passes import ClipList
-from ser_probe.errors import AnalysisError, ManifestError, did_you_mean
+from ser_probe.errors import AnalysisError, ManifestError, did_you_mean, show
 from ser_probe.models.targets import CLASSES, DISTRIBUTION, Targets
 from ser_probe.runtime import LARGEST_NUMBER, SILENT, Progress
 from ser_probe.steps.prepare import prepare_clips
@@ -177,7 +177,7 @@ def _map_labels(
             raise AnalysisError(
                 f"No label of {corpus} is a class of the model",
                 expected=", ".join(targets.names),
-                found=", ".join(map(repr, part["label"][:_SHOWN])),
+                found=", ".join(show(label) for label in part["label"][:_SHOWN]),
                 fix="say what its labels stand for, with --map LABEL=CLASS or --label-map FILE.yaml",
             )
     for corpus, names in mapped.absent.items():
@@ -198,7 +198,7 @@ def _numbers(table: pd.DataFrame, name: str, where: object) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     broken = values[~(numbers.abs() < LARGEST_NUMBER) & values.notna()]
     if len(broken):
-        found = ", ".join(map(repr, broken.unique()[:_SHOWN]))
+        found = ", ".join(map(show, broken.unique()[:_SHOWN]))
         raise ManifestError(
             f"The column {name!r} must hold finite numbers", where=where,
             expected=f"numbers of less than {LARGEST_NUMBER:g}, or nothing", found=found,

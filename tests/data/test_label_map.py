@@ -66,3 +66,12 @@ def test_classes_that_do_not_exist_are_refused_together() -> None:
         mapped({"rage": "angre", "b": {"boredom": "calm"}, "joy": "joy"})
     assert "rage -> angre: did you mean 'anger'" in str(raised.value)
     assert "b: boredom -> calm: known: anger, joy, sadness" in str(raised.value)
+
+
+def test_a_word_is_the_same_in_any_spelling() -> None:
+    found = map_labels(
+        ["Anger", "JOY ", "Sorrow", "sad"], ["a"] * 4, ["anger", "joy", "sadness"], {"sorrow": "sadness"}
+    )
+    assert found.classes.tolist() == ["anger", "joy", "sadness", ""]
+    assert found.unused == []
+    assert found.left_out["label"].tolist() == ["sad"]

@@ -203,3 +203,11 @@ def test_emovo_keeps_both_genders_everywhere(emovo_root: Path, scheme: str, seed
     assert per_gender.tolist() == [1] * 6
     assert (audit.loc[audit["measure"] == "clips", "value"] == 196).all()
     assert (audit.loc[audit["measure"] == "clips_by_label", "value"] == 28).all()
+
+
+def test_a_gender_blank_in_some_rows_is_no_second_gender() -> None:
+    table = pd.DataFrame({"speaker": ["a", "a", "b", "c"], "gender": ["female", "", "", "male"], "label": "x"})
+    assert set(split_speakers(table, scheme="study_e")) == {"train", "validation", "test"}
+    torn = table.assign(gender=["female", "male", "", ""])
+    with pytest.raises(SplitError, match=r"two genders: 1 fault(.|\n)*'a': female, male(.|\n)*mend the column"):
+        split_speakers(torn, scheme="study_e")

@@ -131,3 +131,28 @@ def test_the_whole_verb(corpus: Path) -> None:
     assert outcome.n_rejected == 0
     assert "No speaker is in two splits" in str(outcome.summary["splits"])
     assert "72 clips" in str(outcome.summary["clips"])
+
+
+def test_columns_and_values_are_named_by_any_spelling(corpus: Path) -> None:
+    table = pd.read_csv(corpus / "manifest.csv").rename(columns={"label": "emotion", "speaker": "actor"})
+    table["mood"] = np.where(table["emotion"] == "joy", "Up", "down")
+    table["age"] = np.where(table["emotion"] == "joy", 20.0, 30.0)
+    table.to_csv(corpus / "manifest.csv", index=False)
+    assert set(read_clips(data(target="emotion", labels=["JOY", "anger"])).table["label"]) == {"joy", "anger"}
+    kept = read_clips(data(keep={"actor": ["S1", "s2"]})).table
+    assert set(kept["speaker"]) == {"s1", "s2"}
+    assert set(read_clips(data(target="mood")).table["label"]) == {"Up", "down"}
+    assert set(read_clips(data(target="age", labels=["20", "30"])).table["label"]) == {"20", "30"}
+    with pytest.raises(ManifestError, match=r"no column 'moods'(.|\n)*did you mean 'mood'"):
+        read_clips(data(target="moods"))
+
+
+def test_notes_of_reading_are_said_before_a_fault(corpus: Path) -> None:
+    table = pd.read_csv(corpus / "manifest.csv")
+    table["split"] = ["train", "test"] * 36
+    table.loc[::2, "speaker"] = table["speaker"].str.upper()
+    table.to_csv(corpus / "manifest.csv", index=False)
+    said = Said()
+    with pytest.raises(SplitError, match=r"'s0' is in test and train(.|\n)*mend the column 'split'"):
+        prepare_clips(read_clips(data()), AudioConfig(), None, progress=said)
+    assert any("'S0'" in line and "differ by spelling alone" in line for line in said.lines)

@@ -121,3 +121,12 @@ def test_nothing_to_join(tmp_path: Path) -> None:
         join_caches([])
     with pytest.raises(CacheError, match="There is no embedding cache here"):
         join_caches([tmp_path / "none.h5"])
+
+
+def test_columns_are_found_by_their_aliases(write_cache: Write, clips: pd.DataFrame) -> None:
+    joined = join_caches([write_cache("first", clips, tuned(0))])
+    assert joined.name_of("emotion") == "label"
+    assert joined.known_names(["Actor", "speaker", "egemaps:F0"]) == ("speaker", "egemaps:F0")
+    np.testing.assert_array_equal(joined.column("actor"), joined.column("speaker"))
+    with pytest.raises(AnalysisError, match="no column 'age'"):
+        joined.name_of("age")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ser_probe.analysis.inputs import check_lengths
 from ser_probe.analysis.resampling import group_codes
-from ser_probe.errors import AnalysisError
+from ser_probe.errors import AnalysisError, show
 from ser_probe.runtime import LARGEST_NUMBER
 
 NAMES = ("label", "speaker", "gender", "sentence", "language", "corpus", "split")
@@ -86,7 +86,7 @@ def make_target(
             raise AnalysisError(
                 f"The target {name!r} is not numeric",
                 expected="numbers, or nothing where a clip has no value",
-                found=f"{values[text].iloc[0]!r} in {int(text.sum())} of {len(values)} clips",
+                found=f"{show(values[text].iloc[0])} in {int(text.sum())} of {len(values)} clips",
                 fix="probe it as classes (task: classes)",
             )
         if (too_large := np.abs(np.where(np.isinf(numbers), 0, numbers)) >= LARGEST_NUMBER).any():
@@ -123,6 +123,6 @@ def _refuse_constant(name: str, levels: np.ndarray) -> None:
         raise AnalysisError(
             f"All clips have the same value of the target {name!r}",
             expected="two or more different values",
-            found=repr(levels[0].item() if hasattr(levels[0], "item") else levels[0]),
+            found=show(levels[0]),
             fix="probe another column, or other clips",
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ser_probe.errors import AnalysisError, did_you_mean
+from ser_probe.errors import AnalysisError, did_you_mean, show
 
 TIMES = " × "
 """Joins the factors of an interaction's name."""
@@ -271,7 +271,7 @@ def _check_variation(observations: Observations) -> None:
             raise AnalysisError(
                 f"The factor {factor.name!r} has one level, so there is nothing to compare",
                 expected="two levels or more",
-                found=f"{factor.levels[0]!r} in all {len(observations.values)} observations",
+                found=f"{show(factor.levels[0])} in all {len(observations.values)} observations",
                 fix="leave the factor out, or pick more rows",
             )
     if np.ptp(observations.values) == 0:
