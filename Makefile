@@ -20,8 +20,10 @@ EXTRAS := dev,egemaps,sample,vad,augment,search,ecapa,peft,onnx,stats,excel
 LOCK := constraints.txt
 comma := ,
 NEWEST := .venv-newest
-# The quick part of the tests: where other packages are called.
-NEWEST_TESTS := tests/test_imports.py tests/audio tests/models tests/training tests/embeddings
+# The quick part of the tests: where other packages are called, each kind of call once.
+NEWEST_TESTS := tests/test_packages.py tests/audio/test_load.py tests/audio/test_speech.py tests/models/test_loading.py \
+  tests/models/test_precision.py tests/models/test_lora.py tests/models/test_frame_pooling.py \
+  tests/embeddings/test_store.py tests/embeddings/test_opensmile_sets.py tests/training/test_trainer.py
 UV := build/uv
 
 .DEFAULT_GOAL := help
