@@ -17,13 +17,16 @@ from typing import Any
 
 import pandas as pd
 
+from ser_probe.data.parquet import read_parquet
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.shards import name_node, shards_folder
 from ser_probe.embeddings.store_header import REJECT_COLUMNS, no_rejects, plain_columns
-from ser_probe.files import fingerprint, fsync_path, slug
+from ser_probe.errors import DamagedFileError
+from ser_probe.files import check_entries, fingerprint, fsync_path, read_json, slug
 from ser_probe.runtime import logger
 
 _ATTEMPTS = 3
+_UNREAD = dict.fromkeys(REJECT_COLUMNS, str)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def note_clips(path: Path, clips: pd.DataFrame, attributes: Mapping[str, Any] | 
         CacheError: If the disk is full or not writable.
     """
     table = plain_columns(clips.drop_duplicates("clip_id").reset_index(drop=True))
-    digest = fingerprint({name: values.tolist() for name, values in table.items()})[:16]
+    digest = _digest(table)
     table.attrs = json.loads(json.dumps(dict(attributes or {}), default=str))
     content = io.BytesIO()
     table.to_parquet(content, index=False)
@@ -87,11 +90,12 @@ def read_noted_clips(path: Path) -> list[NotedClips]:
     noted = []
     for file in sorted(shards_folder(path).glob("clips-*.parquet")):
         try:
-            table = pd.read_parquet(file)
+            table = read_parquet(file)
+            _check_noted(file, table)
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
-            logger.warning("The note %s cannot be read and does not count: %s", file, error)
+            logger.warning("A note is damaged and does not count.\n%s", error)
             continue
         noted.append(NotedClips(file, table, {str(name): value for name, value in table.attrs.items()}))
     return noted
@@ -102,12 +106,35 @@ def read_unread(path: Path) -> pd.DataFrame:
     tables = [no_rejects()]
     for file in sorted(shards_folder(path).glob("unread-*.json")):
         try:
-            tables.append(pd.DataFrame(json.loads(file.read_bytes()), columns=list(REJECT_COLUMNS), dtype=object))
+            records = read_json(file)
+            if not isinstance(records, list):
+                raise DamagedFileError(f"{file.name} lists no clips", where=file)
+            for number, record in enumerate(records):
+                check_entries(record, _UNREAD, where=file, inside=f"entry {number}")
+            tables.append(pd.DataFrame(records, columns=list(REJECT_COLUMNS), dtype=object))
         except FileNotFoundError:
             continue
-        except ValueError as error:
-            logger.warning("The note %s cannot be read and does not count: %s", file, error)
+        except (OSError, ValueError) as error:
+            logger.warning("A note is damaged and does not count.\n%s", error)
     return pd.concat(tables, ignore_index=True).drop_duplicates("clip_id")
+
+
+def _digest(table: pd.DataFrame) -> str:
+    return fingerprint({str(name): values.tolist() for name, values in table.items()})[:16]
+
+
+def _check_noted(file: Path, table: pd.DataFrame) -> None:
+    """Refuse a note whose content is not the one that it is named by.
+
+    Raises:
+        DamagedFileError: If it is another.
+    """
+    digest = _digest(table)
+    if file.stem != f"clips-{digest}" or not {"clip_id", "path"} <= set(table.columns):
+        raise DamagedFileError(
+            "The note is not what was written", where=file, expected=file.stem.removeprefix("clips-"), found=digest,
+            fix="run the extraction again: it notes its clips anew",
+        )  # fmt: skip
 
 
 def remove_notes(path: Path, noted: list[NotedClips], accounted: set[str]) -> None:

@@ -234,7 +234,7 @@ def training_settings(study: StudyConfig) -> TrainingSettings:
 
 def _write(result: TrainingResult, study: StudyConfig, folder: Path) -> list[Path]:
     weights = [path / "model.safetensors" for _, path in result.checkpoints]
-    return [*_write_training(result.table, study, folder), *weights]
+    return [*_write_training(result.table, study, folder), folder / "best.json", *weights]
 
 
 def _write_training(table: pd.DataFrame, study: StudyConfig, folder: Path) -> list[Path]:

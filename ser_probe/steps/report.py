@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from ser_probe.data.manifest import read_manifest
-from ser_probe.errors import AnalysisError
-from ser_probe.files import read_json
+from ser_probe.config import StudyConfig, load_study
+from ser_probe.errors import AnalysisError, ConfigError
 from ser_probe.report.figures import write_figures
 from ser_probe.report.html import write_report as write_html
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.tables import read_table
+from ser_probe.steps.study_files import StudyFiles
 
 _ANALYSIS_OF_TABLE = {
     "probe": "probe",
@@ -61,63 +59,67 @@ _ANALYSIS_OF_TABLE = {
 def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
     """Draw all figures of a study again and write its report.
 
+    A table or record that is damaged, or is not what the study wrote, is left out; the report says which and why.
+
     Args:
         run_dir: The study's folder, with its config and tables.
         progress: Told of what could not be drawn.
 
     Raises:
         AnalysisError: If the folder is not a study's.
+        ConfigError: If its config is damaged.
     """
     config_path = run_dir / "config.yaml"
     if not config_path.is_file():
         raise AnalysisError(
             "The folder is not a study's", where=run_dir, expected="config.yaml and tables/", fix="give runs/<study>"
         )
-    config_yaml = config_path.read_text(encoding="utf-8")
-    config = yaml.safe_load(config_yaml)
-    folder = run_dir / "tables"
+    study, config_yaml = _read_config(config_path)
+    files = StudyFiles(run_dir)
     # A table of an analysis that was turned off since may be of other checkpoints.
-    wanted = [name for name, analysis in _ANALYSIS_OF_TABLE.items() if config["analyze"].get(analysis) is not None]
-    wanted = [*(["training"] if config["finetune"]["enabled"] else []), *wanted]
-    tables = {name: read_table(folder, name) for name in wanted if (folder / f"{name}.parquet").is_file()}
-    audit = read_table(folder, "split_audit") if (folder / "split_audit.parquet").is_file() else pd.DataFrame()
-    best = _read_best(run_dir) if config["finetune"]["enabled"] else None
+    wanted = [name for name, analysis in _ANALYSIS_OF_TABLE.items() if getattr(study.analyze, analysis) is not None]
+    wanted = [*(["training"] if study.finetune.enabled else []), *wanted]
+    read = {name: files.table(name) for name in wanted}
+    tables = {name: table for name, table in read.items() if table is not None}
+    audit = files.table("split_audit")
+    best = files.json("best.json", _BEST) if study.finetune.enabled else None
     training = tables.get("training")
     drawing: dict[str, dict[str, Any]] = {
-        "umap": {"colours": _mapped_colours(config)},
+        "umap": {"colours": list(study.analyze.umap.color) if study.analyze.umap is not None else []},
         "training": {} if training is None else {"saved_steps": _saved_steps(training)},
     }
     if best:
         drawing["training"]["best_step"] = best["step"]
     progress.start("figures", 1, "set")
     figures, undrawn = write_figures(
-        {**tables, **({} if audit.empty else {"audit": audit})},
+        {**tables, **({} if audit is None or audit.empty else {"audit": audit})},
         run_dir / "figures",
         options=drawing,
     )
     progress.advance()
     progress.finish()
-    for line in undrawn:
+    record, rejects, facts = files.last_run(), files.rejects(), _facts(study, files, best)
+    notes = [*files.notes, *undrawn]
+    for line in notes:
         progress.say(line)
-    record = read_json(run_dir / "record.json") if (run_dir / "record.json").is_file() else {}
-    rejects = pd.read_csv(run_dir / "rejects.csv") if (run_dir / "rejects.csv").is_file() else None
     path = write_html(
         run_dir / "report.html",
-        title=str(config.get("name", run_dir.name)),
+        title=study.name,
         config_yaml=config_yaml,
-        record=record["runs"][-1] if record.get("runs") else record,
-        audit=audit,
+        record=record,
+        audit=pd.DataFrame() if audit is None else audit,
         tables={name: table for name, table in tables.items() if name != "umap"},
         figures=figures,
         rejects=rejects,
-        notes=undrawn,
-        facts=_facts(run_dir, config, best),
-        pages={title: f"tables/{name}" for name, title in _PAGES.items() if (folder / name).is_file()},
+        notes=notes,
+        facts=facts,
+        pages={title: f"tables/{name}" for name, title in _PAGES.items() if (run_dir / "tables" / name).is_file()},
     )
-    files = [file for figure in figures for file in (figure.png, figure.svg)]
-    return Outcome((*files, path), {"figures": len(figures)})
+    written = [file for figure in figures for file in (figure.png, figure.svg)]
+    return Outcome((*written, path), {"figures": len(figures)})
 
 
+_BEST = {"step": int, "metric": str, "value": float}
 _PAGES = {
     "umap.html": "Maps to move in and listen to",
     "stats_summary.md": "The statistics in words, with tables for a paper",
@@ -130,27 +132,30 @@ def _saved_steps(training: pd.DataFrame) -> list[int]:
     return sorted(training.loc[training["split"] == "validation", "step"].unique().tolist())
 
 
-def _mapped_colours(config: dict[str, Any]) -> list[str]:
-    umap = config["analyze"].get("umap")
-    return list(umap["color"]) if umap else []
-
-
-def _facts(run_dir: Path, config: dict[str, Any], best: dict[str, Any] | None) -> dict[str, object]:
+def _facts(study: StudyConfig, files: StudyFiles, best: dict[str, Any] | None) -> dict[str, object]:
     """Return what the head of the report says at a glance."""
-    facts: dict[str, object] = {"backbone": config["backbone"]["name"]}
-    if (run_dir / "manifest.csv").is_file():
-        clips = read_manifest(run_dir / "manifest.csv").table
+    facts: dict[str, object] = {"backbone": study.backbone.name}
+    clips = files.clips()
+    if clips is not None:
         facts["clips"] = len(clips)
         facts |= {f"{name}s": clips[name].nunique() for name in ("speaker", "label") if name in clips}
         if "duration_s" in clips:
             facts["duration"] = f"{clips['duration_s'].sum() / 60:.1f} min"
     if best:
         facts["best step"] = f"{best['step']} (validation {best['metric']} {best['value']:.4g})"
-    if best and (run_dir / "training.json").is_file():
-        facts["trained"] = read_json(run_dir / "training.json")["finished"]["parameters"]["words"]
+    if best and (trained := files.trained_part()):
+        facts["trained"] = trained
     return facts
 
 
-def _read_best(run_dir: Path) -> dict[str, Any] | None:
-    path = run_dir / "best.json"
-    return read_json(path) if path.is_file() else None
+def _read_config(path: Path) -> tuple[StudyConfig, str]:
+    """Return a study's config, and as it is written.
+
+    Raises:
+        ConfigError: If it is damaged, or of another version of ser-probe.
+    """
+    try:
+        return load_study(path), path.read_text(encoding="utf-8")
+    except ConfigError as error:
+        error.fix = "run the study again from its own YAML: that writes this file anew"
+        raise

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser_probe.errors import AnalysisError
+from ser_probe.data.parquet import read_parquet
+from ser_probe.errors import AnalysisError, DamagedFileError
 
 _DELIMITERS = ",;\t|"
 _PARQUET = (".parquet", ".pq")
@@ -26,18 +27,18 @@ def read_results(path: Path) -> pd.DataFrame:
         raise AnalysisError("There is no such table", where=path, found=listed, fix="give a CSV, TSV or Parquet file")
     try:
         if path.suffix.lower() in _PARQUET:
-            return pd.read_parquet(path)
+            return read_parquet(path)
         header = next((line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()), "")
         delimiter = max(_DELIMITERS, key=header.count)
         table = pd.read_csv(
             path, sep=delimiter, encoding="utf-8-sig", keep_default_na=False, na_values=["", "NaN", "nan"],
             skipinitialspace=True,
         )  # fmt: skip
-    except (ValueError, OSError) as error:  # what pandas, pyarrow and the decoder raise are kinds of ValueError
+    except (ValueError, OSError) as error:  # what pandas and the decoder raise are kinds of ValueError
         raise AnalysisError(
             "The table cannot be read",
             where=path,
             expected="CSV or TSV in UTF-8 with a line of column names, or Parquet",
-            found=" ".join(str(error).split()),
+            found=error.found if isinstance(error, DamagedFileError) else " ".join(str(error).split()),
         ) from error
     return table.rename(columns=lambda name: str(name).strip())

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from ser_probe.config import StudyConfig, study_yaml
 from ser_probe.data.manifest import read_manifest
-from ser_probe.errors import ConfigError, did_you_mean
-from ser_probe.files import fingerprint, read_json, write_json, write_text
+from ser_probe.errors import ConfigError, DamagedFileError, did_you_mean
+from ser_probe.files import fingerprint, write_json, write_text
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.model_folder import check_name
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
@@ -26,6 +25,7 @@ from ser_probe.steps.representations import Joined
 from ser_probe.steps.stages import Stages, file_states
 from ser_probe.steps.study_analyses import ANALYSES, Material, run_analyses
 from ser_probe.steps.study_extractions import Extractions, folder_state
+from ser_probe.steps.study_files import read_rejects, read_runs
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels
 
 STAGES = ("prepare", "finetune", "extract", "repeat", "egemaps", *ANALYSES, "report")
@@ -64,7 +64,7 @@ class _Run:
         study = self.study
         check_name(study.backbone.name)  # before hours of other work
         config, text = self.folder / "config.yaml", study_yaml(study)
-        if not config.is_file() or config.read_text(encoding="utf-8") != text:
+        if not config.is_file() or config.read_bytes() != text.encode():
             write_text(config, text)
         check_packages(study, [stage for stage in STAGES if self._is_to_be_done(stage)])
         self._prepare()
@@ -85,7 +85,7 @@ class _Run:
         run_analyses(material, self.stages, self.progress)
         self._record()
         report = self._report()
-        left_out = pd.read_csv(self.folder / "rejects.csv")
+        left_out = read_rejects(self.folder / "rejects.csv")
         later = extractions.rejected([*(cache.path for cache in caches), *([features] if features else [])])
         minutes = (time.monotonic() - self.started) / 60
         summary: dict[str, object] = {
@@ -170,7 +170,7 @@ class _Run:
         """Write what this run was made with. A run that did nothing keeps the record of the one that did."""
         path = self.folder / "record.json"
         if self.stages.done or not path.is_file():
-            before = read_json(path)["runs"] if path.is_file() else []
+            before = self._earlier_runs(path)
             device = str(pick_device(self.study.finetune.device))
             seconds = round(time.monotonic() - self.started, 1)
             this = {
@@ -180,6 +180,14 @@ class _Run:
                 "seconds": seconds,
             }
             write_json(path, {"study": self.study.name, "runs": [*before, this]})
+
+    def _earlier_runs(self, path: Path) -> list[dict[str, Any]]:
+        """Return the records of earlier runs; a damaged file, which nothing depends on, is begun anew."""
+        try:
+            return read_runs(path) if path.is_file() else []
+        except DamagedFileError as error:
+            self.progress.say(f"{path} is damaged and begun anew: {error.found}")
+            return []
 
     def _report(self) -> Path:
         tables = sorted(self.tables.glob("*.parquet"))

@@ -6,16 +6,21 @@ stamp keeps the inputs themselves, so that a re-run can say which of them change
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from ser_probe import __version__
-from ser_probe.files import fingerprint, read_json, write_json
+from ser_probe.errors import DamagedFileError
+from ser_probe.files import content_id, fingerprint, read_json, write_json
 from ser_probe.runtime import Progress
 
 _STAMP_FOLDER = ".stages"
+_STAMP = {"inputs": dict, "outputs": dict, "contents": dict, "checksum": str}
+_LARGEST_HASHED_BYTES = 64 << 20
+"""Tables and lists are far smaller; what is larger, such as weights, is known by size and time alone."""
 _SHOWN_KEYS = 5
 _SHOWN_LETTERS = 40  # longer values, such as fingerprints, tell a reader nothing
 
@@ -71,13 +76,24 @@ class Stages:
         self.progress.say(f"{name}: {reason}")
         stamp_path.unlink(missing_ok=True)
         outputs = [Path(path) for path in work()]
-        write_json(stamp_path, {"inputs": inputs, "outputs": {str(path): file_state(path) for path in outputs}})
+        self._write_stamp(stamp_path, inputs, outputs)
         self.done.append(name)
         return outputs
 
     def has_run(self, name: str) -> bool:
         """Tell whether a stage has been done before, be it fresh or not."""
         return self._stamp_path(name).is_file()
+
+    def _write_stamp(self, path: Path, inputs: dict[str, Any], outputs: list[Path]) -> None:
+        """Write down what the stage was made from and what it wrote, of files in the study's folder their content."""
+        inside = [each for each in outputs if each.is_relative_to(self.folder) and each.is_file()]
+        small = [each for each in inside if each.stat().st_size <= _LARGEST_HASHED_BYTES]
+        stamp = {
+            "inputs": inputs,
+            "outputs": {str(each): file_state(each) for each in outputs},
+            "contents": {each.relative_to(self.folder).as_posix(): content_id(each) for each in small},
+        }
+        write_json(path, {**stamp, "checksum": fingerprint(stamp)})
 
     def _stamp_path(self, name: str) -> Path:
         return self.folder / _STAMP_FOLDER / f"{name}.json"
@@ -89,10 +105,10 @@ class Stages:
         if not stamp_path.is_file():
             return "not done yet"
         try:
-            stamp = read_json(stamp_path)
-            before, outputs = dict(stamp["inputs"]), dict(stamp["outputs"])
-        except (ValueError, KeyError, TypeError):
-            return "its stamp is damaged; runs again"
+            stamp = _read_stamp(stamp_path)
+        except (ValueError, OSError):
+            return f"its stamp {stamp_path} is damaged; runs again"
+        before, outputs = stamp["inputs"], stamp["outputs"]
         changed = _changes(before, inputs)
         if changed:
             more = f" and {len(changed) - _SHOWN_KEYS} more" if len(changed) > _SHOWN_KEYS else ""
@@ -101,6 +117,31 @@ class Stages:
         if gone:
             return f"stale, because {Path(gone[0]).name} is gone or was changed"
         return None
+
+
+def written_contents(folder: Path) -> dict[str, str]:
+    """Return what the stages of a study wrote into its folder: by path in it, the id of the content.
+
+    Files that a stage does not know, because its stamp is missing or damaged, are not among them.
+    """
+    contents: dict[str, str] = {}
+    for path in sorted((folder / _STAMP_FOLDER).glob("*.json")):
+        with contextlib.suppress(ValueError, OSError):
+            contents |= _read_stamp(path)["contents"]
+    return contents
+
+
+def _read_stamp(path: Path) -> dict[str, Any]:
+    """Return a stamp that is as it was written.
+
+    Raises:
+        DamagedFileError: If it is not.
+    """
+    stamp = read_json(path, entries=_STAMP)
+    checksum = stamp.pop("checksum")
+    if checksum != fingerprint(stamp):
+        raise DamagedFileError(f"{path.name} was changed", where=path, expected=checksum, found=fingerprint(stamp))
+    return stamp
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

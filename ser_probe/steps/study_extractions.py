@@ -14,7 +14,8 @@ from ser_probe.config import StudyConfig
 from ser_probe.data.manifest import Manifest
 from ser_probe.embeddings.opensmile_sets import FEATURE_CONTRACT_VERSION
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.files import read_json, write_json
+from ser_probe.errors import DamagedFileError
+from ser_probe.files import check_entries, read_json, write_json
 from ser_probe.models.backbone import LAYER_CONTRACT_VERSION
 from ser_probe.models.catalogue import model_name
 from ser_probe.runtime import Progress, derive_seed
@@ -22,6 +23,7 @@ from ser_probe.steps.extract import Source, extract_features, extract_sources
 from ser_probe.steps.representations import NamedCache
 from ser_probe.steps.stages import Stages, file_states
 
+_LISTED = {"path": str, "model": str, "checkpoint": str, "step": int}
 RANDOM_CONTROL = "random-weights"
 """What the tables call the checkpoint of the control with random weights."""
 
@@ -73,7 +75,7 @@ class Extractions:
             return [*dict.fromkeys(result.path for row in results for result in row), listing]
 
         self.stages.run("extract", inputs, work)
-        caches = [NamedCache(**{**entry, "path": Path(entry["path"])}) for entry in read_json(listing)]
+        caches = [NamedCache(**{**entry, "path": Path(entry["path"])}) for entry in read_listing(listing)]
         controls = [cache for cache in caches if cache.checkpoint == RANDOM_CONTROL]
         return [cache for cache in caches if cache not in controls], controls[0] if controls else None
 
@@ -151,6 +153,20 @@ class Extractions:
         # Caches are shared by studies, and each has its own splits: they stay in the study's manifest.
         table = table.drop(columns="split")
         return Manifest(table, self.manifest.audio_root, self.manifest.source)
+
+
+def read_listing(path: Path) -> list[dict[str, Any]]:
+    """Return which files a study's checkpoints are in.
+
+    Raises:
+        DamagedFileError: If the list is not one that extraction writes.
+    """
+    entries = read_json(path)
+    if not isinstance(entries, list):
+        raise DamagedFileError("caches.json lists no embedding files", where=path, fix="delete it and run again")
+    for number, entry in enumerate(entries):
+        check_entries(entry, _LISTED, where=path, inside=f"entry {number}")
+    return [{name: entry[name] for name in _LISTED} for entry in entries]
 
 
 def repeated(study: StudyConfig, kind: str, folder: Path) -> tuple[StudyConfig, Path]:

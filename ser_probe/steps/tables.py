@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ser_probe.data.parquet import read_parquet
 from ser_probe.errors import AnalysisError
 from ser_probe.files import atomic_path
 
@@ -37,8 +38,9 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
 
     Raises:
         AnalysisError: If it is not there.
+        DamagedFileError: If it cannot be read.
     """
     path = folder / f"{name}.parquet"
     if not path.is_file():
         raise AnalysisError("A table is missing", where=path, fix="run the analysis that writes it first")
-    return pd.read_parquet(path)
+    return read_parquet(path, fix="run the analysis that writes it again")

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ser_probe.errors import AnalysisError
+from ser_probe.data.parquet import read_parquet
+from ser_probe.errors import AnalysisError, DamagedFileError
 
 CORRECT, PREDICTED = "correct", "predicted"
 _RIGHT, _WRONG, _MIXED = "right", "wrong", "right in some runs"
@@ -59,6 +60,7 @@ def _read(path: Path) -> pd.DataFrame:
         raise AnalysisError("The predictions do not exist", where=path, fix="give DIR/predictions.csv of an evaluation")
     try:
         # Text stays text: the class '01' is not 1.
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+        return read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
     except (ValueError, OSError) as error:
-        raise AnalysisError("The predictions cannot be read as a table", where=path, found=error) from error
+        found = error.found if isinstance(error, DamagedFileError) else error
+        raise AnalysisError("The predictions cannot be read as a table", where=path, found=found) from error

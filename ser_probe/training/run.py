@@ -6,6 +6,7 @@ best.json      the best step; checkpoints/ and tensorboard/ beside it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -176,11 +177,19 @@ class Run:
         """Write down the best step, and that the run is over."""
         last, history = _read_state(list_checkpoints(self.checkpoints)[-1][1])
         step, value = best_evaluation(history, self.settings.metric)
-        write_json(self.folder / "best.json", {"step": step, "metric": self.settings.metric, "value": value})
+        self._write_best(step, value)
         record = read_json(self.folder / RECORD)
         numbers = {"trained": part.n_trained, "total": part.n_total, "words": str(part)}
         record["finished"] = {"steps": _steps(history), "stopped_early": last < total, "parameters": numbers}
         write_json(self.folder / RECORD, record)
+
+    def _write_best(self, step: int, value: float) -> None:
+        """Write down the best step, unless the file says it already: one that was damaged is made good."""
+        path, best = self.folder / "best.json", {"step": step, "metric": self.settings.metric, "value": value}
+        with contextlib.suppress(OSError, ValueError):
+            if read_json(path) == best:
+                return
+        write_json(path, best)
 
     def _loop(
         self,
@@ -226,6 +235,8 @@ class Run:
         checkpoints = [(step, checkpoint_folder(self.checkpoints, step)) for step in finished["steps"]]
         _, history = _read_state(checkpoints[-1][1])
         step, value = best_evaluation(history, self.settings.metric)
+        if is_first():
+            self._write_best(step, value)
         table = training_table(history, self.settings.seed)
         return TrainingResult(checkpoints, step, value, table, finished["stopped_early"], finished["parameters"])
 

@@ -12,12 +12,12 @@ import functools
 import json
 import math
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_probe.errors import SerProbeError
+from ser_probe.errors import DamagedFileError, SerProbeError
 from ser_probe.packages import require
 from ser_probe.runtime import SILENT, Progress, derive_seed
 from ser_probe.training.locks import exclusive
@@ -127,15 +127,19 @@ def run_search(
 
     Raises:
         OtherSearchError: If the file holds a search that was begun with other settings.
+        DamagedFileError: If the file is no search that can be read.
         CheckpointError: If another process runs it.
         MissingExtraError: If optuna is not installed.
         SerProbeError: If no trial was completed.
     """
     with exclusive(path.with_suffix(".lock"), "searches in this folder") as held:
-        search = _Search(path, space, maximise=maximise, seed=seed, prune=prune, locks=held)
+        with _readable(path):
+            search = _Search(path, space, maximise=maximise, seed=seed, prune=prune, locks=held)
         try:
-            search.claim(ingredients)
-            search.retry_interrupted()
+            with _readable(path):
+                search.claim(ingredients)
+                search.retry_interrupted()
+                search.table()
             progress.start("search", n_trials, "trials")
             progress.advance(search.n_done())
             try:
@@ -149,6 +153,25 @@ def run_search(
             return search.result()
         finally:
             search.close()
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn whatever optuna and SQLite raise on a damaged file, which has no class in common, into one message.
+
+    Raises:
+        DamagedFileError: If the file cannot be read.
+    """
+    try:
+        yield
+    except SerProbeError:
+        raise
+    except Exception as error:
+        raise DamagedFileError(
+            "The search's file cannot be read", where=path, expected="an SQLite file that optuna wrote",
+            found=(str(error).splitlines() or [type(error).__name__])[0],
+            fix="move it away, or take another folder, to begin the search anew",
+        ) from error  # fmt: skip
 
 
 class _Search:

@@ -176,6 +176,20 @@ def test_missing_clips_may_be_allowed(run: Run) -> None:
     assert len(read_noted_clips(run.path)) == 1, "the note stays until its clips are all there"
 
 
+def test_a_note_that_was_changed_does_not_count(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    note = note_clips(run.path, run.clips)
+    table = pd.read_parquet(note)
+    table.assign(label="joy").to_parquet(note, index=False)
+    note_unread(run.path, "one", unread_clips(run, 1))
+    unread = note.with_name("unread-one.json")
+    for content in ('{"clip_id": 1}', '[{"clip_id": "a", "path": 3, "reason": "r"}]', "[" * 100_000):
+        unread.write_text(content)
+        assert read_unread(run.path).empty
+    assert read_noted_clips(run.path) == []
+    for message in ("The note is not what was written", "lists no clips", "entry 0.path is 3", "nested more than"):
+        assert message in caplog.text
+
+
 def test_a_note_that_cannot_be_read_does_not_count(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     note_clips(run.path, run.clips)
     note_unread(run.path, "a b/c", unread_clips(run, 1))
@@ -183,7 +197,7 @@ def test_a_note_that_cannot_be_read_does_not_count(run: Run, caplog: pytest.LogC
         file.write_bytes(b"torn")
     assert read_noted_clips(run.path) == []
     assert read_unread(run.path).empty
-    assert caplog.text.count("cannot be read and does not count") == 2
+    assert caplog.text.count("A note is damaged and does not count") == 2
     run.commit(range(N_CLIPS))
     seal(run.path, run.key, run.clips)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ser_probe.errors import DamagedFileError
+from ser_probe.files import content_id
 from ser_probe.steps import stages as module
 from ser_probe.steps.stages import Stages, file_state, file_states
 
@@ -81,8 +84,21 @@ def test_outputs_that_are_gone_or_changed(run: Callable[..., Any], tmp_path: Pat
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"inputs": 3, "outputs": {}}', '{"inputs": {}, "outputs"'])
 def test_a_damaged_stamp(run: Callable[..., Any], tmp_path: Path, content: str) -> None:
     run()
-    (tmp_path / ".stages" / "stage.json").write_text(content)
-    assert run()[0] == "stage: its stamp is damaged; runs again"
+    stamp = tmp_path / ".stages" / "stage.json"
+    stamp.write_text(content)
+    assert run()[0] == f"stage: its stamp {stamp} is damaged; runs again"
+
+
+def test_a_stamp_that_lost_an_output_is_damaged(run: Callable[..., Any], tmp_path: Path) -> None:
+    run()
+    stamp = tmp_path / ".stages" / "stage.json"
+    known = json.loads(stamp.read_text())
+    assert module.written_contents(tmp_path) == {"out.txt": content_id(tmp_path / "out.txt")}
+    stamp.write_text(json.dumps({**known, "outputs": {}}))
+    with pytest.raises(DamagedFileError, match=r"(?s)stage\.json was changed.*expected: \w{64}"):
+        module._read_stamp(stamp)
+    assert module.written_contents(tmp_path) == {}
+    assert run()[0] == f"stage: its stamp {stamp} is damaged; runs again"
     assert run()[0] == "stage: fresh, nothing to do"
 
 

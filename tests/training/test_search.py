@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ser_probe.errors import CheckpointError, MissingExtraError, SerProbeError
+from ser_probe.errors import CheckpointError, DamagedFileError, MissingExtraError, SerProbeError
 from ser_probe.training.locks import exclusive
 from ser_probe.training.search import (
     TABLE_COLUMNS,
@@ -27,6 +27,7 @@ from ser_probe.training.search import (
     TrialPruned,
     run_search,
 )
+from tests.mutation import mutate
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs the extra search")
 
@@ -221,6 +222,25 @@ def test_another_search_in_the_same_file_is_refused(search: Search) -> None:
         with pytest.raises(OtherSearchError, match="The folder holds another search") as raised:
             search(n_trials=2, **change)
         assert f"{next(iter(change.get('ingredients', change)))} was" in str(raised.value)
+
+
+def test_a_damaged_file_is_named_and_no_traceback(search: Search, tmp_path: Path) -> None:
+    search(n_trials=2)
+    path = tmp_path / "study.db"
+    whole, named = path.read_bytes(), 0
+    for seed in range(25):
+        path.write_bytes(whole)
+        what = mutate(path, seed)
+        try:
+            search(n_trials=2)
+        except SerProbeError as error:
+            named += str(path) in str(error) or str(tmp_path) in str(error)
+        except Exception as error:
+            raise AssertionError(what) from error
+    assert named > 5
+    path.write_bytes(b"no database")
+    with pytest.raises(DamagedFileError, match=r"(?s)search's file cannot be read.*study\.db.*begin the search anew"):
+        search(n_trials=2)
 
 
 def test_two_processes_do_not_search_in_one_folder(search: Search, tmp_path: Path) -> None:
