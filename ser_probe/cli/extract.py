@@ -85,6 +85,9 @@ def extract(
             help="Do one of N parts, side by side with others; auto asks the SLURM array. torchrun is recognised.",
         ),
     ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove clips from the file that are not in the manifest (any more).")
+    ] = False,
     device: flags.Device = None,
     strict: flags.Strict = False,
     overrides: flags.Overrides = None,
@@ -120,5 +123,5 @@ def extract(
     defaults = flags.study_defaults(output, split__scheme="manifest")
     study = check_options(StudyConfig, options, overrides or [], command="extract", defaults=defaults)
     with open_progress() as progress:
-        outcome = extract_manifest(study, output, models=model, shard=shard, progress=progress)
+        outcome = extract_manifest(study, output, models=model, shard=shard, prune=prune, progress=progress)
     finish(outcome)

@@ -124,7 +124,7 @@ def extract(
     for (target, job), speed, end in zip(work, speeds, ends, strict=True):
         error = None if end.n_missing else verify_job(job, target.backbone, clips, settings)
         results[job.path] = Extraction(
-            job.path, job.key, len(clips.table), job.n_computed, end.rejects, speed, error, end.n_missing
+            job.path, job.key, len(clips.table), job.n_computed, end.rejects, speed, error, end.n_missing, end.n_others
         )
     return [results[target.path] for target in targets]
 

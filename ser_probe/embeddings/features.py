@@ -114,8 +114,9 @@ def extract_features(
     speed = measure_speeds([job], audio_s, clock)[0]
     end = seal_job(job, clips, settings, {**job.attributes, **speed})
     return Extraction(
-        path, key, len(clips.table), job.n_computed, end.rejects, speed, n_missing=end.n_missing, n_scaled=n_scaled
-    )
+        path, key, len(clips.table), job.n_computed, end.rejects, speed,
+        n_missing=end.n_missing, n_others=end.n_others, n_scaled=n_scaled,
+    )  # fmt: skip
 
 
 def _load_features(path: Path, *, spec: AudioSpec, feature_set: str, level: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -172,3 +172,16 @@ def _write_note(path: Path, name: str, content: bytes) -> Path:
             temporary.unlink(missing_ok=True)
             raise store_file.disk_error(error, folder / name, "run the same command again") from error
     return folder / name
+
+
+def describe_reasons(rejects: pd.DataFrame) -> str:
+    """Return how many clips were rejected and the most common reason with one clip that it befell."""
+    if rejects.empty:
+        return "0 rejected clips"
+    counts = rejects["reason"].value_counts()
+    # Of equally common ones the first that occurred.
+    reason = next(each for each in rejects["reason"] if counts[each] == counts.max())
+    path = rejects.loc[rejects["reason"] == reason, "path"].iloc[0]
+    if len(counts) == 1:
+        return f"{len(rejects)} rejected clips: {reason}, such as {path}"
+    return f"{len(rejects)} rejected clips, {counts.max()} of them: {reason}, such as {path}"

@@ -24,7 +24,7 @@ from ser_probe.audio.load import AudioSpec
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.feed import ClipWork, DecodedBatch, feed_batches
 from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.notes import note_clips, note_unread
+from ser_probe.embeddings.notes import describe_reasons, note_clips, note_unread
 from ser_probe.embeddings.plan import drop_done, plan_batches
 from ser_probe.embeddings.seal import missing_clips, seal
 from ser_probe.embeddings.shards import SECONDS_PER_SHARD, Committed, Rows, ShardWriter
@@ -101,6 +101,7 @@ class Extraction:
             empty where nothing was computed.
         verify_error: Largest relative difference of a clip alone, in fp32, from the stored one; None if not measured.
         n_missing: Clips that other workers have yet to compute; the cache is sealed when there are none.
+        n_others: Clips in the finished file that were not asked for.
         n_scaled: Clips computed now that were scaled down, so as not to leave the range of what computes them.
     """
 
@@ -112,6 +113,7 @@ class Extraction:
     speed: dict[str, float]
     verify_error: float | None = None
     n_missing: int = 0
+    n_others: int = 0
     n_scaled: int = 0
 
 
@@ -293,10 +295,12 @@ class JobEnd:
     Args:
         rejects: Clips that could not be used: clip_id, path, reason.
         n_missing: Clips that other workers have yet to compute; the cache is sealed when there are none.
+        n_others: Clips in the finished file that were not asked for.
     """
 
     rejects: pd.DataFrame
     n_missing: int = 0
+    n_others: int = 0
 
 
 def seal_job(job: Job, clips: ClipList, settings: ExtractionSettings, attributes: Mapping[str, Any]) -> JobEnd:
@@ -315,7 +319,7 @@ def seal_job(job: Job, clips: ClipList, settings: ExtractionSettings, attributes
         raise AudioError(
             f"None of the {len(unread)} clips could be read",
             where=unread["path"][0],
-            found=unread["reason"][0],
+            found=describe_reasons(unread),
             fix="check the manifest's paths and the audio root",
         )
     if len(unread):
@@ -327,8 +331,10 @@ def seal_job(job: Job, clips: ClipList, settings: ExtractionSettings, attributes
             return JobEnd(unread, len(missing))
     seal(job.path, job.key, clips.table, attributes)
     with EmbeddingCache.open(job.path, expect_key=job.key) as cache:
-        stored = cache.rejects[cache.rejects["clip_id"].isin(clips.table["clip_id"])]
-    return JobEnd(pd.concat([stored, unread], ignore_index=True))
+        asked = clips.table["clip_id"]
+        stored = cache.rejects[cache.rejects["clip_id"].isin(asked)]
+        n_others = len(set(cache.clip_ids).difference(asked))
+    return JobEnd(pd.concat([stored, unread], ignore_index=True), n_others=n_others)
 
 
 def _worker(settings: ExtractionSettings) -> str:

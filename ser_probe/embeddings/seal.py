@@ -11,7 +11,7 @@ import dataclasses
 import datetime
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import pandas as pd
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey, check_key
 from ser_probe.embeddings.merge import Source, check_merged, merge_blocks
-from ser_probe.embeddings.notes import NotedClips, read_noted_clips, read_unread, remove_notes
+from ser_probe.embeddings.notes import NotedClips, describe_reasons, read_noted_clips, read_unread, remove_notes
 from ser_probe.embeddings.shards import committed, read_shards, remove_stale_partials, shards_folder
 from ser_probe.embeddings.store_header import REJECT_COLUMNS, ROW_COLUMNS, Header, no_rejects, plain_columns
 from ser_probe.errors import CacheError
@@ -116,7 +116,7 @@ def seal(
         stock = _take_stock(path, key, clips)
         if stock.missing and not allow_missing:
             raise _incomplete(path, stock.missing, len(stock.wanted))
-        _check_files(path, stock.files, stock.rejects)
+        _check_files(path, stock.files, pd.concat([stock.rejects, stock.unread]))
         ids, sources = _place(stock.files, stock.wanted)
         old = stock.old
         columns = _merge_columns(ids, stock.wanted, old)
@@ -177,6 +177,29 @@ def update_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
         changed = dataclasses.replace(header, attributes={**header.attributes, **attributes})
         source = Source(path, header, everything, everything)
         _write(path, changed, [source], safe="the finished file is as it was")
+
+
+def keep_clips(path: Path, clip_ids: Collection[str]) -> int:
+    """Remove all other clips, stored and rejected, from a finished file in one atomic step; return how many went.
+
+    Raises:
+        CacheError: If none of the clips is in the file, it is damaged, or the disk is full.
+    """
+    with _only_sealer(path), path.open("rb") as stream:
+        header = store_file.read_header(stream, path)
+        kept = np.flatnonzero(header.rows["clip_id"].isin(clip_ids))
+        if not len(kept):
+            raise CacheError("None of the clips to keep is in the file", where=path, fix="delete the file instead")
+        if len(kept) < len(header.rows):
+            rejects, unread = (
+                table[table["clip_id"].isin(clip_ids)].reset_index(drop=True)
+                for table in (header.rejects, _recorded_unread(header))
+            )
+            record = {**header.attributes, "unread": unread.to_dict("records")}
+            rows = header.rows.iloc[kept].reset_index(drop=True)
+            changed = dataclasses.replace(header, rows=rows, rejects=rejects, attributes=record)
+            _write(path, changed, [Source(path, header, kept, np.arange(len(kept)))], safe="the file is as it was")
+    return len(header.rows) - len(kept)
 
 
 def _read_finished(path: Path, key: CacheKey) -> list[tuple[Path, Header]]:
@@ -240,7 +263,7 @@ def _check_files(path: Path, files: Sequence[tuple[Path, Header]], rejects: pd.D
         raise CacheError(
             "No clip could be embedded, so there is nothing to store",
             where=path,
-            found=f"{len(rejects)} rejected clips" + (f", the first: {rejects['reason'][0]}" if len(rejects) else ""),
+            found=describe_reasons(rejects),
         )
     for source, header in files:
         if header.layout != files[0][1].layout:

@@ -21,6 +21,7 @@ from ser_probe.embeddings.feed import choose_workers
 from ser_probe.embeddings.memory import choose_budget
 from ser_probe.embeddings.opensmile_sets import EGEMAPS, FUNCTIONALS, find_level, find_set
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
+from ser_probe.embeddings.seal import keep_clips
 from ser_probe.embeddings.share import Share, detect_share, local_rank
 from ser_probe.errors import AnalysisError, ConfigError, collect
 from ser_probe.files import atomic_path, slug
@@ -29,7 +30,7 @@ from ser_probe.models.catalogue import model_name
 from ser_probe.models.chunks import Chunking
 from ser_probe.models.loading import load_backbone
 from ser_probe.models.model_folder import check_name
-from ser_probe.runtime import SILENT, Progress, memory_bytes, pick_device
+from ser_probe.runtime import SILENT, Progress, logger, memory_bytes, pick_device
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.prepare import prepare_clips, read_clips
@@ -185,6 +186,7 @@ def extract_manifest(
     *,
     models: Sequence[str] = (),
     shard: str | None = None,
+    prune: bool = False,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Check a manifest and extract it: the whole verb.
@@ -194,6 +196,7 @@ def extract_manifest(
         output: The cache to write or to complete, or the folder of several.
         models: Several checkpoints, or folders of `checkpoint-*`, instead of the one of `backbone.name`.
         shard: Which part of the work is this process's, as `detect_share` takes it.
+        prune: Whether to remove from the files what is not in the manifest.
         progress: Told of each file and clip.
 
     Raises:
@@ -243,6 +246,8 @@ def extract_manifest(
         sources = [Source(name, f"step-{_step(name)}", _step(name), *origin, _run_of(name)) for name in names]
         found = extract_sources(sources, manifest, study, output, share=share, progress=progress)
         results = list({result.path: result for row in found for result in row}.values())
+    if prune:
+        results = [_prune(result, manifest) for result in results]
     rejects = pd.concat([prepared.report.rejects, *(result.rejects for result in results)])[["path", "reason"]]
     rejects = rejects.drop_duplicates("path")
     rejects_path = _rejects_path(output, share)
@@ -269,6 +274,15 @@ def _refuse_of_models(study: StudyConfig, name: str) -> None:
     faults = [f"{key}: would be ignored by acoustic features" for key, is_changed in changed.items() if is_changed]
     if faults:
         raise collect(ConfigError, f"{name} cannot be extracted so", faults)
+
+
+def _prune(result: Extraction, manifest: Manifest) -> Extraction:
+    """Remove what is not in the manifest, once the file is finished."""
+    if result.n_missing or not result.n_others:
+        return result
+    n_removed = keep_clips(result.path, set(manifest.table["clip_id"]))
+    logger.info("%s: %d clips that are not in the manifest were removed", result.path, n_removed)
+    return dataclasses.replace(result, n_others=0)
 
 
 def _checkpoints_in(model: str) -> list[str]:
@@ -330,6 +344,11 @@ def describe(result: Extraction) -> dict[str, object]:
         exact = result.key.precision == "fp32"
         what = "largest difference of a clip alone" if exact else "largest difference from fp32, a clip alone"
         facts[what] = f"{result.verify_error:.1e} (relative)"
+    if result.n_others:
+        facts["other clips in the file"] = (
+            f"{result.n_others}, which are not in this manifest: analyses look at them too, unless --clips names a "
+            "manifest; --prune removes them"
+        )
     if result.n_scaled:
         facts["scaled below full scale"] = f"{result.n_scaled} clips, as opensmile's samples are 16-bit"
     return facts

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ser_probe.embeddings import seal as seal_module
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.seal import seal, update_attributes
+from ser_probe.embeddings.seal import keep_clips, missing_clips, seal, update_attributes
 from ser_probe.embeddings.shards import ShardWriter, committed, shards_folder
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_header import Layout
@@ -178,10 +178,43 @@ def test_an_incomplete_extraction_is_not_sealed(run: Run) -> None:
 def test_nothing_but_rejects_is_not_sealed(run: Run) -> None:
     with run.writer() as writer:
         writer.reject(run.ids[0], "0.wav", "only zeros")
-    with pytest.raises(CacheError, match=r"(?s)No clip could be embedded.*1 rejected clips, the first: only zeros"):
+    with pytest.raises(CacheError, match=r"(?s)No clip could be embedded.*1 rejected clips: only zeros, such as 0.wav"):
         seal(run.path, run.key, run.clips.iloc[:1])
     with pytest.raises(CacheError, match=r"(?s)No clip could be embedded.*0 rejected"):
         seal(run.path.with_name("none.h5"), run.key, run.clips.iloc[:0])
+
+
+def test_the_most_common_reason_is_told(run: Run) -> None:
+    reasons = ["too short", "only zeros", "too short", "only zeros", "only zeros"]
+    with run.writer() as writer:
+        for row, reason in enumerate(reasons):
+            writer.reject(run.ids[row], f"{row}.wav", reason)
+    expected = r"(?s)5 rejected clips, 3 of them: only zeros, such as 1\.wav"
+    with pytest.raises(CacheError, match=expected):
+        seal(run.path, run.key, run.clips.iloc[:5])
+
+
+def test_clips_can_be_removed_from_a_finished_file(run: Run) -> None:
+    run.commit([row for row in EVERYTHING if row != 4])
+    with run.writer() as writer:
+        writer.reject(run.ids[4], "4.wav", "only zeros")
+    seal(run.path, run.key, run.clips)
+    with EmbeddingCache.open(run.path) as cache:
+        expected = {name: cache.layer(name)[cache.select([run.ids[7], run.ids[2]])] for name in cache.layer_names}
+        order = [clip_id for clip_id in cache.clip_ids if clip_id in (run.ids[2], run.ids[7])]
+    assert keep_clips(run.path, set(run.ids)) == 0
+    assert keep_clips(run.path, {run.ids[2], run.ids[7], "of no clip"}) == len(EVERYTHING) - 3
+    with EmbeddingCache.open(run.path, run.key) as cache:
+        assert cache.clip_ids == order
+        assert cache.rejects.empty
+        for name, values in expected.items():
+            np.testing.assert_array_equal(cache.layer(name)[cache.select([run.ids[7], run.ids[2]])], values)
+    # What was removed is no part of it any more, and can come back.
+    assert len(missing_clips(run.path, run.key, run.clips)) == len(EVERYTHING) - 2
+    before = run.path.read_bytes()
+    with pytest.raises(CacheError, match="None of the clips to keep is in the file"):
+        keep_clips(run.path, {"of no clip"})
+    assert run.path.read_bytes() == before
 
 
 def test_another_key_is_refused_and_the_file_stays(run: Run) -> None:

@@ -101,6 +101,24 @@ def test_the_whole_verb(corpus: Path) -> None:
     assert not Path("out/x.rejects.csv").exists(), "a list of rejects that are none any more misleads"
 
 
+@pytest.mark.parametrize("model", ["tiny-wavlm-base", *(["eGeMAPSv02"] if HAS_EGEMAPS else [])])
+def test_clips_that_are_not_in_the_manifest_any_more_are_told_and_can_be_removed(corpus: Path, model: str) -> None:
+    """A file keeps what it holds, as studies share it; whoever analyses it alone must know."""
+    table = pd.read_csv(corpus / "manifest.csv")
+    config = study(f"backbone.name={model}", *(["extract.verify=0"] if model.startswith("tiny") else []))
+    table[:6].to_csv(corpus / "manifest.csv", index=False)
+    assert "other clips in the file" not in extract_manifest(config, Path("x.h5")).summary
+    table[:2].to_csv(corpus / "manifest.csv", index=False)
+    outcome = extract_manifest(config, Path("x.h5"))
+    assert outcome.summary["clips"] == "2, 0 computed now"
+    assert str(outcome.summary["other clips in the file"]).startswith("4, which are not in this manifest")
+    assert "other clips in the file" not in extract_manifest(config, Path("x.h5"), prune=True).summary
+    with EmbeddingCache.open(Path("x.h5")) as cache:
+        assert cache.clips["path"].tolist() == table["path"].tolist()[:2]
+    table[:6].to_csv(corpus / "manifest.csv", index=False)
+    assert extract_manifest(config, Path("x.h5"), prune=True).summary["clips"] == "6, 4 computed now"
+
+
 def test_a_part_of_the_clips(corpus: Path) -> None:
     part = study("extract.splits=[test]", "analyze.splits=[test]", "analyze.probe=null")
     with pytest.raises(AnalysisError, match="The manifest has no column 'split'"):
