@@ -39,6 +39,11 @@ hold, and every score of them is no number."""
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
+_CONTAINER_USE = (
+    (_CONTAINER_LIMITS[0], Path("/sys/fs/cgroup/memory.current"), "inactive_file"),
+    (_CONTAINER_LIMITS[1], Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"), "total_inactive_file"),
+)
+_MEMORY_FACTS = Path("/proc/meminfo")
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -166,6 +171,28 @@ def memory_bytes() -> int | None:
         except (OSError, ValueError):  # no such file; "max" for no limit
             continue
     return min(found, default=None)
+
+
+def available_memory_bytes() -> int | None:
+    """Return the memory that this process can still take, in bytes; None where nobody tells.
+
+    What the system holds of files in its cache counts as free, because it gives it up. Where only a total is known it
+    is the total.
+    """
+    total, found = memory_bytes(), []
+    try:
+        facts = dict(line.split(":", 1) for line in _MEMORY_FACTS.read_text().splitlines())
+        found.append(1024 * int(facts["MemAvailable"].split()[0]))
+    except (OSError, ValueError, KeyError):  # no Linux
+        found += [] if total is None else [total]
+    for limit_file, used_file, cache_name in _CONTAINER_USE:
+        try:
+            used = int(used_file.read_text())
+            statistics = dict(line.split() for line in (used_file.parent / "memory.stat").read_text().splitlines())
+            found.append(int(limit_file.read_text()) - used + int(statistics[cache_name]))
+        except (OSError, ValueError, KeyError):  # no such file; "max" for no limit
+            continue
+    return max(0, min(found)) if found else None
 
 
 def _memory_is_limited() -> bool:

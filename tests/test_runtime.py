@@ -126,3 +126,22 @@ def test_processors_are_those_that_the_process_may_use(tmp_path: Path, monkeypat
     ):
         quota.write_text(text)
         assert runtime.usable_cpus() == expected
+
+
+def test_available_memory_is_what_machine_and_container_have_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts, limit, used = tmp_path / "meminfo", tmp_path / "memory.max", tmp_path / "memory.current"
+    monkeypatch.setattr(runtime, "_MEMORY_FACTS", facts)
+    monkeypatch.setattr(runtime, "_CONTAINER_USE", ((limit, used, "inactive_file"),))
+    assert runtime.available_memory_bytes() == runtime.memory_bytes(), "where nobody tells what is free"
+    facts.write_text("MemTotal:  9000 kB\nMemFree:  1000 kB\nMemAvailable:  4000 kB\n")
+    assert runtime.available_memory_bytes() == 4000 << 10
+    limit.write_text("3000000\n")
+    used.write_text("2500000\n")
+    (tmp_path / "memory.stat").write_text("anon 1500000\ninactive_file 1000000\n")
+    assert runtime.available_memory_bytes() == 1_500_000, "the cache of files can be given up"
+    used.write_text("9000000\n")
+    assert runtime.available_memory_bytes() == 0
+    limit.write_text("max\n")
+    assert runtime.available_memory_bytes() == 4000 << 10

@@ -16,7 +16,7 @@ from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.audio.speech import speech_frames
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.feed import ClipWork
-from ser_probe.embeddings.memory import MemoryGuard
+from ser_probe.embeddings.memory import ClipRoom, MemoryGuard, clip_room
 from ser_probe.embeddings.passes import ClipBatch, ExtractionSettings, Job
 from ser_probe.embeddings.writing import BackgroundWriter, fetch
 from ser_probe.errors import AudioError
@@ -90,6 +90,7 @@ class Computation:
             for backbone in self._backbones:
                 check_chunking(backbone, settings.chunking)
         self._speech = any(pooling.speech for encoder in encoders for _, pooling in encoder.outputs)
+        self._keeps_frames = any(pooling.ragged for encoder in encoders for _, pooling in encoder.outputs)
         self._guard = MemoryGuard()
         self._writer = BackgroundWriter()
         self._stack = ExitStack()
@@ -107,6 +108,7 @@ class Computation:
             shortest=shortest,
             cut_over=longest,
             speech=backbone.samples_per_frame if self._speech else None,
+            room=clip_room(self._backbones, keeps_frames=self._keeps_frames),
         )
 
     def __enter__(self) -> Computation:
@@ -227,7 +229,14 @@ def _add(job: Job, batch: ClipBatch, wait: Callable[[], np.ndarray]) -> None:
 
 
 def load_input(
-    path: Path, *, audio: AudioSpec, model_input: InputSpec, shortest: int, cut_over: int | None, speech: int | None
+    path: Path,
+    *,
+    audio: AudioSpec,
+    model_input: InputSpec,
+    shortest: int,
+    cut_over: int | None,
+    speech: int | None,
+    room: ClipRoom | None = None,
 ) -> tuple[ClipInput, tuple[str, ...]]:
     """Decode a clip and prepare it for the model, in a worker process.
 
@@ -238,12 +247,13 @@ def load_input(
         shortest: Samples that make one frame.
         cut_over: Samples over which a clip will be cut into chunks; None: never.
         speech: Samples from one frame of the model to the next, to find the frames of speech; None: nobody asks.
+        room: Refuses a clip that goes whole and does not fit the memory; None refuses none.
 
     Returns:
         The clip, and what was done to it that its user should know.
 
     Raises:
-        AudioError: If it cannot be decoded, or the model cannot hear it.
+        AudioError: If it cannot be decoded, the model cannot hear it, or there is too little memory for it.
     """
     # Half precision is for the model alone: this process, or the one it was forked from, may be running one in it.
     with torch.autocast("cpu", enabled=False):
@@ -251,6 +261,8 @@ def load_input(
         n_samples, notes = len(clip.samples), clip.notes
         _check_length(path, n_samples, model_input, shortest, cut_over)
         is_long = cut_over is not None and n_samples > cut_over
+        if room is not None and not is_long:
+            room.check(path, n_samples)
         spoken = None
         if speech is not None:
             # One more than any model makes of it; each takes as many as it has.

@@ -47,6 +47,10 @@ def choose_workers(device: torch.device | None) -> int:
     return min(_MOST_WORKERS, n_cpus)
 
 
+class NoRoomError(AudioError):
+    """A clip for which this machine has too little memory now; its content is no fault."""
+
+
 @dataclass(frozen=True)
 class Reject:
     """A clip that cannot be used.
@@ -103,7 +107,7 @@ class _ClipDataset:
                 )
             return row, self.work(path)
         except AudioError as error:
-            return Reject(row, _portable(error), lasting=is_the_clip)
+            return Reject(row, _portable(error), lasting=is_the_clip and not isinstance(error, NoRoomError))
         except Exception as error:
             if fault := import_fault(error):
                 return fault

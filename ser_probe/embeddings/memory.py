@@ -9,8 +9,11 @@ from typing import TypeVar
 
 import torch
 
+from ser_probe.embeddings.feed import NoRoomError
 from ser_probe.errors import BackboneError
-from ser_probe.runtime import logger, return_freed_memory
+from ser_probe.models.backbone import Backbone
+from ser_probe.models.clip_memory import ClipMemory, clip_memory
+from ser_probe.runtime import available_memory_bytes, logger, return_freed_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,6 +30,8 @@ _CPU_BUDGET_S = 30.0
 # What a padded second takes on a GPU at the widest point, the first convolutions in float32, some times over.
 _GPU_BYTES_PER_S = 60 << 20
 _GPU_BUDGET_S = (30.0, 600.0)
+_SHARE_OF_FREE = 0.9
+"""Part of the free memory that one clip may take: the estimate is none of the allocator's own needs."""
 
 
 def choose_budget(device: torch.device) -> float:
@@ -38,6 +43,60 @@ def choose_budget(device: torch.device) -> float:
         return _CPU_BUDGET_S
     low, high = _GPU_BUDGET_S
     return float(min(max(torch.cuda.get_device_properties(device).total_memory // _GPU_BYTES_PER_S, low), high))
+
+
+def free_bytes(device: torch.device) -> float | None:
+    """Return how much memory of a device is free for a clip; None where nobody tells."""
+    if device.type != "cuda":
+        return available_memory_bytes()
+    free, _total = torch.cuda.mem_get_info(device)
+    # What torch's allocator holds and nobody uses is free for the next clip too.
+    return float(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+@dataclass(frozen=True)
+class ClipRoom:
+    """Refuses clips for which there is too little memory, before they take it. It pickles, for the workers.
+
+    Args:
+        memory: What a clip takes.
+        available_bytes: What there is for one; None where nobody tells, and nothing is refused.
+        sample_rate_hz: Sampling rate in Hz.
+        device: Whose memory it is, in words.
+    """
+
+    memory: ClipMemory
+    available_bytes: float | None
+    sample_rate_hz: int
+    device: str
+
+    def check(self, where: object, n_samples: int) -> None:
+        """Refuse a clip that does not fit.
+
+        Raises:
+            NoRoomError: If it does not; the figures are in it.
+        """
+        if self.available_bytes is None:
+            return
+        needed, allowed = self.memory.needed_bytes(n_samples), _SHARE_OF_FREE * self.available_bytes
+        if needed <= allowed:
+            return
+        longest_s = self.memory.most_samples(allowed) / self.sample_rate_hz
+        raise NoRoomError(
+            f"The clip of {n_samples / self.sample_rate_hz:.0f} s takes about {needed / 2**30:.1f} GiB of memory if it "
+            f"goes through the model whole, and {self.available_bytes / 2**30:.1f} GiB are free on {self.device}",
+            where=where,
+            expected=f"at most {longest_s:.0f} s, as {_SHARE_OF_FREE:.0%} of what is free may be taken",
+            fix="cut it: `extract --long-clips chunk --max-duration-s 30` makes overlapping chunks and pools all their "
+            "frames together; or use a machine with more memory",
+        )
+
+
+def clip_room(backbones: Sequence[Backbone], *, keeps_frames: bool = False) -> ClipRoom:
+    """Return what there is for a clip that goes through these models, one after another."""
+    device, memory = backbones[0].device, clip_memory(backbones, keeps_frames=keeps_frames)
+    name = "this machine" if device.type == "cpu" else str(device)
+    return ClipRoom(memory, free_bytes(device), backbones[0].input.sample_rate_hz, name)
 
 
 @dataclass

@@ -317,10 +317,10 @@ def seal_job(job: Job, clips: ClipList, settings: ExtractionSettings, attributes
     unread = pd.DataFrame(job.unread, columns=list(REJECT_COLUMNS), dtype=object)
     if len(unread) and len(unread) == len(clips.table):
         raise AudioError(
-            f"None of the {len(unread)} clips could be read",
+            f"None of the {len(unread)} clips could be used",
             where=unread["path"][0],
             found=describe_reasons(unread),
-            fix="check the manifest's paths and the audio root",
+            fix="the log says more of each; check the manifest's paths and the audio root",
         )
     if len(unread):
         note_unread(job.path, _worker(settings), unread)

@@ -57,6 +57,8 @@ class Family:
         architecture_keys: The config entries that the forward pass depends on; None: all but those known not to matter.
         encoder_only: Whether the checkpoint has a decoder too, which is dropped.
         trainable: Whether fine-tuning can be done.
+        bytes_per_pair: Config -> bytes that attention holds for each pair of frames of a clip that goes alone; 0 where
+            it is fused and needs no mask.
         note: What a user must know of the family; logged once.
     """
 
@@ -77,6 +79,7 @@ class Family:
     architecture_keys: tuple[str, ...] | None = None
     encoder_only: bool = False
     trainable: bool = True
+    bytes_per_pair: Callable[[Any], float] = lambda _config: 0.0
     note: str = ""
 
 
@@ -115,6 +118,16 @@ _WAV2VEC2_BERT = Family(
     has_final_norm=lambda _config: False,
     front_end_weights=lambda _model: {},
     trainable=False,
+    # A vector of the head's width for each pair's distance (and its copy in half precision), the distances in int64,
+    # and two scores a head.
+    bytes_per_pair=lambda config: (
+        8.0 * config.num_attention_heads
+        + (
+            16.0 + 6.0 * config.hidden_size / config.num_attention_heads
+            if config.position_embeddings_type == "relative_key"
+            else 0.0
+        )
+    ),
 )
 
 _WHISPER = Family(
@@ -153,7 +166,14 @@ def _log_mel(spec: InputSpec) -> LogMel:
 FAMILIES: dict[str, Family] = {
     "wav2vec2": _WAVEFORM,
     "hubert": replace(_WAVEFORM, run_encoder=run_with_batch_norm),
-    "wavlm": replace(_WAVEFORM, attention="eager", adapt=fuse_attention),
+    "wavlm": replace(
+        _WAVEFORM,
+        attention="eager",
+        adapt=fuse_attention,
+        # While the buckets of the relative positions are made: six arrays of int64, one of float32 and one of bool.
+        # Afterwards, a head: the bias, the gated bias and the masked one.
+        bytes_per_pair=lambda config: max(53.0, 12.0 * config.num_attention_heads),
+    ),
     "data2vec-audio": replace(
         _WAVEFORM,
         # It knows but one kind of norm: per frame in the front end, behind each block in the encoder.

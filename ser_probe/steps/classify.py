@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from ser_probe.audio.load import AudioSpec, load_clip
-from ser_probe.embeddings.memory import choose_budget
+from ser_probe.embeddings.memory import choose_budget, clip_room
 from ser_probe.embeddings.plan import plan_batches
 from ser_probe.errors import AudioError, CheckpointError
 from ser_probe.files import atomic_path
@@ -74,7 +74,7 @@ class Classifier:
             One row an input, in their order: `path` (missing for an array), `duration_s`, and `columns`.
 
         Raises:
-            AudioError: If an input cannot be decoded or used; it says which.
+            AudioError: If an input cannot be decoded or used, or is too long for the memory; it says which.
             BackboneError: If a clip makes no frame.
         """
         listed = [inputs] if isinstance(inputs, Input) else list(inputs)
@@ -97,6 +97,9 @@ class Classifier:
             else _load_file(Path(given), self.audio)
             for index, given in enumerate(inputs)
         ]
+        room = clip_room([self.model.backbone])
+        for index, (given, clip) in enumerate(zip(inputs, clips, strict=True)):
+            room.check(f"input {start + index}" if isinstance(given, np.ndarray) else given, len(clip))
         durations_s = [len(clip) / self.audio.sample_rate_hz for clip in clips]
         outputs = np.empty((len(clips), len(self.names)))
         for rows, values in self._run(clips, durations_s):

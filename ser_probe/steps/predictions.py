@@ -13,7 +13,7 @@ from ser_probe.audio.load import AudioSpec
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.computation import ClipInput, load_input
 from ser_probe.embeddings.feed import DecodedBatch, Reject, choose_workers, feed_batches
-from ser_probe.embeddings.memory import MemoryGuard, choose_budget
+from ser_probe.embeddings.memory import MemoryGuard, choose_budget, clip_room
 from ser_probe.embeddings.passes import ClipList, report_notes
 from ser_probe.embeddings.plan import plan_batches
 from ser_probe.models.embedding import evaluating
@@ -90,7 +90,13 @@ def predict_clips(
         for number, rows in enumerate(plan_batches(durations_s, ids, budget_s=budget_s, max_clips=settings.max_clips))
     ]
     work = functools.partial(
-        load_input, audio=audio, model_input=backbone.input, shortest=backbone.min_samples, cut_over=None, speech=None
+        load_input,
+        audio=audio,
+        model_input=backbone.input,
+        shortest=backbone.min_samples,
+        cut_over=None,
+        speech=None,
+        room=clip_room([backbone]),
     )
     workers = choose_workers(device) if settings.workers is None else settings.workers
     outputs = np.full((len(ids), len(classifier.targets.names)), np.nan)

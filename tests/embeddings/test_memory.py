@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -12,8 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_probe.embeddings.memory import MemoryGuard, choose_budget, is_out_of_memory
+from ser_probe.embeddings import memory
+from ser_probe.embeddings.feed import NoRoomError
+from ser_probe.embeddings.memory import ClipRoom, MemoryGuard, choose_budget, clip_room, is_out_of_memory
 from ser_probe.errors import BackboneError
+from ser_probe.models.clip_memory import ClipMemory
+from ser_probe.models.loading import load_backbone
 
 FAILURES: dict[str, Callable[[], BaseException]] = {
     "torch": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -151,3 +156,34 @@ def test_budget_of_a_gpu_follows_its_memory(gib: int, budget_s: float, monkeypat
 
 def test_budget_of_a_cpu() -> None:
     assert choose_budget(torch.device("cpu")) == 30.0
+
+
+def test_a_clip_that_does_not_fit_is_refused_with_the_figures() -> None:
+    """Ten minutes through a small WavLM: 30,000 frames, of which attention holds 53 bytes a pair."""
+    room = ClipRoom(ClipMemory(154.0, 5000.0, 53.0, 320), 12 << 30, 16_000, "this machine")
+    room.check("short.wav", 60 * 16_000)
+    with pytest.raises(NoRoomError) as caught:
+        room.check("long.wav", 600 * 16_000)
+    said = str(caught.value)
+    assert "The clip of 600 s takes about 45.9 GiB of memory if it goes through the model whole" in said
+    assert "12.0 GiB are free on this machine" in said
+    longest = re.search(r"at most (\d+) s, as 90% of what is free may be taken", said)
+    assert longest is not None
+    assert "--long-clips chunk" in said
+    room.check("long.wav", (int(longest[1]) - 1) * 16_000)
+    with pytest.raises(NoRoomError, match=rf"The clip of {int(longest[1]) + 1} s"):
+        room.check("long.wav", (int(longest[1]) + 1) * 16_000)
+    ClipRoom(room.memory, None, 16_000, "this machine").check("long.wav", 600 * 16_000)  # nobody tells what is free
+
+
+def test_room_for_a_clip_is_what_the_device_has_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    wavlm, hubert = load_backbone("tiny-wavlm-base"), load_backbone("tiny-hubert-base")
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 1 << 30)
+    with pytest.raises(NoRoomError, match=r"and 1\.0 GiB are free on this machine"):
+        clip_room([hubert, wavlm]).check("x.wav", 200 * 16_000)
+    clip_room([hubert]).check("x.wav", 200 * 16_000)  # whose attention holds no pairs
+    gpu = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (5 << 30, 80 << 30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 3 << 30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 1 << 30)
+    assert memory.free_bytes(gpu) == 7 << 30

@@ -174,7 +174,7 @@ def test_a_manifest_without_any_readable_file(clips: ClipList, key: CacheKey, tm
         path.unlink()
     job = open_job(tmp_path / "x.h5", key)
     run([job], clips)
-    with pytest.raises(AudioError, match=r"None of the 9 clips could be read(.|\n)*does not exist(.|\n)*audio root"):
+    with pytest.raises(AudioError, match=r"None of the 9 clips could be used(.|\n)*does not exist(.|\n)*audio root"):
         seal_job(job, clips, LOUD, {})
     assert not job.path.exists()
 

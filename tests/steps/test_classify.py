@@ -19,6 +19,7 @@ import torch
 
 import ser_probe
 from ser_probe.audio.load import AudioSpec, load_clip
+from ser_probe.embeddings import memory
 from ser_probe.errors import AudioError, CheckpointError
 from ser_probe.models.checkpoint import save_classifier
 from ser_probe.models.heads import HeadSettings, SerClassifier
@@ -26,6 +27,7 @@ from ser_probe.models.loading import load_backbone
 from ser_probe.models.targets import Targets
 from ser_probe.steps import classify
 from ser_probe.steps.classify import Classifier, classify_files, export_checkpoint, load_classifier
+from tests.voices import voice
 
 LABELS = ("anger", "joy", "tristezza è qui")
 SPEC = AudioSpec(loudness_lufs=-23.0, peak_dbfs=-1.0)
@@ -191,6 +193,23 @@ def test_a_file_that_cannot_be_used_is_named(classifier: Classifier, files: list
     with pytest.raises(AudioError, match="cannot be opened as audio") as caught:
         classifier.predict([files[0], broken])
     assert caught.value.where == broken
+
+
+def test_a_clip_too_long_for_the_memory_is_named(
+    classifier: Classifier, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 1 << 20)
+    with pytest.raises(AudioError, match=r"goes through the model whole, and 0\.0 GiB are free") as caught:
+        classifier.predict(files)
+    assert caught.value.where == files[0]
+
+
+def test_an_array_over_full_scale_is_no_clipped_one(classifier: Classifier) -> None:
+    """On its way arrays are a WAV file: in 16 bits it would wrap, so it is floating point."""
+    samples = voice(3, 140, 0.6).astype(np.float64)
+    as_it_is, loud = (classifier.predict(gain * samples, sample_rate_hz=16_000) for gain in (1.0, 8.0))
+    values = [column for column in classifier.columns if column != "predicted"]
+    np.testing.assert_allclose(loud[values], as_it_is[values], rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import soundfile
 
 from ser_probe.config import AudioConfig, SplitConfig, StudyConfig, check_options
 from ser_probe.data.manifest import Manifest, write_manifest
+from ser_probe.embeddings import memory
 from ser_probe.embeddings.passes import Extraction
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.errors import AnalysisError, ConfigError
+from ser_probe.errors import AnalysisError, AudioError, ConfigError
 from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.steps import extract as module
 from ser_probe.steps.extract import Source, audio_spec, extract_features, extract_manifest, extract_sources
@@ -33,9 +34,11 @@ def only(results: list[list[Extraction]]) -> list[Extraction]:
     return [row[0] for row in results]
 
 
-def few_clips(n_clips: int = 3, must: str | None = None) -> Manifest:
+def few_clips(n_clips: int = 3, must: str | None = None, longest_s: float = 9.0) -> Manifest:
     """Return some clips of the corpus, checked; one of them may be named."""
-    clips = prepare_clips(read_clips(small_study().data), AudioConfig(max_duration_s=9.0), None, decode=False).manifest
+    clips = prepare_clips(
+        read_clips(small_study().data), AudioConfig(max_duration_s=longest_s), None, decode=False
+    ).manifest
     table = clips.table.sort_values("path", key=lambda paths: paths != must, kind="stable")[:n_clips]
     return Manifest(table.reset_index(drop=True), clips.audio_root, clips.source)
 
@@ -244,6 +247,29 @@ def test_several_poolings_are_a_file_each(corpus: Path) -> None:
         assert datasets(one) == datasets(other)
     with EmbeddingCache.open(named.files[3]) as cache:
         assert cache.ragged
+
+
+def test_a_long_clip_that_does_not_fit_the_memory_is_left_out_before_it_takes_it(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    soundfile.write(corpus / "s0-joy-0.wav", voice(5, 150, 40.0), 16_000)
+    clips = few_clips(must="s0-joy-0.wav", longest_s=60.0)
+    write_manifest(clips, corpus / "manifest.csv")
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 150 << 20)
+    whole = study("extract.long_clips=whole", "extract.verify=0")
+    outcome = extract_manifest(whole, Path("x.h5"))
+    assert (outcome.n_rejected, outcome.summary["clips"]) == (1, "3, 2 computed now")
+    assert "The clip of 40 s takes about 0.3 GiB of memory if it goes through the model whole" in caplog.text
+    assert "--long-clips chunk" in caplog.text
+    assert pd.read_csv("x.rejects.csv")["path"].tolist() == ["s0-joy-0.wav"]
+    cut = study("extract.long_clips=chunk", "audio.max_duration_s=10.0", "extract.verify=0")
+    assert extract_manifest(cut, Path("cut.h5")).n_rejected == 0
+    write_manifest(Manifest(clips.table[:1], clips.audio_root, clips.source), corpus / "manifest.csv")
+    with pytest.raises(AudioError, match=r"None of the 1 clips could be used(.|\n)*takes about 0\.3 GiB"):
+        extract_manifest(whole, Path("y.h5"))
+    # No fault of the clip: with more memory it is taken.
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 4 << 30)
+    assert extract_manifest(whole, Path("x.h5")).summary["clips"] == "1, 1 computed now"
 
 
 def test_long_clips_are_left_out_or_taken_whole_or_cut(corpus: Path) -> None:
