@@ -41,6 +41,12 @@ class SerProbeError(Exception):
         lines = [f"  {name}: {plain_value(detail)}" for name, detail in details.items() if detail is not None]
         return "\n".join([str(self.what), *lines])
 
+    def line(self) -> str:
+        """Return the fault in one line, for lists and logs: what, what was found, and what to do."""
+        found = "" if self.found is None else f" (found: {self.found})"
+        fix = "" if self.fix is None else f"; to do: {self.fix}"
+        return " ".join(f"{self.what}{found}{fix}".split())
+
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only details survive the trip back from a worker process.
         return (_rebuild, (type(self), self.__dict__.copy()))

@@ -40,7 +40,7 @@ def print_note(text: object) -> None:
 
 
 def finish(outcome: Outcome) -> None:
-    """Print what a step did; end with exit code 1 where clips were rejected, after all else is done."""
+    """Print what a step did; end with exit code 1 where clips were rejected or a part failed, when all else is done."""
     for name, value in outcome.summary.items():
         print_result(f"{name}: {value}")
     for path in outcome.files:
@@ -49,6 +49,9 @@ def finish(outcome: Outcome) -> None:
         left_out = "1 clip was" if outcome.n_rejected == 1 else f"{outcome.n_rejected} clips were"
         listed = "" if outcome.rejects is None else f"; the reasons are in {outcome.rejects}"
         print_note(f"{left_out} left out as unusable{listed}")
+    if outcome.failed:
+        print_note(f"could not be made on these data: {', '.join(outcome.failed)}; the reasons are above")
+    if outcome.n_rejected or outcome.failed:
         raise typer.Exit(EXIT_FAULT)
 
 

@@ -26,7 +26,8 @@ class DriftConfig(Section):
     against: Annotated[tuple[Literal["first", "previous"], ...], Field(min_length=1)] = ("first", "previous")
     """The state measured from: that of step 0, that of the checkpoint before, or both."""
     by: tuple[Name, ...] = ("label", "speaker")
-    """Columns of the clips by whose values drift is given apart, too; columns that the clips lack are passed over."""
+    """Columns of the clips by whose values drift is given apart, too. Of the defaults, those that the clips lack are
+    left out."""
     neighbours: Count = 10
     """Nearest clips whose change `knn_overlap` counts; at most a quarter of all clips are taken."""
     weights: Flag = True

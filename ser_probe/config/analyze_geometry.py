@@ -11,8 +11,8 @@ class GeometryConfig(Section):
     by: tuple[Name, ...] = ("label", "speaker")
     """Columns by which silhouette and Fisher ratio say how far the classes lie apart."""
     factors: tuple[Name, ...] = ("label", "speaker", "gender", "sentence")
-    """Columns among which the variance is shared out. Those that the clips lack, or that have one value only, are
-    left out and named."""
+    """Columns among which the variance is shared out. Those that have one value only, and defaults that the clips
+    lack, are left out and named."""
     permutations: Whole = 20
     """Permutations of each column for the null beside its values; 0 for none."""
     components: Count = 64

@@ -19,11 +19,13 @@ class ProbeConfig(Section):
     """Probe heads. `linear` is Study E's: one softmax layer, Adam, early stopping on validation. `logistic`: the same
     model trained to its optimum, with the L2 strength chosen on inner folds. `mlp`: one hidden layer. `knn`: nearest
     neighbours. `layer_sum`: linear on a learned sum of all layers. Numeric targets always have `ridge`."""
-    splits: Literal["study", "heldout", "kfold", "loso", "study_e_published"] = "heldout"
+    splits: Literal["auto", "study", "heldout", "kfold", "loso", "study_e_published"] = "auto"
     """`heldout` divides the study's test speakers anew by `split.scheme`, so that fine-tuning has seen no speaker of
     the probe; `study` reuses the study's own splits, the only way with few speakers; `kfold` tests each of `folds`
     groups of speakers once, `loso` each speaker; `study_e_published` divides clips at random, 80/10/10, as Study E did:
-    speakers are in several parts, and the tables and figures say so."""
+    speakers are in several parts, and the tables and figures say so. `auto`: `heldout` where the test split has three
+    speakers or more; with fewer, `study` for checkpoints that were fine-tuned on the other splits, else `loso` over all
+    speakers (`kfold` with many)."""
     folds: Annotated[int, Field(strict=True, ge=3)] = 5
     """Groups of speakers for `kfold`: each tests once, and the next one validates."""
     among: Literal["test", "all"] = "test"

@@ -21,7 +21,7 @@ from ser_probe.report.plots_acoustics import (
 )
 from ser_probe.report.plots_geometry import encoder_layers, encoder_steps, plot_lines_by_layer
 from ser_probe.report.style import PAGE_WIDTH_IN, STEP_COLOURS, measure_name, styled
-from ser_probe.report.tables import need, pick
+from ser_probe.report.tables import at_step, need, pick, step_name
 
 _ROW_IN = 0.098
 _MEAN_LAYER = "mean"
@@ -52,7 +52,7 @@ def draw_acoustics_map(table: pd.DataFrame, *, measure: str = "r2") -> Figure:
             mesh = plot_functional_map(
                 grid, ax, functionals=functionals, norm=norm, cmap="viridis", names=ax is axes[0]
             )
-            ax.set_title(f"step {step}", fontsize=9)
+            ax.set_title(at_step(step), fontsize=9)
         bar = figure.colorbar(mesh, ax=axes[: len(grids)], location="bottom", aspect=40, pad=0.01, shrink=0.7)
         bar.set_label(f"{measure_name(measure)} (0 or less: darkest)", fontsize=9)
         if differ:
@@ -125,7 +125,7 @@ def draw_acoustics_groups(table: pd.DataFrame) -> Figure:
             ax.set_title("all functionals" if group == "all" else group, fontsize=9)
         for ax in grid[-1]:
             ax.set_xlabel("hidden layer", fontsize=9)
-        add_colour_key(list(grid.ravel()), [str(step) for step in steps], "fine-tuning step", STEP_COLOURS)
+        add_colour_key(list(grid.ravel()), [step_name(step) for step in steps], "fine-tuning step", STEP_COLOURS)
         _add_control_key(figure, grid[0][0])
         figure.suptitle(heading(table[table["step"].notna()], "Acoustic functionals, means of each group"))
         return figure

@@ -27,7 +27,7 @@ from ser_probe.report.plots_drift import (
     plot_weight_map,
 )
 from ser_probe.report.style import LAYER_COLOURS, PAGE_WIDTH_IN, STEP_COLOURS, styled
-from ser_probe.report.tables import layer_order, need, step_order
+from ser_probe.report.tables import NO_STEP, layer_order, need, step_order
 
 _COLUMNS = 3  # of panels on a page
 _PANEL_HEIGHT_IN = 2.1
@@ -51,8 +51,7 @@ def draw_drift(table: pd.DataFrame, *, x: str = "step", against: str = "first") 
     if x not in ("step", "layer"):
         raise AnalysisError("Drift is drawn against one of two things", expected="x = 'step' or 'layer'", found=x)
     rows = of_reference(need(table, ["step", "layer", "measure", "value"], "drift"), against)
-    if step_order(rows["step"]) == [0]:
-        raise AnalysisError("The drift table holds only step 0, which is what drift is measured against")
+    _require_later(rows)
     with styled():
         measures, by_step = drift_measures(rows), x == "step"
         plot: Callable[..., Axes] = plot_drift_over_steps if by_step else plot_drift_over_layers
@@ -86,9 +85,8 @@ def draw_drift_groups(table: pd.DataFrame) -> Figure:
     if rows["group_by"].nunique() > 1:
         kinds = ", ".join(map(str, rows["group_by"].unique()))
         raise AnalysisError("A figure shows groups of one kind", found=kinds, fix="pick the rows of one group_by")
+    _require_later(rows)
     steps = step_order(rows["step"])
-    if steps == [0]:
-        raise AnalysisError("The drift table holds only step 0, which is what drift is measured against")
     rows = rows[rows["step"] == steps[-1]]
     with styled():
         found = drift_measures(rows)
@@ -173,6 +171,15 @@ def draw_weight_drift(table: pd.DataFrame) -> Figure:
         axes[0].set_ylabel("block")
         figure.suptitle(heading(rows.drop(columns="n", errors="ignore"), "Drift of the weights"))
         return figure
+
+
+def _require_later(rows: pd.DataFrame) -> None:
+    """Raise where there is nothing but what drift is measured against, or files that do not say when they were made."""
+    steps = step_order(rows["step"])
+    if steps == [0]:
+        raise AnalysisError("The drift table holds only step 0, which is what drift is measured against")
+    if steps == [NO_STEP]:
+        raise AnalysisError("The drift table names no step, and its figures are drawn over fine-tuning steps")
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:

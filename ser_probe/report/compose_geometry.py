@@ -17,7 +17,7 @@ from ser_probe.report.plots_geometry import (
     plot_variance_shares,
 )
 from ser_probe.report.style import LAYER_COLOURS, PAGE_WIDTH_IN, STEP_COLOURS, styled
-from ser_probe.report.tables import need
+from ser_probe.report.tables import at_step, need, step_name
 
 SHAPE_PANELS = ("rankme", "effective_rank", "participation_ratio_unbiased", "two_nn", "two_nn_mle", "anisotropy")
 _PANEL_HEIGHT_IN = 1.95
@@ -82,7 +82,7 @@ def draw_geometry_variance(table: pd.DataFrame) -> Figure:
         axes = list(figure.subplots(1, len(ends), sharey=True, squeeze=False)[0])
         for ax, step in zip(axes, ends, strict=True):
             plot_variance_shares(table, ax, layers=layers, step=step)
-            ax.set(xlabel="hidden layer", title=f"step {step}")
+            ax.set(xlabel="hidden layer", title=at_step(step))
         axes[0].set_ylabel("share of the variance\n(beyond all other factors)")
         colours = factor_colours(table)
         handles, labels = axes[0].get_legend_handles_labels()
@@ -110,7 +110,7 @@ def draw_geometry_spectrum(table: pd.DataFrame) -> Figure:
         axes = list(figure.subplots(1, len(ends), sharex=True, sharey=True, squeeze=False)[0])
         for ax, step in zip(axes, ends, strict=True):
             plot_spectrum(table, ax, layers=layers, step=step)
-            ax.set(xlabel="component", title=f"step {step}")
+            ax.set(xlabel="component", title=at_step(step))
         axes[0].set_ylabel("share of the variance")
         add_colour_key(axes, layers, "hidden layer", LAYER_COLOURS)
         figure.suptitle(heading(_encoder_rows(table), "Spectrum of the covariance"))
@@ -131,7 +131,7 @@ def _small_multiples(table: pd.DataFrame, panels: list[tuple[str, str]], title: 
         for ax in axes[max(0, len(panels) - columns) : len(panels)]:
             ax.set_xlabel("hidden layer")
             ax.tick_params(labelbottom=True)
-        add_colour_key(axes[: len(panels)], [str(step) for step in steps], "fine-tuning step", STEP_COLOURS)
+        add_colour_key(axes[: len(panels)], [step_name(step) for step in steps], "fine-tuning step", STEP_COLOURS)
         figure.suptitle(heading(_encoder_rows(table), title))
         return figure
 

@@ -28,7 +28,16 @@ from ser_probe.report.style import (
     styled,
     thin_labels,
 )
-from ser_probe.report.tables import between_layers, clip_count, layer_order, pick, step_order, with_acoustics
+from ser_probe.report.tables import (
+    at_step,
+    between_layers,
+    clip_count,
+    layer_order,
+    pick,
+    step_name,
+    step_order,
+    with_acoustics,
+)
 
 # More checkpoints than this make a legend longer than the figure is high; a colour bar takes its place.
 _MOST_LISTED_STEPS = 12
@@ -138,8 +147,8 @@ def draw_layer_similarity(table: pd.DataFrame, *, measure: str | None = None) ->
             plot_layer_matrix(part, ax, limits=limits)
             thin_labels(ax.xaxis, most=6)
             thin_labels(ax.yaxis, most=9)
-            ax.set(xlabel=f"layer at step {step_a}", ylabel=f"layer at step {step_b}")
-            ax.set_title(f"within step {step_a}" if step_a == step_b else f"step {step_a} to {step_b}")
+            ax.set(xlabel=f"layer at {at_step(step_a)}", ylabel=f"layer at {at_step(step_b)}")
+            ax.set_title(f"within {at_step(step_a)}" if step_a == step_b else f"step {step_a} to {step_b}")
         add_colour_bar(axes, limits, f"{measure_name(measure)} (no unit)", below=True)
         figure.suptitle(heading(own, "Similarity between layers", "model_a"))
         return figure
@@ -192,13 +201,13 @@ def probe_heading(rows: pd.DataFrame, what: str = "Probe") -> str:
 def add_step_legend(ax: Axes, steps: list[int]) -> None:
     """List the checkpoints and the other lines beside a panel; many checkpoints become a colour bar."""
     handles, labels = ax.get_legend_handles_labels()
-    numbers = {str(step) for step in steps}
+    numbers = {step_name(step) for step in steps}
     lines = [(handle, label) for handle, label in zip(handles, labels, strict=True) if label in numbers]
     others = [(handle, label) for handle, label in zip(handles, labels, strict=True) if label not in numbers]
     figure = ax.get_figure(root=True)
     assert figure is not None
     if len(steps) > _MOST_LISTED_STEPS:
-        add_colour_key([ax], [str(step) for step in steps], "fine-tuning step", STEP_COLOURS)
+        add_colour_key([ax], [step_name(step) for step in steps], "fine-tuning step", STEP_COLOURS)
         lines = []
     if lines:
         first = ax.legend(*zip(*lines, strict=True), title="fine-tuning step", loc="upper left",

@@ -17,7 +17,7 @@ from ser_probe.report.plots_probe_extras import (
     plot_transfer,
 )
 from ser_probe.report.style import GREY, PAGE_WIDTH_IN, STEP_COLOURS, line_colours, measure_name, short, styled
-from ser_probe.report.tables import layer_order, need, pick, step_order
+from ser_probe.report.tables import at_step, layer_order, need, pick, step_name, step_order
 
 
 def draw_description_length(table: pd.DataFrame) -> Figure:
@@ -58,7 +58,7 @@ def draw_learning_curves(table: pd.DataFrame, *, measure: str = "uar") -> Figure
         colours = line_colours(len(ends), STEP_COLOURS)
         handles = [Line2D([], [], color=colour, marker="o", markersize=3) for colour in colours]
         handles += [Line2D([], [], color=GREY, linestyle=style) for style in ("-", "--")]
-        names = [*(f"step {step}" for step in ends), "fewer speakers", "fewer clips of each speaker"]
+        names = [*(at_step(step) for step in ends), "fewer speakers", "fewer clips of each speaker"]
         figure.legend(handles, names, loc="outside lower center", ncols=len(names))
         figure.suptitle(heading(rows, f"Learning curves of {_target(rows)}"))
         return figure
@@ -84,7 +84,8 @@ def draw_transfer(table: pd.DataFrame, *, measure: str = "uar") -> Figure:
                 _hide_inner_names(ax)
             way = f"step {steps[0]} to later" if to_later else f"later to step {steps[0]}"
             axes[0].set_ylabel(f"{measure_name(measure).replace(' average', chr(10) + 'average')}\n{way}")
-        add_colour_key(list(grid.ravel()), [str(step) for step in steps], "the later checkpoint's step", STEP_COLOURS)
+        names = [step_name(step) for step in steps]
+        add_colour_key(list(grid.ravel()), names, "the later checkpoint's step", STEP_COLOURS)
         band = grid[0, 0].get_legend_handles_labels()
         place = band[1].index("probe of the tested checkpoint itself")
         figure.legend([band[0][place]], [band[1][place]], loc="outside lower center")
@@ -127,7 +128,7 @@ def draw_corpus_transfer(table: pd.DataFrame, *, measure: str = "uar") -> Figure
                 plot_corpus_transfer(rows, ax, tested_on=corpus, step=step, measure=measure)
                 if ax.get_subplotspec().is_first_row():  # type: ignore[union-attr]
                     ax.set_title(f"tested on {short(corpus, 18)}")
-                ax.set_ylabel(f"{measure_name(measure).replace(' average', chr(10) + 'average')}\nstep {step}")
+                ax.set_ylabel(f"{measure_name(measure).replace(' average', chr(10) + 'average')}\n{at_step(step)}")
                 _hide_inner_names(ax)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, [short(name, 18) for name in labels], title="trained on", loc="outside lower center",

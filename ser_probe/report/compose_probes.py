@@ -22,7 +22,7 @@ from ser_probe.report.plots_probe_changes import (
 )
 from ser_probe.report.plots_probes import WEIGHTED_SUM
 from ser_probe.report.style import CLASS_COLOURS, PAGE_WIDTH_IN, measure_name, short, styled, thin_labels
-from ser_probe.report.tables import FUNCTIONALS, need, pick, step_order
+from ser_probe.report.tables import FUNCTIONALS, at_step, need, pick, step_order
 
 _MOST_NUMBER_PANELS = 4
 _MOST_NAMED_CLASSES = 20
@@ -112,7 +112,7 @@ def draw_confusion_change(table: pd.DataFrame) -> Figure:
                 thin_labels(ax.xaxis, most=_MOST_NAMED_CLASSES)
                 thin_labels(ax.yaxis, most=_MOST_NAMED_CLASSES)
             layer = short(own["layer"].iloc[0])
-            ax.set_title(f"step {step}, " + ("sum of layers" if layer == WEIGHTED_SUM else f"layer {layer}"))
+            ax.set_title(f"{at_step(step)}, " + ("sum of layers" if layer == WEIGHTED_SUM else f"layer {layer}"))
             if i:
                 ax.set_ylabel("")
                 ax.tick_params(labelleft=False)
@@ -144,7 +144,7 @@ def draw_class_recall(table: pd.DataFrame) -> Figure:
         for ax, step in zip(axes, shown, strict=True):
             own = rows[rows["step"] == step]
             (plot_recall_lines if few else plot_recall_map)(own, ax, classes=classes)
-            ax.set_title(f"step {step}")
+            ax.set_title(at_step(step))
             thin_labels(ax.xaxis, most=9)
         unit = rows["divided_by"].iloc[0] if "divided_by" in rows else "speaker"
         axes[0].set_ylabel(f"recall (test {unit}s)" if few else "class")
@@ -176,7 +176,7 @@ def _draw_recall_bars(rows: pd.DataFrame) -> Figure:
     """Draw the recall of each class of probes that take all layers at once, a bar a checkpoint."""
     figure = new_figure(PAGE_WIDTH_IN, min(9.0, 1.4 + 0.42 * rows["class"].nunique()))
     ax = figure.subplots()
-    plot_class_scores(rows.assign(group=[f"step {int(step)}" for step in rows["step"]]), ax)
+    plot_class_scores(rows.assign(group=[at_step(int(step)) for step in rows["step"]]), ax)
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
     ax.set_xlabel(f"{ax.get_xlabel()} (lines: 95 % over speakers)")
     ax.set_title(probe_heading(rows.drop(columns="n", errors="ignore"), "Recall per class: probe"))

@@ -21,7 +21,7 @@ from ser_probe.report.plots_umap import (
     projection_limits,
 )
 from ser_probe.report.style import PAGE_WIDTH_IN, styled
-from ser_probe.report.tables import layer_order, need, step_order
+from ser_probe.report.tables import at_step, layer_order, need, step_order
 
 # Points beyond this number would make an SVG of tens of megabytes.
 _MOST_VECTOR_POINTS = 15_000
@@ -123,7 +123,7 @@ def _key(table: pd.DataFrame) -> str:
 
 
 def _projection_title(part: pd.DataFrame, step: int) -> str:
-    title = f"step {step}"
+    title = at_step(step)
     if "trustworthiness" in part and part["trustworthiness"].notna().any():
         title += f"\ntrust {part['trustworthiness'].mean():.2f}"
     if "seed_stability" in part and part["seed_stability"].notna().any():

@@ -23,7 +23,7 @@ from ser_probe.report.figures_stats import STATS_FIGURES
 from ser_probe.report.figures_training import TRAINING_FIGURES
 from ser_probe.report.figures_umap import UMAP_FIGURES
 from ser_probe.report.style import short, styled
-from ser_probe.report.tables import variants
+from ser_probe.report.tables import variants, with_steps
 
 PNG_DPI = 200
 
@@ -70,10 +70,29 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     with styled():
         # One pass makes room for the legends, the next one for what their room displaced.
         figure.draw_without_rendering()
+        fit_titles(figure)
         for path, values in zip(paths, metadata, strict=True):
             with atomic_path(path) as temporary:
                 figure.savefig(temporary, dpi=PNG_DPI, metadata=values)
     return paths
+
+
+def fit_titles(figure: Figure) -> None:
+    """Break titles that are wider than the figure, at the dots between their parts."""
+    width = figure.bbox.width
+    above_all = figure.get_suptitle()
+    titles = [ax.title for ax in figure.axes] + [text for text in figure.texts if text.get_text() == above_all]
+    for title in titles:
+        *above, last = title.get_text().split("\n")
+        extent = title.get_window_extent()
+        if (extent.x0 >= 0 and extent.x1 <= width) or " · " not in last:
+            continue
+        parts, lines = last.split(" · "), [""]
+        letters = len(last) * 0.95 * min(width, 2 * min(width - extent.x0, extent.x1)) / extent.width
+        for part in parts:
+            longer = f"{lines[-1]} · {part}" if lines[-1] else part
+            lines = [*lines[:-1], longer] if not lines[-1] or len(longer) <= letters else [*lines, part]
+        title.set_text("\n".join([*above, *lines]))
 
 
 def write_figures(
@@ -106,9 +125,9 @@ def write_figures(
         if spec.table not in tables or (names is not None and name not in names):
             continue
         given = {**(spec.options or {}), **(options or {}).get(name, {})}
-        for values, part in variants(tables[spec.table], spec.apart, named=spec.named):
+        for values, part in variants(with_steps(tables[spec.table]), spec.apart, named=spec.named):
             try:
-                figure = spec.draw(part, **given)
+                figure = spec.draw(with_steps(part), **given)
             except AnalysisError as error:
                 if spec.optional and isinstance(error, NothingToDrawError):
                     continue

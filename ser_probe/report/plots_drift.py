@@ -25,7 +25,7 @@ from ser_probe.report.style import (
     text_colour,
     thin_labels,
 )
-from ser_probe.report.tables import layer_order, need, pick, step_order
+from ser_probe.report.tables import layer_order, need, pick, step_name, step_order
 
 # The value of a measure where nothing has changed.
 UNCHANGED = {
@@ -100,7 +100,7 @@ def plot_drift_over_layers(table: pd.DataFrame, ax: Axes, *, measure: str) -> Ax
         means = of_step.groupby("layer")["value"].mean()
         line = means.reindex([layer for layer in layers if layer in means.index])
         x = [position[layer] for layer in line.index]
-        ax.plot(x, line, color=colour, marker="o", markersize=3, label=str(step))
+        ax.plot(x, line, color=colour, marker="o", markersize=3, label=step_name(step))
         below = _not_above(of_step)
         if not below.empty:
             ax.plot([position[layer] for layer in below["layer"]], below["value"], **_hollow(colour))

@@ -16,7 +16,7 @@ from ser_probe.report.style import (
     short,
     spaced,
 )
-from ser_probe.report.tables import FUNCTIONALS, layer_order, need, pick, step_order
+from ser_probe.report.tables import FUNCTIONALS, layer_order, need, pick, step_name, step_order
 
 RESIDUAL, JOINT = "residual", "joint"
 _FACTOR_COLOURS = {
@@ -57,7 +57,9 @@ def plot_lines_by_layer(
         means = rows[rows["step"] == step].groupby("layer")[columns].mean()
         means = means.reindex([layer for layer in layers if layer in means.index])
         x = [position[layer] for layer in means.index]
-        ax.plot(x, means["value"], color=colour, marker="o", markersize=2.5, linewidth=1.3, label=str(step), zorder=3)
+        ax.plot(
+            x, means["value"], color=colour, marker="o", markersize=2.5, linewidth=1.3, label=step_name(step), zorder=3
+        )
         if intervals and step in (steps[0], steps[-1]) and {"ci_low", "ci_high"} <= set(columns):
             ax.fill_between(x, means["ci_low"], means["ci_high"], color=colour, alpha=0.15, linewidth=0, zorder=2)
     shown = spaced(len(layers), 5)

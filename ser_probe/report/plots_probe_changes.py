@@ -18,7 +18,7 @@ from ser_probe.report.style import (
     short,
     thin_labels,
 )
-from ser_probe.report.tables import FUNCTIONALS, layer_order, need, pick, step_order
+from ser_probe.report.tables import FUNCTIONALS, layer_order, need, pick, step_name, step_order
 
 SIGNIFICANT = 0.05
 _CLASS_MAP = "Blues"
@@ -44,7 +44,7 @@ def plot_changes(table: pd.DataFrame, ax: Axes, *, measure: str = "uar") -> Axes
     for step, colour in zip(steps, colours, strict=True):
         own = rows[rows["step"] == step].set_index("layer").reindex(layers)
         last = step == steps[-1]
-        ax.plot(x, own["value"], color=colour, linewidth=1.8 if last else 1.0, label=str(step), zorder=3)
+        ax.plot(x, own["value"], color=colour, linewidth=1.8 if last else 1.0, label=step_name(step), zorder=3)
         if last:
             ax.vlines(x, own["ci_low"], own["ci_high"], color=colour, linewidth=1.4, zorder=2)
         found = (own["p_holm"] < SIGNIFICANT).to_numpy()
@@ -76,7 +76,7 @@ def plot_steps_by_layer(table: pd.DataFrame, ax: Axes, *, baseline: str | None =
     x = np.arange(len(layers))
     for step, colour in zip(steps, line_colours(len(steps), STEP_COLOURS), strict=True):
         own = encoder[encoder["step"] == step].set_index("layer").reindex(layers)
-        ax.plot(x, own["value"], color=colour, marker="o", markersize=3, label=str(step), zorder=3)
+        ax.plot(x, own["value"], color=colour, marker="o", markersize=3, label=step_name(step), zorder=3)
         if step in (steps[0], steps[-1]):
             ax.fill_between(x, own["ci_low"], own["ci_high"], color=colour, alpha=0.16, linewidth=0, zorder=2)
     _name_layers(ax, layers)
@@ -97,7 +97,7 @@ def plot_sum_by_step(table: pd.DataFrame, ax: Axes, *, baseline: str | None = No
     ax.axhline(0, color=GREY, linewidth=1, linestyle=(0, (1, 1.4)), label=baseline)
     ax.vlines(rows["step"], rows["ci_low"], rows["ci_high"], color=colour, linewidth=1.4)
     ax.plot(rows["step"], rows["value"], color=colour, marker="o", markersize=4, label="learned sum of layers")
-    ax.set_xticks(step_order(rows["step"]))
+    ax.set_xticks(steps := step_order(rows["step"]), [step_name(step) for step in steps])
     ax.set_xlabel("fine-tuning step")
     return ax
 
@@ -157,7 +157,7 @@ def plot_centres(table: pd.DataFrame, ax: Axes, *, measure: str) -> Axes:
     ax.fill_between(rows["step"], rows["ci_low"], rows["ci_high"], color=colour, alpha=0.16, linewidth=0)
     ax.plot(rows["step"], rows["value"], color=colour, marker="o", markersize=4)
     ax.set_ylim(rows["first_layer"].min(), rows["last_layer"].max())
-    ax.set_xticks(step_order(rows["step"]))
+    ax.set_xticks(steps := step_order(rows["step"]), [step_name(step) for step in steps])
     thin_labels(ax.xaxis, most=6)
     ax.set(xlabel="fine-tuning step", ylabel="depth in layers", title=measure.replace("_", " "))
     return ax

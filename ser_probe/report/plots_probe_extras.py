@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ser_probe.report.style import ACCENT, GREY, STEP_COLOURS, line_colours, measure_name, spaced
-from ser_probe.report.tables import layer_order, need, step_order
+from ser_probe.report.tables import layer_order, need, step_name, step_order
 
 ALIGNMENT_TITLES = {"none": "as they are", "scaled": "mean and scale matched", "rotated": "best rotation first"}
 
@@ -135,7 +135,9 @@ def _lines_over_layers(
         if part.empty:
             continue
         each = part.groupby("layer")["value"].agg(["mean", "std"]).reindex(layers)
-        ax.plot(range(len(layers)), each["mean"], color=colour, marker="o", markersize=3, label=str(step), zorder=3)
+        ax.plot(
+            range(len(layers)), each["mean"], color=colour, marker="o", markersize=3, label=step_name(step), zorder=3
+        )
         if spread and step in (steps[0], steps[-1]):
             deviation = each["std"].fillna(0)
             ax.fill_between(range(len(layers)), each["mean"] - deviation, each["mean"] + deviation, color=colour,

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ser_probe.report.style import ACCENT, GREY, STEP_COLOURS, line_colours, measure_name, thin_labels
-from ser_probe.report.tables import FUNCTIONALS, best_layers, layer_order, pick, step_order
+from ser_probe.report.tables import FUNCTIONALS, best_layers, layer_order, pick, step_name, step_order
 
 # Rings of more checkpoints than this lie on each other; then the first and the last are ringed.
 MOST_RINGS = 8
@@ -51,7 +51,7 @@ def plot_scores_by_layer(
     for step, colour in zip(steps, colours, strict=True):
         spread = _spread_by_layer(encoder[encoder["step"] == step], layers)
         x = [position[layer] for layer in spread.index]
-        ax.plot(x, spread["mean"], color=colour, marker="o", markersize=3, label=str(step), zorder=3)
+        ax.plot(x, spread["mean"], color=colour, marker="o", markersize=3, label=step_name(step), zorder=3)
         if step in (steps[0], steps[-1]):
             low, high = spread["mean"] - spread["std"], spread["mean"] + spread["std"]
             ax.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, zorder=2)
@@ -85,7 +85,7 @@ def plot_scores_by_step(table: pd.DataFrame, ax: Axes, *, measure: str = "weight
     colour = line_colours(1, STEP_COLOURS)[0]
     ax.errorbar(spread.index, spread["mean"], yerr=spread["std"], color=colour, marker="o", markersize=4, capsize=3,
                 label="learned sum of layers", zorder=3)  # fmt: skip
-    ax.set_xticks(step_order(spread.index))
+    ax.set_xticks(steps := step_order(spread.index), [step_name(step) for step in steps])
     ax.set(xlabel="fine-tuning step", ylabel=f"{measure_name(measure)} ({scored_part(rows, split)})")
     return ax
 

@@ -13,7 +13,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 
 from ser_probe.report.style import PALE, text_colour, thin_labels
-from ser_probe.report.tables import FUNCTIONALS, layer_order, need, pick, step_order
+from ser_probe.report.tables import FUNCTIONALS, layer_order, need, pick, step_name, step_order
 
 HEAT_COLOURS = "viridis"
 # More cells than this cannot hold a number of nine points side by side on a page.
@@ -54,7 +54,9 @@ def plot_layer_checkpoint_map(
     need(table, ["layer_a", "step_a", column], "similarity")
     grid = table.pivot_table(index="layer_a", columns="step_a", values=column, aggfunc="mean", dropna=False)
     grid.index = grid.index.astype(str)
-    grid = grid.reindex(index=layer_order(table["layer_a"]), columns=step_order(table["step_a"]))
+    steps = step_order(table["step_a"])
+    grid = grid.reindex(index=layer_order(table["layer_a"]), columns=steps)
+    grid.columns = [step_name(step) for step in steps]
     _draw_cells(grid, ax, limits or colour_limits(table[column]), numbers)
     ax.set(xlabel="fine-tuning step", ylabel="hidden layer")
     return ax

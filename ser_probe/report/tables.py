@@ -14,6 +14,10 @@ import pandas as pd
 from ser_probe.errors import AnalysisError, NothingToDrawError, show
 
 FUNCTIONALS = "functionals"
+NO_STEP = -1
+"""The step of representations that name none."""
+_OWN_CONTROLS = ("none", "shuffled_labels", "shuffled_clips")
+"""What `control` says in the rows of a representation itself; other controls stand beside all steps."""
 _ROLES = ("model", "checkpoint", "step", "layer")
 
 
@@ -31,6 +35,48 @@ def layer_order(names: Iterable[object]) -> list[str]:
 def step_order(steps: Iterable[float]) -> list[int]:
     """Return the fine-tuning steps without repeats, ascending, leaving out rows that have none."""
     return sorted({int(step) for step in steps if not pd.isna(step)})
+
+
+def step_name(step: int) -> str:
+    """Return a step as a legend lists it."""
+    return "none" if step == NO_STEP else str(step)
+
+
+def at_step(step: int) -> str:
+    """Return a step as a panel is called after it."""
+    return "no step" if step == NO_STEP else f"step {step}"
+
+
+def with_steps(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose representations all stand at a step, so that they can be drawn.
+
+    Embeddings that no training of ours made name no step, and acoustic features alone are a representation like any
+    other: both are given `NO_STEP`, and features the name of their set in the place of a layer's. Features beside the
+    layers of a model, and the controls, stay as they are.
+    """
+    if "layer_a" in table:
+        for side in "ab":
+            table = _side_with_steps(table, side)
+        return table
+    if not {"step", "layer"} <= set(table):
+        return table
+    own = table["control"].isin(_OWN_CONTROLS) if "control" in table else pd.Series(True, index=table.index)
+    model = own & (table["layer"].astype(str) != FUNCTIONALS)
+    if not model.any() and own.any() and "model" in table:
+        names = table["model"].astype(str)
+        table = table.assign(layer=names.where(own, table["layer"].astype(str)))
+        model = own
+    bare = model & table["step"].isna()
+    if not bare.any() or (model & ~bare).any():
+        return table
+    return table.assign(step=table["step"].astype(float).mask(bare, NO_STEP))
+
+
+def _side_with_steps(table: pd.DataFrame, side: str) -> pd.DataFrame:
+    """Return comparisons whose layers on one side all stand at a step; features have none."""
+    step = table[f"step_{side}"].astype(float)
+    bare = step.isna() & ~table[f"layer_{side}"].astype(str).str.startswith(FUNCTIONALS)
+    return table.assign(**{f"step_{side}": step.mask(bare, NO_STEP)})
 
 
 def need(table: pd.DataFrame, columns: Sequence[str], what: str) -> pd.DataFrame:

@@ -95,7 +95,7 @@ def page_data(table: pd.DataFrame, clips: pd.DataFrame, colours: Sequence[str], 
     """Return what the page's script reads."""
     layers = layer_order(table["layer"])
     first = table[table["layer"] == layers[0]]
-    first = first[first["step"] == first["step"].iloc[0]]
+    first = first[first["step"].isna() | (first["step"] == first["step"].iloc[0])]
     return {
         "fields": [str(name) for name in clips.columns],
         "clips": [[_text(value) for value in row] for row in clips.itertuples(index=False)],
@@ -122,7 +122,7 @@ def _map_data(rows: pd.DataFrame, layer: str) -> dict[str, Any]:
     for step, part in rows.groupby("step", sort=True, dropna=False):
         points = (part[["x", "y"]].to_numpy(float) - low) / span * _GRID
         states.append({
-            "name": str(part["checkpoint"].iloc[0]) if "checkpoint" in part else f"step {step}",
+            "name": (str(part["checkpoint"].iloc[0]) if "checkpoint" in part else "") or _state_name(step),
             "trust": _first_number(part, "trustworthiness"),
             "stability": _first_number(part, "seed_stability"),
             "xy": points.round().astype(int).ravel().tolist(),
@@ -146,6 +146,10 @@ def _colouring(rows: pd.DataFrame, name: str) -> dict[str, Any]:
         "name": name, "names": names, "styles": [list(style) for style in class_styles(names).values()],
         "codes": [position.get(str(value), -1) for value in rows[name]],
     }  # fmt: skip
+
+
+def _state_name(step: Any) -> str:
+    return "no step" if step != step else f"step {step:g}"
 
 
 def _first_number(rows: pd.DataFrame, column: str) -> float | None:

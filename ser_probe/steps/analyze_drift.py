@@ -16,6 +16,7 @@ from ser_probe.analysis.threads import run_side_by_side
 from ser_probe.config import AnalyzeConfig, DriftConfig
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.checkpoint_weights import read_parts
+from ser_probe.steps.columns import named_columns
 from ser_probe.steps.drift_pairs import DriftStates, Pair, join_states
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.representations import CacheFile
@@ -86,8 +87,12 @@ def _measure_layers(
     states: DriftStates, pairs: Sequence[Pair], config: DriftConfig, progress: Progress
 ) -> pd.DataFrame:
     """Return the drift of every layer between all pairs of states: `kind`, `step` and `layer` beside the measures."""
-    by = states.joined.known_names(config.by)
-    groupings = {name: states.joined.column(name) for name in by if name in states.joined.clips}
+    groupings = {}
+    for column in named_columns(states.joined.clips, config, "analyze.drift.by"):
+        if n_blank := int(states.joined.clips[column].isna().sum()):
+            progress.say(f"drift is not given by {column}: {n_blank} clips have no value")
+        else:
+            groupings[column] = states.joined.column(column)
     names = states.reference.layer_names
 
     def work(layer: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from ser_probe.analysis.geometry.table import Geometry, geometry_table
 from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.config import AnalyzeConfig, GeometryConfig
 from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.columns import named_columns
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.representations import CacheFile, Joined, Representation, join_caches
 from ser_probe.steps.tables import write_table
@@ -106,7 +107,13 @@ def _is_known(joined: Joined, name: str) -> bool:
 
 
 def _factors(joined: Joined, config: GeometryConfig, progress: Progress) -> dict[str, np.ndarray]:
-    """Return the columns that can be factors; those asked for that cannot are named."""
+    """Return the columns that can be factors; those that cannot are named.
+
+    Raises:
+        AnalysisError: If a column is asked for, beyond the defaults, that the clips do not have.
+    """
+    for key in ("factors", "by"):
+        named_columns(joined.clips, config, f"analyze.geometry.{key}")
     found = {}
     for name in dict.fromkeys([*config.factors, *config.by]):
         if name not in joined.clips:

@@ -17,6 +17,7 @@ from ser_probe.config import ProbeConfig, SplitConfig
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress, logger
 from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.probe_division import Division, any_fine_tuned, embedded_clips, settle_division
 from ser_probe.steps.probe_extras import wants_extras, write_probe_extras
 from ser_probe.steps.probe_tables import ProbeTables
 from ser_probe.steps.probe_targets import Task, probed_splits, settle_tasks
@@ -56,9 +57,14 @@ def probe_caches(
     Raises:
         AnalysisError: If a target, family or division cannot be used, or embeddings are not finite.
     """
+    division = settle_division(probe, embedded_clips(caches, clips), fine_tuned=any_fine_tuned(caches))
+    probe = division.probe
+    if division.reason:
+        progress.say(division.line())
+    context = {**(context or {}), "division": probe.splits, "division_reason": division.reason}
     joined, random = _join(caches, probe, features, random_cache, clips)
     check_families(probe, tasks := settle_tasks(joined, probe, split))
-    tables = ProbeTables(context or {})
+    tables = ProbeTables(context)
     for task in tasks:
         _tell(task, progress)
         own_random = None if random is None else replace(random, rows=random.rows[task.targets[0].clips])
@@ -71,23 +77,26 @@ def probe_caches(
             else:
                 tables.add_numbers(task, name, list(members))
     files = tables.write(output)
+    _require_tables(files, probe)
     files += _extras(tasks, output, probe, context, progress)
     for remark in dict.fromkeys(tables.remarks):
         logger.warning(remark)
-    return Outcome(tuple(files), _facts(joined, tasks))
+    return Outcome(tuple(files), _facts(joined, tasks, division))
 
 
-def check_probes(clips: pd.DataFrame, probe: ProbeConfig, split: SplitConfig) -> None:
+def check_probes(clips: pd.DataFrame, probe: ProbeConfig, split: SplitConfig, *, fine_tuned: bool = False) -> None:
     """Raise now what would end the analysis `probe` only after hours of fine-tuning.
 
     Args:
         clips: A study's clips with `clip_id`, labels, speakers and splits.
         probe: What to predict, and how.
         split: How held-out speakers are divided anew.
+        fine_tuned: Whether checkpoints will have been trained on the clips.
 
     Raises:
         AnalysisError: If a target, family or division cannot be used.
     """
+    probe = settle_division(probe, clips, fine_tuned=fine_tuned).probe
     wanted = probed_splits(probe, (), clips)
     if wanted is not None:
         clips = clips[clips["split"].isin(wanted)].reset_index(drop=True)
@@ -172,8 +181,20 @@ def _test_groups(task: Task) -> int:
     return len(np.unique(task.targets[0].groups[tested]))
 
 
-def _facts(joined: Joined, tasks: Sequence[Task]) -> dict[str, object]:
+def _require_tables(files: Sequence[Path], probe: ProbeConfig) -> None:
+    if not files:
+        raise AnalysisError(
+            "There is nothing that these probes could learn from",
+            expected="a file with two layers or more for layer_sum",
+            found=f"files with one layer, families {', '.join(probe.families)}",
+            fix="take other families (analyze.probe.families), or files with more layers",
+        )
+
+
+def _facts(joined: Joined, tasks: Sequence[Task], division: Division) -> dict[str, object]:
     facts = joined.counts()
+    if division.reason:
+        facts["splits"] = division.line().removeprefix("probe: splits ")
     for task in tasks:
         prefix = "" if len(tasks) == 1 else f"{task.name}: "
         facts[f"{prefix}train / validation / test"] = _sizes(task)

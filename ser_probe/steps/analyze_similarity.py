@@ -55,10 +55,13 @@ def compare_caches(
     joined = join_caches(caches, features=features, clips=clips, splits=splits)
     layers = collect_layers(joined, features=config.egemaps, groups=config.functional_groups)
     wanted = layers.pairs(config.pairs)
-    if not wanted.any():
+    # A representation beside itself says nothing, where there is nothing else.
+    if not (wanted & ~np.eye(len(wanted), dtype=bool)).any():
         raise AnalysisError(
             "There is nothing to compare",
-            found=f"{len(layers.checkpoints)} embedding file, no features, no pairs within it",
+            expected="two representations or more",
+            found=f"{len(layers.checkpoints)} embedding file with {len(layers.keys)} layers, no features, "
+            f"pairs {', '.join(config.pairs) or 'none'}",
             fix="give a second file, features with --with, or pairs within",
         )
     speakers = joined.column("speaker") if "speaker" in joined.clips else None

@@ -12,8 +12,10 @@ import pandas as pd
 from ser_probe.analysis.projection import UmapPanels, umap_panels
 from ser_probe.analysis.projection_stability import seed_stability
 from ser_probe.config import AnalyzeConfig, UmapConfig
+from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, did_you_mean
 from ser_probe.runtime import SILENT, Progress, derive_seed
+from ser_probe.steps.columns import named_columns
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.representations import CacheFile, Joined, join_caches
 from ser_probe.steps.tables import write_table
@@ -52,9 +54,13 @@ def map_caches(
     config = analyze.umap or UmapConfig()
     splits = None if analyze.splits == "all" else analyze.splits
     joined = join_caches(caches, clips=clips, splits=splits)
-    _check(joined, config)
-    colours = list(joined.known_names(config.color))
-    columns = {name: _values(joined, name) for name in colours if name != CORRECT or predictions is None}
+    layers = _check(joined, config)
+    made = () if predictions is None else (CORRECT,)
+    colours = named_columns(joined.clips, config, "analyze.umap.color", made=made)
+    for name in joined.known_names(config.color):
+        if name not in colours:
+            progress.say(f"umap without {name}: the clips do not have it")
+    columns = {name: _values(joined, name) for name in colours if name not in made}
     if predictions is not None:
         columns |= join_predictions(predictions, joined.clips["clip_id"].to_numpy())
         colours = list(dict.fromkeys([*colours, CORRECT]))
@@ -62,8 +68,8 @@ def map_caches(
     tables = []
     # A map of every seed whose neighbours are compared; the first is the one shown.
     seeds = [seed, *(derive_seed("umap stability", seed, k) % 2**31 for k in range(1, config.stability_seeds))]
-    progress.start("umap", len(config.layers) * len(seeds), "maps")
-    for layer in map(str, config.layers):
+    progress.start("umap", len(layers) * len(seeds), "maps")
+    for layer in layers:
         states = [one.layer(layer) for one in joined.checkpoints]
         maps = []
         for each in seeds:
@@ -85,8 +91,8 @@ def map_caches(
     return Outcome(tuple(files), facts)
 
 
-def _check(joined: Joined, config: UmapConfig) -> None:
-    """Raise what would be found out only after the maps of other layers have been made."""
+def _check(joined: Joined, config: UmapConfig) -> list[str]:
+    """Return the layers to map, after raising what would be found out only when other layers have been mapped."""
     models = list(dict.fromkeys(one.model for one in joined.checkpoints))
     if len(models) > 1:
         raise AnalysisError(
@@ -96,17 +102,24 @@ def _check(joined: Joined, config: UmapConfig) -> None:
             fix="map each model by a command of its own",
         )
     first = joined.checkpoints[0]
-    known = [*first.layer_names, "final"]
-    for layer in map(str, config.layers):
+    with EmbeddingCache.open(first.path) as cache:
+        known = cache.layers()
+    wanted = list(map(str, config.layers))
+    if config.layers == UmapConfig().layers:
+        # Features have one layer of another name: the defaults are those of a model.
+        wanted = [layer for layer in wanted if layer in known] or [first.layer_names[-1]]
+    for layer in wanted:
         if layer not in known:
             raise AnalysisError(f"There is no layer {layer!r}", where=first.path, fix=did_you_mean(layer, known))
+    return wanted
 
 
 def _values(joined: Joined, name: str) -> np.ndarray:
-    """Return a column to colour by: numbers as numbers, which may be missing, all else as text, which may not."""
-    if name in joined.clips and pd.api.types.is_numeric_dtype(joined.clips[name]):
-        return joined.clips[name].to_numpy(float, na_value=np.nan)
-    return joined.column(name)
+    """Return a column to colour by: numbers as numbers, all else as text; NaN or None where a clip has no value."""
+    column = joined.clips[name]
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return column.to_numpy(float, na_value=np.nan)
+    return column.astype(str).astype(object).where(column.notna(), None).to_numpy()
 
 
 def _map(states: Sequence[np.ndarray], config: UmapConfig, seed: int) -> UmapPanels:

@@ -15,9 +15,11 @@ class Outcome:
         summary: Short facts to show, value by name, in order.
         n_rejected: Clips left out because they cannot be used; the exit code says so.
         rejects: The table that lists them with reasons.
+        failed: What could not be made while the rest was, by name; the exit code says so.
     """
 
     files: tuple[Path, ...] = ()
     summary: dict[str, object] = field(default_factory=dict)
     n_rejected: int = 0
     rejects: Path | None = None
+    failed: tuple[str, ...] = ()

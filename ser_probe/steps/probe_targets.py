@@ -10,12 +10,13 @@ import pandas as pd
 
 from ser_probe.analysis.probes.divisions import check_folds, random_fold, rotated_folds, single_fold
 from ser_probe.analysis.probes.families import Folds
-from ser_probe.analysis.probes.targets import Kind, Target, make_target, names_groups
+from ser_probe.analysis.probes.targets import Kind, Target, can_be_computed, make_target, names_groups
 from ser_probe.config import ProbeConfig, SplitConfig
 from ser_probe.data.splits import speaker_folds, split_speakers
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, did_you_mean
-from ser_probe.steps.representations import CacheFile, Joined, path_of
+from ser_probe.steps.probe_division import known_clips
+from ser_probe.steps.representations import CacheFile, Joined
 
 EGEMAPS = "egemaps"
 _ROTATED = ("kfold", "loso")
@@ -60,10 +61,7 @@ def probed_splits(
         return None
     if probe.splits == "heldout":
         return ("test",)
-    if clips is None:
-        with EmbeddingCache.open(path_of(caches[0])) as cache:
-            clips = cache.clips
-    return ("test",) if "split" in clips else None
+    return ("test",) if "split" in known_clips(caches, clips) else None
 
 
 def settle_tasks(joined: Joined, probe: ProbeConfig, split: SplitConfig, *, features_known: bool = True) -> list[Task]:
@@ -174,8 +172,19 @@ def _functionals(name: str, joined: Joined) -> dict[str, pd.Series]:
                 fix=did_you_mean(feature, known),
             )  # fmt: skip
     columns = {feature: pd.Series(values[:, known.index(feature)], dtype=float) for feature in wanted}
+    if name != EGEMAPS:
+        return columns
     # A functional that is the same for all clips says nothing and has no R2; among 88 it is passed over.
-    return {feature: column for feature, column in columns.items() if name != EGEMAPS or column.nunique() > 1}
+    varying = {
+        feature: column
+        for feature, column in columns.items()
+        if column.nunique() > 1 and can_be_computed(column.to_numpy())
+    }
+    if not varying:
+        raise AnalysisError(
+            "No acoustic functional varies over these clips", where=joined.features.path, found=f"{len(values)} clips"
+        )
+    return varying
 
 
 def _divide(target: Target, joined: Joined, probe: ProbeConfig, split: SplitConfig) -> Folds:
@@ -206,7 +215,7 @@ def _divide(target: Target, joined: Joined, probe: ProbeConfig, split: SplitConf
             "There are too few held-out speakers to divide them for probes",
             expected="3 or more: one each to train, stop and test",
             found=f"{len(found)}: {', '.join(found)}",
-            fix="set analyze.probe.splits to study, which probes on the study's own splits",
+            fix="set analyze.probe.splits to study, which probes on the study's own splits, or to auto",
         )
     scheme = split.fractions.model_dump() if split.fractions is not None else split.scheme
     # A split column, one speaker or one fold at a time says nothing about how to divide what is held out.
@@ -218,10 +227,10 @@ def _require(enough: bool, probe: ProbeConfig, found: Sequence[str]) -> None:
     if enough:
         return
     folds = probe.folds if probe.splits == "kfold" else 3
-    among = " (or look at all clips: among: all)" if probe.among == "test" else ""
+    among = " (or look at all clips: analyze.probe.among all)" if probe.among == "test" else ""
     raise AnalysisError(
         "There are fewer speakers than folds",
         expected=f"{folds} or more",
         found=f"{len(found)}: {', '.join(found[:8])}",
-        fix=f"take fewer folds, or splits: study{among}",
+        fix=f"take fewer folds (analyze.probe.folds), or set analyze.probe.splits to study{among}",
     )

@@ -12,10 +12,11 @@ from ser_probe.errors import AnalysisError, ConfigError
 from ser_probe.report.figures import write_figures
 from ser_probe.report.html import write_report as write_html
 from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.left_out import read_left_out
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.study_files import StudyFiles
 
-_ANALYSIS_OF_TABLE = {
+ANALYSIS_OF_TABLE = {
     "probe": "probe",
     "probe_summary": "probe",
     "best_layers": "probe",
@@ -54,6 +55,7 @@ _ANALYSIS_OF_TABLE = {
     "power_curve": "stats",
     "residuals": "stats",
 }
+"""The analysis that writes a table, by the table's name."""
 
 
 def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
@@ -76,8 +78,14 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
         )
     study, config_yaml = _read_config(config_path)
     files = StudyFiles(run_dir)
-    # A table of an analysis that was turned off since may be of other checkpoints.
-    wanted = [name for name, analysis in _ANALYSIS_OF_TABLE.items() if getattr(study.analyze, analysis) is not None]
+    left_out = read_left_out(run_dir)
+    without = {**left_out.failed, **left_out.passed_over}
+    # A table of an analysis that was turned off since, or failed the last time, may be of other checkpoints.
+    wanted = [
+        name
+        for name, analysis in ANALYSIS_OF_TABLE.items()
+        if getattr(study.analyze, analysis) is not None and analysis not in without
+    ]
     wanted = [*(["training"] if study.finetune.enabled else []), *wanted]
     read = {name: files.table(name) for name in wanted}
     tables = {name: table for name, table in read.items() if table is not None}
@@ -99,7 +107,7 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
     progress.advance()
     progress.finish()
     record, rejects, facts = files.last_run(), files.rejects(), _facts(study, files, best)
-    notes = [*files.notes, *undrawn]
+    notes = [*files.notes, *(f"not drawn: {line}" for line in undrawn)]
     for line in notes:
         progress.say(line)
     path = write_html(
@@ -111,7 +119,7 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
         tables={name: table for name, table in tables.items() if name != "umap"},
         figures=figures,
         rejects=rejects,
-        notes=notes,
+        notes=[*left_out.lines(), *notes],
         facts=facts,
         pages={title: f"tables/{name}" for name, title in _PAGES.items() if (run_dir / "tables" / name).is_file()},
     )

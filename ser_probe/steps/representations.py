@@ -185,12 +185,20 @@ def join_caches(
     files: list[CacheFile] = [*caches, *([features] if features is not None else [])]
     if not caches:
         raise AnalysisError("There is nothing to analyse", expected="at least one embedding file")
+    if features is not None and features.resolve() in [path_of(cache).resolve() for cache in caches]:
+        raise AnalysisError(
+            "The same file is given as the embeddings and as the features to set beside them",
+            where=features,
+            fix="give it once: as the file to analyse, or as features beside the files of a model",
+        )
     opened = [EmbeddingCache.open(path_of(file)) for file in files]
     try:
         for cache in opened:
             _refuse_frames(cache)
             _warn_of_old_features(cache)
-        table = _of_splits(opened[0].clips if clips is None else clips, splits)
+        whole = opened[0].clips if clips is None else clips
+        table = _of_splits(whole, splits)
+        _require_clips(table, whole, splits)
         others = [] if clips is not None else [cache.clips for cache in opened[1:]]
         comparable = [other for other in others if splits is None or "split" in other]
         n_wanted = len(set(table["clip_id"]).union(*(_of_splits(other, splits)["clip_id"] for other in comparable)))
@@ -227,6 +235,17 @@ def _of_splits(clips: pd.DataFrame, splits: Sequence[str] | None) -> pd.DataFram
             "The clips have no column 'split'", fix="analyse all clips, or extract from a manifest with splits"
         )
     return clips[clips["split"].isin(list(splits))]
+
+
+def _require_clips(chosen: pd.DataFrame, clips: pd.DataFrame, splits: Sequence[str] | None) -> None:
+    if splits is not None and chosen.empty and len(clips):
+        counts = clips["split"].astype(str).value_counts(sort=False)
+        raise AnalysisError(
+            f"No clip is in the split {' or '.join(splits)}",
+            expected="clips of these splits",
+            found=", ".join(f"{count} clips in {name}" for name, count in counts.items()),
+            fix="look at other splits",
+        )
 
 
 def _refuse_frames(cache: EmbeddingCache) -> None:

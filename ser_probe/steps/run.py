@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ser_probe.config import StudyConfig, study_yaml
+import pandas as pd
+
+from ser_probe.config import ProbeConfig, StudyConfig, study_yaml
 from ser_probe.data.manifest import read_manifest
-from ser_probe.errors import ConfigError, DamagedFileError, did_you_mean
+from ser_probe.errors import ConfigError, DamagedFileError, SerProbeError, did_you_mean
 from ser_probe.files import fingerprint, write_json, write_text
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.model_folder import check_name
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
 from ser_probe.steps.analyze_probe import check_probes
+from ser_probe.steps.columns import check_columns
 from ser_probe.steps.extract import Source, accepted_audio
 from ser_probe.steps.finetune import train_study
+from ser_probe.steps.left_out import LeftOut
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.prepare import prepare_clips, read_clips, write_prepared
 from ser_probe.steps.report import write_report
-from ser_probe.steps.representations import Joined
+from ser_probe.steps.representations import NamedCache
 from ser_probe.steps.stages import Stages, file_states
 from ser_probe.steps.study_analyses import ANALYSES, Material, run_analyses
 from ser_probe.steps.study_extractions import Extractions, folder_state
 from ser_probe.steps.study_files import read_rejects, read_runs
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels
+
+T = TypeVar("T")
 
 STAGES = ("prepare", "finetune", "extract", "repeat", "egemaps", *ANALYSES, "report")
 
@@ -57,6 +63,7 @@ class _Run:
         self.folder = study.output.runs / study.name
         self.tables = self.folder / "tables"
         self.stages = Stages(self.folder, progress, force=force)
+        self.left_out = LeftOut()
         self.started = time.monotonic()
 
     def run(self) -> Outcome:
@@ -74,15 +81,20 @@ class _Run:
         sources = self._finetune() if study.finetune.enabled else [pretrained]
         extractions = Extractions(study, self.manifest, self.clips_print, self.folder, self.stages, self.progress)
         caches, control = extractions.embeddings(sources)
-        repeats = extractions.repeats(sources[0]) if len(sources) > 1 and study.analyze.drift is not None else []
-        features = extractions.egemaps() if study.extract.egemaps else None
+        repeats: list[NamedCache] = []
+        if len(sources) > 1 and study.analyze.drift is not None:
+            repeats = self._attempt("repeat", lambda: extractions.repeats(sources[0]), repeats)
+        features: Path | None = None
+        if study.extract.egemaps:
+            features = self._attempt("egemaps", extractions.egemaps, None)
         folders = {source.checkpoint: Path(source.name) for source in sources} if study.finetune.enabled else {}
         table = self.manifest.table
         material = Material(
             study, caches, control, repeats, folders, features, table, self.manifest.audio_root, self.clips_print,
             self.tables, self.context,
         )  # fmt: skip
-        run_analyses(material, self.stages, self.progress)
+        run_analyses(material, self.stages, self.progress, self.left_out)
+        self.left_out.write(self.folder)
         self._record()
         report = self._report()
         left_out = read_rejects(self.folder / "rejects.csv")
@@ -91,11 +103,16 @@ class _Run:
         summary: dict[str, object] = {
             "done": ", ".join(self.stages.done) or "nothing, all was fresh",
             "skipped": ", ".join(self.stages.skipped) or "nothing",
+            **({"failed": ", ".join(self.left_out.failed)} if self.left_out.failed else {}),
             "time": f"{minutes:.1f} min",
             **({"left out in extraction": "; ".join(later)} if later else {}),
             "report": report,
         }
-        return Outcome((), summary, len(left_out) + len(later), self.folder / "rejects.csv")
+        n_rejected, rejects = len(left_out) + len(later), self.folder / "rejects.csv"
+        return Outcome((), summary, n_rejected, rejects, failed=tuple(self.left_out.failed))
+
+    def _attempt(self, name: str, work: Callable[[], T], otherwise: T) -> T:
+        return self.left_out.attempt(name, lambda _: work(), otherwise, self.progress)
 
     def _is_to_be_done(self, stage: str) -> bool:
         return not self.stages.has_run(stage) or bool({stage, "all"} & self.stages.force)
@@ -139,11 +156,23 @@ class _Run:
     def _look_ahead(self) -> None:
         """Raise now what would end the study only after hours of fine-tuning."""
         study, table = self.study, self.manifest.table
-        everything = Joined(table, (), None, 0)
-        for column in study.analyze.umap.color if study.analyze.umap is not None else ():
-            everything.column(column)
+        check_columns(table, study.analyze)
         if study.analyze.probe is not None:
-            check_probes(table, study.analyze.probe, study.split)
+            self._check_probes(table)
+
+    def _check_probes(self, clips: pd.DataFrame) -> None:
+        """Raise where probes as they were asked for are impossible; with the defaults, they fail alone and later."""
+        study, default = self.study, ProbeConfig()
+        probe = study.analyze.probe or default
+        as_default = all(getattr(probe, key) == getattr(default, key) for key in ("splits", "targets", "groups"))
+        if study.extract.splits != "all":
+            clips = clips[clips["split"].isin(study.extract.splits)].reset_index(drop=True)
+        try:
+            check_probes(clips, probe, study.split, fine_tuned=study.finetune.enabled)
+        except SerProbeError as error:
+            if not as_default:
+                raise
+            self.progress.say(f"probe: will be left out. {error.line()}")
 
     def _finetune(self) -> list[Source]:
         study = self.study
@@ -195,6 +224,7 @@ class _Run:
             "config": fingerprint(study_yaml(self.study)),
             "tables": {path.stem: file_states([path]) for path in tables},
             "record": file_states([self.folder / "record.json"]),
+            "left out": self.left_out.lines(),
         }
         work = lambda: write_report(self.folder, progress=self.progress).files  # noqa: E731 - one line, used once
         return self.stages.run("report", inputs, work)[-1]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ser_probe.analysis.acoustics.folds import MIN_SPEAKERS
 from ser_probe.config import StudyConfig
+from ser_probe.config.sections import Section
 from ser_probe.runtime import Progress
 from ser_probe.steps.analyze_acoustics import predict_acoustics
 from ser_probe.steps.analyze_drift import measure_drift
@@ -19,7 +20,9 @@ from ser_probe.steps.analyze_probe import probe_caches
 from ser_probe.steps.analyze_similarity import compare_caches
 from ser_probe.steps.analyze_stats import study_statistics
 from ser_probe.steps.analyze_umap import map_caches
+from ser_probe.steps.left_out import LeftOut
 from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.report import ANALYSIS_OF_TABLE
 from ser_probe.steps.representations import NamedCache
 from ser_probe.steps.stages import Stages, file_state, file_states
 
@@ -58,26 +61,28 @@ class Material:
     context: Mapping[str, Any]
 
 
-def run_analyses(material: Material, stages: Stages, progress: Progress) -> None:
-    """Run every analysis that the study asks for and whose inputs changed."""
-    analyze = material.study.analyze
+def run_analyses(material: Material, stages: Stages, progress: Progress, left_out: LeftOut) -> None:
+    """Run every analysis that the study asks for and whose inputs changed; one that fails does not stop the others."""
     for name in ANALYSES:
-        config = getattr(analyze, name)
+        config = getattr(material.study.analyze, name)
         if config is None:
             continue
-        if lack := _lacks(name, material):
-            progress.say(f"{name}: left out, {lack}")
+        if lack := _lacks(name, material, left_out):
+            left_out.pass_over(name, lack, progress)
             continue
-        inputs = {**_inputs(name, material), f"analyze.{name}": config.model_dump()}
-        work = _WORK[name]
-        stages.run(name, inputs, lambda work=work: work(material, progress).files)  # type: ignore[misc]
+
+        def run(counted: Progress, name: str = name, config: Section = config) -> None:
+            inputs = {**_inputs(name, material), f"analyze.{name}": config.model_dump()}
+            stages.run(name, inputs, lambda: _WORK[name](material, counted).files)
+
+        left_out.attempt(name, run, None, progress)
 
 
-def _lacks(name: str, material: Material) -> str:
+def _lacks(name: str, material: Material, left_out: LeftOut) -> str:
     """Return what an analysis would need and the study has not; empty if it has all."""
     analyze = material.study.analyze
     if name == "acoustics" and material.features is None:
-        return "because extract.egemaps is off"
+        return "because extract.egemaps " + ("failed" if "egemaps" in left_out.failed else "is off")
     if name == "acoustics":
         splits = _acoustic_splits(material)
         clips = material.clips
@@ -86,6 +91,8 @@ def _lacks(name: str, material: Material) -> str:
             return f"because it needs {MIN_SPEAKERS} speakers: set analyze.acoustics.splits to all"
     if name == "stats" and analyze.stats is not None:
         table = analyze.stats.table
+        if (source := ANALYSIS_OF_TABLE.get(table)) in {**left_out.failed, **left_out.passed_over}:
+            return f"because the table {table!r} is that of {source}, which could not be made"
         if not (material.tables / f"{table}.parquet").is_file():
             return f"because no analysis wrote the table {table!r}"
     return ""

@@ -32,6 +32,13 @@ def test_rejected_clips_are_the_last_line_and_the_exit_code(
     assert capsys.readouterr() == ("wrote a.csv\n", message)
 
 
+def test_what_failed_is_the_last_line_and_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended:
+        finish(Outcome((Path("a.csv"),), failed=("umap", "drift")))
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == "could not be made on these data: umap, drift; the reasons are above\n"
+
+
 def test_a_table_lines_up(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([{"state": "ok", "what": "python"}, {"state": "missing", "what": "x\x1b"}], ["state", "what"])
     assert capsys.readouterr().out == "state    what\nok       python\nmissing  x\\x1b\n"

@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
@@ -25,7 +26,7 @@ from ser_probe.report.compose_layers import (
 )
 from ser_probe.report.compose_training import draw_training
 from ser_probe.report.compose_umap import draw_umap
-from ser_probe.report.figures import FIGURES, PNG_DPI, save_figure, write_figures
+from ser_probe.report.figures import FIGURES, PNG_DPI, fit_titles, save_figure, write_figures
 from ser_probe.report.style import PAGE_WIDTH_IN
 
 Tables = dict[str, pd.DataFrame]
@@ -261,3 +262,19 @@ def test_labels_are_text_whatever_they_look_like(tables: Tables, tmp_path: Path)
     assert {"$\\frac{", "_hidden", "-->", "two lines"} <= shown
     _, svg = save_figure(figure, tmp_path, "hostile")
     assert "<script" not in svg.read_text(encoding="utf-8")
+
+
+def test_titles_wider_than_their_figure_are_broken_between_their_parts() -> None:
+    figure = Figure(figsize=(3.0, 2.0), layout="constrained")
+    ax = figure.subplots()
+    ax.set_title("a short title")
+    figure.suptitle("Answers of the probe of label · a-model-with-a-name · n = 12 clips")
+    figure.draw_without_rendering()
+    fit_titles(figure)
+    assert figure.get_suptitle().startswith("Answers of the probe of label\na-model-with-a-name")
+    assert ax.get_title() == "a short title"
+    figure.draw_without_rendering()
+    title = next(text for text in figure.texts if text.get_text() == figure.get_suptitle())
+    extent = title.get_window_extent()
+    assert extent.x0 >= 0
+    assert extent.x1 <= figure.bbox.width

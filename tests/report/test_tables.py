@@ -8,15 +8,19 @@ import pytest
 
 from ser_probe.errors import AnalysisError
 from ser_probe.report.tables import (
+    NO_STEP,
+    at_step,
     best_layers,
     between_layers,
     clip_count,
     layer_order,
     need,
     pick,
+    step_name,
     step_order,
     variants,
     with_acoustics,
+    with_steps,
 )
 
 Tables = dict[str, pd.DataFrame]
@@ -113,3 +117,34 @@ def test_the_number_of_clips_is_said_as_far_as_it_is_known() -> None:
     assert clip_count(pd.DataFrame({"n": [5, 5]})) == "n = 5 clips"
     assert clip_count(pd.DataFrame({"n": [5, 7]})) == "n = 5 to 7 clips"
     assert clip_count(pd.DataFrame({"x": [1]})) == ""
+
+
+def test_representations_without_a_step_stand_at_none() -> None:
+    table = pd.DataFrame({
+        "model": ["own", "own", "eGeMAPSv02", "own", "majority_class"],
+        "layer": ["0", "1", "functionals", "0", ""],
+        "control": ["none", "none", "none", "random_weights", "majority_class"],
+        "step": np.nan,
+    })  # fmt: skip
+    placed = with_steps(table)
+    assert placed["step"].fillna(-9).tolist() == [NO_STEP, NO_STEP, -9, -9, -9]
+    assert placed["layer"].tolist() == table["layer"].tolist()
+    pd.testing.assert_frame_equal(with_steps(table.assign(step=0.0)), table.assign(step=0.0))
+    assert (step_name(NO_STEP), at_step(NO_STEP)) == ("none", "no step")
+    assert (step_name(50), at_step(50)) == ("50", "step 50")
+
+
+def test_features_alone_are_a_representation_like_any_other() -> None:
+    table = pd.DataFrame({"model": "eGeMAPSv02", "layer": ["functionals"], "control": "none", "step": np.nan})
+    placed = with_steps(table)
+    assert placed["layer"].tolist() == ["eGeMAPSv02"]
+    assert placed["step"].tolist() == [NO_STEP]
+
+
+def test_compared_layers_without_a_step_stand_at_none() -> None:
+    table = pd.DataFrame({
+        "layer_a": ["0", "0"], "step_a": np.nan, "layer_b": ["1", "functionals:energy"], "step_b": np.nan
+    })  # fmt: skip
+    placed = with_steps(table)
+    assert placed["step_a"].tolist() == [NO_STEP, NO_STEP]
+    assert placed["step_b"].fillna(-9).tolist() == [NO_STEP, -9]

@@ -149,7 +149,7 @@ def test_folds_are_of_test_speakers_unless_all_are_asked_for(
     with pytest.raises(AnalysisError, match="fewer speakers than folds") as raised:
         run(caches, tmp_path / "t", **{**ALL, "among": "test"})
     assert raised.value.found == "1: s5"
-    assert "among: all" in str(raised.value.fix)
+    assert "analyze.probe.among all" in str(raised.value.fix)
     with pytest.raises(AnalysisError, match="fewer speakers than folds") as raised:
         run(caches, tmp_path / "t", **{**ALL, "folds": 7})
     assert "among" not in str(raised.value.fix)

@@ -16,6 +16,7 @@ from ser_probe.errors import AnalysisError, ConfigError, MissingExtraError
 from ser_probe.files import write_text
 from ser_probe.steps import run as module
 from ser_probe.steps import study_analyses, study_extractions
+from ser_probe.steps.columns import check_columns
 from ser_probe.steps.extract import extract_sources
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.run import STAGES, run_study
@@ -239,7 +240,7 @@ def test_faults_of_the_analyses_are_found_before_fine_tuning(finished: Path, mon
 
 def test_a_missing_extra_is_found_before_fine_tuning(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "opensmile", None)
-    with pytest.raises(MissingExtraError, match="extracting eGeMAPSv02 needs the package 'opensmile'"):
+    with pytest.raises(MissingExtraError, match=r"extracting eGeMAPSv02 .*needs the package 'opensmile'"):
         run("extract.egemaps=true")
     assert not (FOLDER / "checkpoints").exists()
 
@@ -292,3 +293,54 @@ def test_a_checkpoint_that_changed_nothing_is_a_checkpoint(corpus: Path) -> None
     np.testing.assert_allclose(cosine["step-1"], 1, atol=1e-6)
     assert len(list(Path("cache").glob("*.h5"))) == 2
     assert run(*options)[0] == []
+
+
+@pytest.mark.usefixtures("quick_report")
+def test_an_analysis_that_cannot_be_made_does_not_stop_the_others(finished: Path) -> None:
+    many = ("analyze.umap={layers: [final], n_neighbors: 40}", "analyze.geometry=null")
+    said = Said()
+    outcome = run_study(small_study(*many), progress=said)
+    assert outcome.failed == ("umap",)
+    assert "FAILED. There are too few clips for a map" in said.of("umap")
+    assert "set analyze.umap.n_neighbors lower" in said.of("umap")
+    kept = json.loads((FOLDER / "left_out.json").read_text(encoding="utf-8"))
+    assert list(kept["failed"]) == ["umap"]
+    assert "report" in str(outcome.summary["done"])
+    # It is tried again, and what was left out is forgotten once it is turned off.
+    assert run_study(small_study(*many), progress=Said()).failed == ("umap",)
+    assert run_study(small_study("analyze.geometry=null")).failed == ()
+    assert not (FOLDER / "left_out.json").exists()
+
+
+def test_statistics_of_an_analysis_that_failed_are_left_out_and_the_report_says_both(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Outcome:
+        raise AnalysisError("The probes <fail>", found="nothing", fix="mend it")
+
+    monkeypatch.setitem(study_analyses._WORK, "probe", fail)
+    said = Said()
+    outcome = run_study(small_study("analyze.geometry=null", "analyze.acoustics=null"), progress=said, force=["probe"])
+    assert outcome.failed == ("probe",)
+    assert said.of("probe").endswith("FAILED. The probes <fail> (found: nothing); to do: mend it")
+    assert "the table 'probe' is that of probe, which could not be made" in said.of("stats")
+    report = (FOLDER / "report.html").read_text(encoding="utf-8")
+    assert "probe could not be made: The probes &lt;fail&gt; (found: nothing); to do: mend it" in report
+    assert "stats is left out" in report
+    # The tables of the run before are of other inputs, and have no place in the report.
+    assert (FOLDER / "tables/probe.parquet").is_file()
+    assert "weighted_f1" not in report
+
+
+def test_columns_that_nobody_asked_for_may_be_lacking(finished: Path) -> None:
+    table = pd.read_csv("corpus/manifest.csv").drop(columns="gender")
+    table.to_csv("corpus/bare.csv", index=False)
+    study = small_study("data.manifest=corpus/bare.csv", "analyze.umap={}")
+    clips = pd.read_csv("corpus/bare.csv").assign(clip_id="", split="test")
+    check_columns(clips, study.analyze)
+    with pytest.raises(AnalysisError, match="The clips have no column 'gender'") as raised:
+        check_columns(clips, small_study("analyze.umap={color: [gender]}").analyze)
+    assert raised.value.where == "analyze.umap.color"
+    with pytest.raises(AnalysisError, match="no column 'accent'") as raised:
+        check_columns(clips, small_study("analyze.drift.by=[accent]").analyze)
+    assert raised.value.where == "analyze.drift.by"

@@ -36,7 +36,7 @@ def speaker_folds(speakers: np.ndarray, n_folds: int = 5, *, genders: np.ndarray
             "Too few speakers or folds to predict a speaker's voice from others'",
             expected=f"{MIN_SPEAKERS} speakers and 2 folds, or more",
             found=f"{len(names)} speakers: {', '.join(names[:5])}; {n_folds} folds",
-            fix="analyse more splits (analyze.splits: all, or --splits all)",
+            fix="analyse more clips: set analyze.splits to all",
         )
     order = np.random.default_rng(derive_seed("acoustic folds", seed)).permutation(len(names))
     if genders is not None:

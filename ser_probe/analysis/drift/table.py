@@ -62,8 +62,8 @@ def layer_drift(
         the mean value for unrelated features, NaN where there is no one such value.
 
     Raises:
-        AnalysisError: If a measure is not known, states do not match, or features are NaN, constant, or zero for a
-            clip.
+        AnalysisError: If a measure is not known, states do not match, there is one clip, or features are NaN,
+            constant, or zero for a clip.
     """
     for measure in measures:
         if measure not in MEASURES:
@@ -79,6 +79,10 @@ def layer_drift(
                 found=state.shape,
                 fix="join them on clip_id first, and compare caches of one architecture",
             )
+    if len(checked[0]) < 2:
+        raise AnalysisError(
+            "Drift is measured over several clips", where=names[0], expected="two clips or more", found="1"
+        )
     columns = {**({} if speakers is None else {"speakers": speakers}), **(groupings or {})}
     check_lengths(features=checked[0], **columns)
     layer = _Layer(checked, names, n_neighbours, speakers)

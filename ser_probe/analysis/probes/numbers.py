@@ -99,8 +99,22 @@ def fit_numbers(
         scored = scored_clips(folds, part)
         # [M, R, K] where a fold and a clip are picked together.
         answers[part] = np.moveaxis(probes.predictions[:, scored.fold, scored.clip], 1, -1)
+        _require_finite(answers[part], targets, names)
     control = "shuffled_labels" if shuffled_labels else "none"
     return Regressions(names, control, targets, folds, answers, probes.strength)
+
+
+def _require_finite(answers: np.ndarray, targets: Sequence[Target], names: Sequence[str | RepresentationKey]) -> None:
+    """Raise where an answer [R, K, M] is no number: scores of it would be none either."""
+    bad = ~np.isfinite(answers)
+    if bad.any():
+        r, k = np.argwhere(bad)[0, :2]
+        raise AnalysisError(
+            f"The answers for the target {targets[k].name!r} are not finite",
+            where=f"layer {key_columns(names[r])['layer']}",
+            found=f"{int(bad.any(axis=-1).sum())} of {bad.shape[0] * bad.shape[1]} regressions without finite answers",
+            fix=f"look at the range of {targets[k].name} and of the embeddings",
+        )
 
 
 def count_part(probes: Regressions, part: int) -> np.ndarray:

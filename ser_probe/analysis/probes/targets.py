@@ -24,6 +24,9 @@ MOST_LEVELS = 10
 
 Kind = Literal["classes", "numbers"]
 
+# Answers are float32: below this they lose digits, and a thousandth of the spread is left for rounding.
+_SMALLEST_SPREAD, _ROUNDED_OFF = 1e-30, 1e-3
+
 
 @dataclass(frozen=True)
 class Target:
@@ -74,8 +77,8 @@ def make_target(
         kind: Classes or numbers; None decides as `kind_of`.
 
     Raises:
-        AnalysisError: If numbers are asked for and the column holds text or numbers too large to square, no clip has a
-            value, or all have the same.
+        AnalysisError: If numbers are asked for and the column holds text, no clip has a value, all have the same, or
+            the numbers are too large, or differ too little for their size, to be computed with.
     """
     check_lengths(values=values.to_numpy(), groups=groups)
     kind = kind or kind_of(name, values)
@@ -106,16 +109,36 @@ def make_target(
     if kind == "numbers":
         given = numbers[clips]
         _refuse_constant(name, np.unique(given))
+        _refuse_unusable(name, given)
         return Target(name, kind, clips, np.array([]), given, own, group_name, n_missing)
     classes, codes = group_codes(values.astype(str).to_numpy()[clips])
     _refuse_constant(name, classes)
     return Target(name, kind, clips, classes, codes.astype(np.int64), own, group_name, n_missing)
 
 
+def can_be_computed(values: np.ndarray) -> bool:
+    """Tell whether numbers can be predicted: in range, and different in more than the digits that are rounded off."""
+    largest = float(np.abs(values).max())
+    if not largest < LARGEST_NUMBER:
+        return False
+    spread = float(values.std())
+    return spread > _SMALLEST_SPREAD and largest * float(np.finfo(np.float32).eps) < _ROUNDED_OFF * spread
+
+
 def names_groups(values: Sequence[object] | np.ndarray, groups: np.ndarray) -> bool:
     """Tell whether a target is the groups themselves under some name: then no group can be kept out of training."""
     pairs = pd.DataFrame({"value": np.asarray(values).astype(str), "group": np.asarray(groups).astype(str)})
     return bool(len(pairs.drop_duplicates()) == pairs["group"].nunique() == pairs["value"].nunique())
+
+
+def _refuse_unusable(name: str, values: np.ndarray) -> None:
+    if not can_be_computed(values):
+        raise AnalysisError(
+            f"The numbers of the target {name!r} differ too little for their size to be predicted",
+            expected="numbers that differ in their first four digits",
+            found=f"{values.min():g} to {values.max():g}",
+            fix=f"give {name} in another unit, or less its mean",
+        )
 
 
 def _refuse_constant(name: str, levels: np.ndarray) -> None:

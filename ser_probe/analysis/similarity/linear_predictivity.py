@@ -48,7 +48,7 @@ def predictivity_measures(names: Sequence[str], sides: Sides, options: Options) 
             "Linear predictivity is computed from all pairs of clips, and there are too many",
             expected=f"at most {MOST_CLIPS} clips",
             found=f"{first.n}",
-            fix="choose fewer clips by --splits, or another measure",
+            fix="choose fewer clips by analyze.splits, or another measure",
         )
     folds = _folds(first, options)
     asked = sorted({i for i, _ in sides.pairs(symmetric=False)})

@@ -19,6 +19,8 @@ from ser_probe.analysis.stats.observations import Observations, make_observation
 from ser_probe.errors import AnalysisError, did_you_mean
 
 COLUMNS = ("mean", "sd", "n")
+MOST_OBSERVATIONS = 1_000_000
+"""So many observations are made again at most, over all cells; more are of no use to any test."""
 _SHOWN = 3
 
 
@@ -60,6 +62,15 @@ def observations_from_moments(
             where=f"row {', '.join(str(row + 1) for row in wrong[:_SHOWN])}",
             expected="a finite mean, a deviation of 0 or more, and a whole n of 2 or more",
             found=", ".join(f"{name} = {first[name]}" for name in COLUMNS),
+        )
+    if n.sum() > MOST_OBSERVATIONS:
+        largest = int(n.argmax())
+        raise AnalysisError(
+            "The table of means stands for more observations than are made again",
+            where=f"column n, row {largest + 1}",
+            expected=f"{MOST_OBSERVATIONS:,} in all cells together at most",
+            found=f"{n.sum():,.0f} in all, {n[largest]:,.0f} in this row",
+            fix="check the column n: it counts the observations of a cell, such as runs or seeds",
         )
     n = n.astype(np.int64)
     deviation = deviation * np.sqrt(n / (n - 1)) if sd == "population" else deviation

@@ -152,6 +152,7 @@ def make_observations(
         groups=None if random is None else keys[random],
         n_dropped=int((~complete).sum()), notes=tuple(notes),
     )  # fmt: skip
+    _check_range(values, response)
     _check_variation(observations)
     return observations
 
@@ -263,6 +264,20 @@ def _average(values: np.ndarray, keys: dict[str, np.ndarray]) -> tuple[np.ndarra
     frame = pd.DataFrame(keys).assign(__value=values)
     means = frame.groupby(list(keys), sort=False, as_index=False)["__value"].mean()
     return means["__value"].to_numpy(), {name: means[name].to_numpy(str) for name in keys}
+
+
+def _check_range(values: np.ndarray, response: str) -> None:
+    """Raise where sums of squares would be infinite, or nothing: no table could hold a number then."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        squares = float(((values - values.mean()) ** 2).sum())
+    if np.isfinite(squares) and (squares > 0 or np.ptp(values) == 0):
+        return
+    raise AnalysisError(
+        f"The numbers of {response!r} are too large or too small for their squares to be added up",
+        expected="numbers between about 1e-150 and 1e150 in size, or all the same",
+        found=f"{values.min():g} to {values.max():g}",
+        fix=f"give {response} in another unit",
+    )
 
 
 def _check_variation(observations: Observations) -> None:

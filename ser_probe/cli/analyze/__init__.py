@@ -11,8 +11,14 @@ from ser_probe.cli.analyze.probe import probe
 from ser_probe.cli.analyze.similarity import similarity
 from ser_probe.cli.analyze.stats import stats
 from ser_probe.cli.analyze.umap import umap
+from ser_probe.cli.analyze.words import AnalyzeCommands
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Analyse embedding files; seconds, on a laptop.")
+app = typer.Typer(
+    cls=AnalyzeCommands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Analyse embedding files; seconds, on a laptop.",
+)
 app.command("probe")(probe)
 app.command("similarity")(similarity)
 app.command("drift")(drift)

@@ -44,8 +44,8 @@ def probe(
     splits: Annotated[
         str | None,
         typer.Option(help="study: the splits in the file; heldout: its test speakers split anew; kfold or loso: each "
-                     "tests once; study_e_published: clips at random.",
-                     show_default="heldout"),
+                     "tests once; study_e_published: clips at random; auto: heldout where that can be, else said.",
+                     show_default="auto"),
     ] = None,
     folds: Annotated[int | None, typer.Option(help="Groups of speakers for kfold.", show_default="5")] = None,
     among: Annotated[

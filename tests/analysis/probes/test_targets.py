@@ -65,3 +65,17 @@ def test_a_target_that_is_the_groups_is_recognised() -> None:
     assert names_groups(np.array([1, 1, 2, 2, 3, 3]), GROUPS), "under another name"
     assert not names_groups(np.array(["f", "f", "m", "m", "f", "f"]), GROUPS), "shared by two speakers"
     assert not names_groups(np.array([1, 2, 1, 2, 1, 2]), GROUPS), "varies within a speaker"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1e308, -1e308, 0, 1, 2, 3], [1e-40, 2e-40, 0, 0, 0, 0], [1e9, 1e9 + 1, 1e9 + 2, 1e9, 1e9, 1e9]],
+)
+def test_numbers_out_of_range_are_refused_by_name(values: list[float]) -> None:
+    with pytest.raises(AnalysisError, match=r"target 'arousal' (has numbers that are too large|differ too little)"):
+        make_target("arousal", pd.Series(values), GROUPS, kind="numbers")
+
+
+@pytest.mark.parametrize("values", [[1e20, -1e20, 0, 1, 2, 3], [1e-20, 2e-20, 0, 0, 0, 0], [1990, 1991, 2024, 5, 6, 7]])
+def test_numbers_in_range_are_taken(values: list[float]) -> None:
+    np.testing.assert_array_equal(make_target("arousal", pd.Series(values), GROUPS, kind="numbers").values, values)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ser_probe.analysis.stats.moments import observations_from_moments
 from ser_probe.analysis.stats.observations import as_levels, make_observations, natural_order, observe, pick_rows
 from ser_probe.errors import AnalysisError
 
@@ -98,3 +99,20 @@ def test_a_column_that_comes_twice_and_an_unknown_factor_are_refused(crossed: Cr
         make_observations(pd.concat([table, table["a"]], axis=1), "y", ["a"])
     with pytest.raises(AnalysisError, match=r"no factor 'c' in the design"):
         make_observations(table, "y", ["a", "b"]).factor("c")
+
+
+@pytest.mark.parametrize("value", [1e308, 1e200, 1e-200])
+def test_a_response_whose_squares_cannot_be_added_up_is_refused_by_name(value: float) -> None:
+    table = pd.DataFrame({"score": [0.0, value, 2 * value, -value], "step": [0, 0, 50, 50]})
+    with pytest.raises(AnalysisError, match="The numbers of 'score' are too large or too small for their squares"):
+        make_observations(table, "score", ["step"])
+
+
+def test_means_of_more_observations_than_can_be_made_are_refused_at_once() -> None:
+    cells = pd.DataFrame({"step": [0, 50], "mean": [0.5, 0.6], "sd": [0.1, 0.1], "n": [10, 1e18]})
+    with pytest.raises(AnalysisError, match="stands for more observations than are made again") as raised:
+        observations_from_moments(cells, ["step"])
+    assert raised.value.where == "column n, row 2"
+    assert "1,000,000,000,000,000,000 in this row" in str(raised.value.found)
+    with pytest.raises(AnalysisError, match="The numbers of 'response' are too large"):
+        observations_from_moments(cells.assign(n=10, mean=[1e308, -1e308]), ["step"])

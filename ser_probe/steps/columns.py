@@ -1,0 +1,56 @@
+"""Columns of the clips that an analysis takes: its defaults where the clips have them, those asked for always."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from ser_probe.config import AnalyzeConfig
+from ser_probe.config.sections import Section
+from ser_probe.data.columns import find_column
+from ser_probe.errors import AnalysisError, did_you_mean
+
+COLUMN_KEYS: Mapping[str, tuple[str, ...]] = {"umap": ("color",), "geometry": ("by", "factors"), "drift": ("by",)}
+"""Keys that name columns of the clips, by their analysis."""
+
+
+def named_columns(clips: pd.DataFrame, config: Section, key: str, *, made: tuple[str, ...] = ()) -> list[str]:
+    """Return the columns that a key names and the clips have.
+
+    A corpus need not have what the defaults name, such as the speakers' gender; what somebody wrote there, it must.
+
+    Args:
+        clips: The clips.
+        config: The section of the analysis.
+        key: The key, such as `analyze.umap.color`.
+        made: Columns that the analysis makes itself.
+
+    Raises:
+        AnalysisError: If a column is asked for, beyond the defaults, that the clips do not have.
+    """
+    field = key.rpartition(".")[2]
+    names: tuple[str, ...] = getattr(config, field)
+    # By value: a study's resolved config spells its defaults out, and must run as the study did.
+    by_default = names == type(config).model_fields[field].default
+    names = tuple(dict.fromkeys(find_column(name, clips.columns) or name for name in names))
+    for name in names:
+        if not by_default and name not in clips and name not in made:
+            raise AnalysisError(
+                f"The clips have no column {name!r}",
+                where=key,
+                fix=did_you_mean(name, map(str, clips.columns)),
+            )
+    return [name for name in names if name in clips or name in made]
+
+
+def check_columns(clips: pd.DataFrame, analyze: AnalyzeConfig) -> None:
+    """Raise now what would be found out only when an analysis runs.
+
+    Raises:
+        AnalysisError: If an analysis is asked for by a column that the clips do not have.
+    """
+    for analysis, fields in COLUMN_KEYS.items():
+        config = getattr(analyze, analysis)
+        for field in fields if config is not None else ():
+            named_columns(clips, config, f"analyze.{analysis}.{field}")
