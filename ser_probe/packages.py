@@ -45,7 +45,7 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
     except Exception as error:
         fault = import_fault(error)
         package = module.partition(".")[0]
-        if fault is None or _is_absent(package):
+        if fault is None or is_absent(package):
             raise MissingExtraError(
                 f"{purpose} needs the package {package!r}, which is not installed",
                 found=error,
@@ -71,7 +71,7 @@ def import_fault(error: BaseException) -> PackageError | None:
     loading = _packages_loading(cause) or _packages_loading(error)
     if absent in _set_aside:
         loading.append(absent)
-    elif absent is not None and absent != _OWN and _is_absent(absent):
+    elif absent is not None and absent != _OWN and is_absent(absent):
         return _absence(absent, loading, cause)
     named = cause.name.partition(".")[0] if isinstance(cause, ImportError) and cause.name else None
     broken = loading[-1] if loading else named
@@ -176,7 +176,7 @@ def _distribution(package: str) -> str:
     return _DISTRIBUTIONS.get(package, package.replace("_", "-"))
 
 
-def _is_absent(package: str) -> bool:
+def is_absent(package: str) -> bool:
     """Tell whether a package is not there at all; else it may lack a module, or something that it needs."""
     if package in sys.modules:
         return sys.modules[package] is None and package not in _set_aside

@@ -6,13 +6,12 @@ A package is loaded where a stage is still to be done, which loads it anyway. A 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ser_probe.config import StudyConfig
 from ser_probe.errors import PackageError, collect
-from ser_probe.packages import import_fault, leave_out_torchaudio, require
+from ser_probe.packages import import_fault, is_absent, leave_out_torchaudio, require
 
 # torch first: torchaudio is tried after it and before transformers, which may load torchaudio.
 _TRANSFORMERS = ("torch", "transformers.models.wav2vec2.feature_extraction_wav2vec2", "safetensors")
@@ -46,23 +45,30 @@ class Need(NamedTuple):
 
 
 def check_packages(study: StudyConfig, stages: Iterable[str]) -> None:
-    """Load what stages will need, with all faults in one message.
+    """See that all that stages will need is there, then load it, stage by stage.
 
     Args:
         study: The study.
-        stages: Names of stages that are still to be done, and `search`.
+        stages: Names of stages that are still to be done, in their order, and `search`.
 
     Raises:
-        PackageError: If a package is not installed or cannot be loaded.
+        PackageError: If packages are not installed, all of them in one message, or if some of a stage cannot be loaded.
         MissingExtraError: If that is one package, and an optional one.
     """
     wanted = [stage for stage in stages if _is_wanted(study, stage)]
-    faults = [fault for fault in _try_all(study, wanted) if fault is not None]
+    _raise(fault for stage in wanted for fault in _absent(study, stage))
+    for stage in wanted:
+        _raise(_broken(study, stage))
+
+
+def _raise(found: Iterable[PackageError]) -> None:
+    """Raise one fault as it is, and several as a list."""
+    faults = list({str(fault): fault for fault in found}.values())
     if len(faults) == 1:
         raise faults[0]
     if faults:
         lines = [f"{fault.what} ({fault.found}); to do: {fault.fix}" for fault in faults]
-        raise collect(PackageError, "The installation lacks what is needed here", list(dict.fromkeys(lines)))
+        raise collect(PackageError, "The installation lacks what is needed here", lines)
 
 
 def _is_wanted(study: StudyConfig, stage: str) -> bool:
@@ -74,19 +80,35 @@ def _is_wanted(study: StudyConfig, stage: str) -> bool:
     return getattr(study.analyze, stage, True) is not None
 
 
-def _try_all(study: StudyConfig, stages: list[str]) -> Iterator[PackageError | None]:
-    for module in dict.fromkeys(name for stage in stages for name in _LOADED.get(stage, ())):
+def _absent(study: StudyConfig, stage: str) -> Iterator[PackageError]:
+    """Yield a fault for each package that is not installed, which takes no time to see."""
+    for module in (*_LOADED.get(stage, ()), *_FOUND.get(stage, ())):
+        package = module.partition(".")[0]
+        if is_absent(package):
+            fault = import_fault(ModuleNotFoundError(f"No module named {package!r}", name=package))
+            assert fault is not None
+            yield fault
+    for need in _extras(study, stage):
+        if is_absent(need.module.partition(".")[0]):
+            yield from _required(need)
+
+
+def _broken(study: StudyConfig, stage: str) -> Iterator[PackageError]:
+    """Yield a fault for each package that cannot be loaded."""
+    for module in _LOADED.get(stage, ()):
         if module.startswith("transformers"):
             leave_out_torchaudio()
-        yield _load(module)
-    for module in dict.fromkeys(name for stage in stages for name in _FOUND.get(stage, ())):
-        if importlib.util.find_spec(module) is None:
-            yield import_fault(ModuleNotFoundError(f"No module named {module!r}", name=module))
-    for need in dict.fromkeys(need for stage in stages for need in _extras(study, stage)):
-        try:
-            require(need.module, extra=need.extra, purpose=need.purpose)
-        except PackageError as fault:
+        if fault := _load(module):
             yield fault
+    for need in _extras(study, stage):
+        yield from _required(need)
+
+
+def _required(need: Need) -> Iterator[PackageError]:
+    try:
+        require(need.module, extra=need.extra, purpose=need.purpose)
+    except PackageError as fault:
+        yield fault
 
 
 def _load(module: str) -> PackageError | None:

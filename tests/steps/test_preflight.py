@@ -46,14 +46,21 @@ def test_a_broken_package_stops_a_study_before_its_clips(
         run_study(small_study("extract.egemaps=false", "analyze.similarity.egemaps=false"))
 
 
-def test_all_faults_are_in_one_message(break_package: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    break_package("opensmile")
-    monkeypatch.setitem(sys.modules, "jinja2", None)
+def test_all_that_is_missing_is_in_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("opensmile", "jinja2"):
+        monkeypatch.setitem(sys.modules, package, None)
     study = check_options(StudyConfig, OPTIONS, ["extract.egemaps=true", "analyze.umap=null"])
     with pytest.raises(PackageError, match="The installation lacks what is needed here: 2 faults") as caught:
         check_packages(study, ("egemaps", "report"))
-    assert "extracting eGeMAPSv02 (extract.egemaps) needs the package 'opensmile', which cannot be" in str(caught.value)
+    assert "extracting eGeMAPSv02 (extract.egemaps) needs the package 'opensmile', which is not" in str(caught.value)
     assert "The package 'jinja2' is not installed" in str(caught.value)
+
+
+def test_a_stage_that_comes_later_is_not_loaded_before_a_fault(break_package: Callable[[str], None]) -> None:
+    for package in ("soundfile", "jinja2"):
+        break_package(package)
+    with pytest.raises(PackageError, match="The package 'soundfile' is installed, but cannot be loaded"):
+        check_packages(small_study(), ("prepare", "report"))
 
 
 @pytest.mark.parametrize(
