@@ -20,10 +20,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ser_probe.errors import CheckpointError, ConfigError
+from ser_probe.errors import CheckpointError, ConfigError, DamagedFileError
 from ser_probe.files import read_json, write_json
-from ser_probe.models.heads import HeadSettings, SerClassifier
+from ser_probe.models.backbone import Backbone
+from ser_probe.models.heads import Head, HeadSettings, SerClassifier
 from ser_probe.models.loading import load_backbone, save_backbone
+from ser_probe.models.model_files import refuse_non_finite
 from ser_probe.models.model_folder import refuse_non_folder
 from ser_probe.models.targets import Targets
 
@@ -58,12 +60,14 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> SerC
             found=f"missing: {', '.join(missing)}",
             fix="give a checkpoint-<step> folder that fine-tuning has written",
         )
+    backbone = load_backbone(folder)  # which first compares all files with what was written
     settings, targets = _read_settings(folder / "head.json"), _read_targets(folder / "labels.json")
     with _weights_must_fit(folder / "head.safetensors"):
         weights = load_file(folder / "head.safetensors")
     _refuse_other_outputs(folder, weights, targets)
-    backbone = load_backbone(folder)
+    refuse_non_finite(weights, folder / "head.safetensors", CheckpointError)
     try:
+        _refuse_other_shapes(folder / "head.safetensors", weights, backbone, targets, settings)
         # The generator of the CPU alone: the first weights of the head are drawn by it, and then replaced.
         with torch.random.fork_rng(devices=[]):
             classifier = SerClassifier(backbone, targets, settings)
@@ -74,12 +78,39 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> SerC
     return classifier.to(device).eval()
 
 
+def _refuse_other_shapes(
+    path: Path, weights: dict[str, Tensor], backbone: Backbone, targets: Targets, settings: HeadSettings
+) -> None:
+    """Raise where a head of these settings has other weights than the file, before memory is taken for them."""
+    if len(settings.hidden) > len(weights):
+        raise _unfit(path, found=f"{len(settings.hidden):,} hidden layers, and {len(weights)} tensors")
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            head = Head(settings, backbone.layer_names, backbone.width, len(targets.names))
+    except RuntimeError as error:  # more values than a tensor can have
+        raise _unfit(path, found=error) from error
+    expected = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    odd = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    if odd:
+        shown = [f"{odd[0]}: {each.get(odd[0], 'no such tensor')}" for each in (expected, found)]
+        more = f"; {len(odd)} tensors differ" if len(odd) > 1 else ""
+        raise _unfit(path, expected=f"{shown[0]}, by head.json", found=f"{shown[1]}{more}")
+
+
+def _unfit(path: Path, *, found: object, expected: object = None) -> CheckpointError:
+    return CheckpointError(
+        "The head's weights do not fit, or are damaged", where=path, expected=expected, found=found,
+        fix="head.json, labels.json and head.safetensors must be those of one checkpoint",
+    )  # fmt: skip
+
+
 @contextlib.contextmanager
 def _weights_must_fit(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError("The head's weights do not fit, or are damaged", where=path, found=error) from error
+        raise _unfit(path, found=error) from error
 
 
 def _refuse_other_outputs(folder: Path, weights: dict[str, Tensor], targets: Targets) -> None:
@@ -115,5 +146,5 @@ def _read_targets(path: Path) -> Targets:
 def _read_json(path: Path) -> Any:
     try:
         return read_json(path)
-    except ValueError as error:
-        raise CheckpointError("A file of the checkpoint is not JSON", where=path, found=error) from error
+    except DamagedFileError as error:
+        raise CheckpointError("A file of the checkpoint is not JSON", where=path, found=error.found) from error

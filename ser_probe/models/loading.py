@@ -19,14 +19,22 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from ser_probe.errors import BackboneError, SerProbeError
-from ser_probe.files import is_lfs_pointer
-from ser_probe.models.backbone import Backbone
+from ser_probe.errors import BackboneError, DamagedFileError, SerProbeError
+from ser_probe.files import is_lfs_pointer, read_json
+from ser_probe.models.backbone import UNUSED_WEIGHTS, Backbone
 from ser_probe.models.catalogue import SUPPORTED_FAMILIES, TINY_CONFIGS, TINY_SEED, model_name
+from ser_probe.models.contents import refuse_changed_files
 from ser_probe.models.families import FAMILIES, Family
 from ser_probe.models.inputs import InputSpec
 from ser_probe.models.lora import merged_state
-from ser_probe.models.model_folder import find_model_folder, near_names, shown_place
+from ser_probe.models.model_files import (
+    check_config,
+    check_extractor,
+    look_at_weights,
+    refuse_non_finite,
+    refuse_too_large,
+)
+from ser_probe.models.model_folder import CONFIG, PREPROCESSOR, find_model_folder, near_names, shown_place
 from ser_probe.packages import import_fault, leave_out_torchaudio
 from ser_probe.runtime import logger
 
@@ -151,6 +159,8 @@ def _load(name: str | Path, revision: str | None, random_weights: int | None) ->
     from transformers import AutoConfig
 
     folder = find_model_folder(name)
+    if folder is not None:
+        refuse_changed_files(folder)
     source = str(folder or name)
     options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": folder is not None}
     # A damaged or hostile file makes transformers raise almost anything; each kind is a fault of the file.
@@ -161,7 +171,17 @@ def _load(name: str | Path, revision: str | None, random_weights: int | None) ->
     except Exception as error:
         raise _unloadable(name, folder, error, what="config") from error
     _refuse_unsupported(name, config)
-    model = _load_weights(name, folder, config, options) if random_weights is None else _draw(config)
+    where = name if folder is None else folder / CONFIG
+    check_config(config, where)
+    try:
+        if folder is not None or random_weights is not None:
+            stored = look_at_weights(folder) if folder is not None and random_weights is None else None
+            refuse_too_large(lambda: _draw(config), int(config.num_hidden_layers), where, stored=stored)
+        model = _load_weights(name, folder, config, options) if random_weights is None else _draw(config)
+    except SerProbeError:
+        raise
+    except Exception as error:
+        raise _unloadable(name, folder, error, what="config") from error
     return Backbone(model, str(name), _input_spec(source, folder, config, options), options.get("revision"))
 
 
@@ -184,9 +204,19 @@ def _load_weights(name: str | Path, folder: Path | None, config: Any, options: d
     except Exception as error:
         raise _unloadable(name, folder, error, what="weights") from error
     _refuse_incomplete(name, family, loading, prefix=f"{model.base_model_prefix}.")
+    # Drawn by transformers, and read by nothing but masks in training.
+    drawn = {key.removeprefix(f"{model.base_model_prefix}.") for key in loading["missing_keys"]} & UNUSED_WEIGHTS
     model = _kept_part(model, config, family)
     _move_off_the_file(model)
+    read = ((key, tensor) for key, tensor in model.state_dict().items() if key not in drawn)
+    refuse_non_finite(read, name if folder is None else _weights_file(folder), BackboneError)
     return model
+
+
+def _weights_file(folder: Path) -> Path:
+    """Return the one file of a folder's weights, of several the folder."""
+    found = [path for file in _WEIGHT_FILES if (path := folder / file).is_file()]
+    return found[0] if found else folder
 
 
 def _commit_of(name: str, revision: str | None) -> str:
@@ -211,19 +241,24 @@ def _input_spec(source: str, folder: Path | None, config: Any, options: dict[str
     """Return what a model is fed, by the settings that it came with or, with a warning, those its family has."""
     family = FAMILIES[config.model_type]
     kind = _extractor_class(family)
+    path = folder / PREPROCESSOR if folder is not None else None
     try:
+        if path is not None and path.is_file():
+            check_extractor(read_json(path), path)
         extractor = kind.from_pretrained(source, **options)
         # Its settings are read here, where a value of another type is a fault of the file.
         return family.read_input(extractor, config)
     except BackboneError:
         raise
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        if folder and (folder / "preprocessor_config.json").exists():
+    except Exception as error:  # transformers lets through whatever a damaged value raises
+        if path is not None and path.exists():
             raise BackboneError(
                 "The settings of the model's feature extractor cannot be read",
-                where=folder / "preprocessor_config.json",
-                found=_first_line(error),
+                where=path,
+                found=error.found if isinstance(error, DamagedFileError) else _first_line(error),
             ) from error
+        if not isinstance(error, OSError | ValueError | TypeError | AttributeError):
+            raise
     settings = family.extractor_settings(config)
     spec = family.read_input(kind(**settings), config)
     said = f"{source} has no preprocessor_config.json: taking {spec.sample_rate_hz} Hz, input normalisation"
@@ -306,7 +341,9 @@ def _unloadable(name: str | Path, folder: Path | None, error: Exception, *, what
 
 
 def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # A line that announces the next one says nothing without it.
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def _shorten(names: list[str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ser_probe.errors import BackboneError, SerProbeError, did_you_mean
 from ser_probe.models.catalogue import KNOWN_CHECKPOINTS, TINY_CONFIGS, known_names
 
-CONFIG = "config.json"
+CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from ser_probe.errors import ManifestError
 
 CLASSES, DISTRIBUTION, NUMERIC = "classes", "distribution", "numeric"
 KINDS = (CLASSES, DISTRIBUTION, NUMERIC)
@@ -34,6 +37,10 @@ class Targets:
         expected = len(self.names) if self.kind == NUMERIC else 0
         if not len(self.offsets) == len(self.scales) == expected:
             raise ValueError(f"{self.kind} targets have {expected} offsets and scales")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"each name must be another, not {list(self.names)!r}")
+        if not all(map(math.isfinite, self.offsets)) or not all(0 < scale < math.inf for scale in self.scales):
+            raise ValueError(f"offsets must be finite, and scales above 0, not {self.offsets} and {self.scales}")
 
     @property
     def is_numeric(self) -> bool:
@@ -63,12 +70,19 @@ class Targets:
         try:
             if not isinstance(values, Mapping):
                 raise TypeError(f"expected kind and names, found {values!r}")
-            if not isinstance(values["names"], list | tuple):
-                raise TypeError(f"expected a list of names, found {values['names']!r}")
-            numbers = {key: tuple(map(float, values.get(key, ()))) for key in ("offsets", "scales")}
-            return cls(str(values["kind"]), tuple(map(str, values["names"])), **numbers)
+            names = values["names"]
+            if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+                raise TypeError(f"expected a list of names, found {names!r}")
+            numbers = {key: tuple(map(_number, values.get(key, ()))) for key in ("offsets", "scales")}
+            return cls(str(values["kind"]), tuple(names), **numbers)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the targets of a classifier: {error}") from error
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, found {value!r}")
+    return float(value)
 
 
 def numeric_targets(names: tuple[str, ...], values: np.ndarray) -> Targets:
@@ -77,7 +91,18 @@ def numeric_targets(names: tuple[str, ...], values: np.ndarray) -> Targets:
     Args:
         names: Names of the targets, K.
         values: Values of the training clips in their units, [N, K].
+
+    Raises:
+        ManifestError: If the values are too large for their mean and spread to be numbers.
     """
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(values.mean(axis=0)) & np.isfinite(values.std(axis=0))
+    if not finite.all():
+        odd = [f"{name} up to {np.abs(values[:, k]).max():.3g}" for k, name in enumerate(names) if not finite[k]]
+        raise ManifestError(
+            "Numeric targets are too large: their spread is not a number", found="; ".join(odd),
+            fix="give them in a larger unit, and look for entries that stand for a missing value",
+        )  # fmt: skip
     spread = values.std(axis=0)
     scales = np.where(spread > 0, spread, 1.0)
     return Targets(NUMERIC, names, tuple(map(float, values.mean(axis=0))), tuple(map(float, scales)))

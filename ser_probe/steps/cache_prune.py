@@ -171,5 +171,7 @@ def _last_written(path: Path) -> float:
 def _is_of(path: Path, model: str | None, checkpoint: str | None) -> bool:
     with EmbeddingCache.open(path) as cache:
         record = cache.attributes
-    wanted = {"model": model, "checkpoint": checkpoint}
-    return all(value is None or str(record.get(name, "")) == value for name, value in wanted.items())
+    models = {str(record.get(name, "")) for name in ("model", "model_path")}
+    return (model is None or model in models) and (
+        checkpoint is None or str(record.get("checkpoint", "")) == checkpoint
+    )

@@ -100,7 +100,7 @@ def _find_model(cache: EmbeddingCache, model: str | None, n_clips: int) -> tuple
     recorded, seed = str(cache.attributes.get("model", "")), None
     name = model or str(cache.attributes.get("source", recorded))
     if model is None and (match := _RANDOM_WEIGHTS.fullmatch(recorded)):
-        name, seed = match["name"], int(match["seed"])
+        name, seed = str(cache.attributes.get("source", match["name"])), int(match["seed"])
     revision = cache.attributes.get("revision") if model is None else None
     if model is None and not _is_local(name, revision):
         raise NotAtHandError(f"the model {name!r} is not on this machine; name it with --model")

@@ -17,6 +17,7 @@ import numpy as np
 
 from ser_probe.errors import CheckpointError
 from ser_probe.files import read_json
+from ser_probe.models.model_files import refuse_non_finite
 from ser_probe.models.model_folder import CHECKPOINT, refuse_non_folder, shown_names
 
 FRONT_END, PROJECTION, POSITIONAL, NORM = "front_end", "feature_projection", "positional_conv", "encoder_norm"
@@ -152,7 +153,9 @@ class _Weights:
 
     def _tensor(self, weight: str) -> np.ndarray:
         file, own = self.places[weight]
-        return file.get_tensor(own).float().numpy()
+        tensor = file.get_tensor(own).float()
+        refuse_non_finite({own: tensor}, self.folder, CheckpointError)
+        return tensor.numpy()
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -26,7 +26,7 @@ from ser_probe.models.precision import arithmetic
 from ser_probe.runtime import SILENT, Progress, logger, pick_device
 from ser_probe.steps.evaluation_tables import prediction, probability
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.predictions import read_outputs
+from ser_probe.steps.predictions import read_outputs, refuse_non_finite_outputs
 from ser_probe.steps.trained_runs import AUDIO_FILE, find_runs, read_audio
 
 _CLIPS_AT_ONCE = 512
@@ -106,7 +106,10 @@ class Classifier:
             outputs[rows] = values
             progress.advance(len(rows))
         paths = [None if isinstance(given, np.ndarray) else str(given) for given in inputs]
-        return pd.DataFrame({"path": paths, "duration_s": durations_s, **self._predictions(outputs)})
+        values = read_outputs(outputs, self.model.targets)
+        named = [path or f"input {start + index}" for index, path in enumerate(paths)]
+        refuse_non_finite_outputs(values, range(len(clips)), named, self.model.backbone)
+        return pd.DataFrame({"path": paths, "duration_s": durations_s, **self._predictions(values)})
 
     def _run(self, clips: Sequence[np.ndarray], durations_s: list[float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield rows and their outputs [B, K], in batches of clips of similar length."""
@@ -116,9 +119,8 @@ class Classifier:
             for rows in plan_batches(durations_s, order, budget_s=choose_budget(device)):
                 yield rows, self.model([clips[row] for row in rows]).double().cpu().numpy()
 
-    def _predictions(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the columns of outputs [N, K]."""
-        values = read_outputs(outputs, self.model.targets)
+    def _predictions(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the columns of probabilities or targets [N, K]."""
         if self.model.targets.is_numeric:
             return dict(zip(self.columns, values.T, strict=True))
         predicted = np.array(self.names, dtype=object)[values.argmax(axis=1)]

@@ -266,7 +266,13 @@ def _record(
     """Return what must be known to repeat the evaluation."""
     return {
         "runs": [
-            {"model": run.model, "run_seed": run.run_seed, "step": run.step, "checkpoint": str(run.checkpoint)}
+            {
+                "model": run.model,
+                "model_path": str(run.model_path),
+                "run_seed": run.run_seed,
+                "step": run.step,
+                "checkpoint": str(run.checkpoint),
+            }
             for run in runs
         ],
         "targets": targets.as_json(),

@@ -57,7 +57,7 @@ def tabulate_predictions(run: TrainedRun, clips: EvaluatedClips, targets: Target
     kept = [name for name in dict.fromkeys([*_CLIP_COLUMNS, *clips.by]) if name in table]
     made: dict[str, Any] = {
         "model": run.model, "run_seed": run.run_seed, "checkpoint": run.name, "step": run.step,
-        **{name: table[name] for name in kept},
+        "model_path": str(run.model_path), **{name: table[name] for name in kept},
     }  # fmt: skip
     if targets.is_numeric:
         for k, name in enumerate(targets.names):

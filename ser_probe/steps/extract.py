@@ -30,6 +30,7 @@ from ser_probe.models.catalogue import model_name
 from ser_probe.models.chunks import Chunking
 from ser_probe.models.loading import load_backbone
 from ser_probe.models.model_folder import check_name
+from ser_probe.models.model_names import is_folder_name, shown_model
 from ser_probe.runtime import SILENT, Progress, logger, memory_bytes, pick_device
 from ser_probe.steps.extraction_facts import describe, describe_all
 from ser_probe.steps.outcome import Outcome
@@ -53,7 +54,7 @@ class Source:
         step: Optimiser steps of fine-tuning.
         revision: Commit on the hub.
         random_weights: Seed to draw the weights from instead of loading them.
-        model: What the tables call the model, the same for all checkpoints of one; None: by its name.
+        model: The model's name or folder, the same for all checkpoints of one; None: by its name.
     """
 
     name: str
@@ -126,7 +127,8 @@ def extract_sources(
             batch, held = [], 0
         model = source.model or model_name(source.name, source.random_weights)
         attributes = {
-            "model": model,
+            "model": shown_model(model),
+            **({"model_path": model} if is_folder_name(model) else {}),
             "checkpoint": source.checkpoint,
             "step": source.step,
             # Where `cache verify --rerun` looks first.

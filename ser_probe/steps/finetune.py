@@ -18,6 +18,7 @@ from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.heads import refuse_untrainable
 from ser_probe.models.loading import load_backbone
+from ser_probe.models.model_names import shown_model
 from ser_probe.report.figures import write_figures
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.extract import audio_spec
@@ -239,7 +240,7 @@ def _write(result: TrainingResult, study: StudyConfig, folder: Path) -> list[Pat
 
 def _write_training(table: pd.DataFrame, study: StudyConfig, folder: Path) -> list[Path]:
     model = model_name(study.backbone.name, study.backbone.random_weights)
-    return write_table(table.assign(model=model), folder / "tables", "training")
+    return write_table(table.assign(model=shown_model(model)), folder / "tables", "training")
 
 
 def _set_aside(folder: Path) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from ser_probe.embeddings.feed import DecodedBatch, Reject, choose_workers, feed
 from ser_probe.embeddings.memory import MemoryGuard, choose_budget, clip_room
 from ser_probe.embeddings.passes import ClipList, report_notes
 from ser_probe.embeddings.plan import plan_batches
+from ser_probe.errors import BackboneError
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.embedding import evaluating
 from ser_probe.models.forward import run_prepared
 from ser_probe.models.heads import SerClassifier
@@ -118,14 +120,44 @@ def predict_clips(
             progress.advance(len(decoded.rows) + len(decoded.rejects))
     progress.finish()
     report_notes(notes, clips)
-    return ClipOutputs(read_outputs(outputs, classifier.targets), rejects)
+    values = read_outputs(outputs, classifier.targets)
+    left_out = {reject.row for reject in rejects}
+    refuse_non_finite_outputs(values, [row for row in range(len(ids)) if row not in left_out], clips.paths, backbone)
+    return ClipOutputs(values, rejects)
+
+
+def refuse_non_finite_outputs(
+    values: np.ndarray, rows: Iterable[int], inputs: Sequence[object], backbone: Backbone
+) -> None:
+    """Raise where a classifier says NaN or infinity of an input.
+
+    Args:
+        values: What it says, [N, K].
+        rows: The inputs that it was asked about.
+        inputs: What to call the inputs, N.
+        backbone: Its backbone.
+
+    Raises:
+        BackboneError: For the first such input.
+    """
+    bad = [row for row in rows if not np.isfinite(values[row]).all()]
+    if bad:
+        more = f"; so for {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise BackboneError(
+            "The classifier's answer is not a number",
+            where=inputs[bad[0]],
+            expected="finite values",
+            found=f"{', '.join(str(float(value)) for value in values[bad[0]])}{more}, from {backbone.name}",
+            fix="its weights have diverged, or half precision overflows: use another checkpoint, or fp32",
+        )
 
 
 def read_outputs(outputs: np.ndarray, targets: Targets) -> np.ndarray:
     """Return a head's outputs as what they stand for, float64 [N, K]: probabilities, or values in their units."""
     if targets.is_numeric:
         return targets.restore(outputs)
-    shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # refused by who knows the clip
+        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 

@@ -19,6 +19,7 @@ from ser_probe.data.manifest import read_manifest
 from ser_probe.embeddings.opensmile_sets import FEATURE_CONTRACT_VERSION
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, ManifestError, did_you_mean
+from ser_probe.models.model_names import shown_models
 from ser_probe.runtime import logger
 
 FEATURE_LAYER = "functionals"
@@ -59,7 +60,7 @@ class Representation:
 
     Args:
         path: The cache file.
-        model: Name of the model or feature set.
+        model: Name of the model or feature set; of a folder without its path.
         checkpoint: Such as `step-50`; empty for acoustic features.
         step: Optimiser steps of fine-tuning; NaN where there is none.
         pooling: How frames became one vector.
@@ -218,7 +219,10 @@ def join_caches(
                 "%d of %d clips are not in all of the files and are left out", n_wanted - len(table), n_wanted
             )
         ids = list(table["clip_id"])
-        represented = [_represent(file, cache, ids) for file, cache in zip(files, opened, strict=True)]
+        names = shown_models([_model_of(file, cache) for file, cache in zip(files, opened, strict=True)])
+        represented = [
+            _represent(file, cache, name, ids) for file, cache, name in zip(files, opened, names, strict=True)
+        ]
     finally:
         for cache in opened:
             cache.close()
@@ -268,12 +272,20 @@ def _warn_of_old_features(cache: EmbeddingCache) -> None:
         )
 
 
-def _represent(file: CacheFile, cache: EmbeddingCache, clip_ids: list[str]) -> Representation:
+def _model_of(file: CacheFile, cache: EmbeddingCache) -> str:
+    """Return the name of a cache's model, which of a folder is its path."""
+    if isinstance(file, NamedCache):
+        return file.model
+    named = cache.attributes
+    return str(named.get("model_path") or named.get("model", cache.path.stem))
+
+
+def _represent(file: CacheFile, cache: EmbeddingCache, model: str, clip_ids: list[str]) -> Representation:
     named = cache.attributes if isinstance(file, Path) else vars(file)
     step = named.get("step")
     return Representation(
         path=cache.path,
-        model=str(named.get("model", cache.path.stem)),
+        model=model,
         checkpoint=str(named.get("checkpoint", "")),
         step=float("nan") if step is None else float(step),
         pooling=str(cache.attributes.get("pooling", "")),

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ser_probe.audio.load import AudioSpec
 from ser_probe.data.manifest import read_manifest
-from ser_probe.errors import CheckpointError
+from ser_probe.errors import AudioError, CheckpointError, ConfigError, DamagedFileError
 from ser_probe.files import read_json
 from ser_probe.models.model_folder import CHECKPOINT, refuse_non_folder
 
@@ -27,10 +27,11 @@ class TrainedRun:
 
     Attributes:
         checkpoint: The folder of the checkpoint.
-        model: The folder of the run, of several seeds the one that holds them all.
+        model: Name of the run's folder, of several seeds the one that holds them all.
         run_seed: Seed of the run; None where nobody knows.
         step: Optimiser steps; None where nobody knows.
         run: The run's folder; None for a checkpoint that lies by itself.
+        model_path: The folder that `model` is the name of.
     """
 
     checkpoint: Path
@@ -38,6 +39,7 @@ class TrainedRun:
     run_seed: int | None
     step: int | None
     run: Path | None
+    model_path: Path
 
     @property
     def name(self) -> str:
@@ -86,13 +88,14 @@ def read_audio(checkpoint: Path) -> AudioSpec | None:
         return None
     known = [field.name for field in dataclasses.fields(AudioSpec)]
     try:
-        return AudioSpec(**read_json(path)["audio"])
-    except (ValueError, KeyError, TypeError) as error:
+        settings = read_json(path, entries={"audio": dict})["audio"]
+        return AudioSpec(**settings)
+    except (AudioError, ConfigError, ValueError, TypeError) as error:
         raise CheckpointError(
             "The checkpoint does not say how its clips were decoded",
             where=path,
             expected=f'{{"audio": {{...}}}} with {", ".join(known)}',
-            found=error,
+            found=error.found if isinstance(error, DamagedFileError) else error,
         ) from error
 
 
@@ -110,13 +113,38 @@ def training_clips(runs: list[TrainedRun]) -> pd.DataFrame:
 
 
 def _best_checkpoint(run: Path) -> Path:
+    """Return the checkpoint that a run names its best, which must be the one that its history says.
+
+    Raises:
+        CheckpointError: If it names none, or another.
+    """
     path = run / "best.json"
     try:
-        return run / "checkpoints" / f"checkpoint-{int(read_json(path)['step'])}"
-    except (ValueError, KeyError, TypeError) as error:
+        best = read_json(path, entries={"step": int})
+    except DamagedFileError as error:
         raise CheckpointError(
-            "The run does not say which checkpoint is its best", where=path, expected='{"step": ...}', found=error
+            "The run does not say which checkpoint is its best", where=path, expected='{"step": ...}', found=error.found
         ) from error
+    checkpoint = run / "checkpoints" / f"checkpoint-{best['step']}"
+    _refuse_other_value(checkpoint, best, path)
+    return checkpoint
+
+
+def _refuse_other_value(checkpoint: Path, best: dict[str, Any], path: Path) -> None:
+    """Raise where a checkpoint's own history has another value than its run claims for it: the step is another."""
+    name, state = f"eval_{best.get('metric')}", checkpoint / "trainer_state.json"
+    if "value" not in best or not state.is_file():
+        return
+    history = read_json(state, entries={"log_history": list})["log_history"]
+    found = [entry[name] for entry in history if isinstance(entry, dict) and name in entry]
+    if not found or found[-1] != best["value"]:
+        raise CheckpointError(
+            "The run's best checkpoint is not the one that its history says",
+            where=path,
+            expected=f"{best.get('metric')} {best['value']} in {state}",
+            found=found[-1] if found else "no such measure",
+            fix="go on with the training, which writes best.json anew, or name a checkpoint",
+        )
 
 
 def _describe(checkpoint: Path) -> TrainedRun:
@@ -125,15 +153,16 @@ def _describe(checkpoint: Path) -> TrainedRun:
     match = CHECKPOINT.fullmatch(checkpoint.name)
     step = int(match[1]) if match else _read_number(checkpoint / "checkpoint.json", "step")
     if run is None:
-        return TrainedRun(checkpoint, _text(checkpoint), None, step, None)
+        return TrainedRun(checkpoint, _name(checkpoint), None, step, None, checkpoint)
     seed = _SEED.fullmatch(run.name)
     if seed:
-        return TrainedRun(checkpoint, _text(run.parent), int(seed[1]), step, run)
-    return TrainedRun(checkpoint, _text(run), _read_number(run / "training.json", "ingredients", "seed"), step, run)
+        return TrainedRun(checkpoint, _name(run.parent), int(seed[1]), step, run, run.parent)
+    run_seed = _read_number(run / "training.json", "ingredients", "seed")
+    return TrainedRun(checkpoint, _name(run), run_seed, step, run, run)
 
 
-def _text(folder: Path) -> str:
-    return str(folder) if folder.name else folder.resolve().name
+def _name(folder: Path) -> str:
+    return folder.name or folder.resolve().name
 
 
 def _read_number(path: Path, *keys: str) -> int | None:

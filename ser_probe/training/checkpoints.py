@@ -5,7 +5,7 @@
         optimizer.pt, scheduler.pt what is needed to resume; by default in the newest checkpoint only
         adapters.safetensors       of low-rank adapters: the same apart, which the backbone's weights hold merged
         layer_weights.json         of a head on a sum of layers: the weight of each, for the reader
-        checkpoint.json            every file with its size; what is not listed here is no checkpoint
+        checkpoint.json            every file with its size and hash; what is not listed here is no checkpoint
 
 There is no saved random state, since order, dropout and masks are functions of the seed and the step.
 """
@@ -21,11 +21,11 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ser_probe.errors import CheckpointError
+from ser_probe.errors import CheckpointError, DamagedFileError
 from ser_probe.files import fsync_path, read_json, write_json
+from ser_probe.models.contents import CONTENTS, describe_contents, read_contents, refuse_changed_files
 from ser_probe.runtime import Progress
 
-CONTENTS = "checkpoint.json"
 STATE = "trainer_state.json"
 RESUME_FILES = ("optimizer.pt", "scheduler.pt")
 ADAPTERS = "adapters.safetensors"
@@ -56,10 +56,10 @@ def find_fault(checkpoint: Path, *, to_resume: bool = False) -> str | None:
         to_resume: Whether the optimiser's state must be there too.
     """
     try:
-        sizes = dict(read_json(checkpoint / CONTENTS)["files"])
+        sizes, _ = read_contents(checkpoint)
         read_json(checkpoint / STATE)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{CONTENTS} or {STATE} cannot be read ({error})"
+    except (OSError, DamagedFileError) as error:
+        return f"{CONTENTS} or {STATE} cannot be read ({_in_short(error)})"
     for name, n_bytes in sizes.items():
         if name in RESUME_FILES and not to_resume:
             continue
@@ -69,6 +69,19 @@ def find_fault(checkpoint: Path, *, to_resume: bool = False) -> str | None:
         if path.stat().st_size != n_bytes:
             return f"{name} has {path.stat().st_size} bytes, not {n_bytes}"
     return None
+
+
+def _find_changed(checkpoint: Path) -> str | None:
+    """Return what of a checkpoint is not as it was written, by the hashes of its files; None if all is."""
+    try:
+        refuse_changed_files(checkpoint, but=())
+    except CheckpointError as error:
+        return f"{Path(str(error.where)).name} is not as it was written ({error.found})"
+    return None
+
+
+def _in_short(error: Exception) -> str:
+    return f"{error.what}: {error.found}" if isinstance(error, DamagedFileError) else str(error)
 
 
 @contextlib.contextmanager
@@ -84,7 +97,7 @@ def new_checkpoint(folder: Path, step: int) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         files = sorted(path for path in temporary.iterdir() if path.is_file())
-        write_json(temporary / CONTENTS, {"step": step, "files": {path.name: path.stat().st_size for path in files}})
+        write_json(temporary / CONTENTS, {"step": step, **describe_contents(temporary)})
         for path in (*files, temporary):
             fsync_path(path)
         final = checkpoint_folder(folder, step)
@@ -126,7 +139,7 @@ def newest_resumable(folder: Path, progress: Progress) -> Path | None:
     """
     faults = []
     for step, path in reversed(list_checkpoints(folder)):
-        fault = find_fault(path, to_resume=True)
+        fault = find_fault(path, to_resume=True) or _find_changed(path)
         if fault is None:
             return path
         faults.append(f"checkpoint-{step}: {fault}")

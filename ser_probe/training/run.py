@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ser_probe.errors import CheckpointError
-from ser_probe.files import read_json, write_json
+from ser_probe.errors import CheckpointError, DamagedFileError
+from ser_probe.files import check_entries, read_json, write_json
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.precision import kept_products, products
 from ser_probe.models.trained_part import TrainedPart
@@ -113,10 +113,11 @@ class Run:
             write_json(path, {"ingredients": ingredients, "environment": environment, "finished": None})
             return
         try:
-            record = read_json(path)
-            before, then = record["ingredients"], record["environment"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise _foreign(self.folder, f"{RECORD} cannot be read ({error})", "the record of a run") from error
+            record = read_record(self.folder)
+        except DamagedFileError as error:
+            found = f"{RECORD} cannot be read ({error.found or error.what})"
+            raise _foreign(self.folder, found, "the record of a run") from error
+        before, then = record["ingredients"], record["environment"]
         changed = _changes(before, ingredients)
         if changed:
             raise _foreign(self.folder, changed, "the settings and clips that its run was begun with")
@@ -130,7 +131,7 @@ class Run:
         Raises:
             CheckpointError: If it is, and a checkpoint has been deleted or damaged since.
         """
-        finished = read_json(self.folder / RECORD)["finished"]
+        finished = read_record(self.folder)["finished"]
         if finished is None:
             return False
         self._refuse_changed(finished["steps"])
@@ -159,7 +160,7 @@ class Run:
     ) -> int | None:
         """Train to the end; return the step it went on from, None if it started anew."""
         newest = newest_resumable(self.checkpoints, self.progress)
-        step, history = _read_state(newest) if newest else (0, [])
+        step, history = _read_state(newest, self.settings.metric) if newest else (0, [])
         self._refuse_changed(_steps(history))
         total = self.settings.total_steps(len(datasets[0]))
         # Killed between its last checkpoint and its end: the Trainer itself would train on.
@@ -175,10 +176,10 @@ class Run:
 
     def _finish(self, total: int, part: TrainedPart) -> None:
         """Write down the best step, and that the run is over."""
-        last, history = _read_state(list_checkpoints(self.checkpoints)[-1][1])
+        last, history = _read_state(list_checkpoints(self.checkpoints)[-1][1], self.settings.metric)
         step, value = best_evaluation(history, self.settings.metric)
         self._write_best(step, value)
-        record = read_json(self.folder / RECORD)
+        record = read_record(self.folder)
         numbers = {"trained": part.n_trained, "total": part.n_total, "words": str(part)}
         record["finished"] = {"steps": _steps(history), "stopped_early": last < total, "parameters": numbers}
         write_json(self.folder / RECORD, record)
@@ -210,6 +211,8 @@ class Run:
         reporter = Reporter(self.progress, self.folder / "tensorboard", step) if is_first() else None
         callbacks += [reporter] if reporter else []
         callbacks += [Evaluations(on_evaluation)] if on_evaluation else []
+        if newest:
+            _refuse_other_state(newest / STATE)
         with kept_products():  # the Trainer's arguments set some of the switches, and leave convolutions in TF32
             trainer = zero.trainer = SerTrainer(
                 classifier, datasets, self.settings, self.checkpoints, callbacks, notes=notes
@@ -231,9 +234,9 @@ class Run:
 
     def result(self) -> TrainingResult:
         """Return what a finished run has left, read from its folder."""
-        finished = read_json(self.folder / RECORD)["finished"]
+        finished = read_record(self.folder)["finished"]
         checkpoints = [(step, checkpoint_folder(self.checkpoints, step)) for step in finished["steps"]]
-        _, history = _read_state(checkpoints[-1][1])
+        _, history = _read_state(checkpoints[-1][1], self.settings.metric)
         step, value = best_evaluation(history, self.settings.metric)
         if is_first():
             self._write_best(step, value)
@@ -264,7 +267,63 @@ def _steps(history: list[dict[str, Any]]) -> list[int]:
     return [step for step, _ in evaluations(history, "loss")]
 
 
-def _read_state(checkpoint: Path) -> tuple[int, list[dict[str, Any]]]:
-    """Return step and log history of a checkpoint."""
-    state = read_json(checkpoint / STATE)
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return what a run's folder says of it: `ingredients`, `environment` and, once it is over, `finished`.
+
+    Raises:
+        DamagedFileError: If it says no such thing.
+    """
+    path = folder / RECORD
+    record = read_json(path, entries={"ingredients": dict, "environment": dict, "finished": (dict, type(None))})
+    if (finished := record["finished"]) is not None:
+        check_entries(finished, _FINISHED, where=path, inside="finished")
+        check_entries(finished["parameters"], _PARAMETERS, where=path, inside="finished.parameters")
+        steps = finished["steps"]
+        if not steps or any(type(step) is not int or step < 0 for step in steps):
+            raise DamagedFileError(
+                f"{RECORD} does not hold what it should", where=path, expected="finished.steps: whole numbers",
+                found=json.dumps(steps)[:80],
+            )  # fmt: skip
+    return record
+
+
+def _refuse_other_state(path: Path) -> None:
+    """Raise where the Trainer would not take a checkpoint's state for its own."""
+    from transformers import TrainerState
+
+    try:
+        TrainerState.load_from_json(str(path))
+    except Exception as error:  # entries that it does not know, or of another type, end in almost any error
+        raise CheckpointError(
+            "The state of the training cannot be read", where=path, found=str(error).partition("\n")[0],
+            fix="delete this checkpoint to go on from one before that has its state, or start over with --restart",
+        ) from error  # fmt: skip
+
+
+_FINISHED = {"steps": list, "stopped_early": bool, "parameters": dict}
+_PARAMETERS = {"trained": int, "total": int, "words": str}
+
+
+def _read_state(checkpoint: Path, metric: str) -> tuple[int, list[dict[str, Any]]]:
+    """Return step and log history of a checkpoint.
+
+    Args:
+        checkpoint: Its folder.
+        metric: What the run is judged by, which every evaluation must have.
+
+    Raises:
+        DamagedFileError: If they are none.
+    """
+    path = checkpoint / STATE
+    state = read_json(path, entries={"global_step": int, "log_history": list})
+    for number, entry in enumerate(state["log_history"]):
+        inside = f"log_history[{number}]"
+        check_entries(entry, {"step": int, "epoch": float}, where=path, inside=inside)
+        names = ("loss", "learning_rate") if "loss" in entry else [name for name in entry if name.startswith("eval_")]
+        wanted = [f"eval_{metric}"] if "eval_loss" in names else []
+        check_entries(entry, dict.fromkeys([*names, *wanted], float), where=path, inside=inside)
+    if not evaluations(state["log_history"], "loss"):
+        raise DamagedFileError(
+            f"{STATE} does not hold what it should", where=path, expected="an evaluation in log_history", found="none"
+        )
     return int(state["global_step"]), state["log_history"]

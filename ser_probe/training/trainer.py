@@ -9,6 +9,7 @@ stops the run.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -28,6 +30,7 @@ from ser_probe.models.forward import run_front_end
 from ser_probe.models.frames import Frames
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.lora import load_lora, lora_state
+from ser_probe.models.model_files import refuse_non_finite
 from ser_probe.models.precision import products
 from ser_probe.training.checkpoints import (
     ADAPTERS,
@@ -234,14 +237,20 @@ class SerTrainer(Trainer):
         # Copied into the tensors that are there: the optimiser holds on to them.
         self.classifier.head.load_state_dict(saved.head.state_dict())
         if self.settings.trained == "lora":
-            load_lora(self.classifier.model, load_file(folder / ADAPTERS))
+            load_lora(self.classifier.model, _read_adapters(folder / ADAPTERS))
         else:
             self.classifier.model.load_state_dict(saved.model.state_dict())
         self._refuse_damaged(folder, "weights", self.classifier.state_dict())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        assert self.lr_scheduler is not None, "made before states are loaded"
+        schedule = copy.deepcopy(self.lr_scheduler.state_dict())
         try:
             super()._load_optimizer_and_scheduler(checkpoint)
+            if checkpoint is not None:
+                self._check_states(Path(checkpoint), schedule)
+        except CheckpointError:
+            raise
         except Exception as error:  # a damaged file makes torch raise almost anything
             raise CheckpointError(
                 "The optimiser's state cannot be loaded: it is damaged, or holds more than tensors",
@@ -264,6 +273,58 @@ class SerTrainer(Trainer):
                     found=f"{int((~tensor.isfinite()).sum())} of {tensor.numel()} numbers of {name}",
                     fix=_OTHER_STATE,
                 )
+
+    def _check_states(self, checkpoint: Path, schedule: Mapping[str, Any]) -> None:
+        """Raise where the states that were loaded are not whole, or not of this step.
+
+        Args:
+            checkpoint: Where they came from.
+            schedule: The schedule's state before.
+        """
+        assert self.optimizer is not None, "made before states are loaded"
+        assert self.lr_scheduler is not None, "made before states are loaded"
+        faults = []
+        for group in self.optimizer.param_groups:
+            numbers = [value for value in group.values() if isinstance(value, float)]
+            if not all(map(math.isfinite, numbers)):
+                faults.append(f"a setting of the optimiser is {next(x for x in numbers if not math.isfinite(x))}")
+            for parameter in group["params"]:
+                state = self.optimizer.state.get(parameter)
+                if state is None:
+                    continue  # not trained yet
+                moments = [state.get(name) for name in ("exp_avg", "exp_avg_sq")]
+                if not all(isinstance(moment, Tensor) and moment.shape == parameter.shape for moment in moments):
+                    faults.append(f"no moments for weights of shape {tuple(parameter.shape)}")
+        found = self.lr_scheduler.state_dict()
+        if found.get("base_lrs") != schedule["base_lrs"] or found.get("last_epoch") != self.state.global_step:
+            faults.append(
+                f"a schedule at step {found.get('last_epoch')} from {found.get('base_lrs')}, not at step "
+                f"{self.state.global_step} from {schedule['base_lrs']}"
+            )
+        if faults:
+            more = f"; {len(faults) - 1} more faults" if len(faults) > 1 else ""
+            raise CheckpointError(
+                "The optimiser's state is damaged, or of another run",
+                where=checkpoint,
+                found=f"{faults[0]}{more}",
+                fix=_OTHER_STATE,
+            )
+
+
+def _read_adapters(path: Path) -> dict[str, Tensor]:
+    """Return the weights of the adapters of a checkpoint.
+
+    Raises:
+        CheckpointError: If the file is damaged, or a weight is not finite.
+    """
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            "The adapters of the checkpoint cannot be read", where=path, found=error, fix=_OTHER_STATE,
+        ) from error  # fmt: skip
+    refuse_non_finite(tensors, path, CheckpointError)
+    return tensors
 
 
 def _arguments(settings: TrainingSettings, n_clips: int, folder: Path, backbone: Backbone) -> TrainingArguments:

@@ -122,8 +122,8 @@ def test_a_missing_file_is_named(folder: Path, file: str) -> None:
     assert caught.value.found == f"missing: {file}"
 
 
-def test_a_folder_that_is_not_there_lacks_everything(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="not a complete checkpoint"):
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="There is no such folder"):
         load_classifier(tmp_path / "nowhere")
 
 
@@ -203,3 +203,38 @@ def test_head_weights_that_do_not_fit(folder: Path, fault: str) -> None:
     with pytest.raises(CheckpointError, match="head's weights do not fit, or are damaged") as caught:
         load_classifier(folder)
     assert caught.value.where == path
+
+
+@pytest.mark.parametrize("hidden", [[10**9], [10**9, 10**9], [8] * 100_000])
+def test_a_head_of_a_thousand_million_is_refused_before_memory_is_taken(folder: Path, hidden: list[int]) -> None:
+    (folder / "head.json").write_text(json.dumps({**HeadSettings().as_json(), "hidden": hidden}))
+    with pytest.raises(CheckpointError, match=r"head's weights do not fit(.|\n)*of one checkpoint") as caught:
+        load_classifier(folder)
+    assert caught.value.where == folder / "head.safetensors"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_head_that_is_not_finite_is_named(folder: Path, value: float) -> None:
+    weights = load_file(folder / "head.safetensors")
+    weights["linear.bias"][1] = value
+    save_file(weights, folder / "head.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"Weights are NaN or infinite(.|\n)*linear.bias: 1 of 3 values"
+    ) as caught:
+        load_classifier(folder)
+    assert caught.value.where == folder / "head.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "classes", "names": ["joy", "joy", "anger"]}, "each name must be another"),
+        ({"kind": "classes", "names": ["joy", None, "anger"]}, "expected a list of names"),
+        ({"kind": "numeric", "names": ["x"], "offsets": [float("nan")], "scales": [1]}, "offsets must be finite"),
+        ({"kind": "numeric", "names": ["x"], "offsets": [0], "scales": [0]}, "scales above 0"),
+    ],
+)
+def test_targets_that_make_no_answer(folder: Path, values: dict[str, Any], message: str) -> None:
+    (folder / "labels.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=rf"targets of the classifier are not ones(.|\n)*{message}"):
+        load_classifier(folder)

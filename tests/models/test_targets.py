@@ -96,7 +96,7 @@ def test_offsets_and_scales_are_of_numeric_targets(kind: str, offsets: Any, scal
         ({"names": ["joy"]}, "not the targets of a classifier: 'kind'"),
         ({"kind": "classes", "names": 3}, "not the targets of a classifier"),
         ({"kind": "numeric", "names": ["x"], "offsets": None, "scales": [1]}, "not the targets of a classifier"),
-        ({"kind": "numeric", "names": ["x"], "offsets": ["much"], "scales": [1]}, "could not convert string"),
+        ({"kind": "numeric", "names": ["x"], "offsets": ["much"], "scales": [1]}, "expected a number, found 'much'"),
         ({"kind": "numeric", "names": ["x"]}, "numeric targets have 1 offsets and scales"),
         ({"kind": "emotions", "names": ["joy"]}, "kind must be one of"),
     ],

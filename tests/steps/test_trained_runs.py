@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,14 +34,14 @@ def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_is_its_best_checkpoint() -> None:
     run = make_run(Path("runs/x"))
-    assert find_runs(run) == ([TrainedRun(run / "checkpoints/checkpoint-50", "runs/x", 7, 50, run)], [])
+    assert find_runs(run) == ([TrainedRun(run / "checkpoints/checkpoint-50", "x", 7, 50, run, run)], [])
     assert find_runs(run)[0][0].name == "step-50"
 
 
 def test_a_checkpoint_is_itself() -> None:
     run = make_run(Path("runs/x"), best=None)
     (found,), _ = find_runs(run / "checkpoints/checkpoint-100")
-    assert (found.model, found.run_seed, found.step, found.run) == ("runs/x", 7, 100, run)
+    assert (found.model, found.run_seed, found.step, found.run) == ("x", 7, 100, run)
 
 
 def test_a_checkpoint_that_lies_by_itself() -> None:
@@ -61,10 +62,37 @@ def test_seeds_are_runs_of_one_model_in_the_order_of_their_numbers() -> None:
         make_run(Path(f"runs/many/seed-{seed}"), best=best)
     runs, notes = find_runs(Path("runs/many"))
     found = [(run.model, run.run_seed, run.step) for run in runs]
-    assert found == [("runs/many", 2, 50), ("runs/many", 10, 100)]
+    assert found == [("many", 2, 50), ("many", 10, 100)]
+    assert {run.model_path for run in runs} == {Path("runs/many")}
     assert notes == ["left out, because their training is not finished: seed-3"]
     assert find_runs(Path("runs/many/seed-2"))[0] == runs[:1], "the same name, however it is asked for"
     assert find_runs(Path("runs/many/seed-2/checkpoints/checkpoint-50"))[0] == runs[:1]
+
+
+@pytest.mark.parametrize(
+    ("best", "message"),
+    [
+        ({"step": 100, "metric": "uar", "value": 0.5}, "expected: uar 0.5 in .*\\n *found: 0.7"),
+        ({"step": 50, "metric": "loss", "value": 0.5}, "found: no such measure"),
+    ],
+)
+def test_a_best_step_that_the_history_does_not_confirm(best: dict[str, Any], message: str) -> None:
+    run = make_run(Path("runs/x"))
+    for step, value in ((50, 0.5), (100, 0.7)):
+        history = [{"step": step, "eval_uar": value}]
+        write_json(run / f"checkpoints/checkpoint-{step}/trainer_state.json", {"log_history": history})
+    assert find_runs(run)[0][0].step == 50
+    write_json(run / "best.json", best)
+    with pytest.raises(CheckpointError, match=rf"not the one that its history says(.|\n)*{message}"):
+        find_runs(run)
+
+
+@pytest.mark.parametrize("text", ["", "[" * 9999, '{"step": "5"}', '{"step": NaN}', '{"step": 1.5}', "{}"])
+def test_a_damaged_best_json_is_named(text: str) -> None:
+    run = make_run(Path("runs/x"))
+    (run / "best.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"does not say which checkpoint is its best(.|\n)*runs/x/best.json"):
+        find_runs(run)
 
 
 def test_nothing_to_evaluate() -> None:

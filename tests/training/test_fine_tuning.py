@@ -389,11 +389,61 @@ def test_a_deleted_checkpoint_is_noticed(tune: Tune, whole: TrainingResult, tmp_
         tune(tmp_path / "run")
 
 
+def forget_hashes(checkpoint: Path) -> None:
+    """Make a checkpoint what older releases wrote, whose changes show in what they lead to alone."""
+    contents = read_json(checkpoint / "checkpoint.json")
+    del contents["sha256"]
+    (checkpoint / "checkpoint.json").write_text(json.dumps(contents))
+
+
 def test_a_damaged_optimiser_state_is_refused(tune: Tune, tmp_path: Path) -> None:
     interrupt(tune, tmp_path, 3)
     path = tmp_path / "checkpoints" / "checkpoint-2" / "optimizer.pt"
     path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(CheckpointError, match=r"no checkpoint is whole(.|\n)*optimizer.pt is not as it was written"):
+        tune(tmp_path)
+    forget_hashes(path.parent)
     with pytest.raises(CheckpointError, match="optimiser's state cannot be loaded"):
+        tune(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("no moment", "no moments for weights of shape"),
+        ("rate", "a setting of the optimiser is nan"),
+        ("schedule", "a schedule at step 7 from"),
+    ],
+)
+def test_a_state_that_is_not_whole_is_refused(tune: Tune, tmp_path: Path, change: str, message: str) -> None:
+    interrupt(tune, tmp_path, 3)
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-2"
+    forget_hashes(checkpoint)
+    path = checkpoint / ("scheduler.pt" if change == "schedule" else "optimizer.pt")
+    state = torch.load(path, weights_only=True)
+    if change == "no moment":
+        del state["state"][0]["exp_avg_sq"]
+    elif change == "rate":
+        state["param_groups"][0]["weight_decay"] = float("nan")
+    else:
+        state["last_epoch"] = 7
+    torch.save(state, path)
+    contents = read_json(checkpoint / "checkpoint.json")
+    contents["files"][path.name] = path.stat().st_size
+    (checkpoint / "checkpoint.json").write_text(json.dumps(contents))
+    with pytest.raises(CheckpointError, match=rf"state is damaged, or of another run(.|\n)*{message}"):
+        tune(tmp_path)
+
+
+def test_a_weight_that_was_flipped_is_not_trained_on(tune: Tune, tmp_path: Path) -> None:
+    interrupt(tune, tmp_path, 5)
+    path = tmp_path / "checkpoints" / "checkpoint-4" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(
+        CheckpointError, match=r"no checkpoint is whole(.|\n)*model.safetensors is not as it was written"
+    ):
         tune(tmp_path)
 
 
@@ -407,6 +457,7 @@ def test_an_optimiser_state_that_would_run_code_is_refused(tune: Tune, tmp_path:
     torch.save({"state": Bomb()}, checkpoint / "optimizer.pt")
     contents = read_json(checkpoint / "checkpoint.json")
     contents["files"]["optimizer.pt"] = (checkpoint / "optimizer.pt").stat().st_size
+    del contents["sha256"]
     (checkpoint / "checkpoint.json").write_text(json.dumps(contents))
     with pytest.raises(CheckpointError, match="holds more than tensors"):
         tune(tmp_path)
@@ -543,6 +594,7 @@ def spoil(path: Path, name: str) -> None:
 def test_a_checkpoint_with_nan_is_not_gone_on_from(tune: Tune, tmp_path: Path) -> None:
     interrupt(tune, tmp_path, after_steps=5)
     checkpoint = tmp_path / "checkpoints" / "checkpoint-4"
+    forget_hashes(checkpoint)
     kept = (checkpoint / "head.safetensors").read_bytes()
     spoil(checkpoint / "head.safetensors", next(iter(load_file(checkpoint / "head.safetensors"))))
     with pytest.raises(SerProbeError, match=r"finite|NaN") as caught:

@@ -1,0 +1,70 @@
+"""What titles, tables and legends call a model: a folder by its name, where two are equal with the folders above.
+
+A path says where a model lay on one machine; it stays in the caches (`model_path`, `source`). Loads no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+from ser_probe.models.model_folder import CHECKPOINT, is_path
+
+_NOTE = re.compile(r"(?P<name>.*?)(?P<note> \((?:random weights).*\))?", re.DOTALL)
+_HUB_COPY = re.compile(r"models--(?P<owner>[^/]+?)--(?P<name>[^/]+)")
+
+
+def shown_model(name: str) -> str:
+    """Return what a model is called when it is alone: a folder's own name, anything else as it is."""
+    return shown_models([name])[0]
+
+
+def is_folder_name(name: str) -> bool:
+    """Tell whether a model's name is a folder's path, also one that is no longer there."""
+    base = _split(name)[0]
+    return is_path(base) or (bool(base) and Path(base).expanduser().is_dir())
+
+
+def shown_models(names: Sequence[str]) -> list[str]:
+    """Return what to call models side by side.
+
+    Args:
+        names: Their names, which are paths for those that are folders, each with or without a note of random weights.
+
+    Returns:
+        Of each a name without its path, in their order. Two that are equal so have as much of their paths before as
+        tells them apart; equal names stay equal.
+    """
+    folders = {name: _parts(_split(name)[0]) for name in dict.fromkeys(names) if is_folder_name(name)}
+    shown = {name: name for name in names} | {name: _join(parts, 1, name) for name, parts in folders.items()}
+    for depth in range(2, max(map(len, folders.values()), default=0) + 1):
+        taken = list(shown.values())
+        for name, parts in folders.items():
+            if taken.count(shown[name]) > 1:
+                shown[name] = _join(parts, depth, name)
+    return [shown[name] for name in names]
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return a name and the note of random weights behind it, if any."""
+    match = _NOTE.fullmatch(name)
+    assert match is not None, "the pattern takes any text"
+    return match["name"], match["note"] or ""
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """Return a path's folders. A copy of a hub model is called as on the hub; its checkpoints by its run."""
+    parts = [part for part in PurePath(Path(path).expanduser()).parts if part != "."]
+    if not parts or parts[-1] in ("..", "/"):
+        parts = list(Path(path).expanduser().resolve().parts)
+    if len(parts) >= 3 and parts[-2] == "snapshots" and (match := _HUB_COPY.fullmatch(parts[-3])):
+        return (*parts[:-3], f"{match['owner']}/{match['name']}")
+    if len(parts) >= 2 and CHECKPOINT.fullmatch(parts[-1]):
+        run = parts[:-2] if parts[-2] == "checkpoints" and len(parts) > 2 else parts[:-1]
+        return (*run[:-1], f"{run[-1]}/{parts[-1]}")
+    return tuple(parts) or (path,)
+
+
+def _join(parts: tuple[str, ...], depth: int, name: str) -> str:
+    return "/".join(part.strip("/") for part in parts[-depth:]) + _split(name)[1]
