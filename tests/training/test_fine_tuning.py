@@ -588,7 +588,7 @@ def spoil(path: Path, name: str) -> None:
     """Put one NaN into a tensor of a checkpoint, of which the size does not change."""
     tensors = load_file(path)
     tensors[name].view(-1)[0] = torch.nan
-    save_file(tensors, path, metadata={"format": "pt"})
+    save_file(tensors, path)
 
 
 def test_a_checkpoint_with_nan_is_not_gone_on_from(tune: Tune, tmp_path: Path) -> None:
