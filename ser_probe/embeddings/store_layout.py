@@ -47,8 +47,9 @@ def read_version(file: h5py.File, path: Path) -> int:
         DamagedCacheError: If it does not say that it is a file of ser-probe's, and of which version.
     """
     members = Members(file, path, 0)
-    if members.attribute("format") != FORMAT:
-        members.refuse("attribute format", FORMAT, shown(members.attribute("format")))
+    found = members.text_attribute("format")
+    if found != FORMAT:
+        members.refuse("attribute format", FORMAT, shown(found))
     version = members.attribute("schema_version")
     if not isinstance(version, np.integer):
         members.refuse("attribute schema_version", "a whole number", shown(version))

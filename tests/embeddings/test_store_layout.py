@@ -100,6 +100,8 @@ def _other_ingredients(file: h5py.File, **changes: Any) -> None:
 N, TEXT = N_CLIPS - 1, h5py.string_dtype()
 DEPARTURES: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "format": (_say("format", "another"), r"attribute format.*expected: ser-probe embeddings.*found: another"),
+    "format as numbers": (_say("format", np.arange(3)), r"attribute format.*expected: a text.*found: \[0, 1, 2\]"),
+    "format of nothing": (_say("format", np.zeros(0)), r"attribute format.*expected: a text.*found: \[\]"),
     "no format": (_delete("/@format"), r"attribute format.*found: none"),
     "version": (_say("schema_version", "1"), r"attribute schema_version.*expected: a whole number.*found: 1"),
     "sealed": (_say("sealed", 1), r"attribute sealed.*expected: true or false.*found: 1"),
