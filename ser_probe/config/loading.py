@@ -18,6 +18,9 @@ from ser_probe.errors import ConfigError, collect
 
 S = TypeVar("S", bound=Section)
 
+_MOST_FAULTS = 50
+"""Listed of one file: each is another key to mend, so more than where rows share a fault."""
+
 NULL: Any = object()
 """The value of an option that was given and stands for null, where None stands for one that was not given."""
 
@@ -82,7 +85,9 @@ def _check(document: Document, schema: type[S], *, where: Path | None) -> S:
         document.faults += describe_errors(error, schema, document.values, document.origins)
         document.faults += _remaining_clashes(error, document, schema)
     if checked is None or document.faults:
-        raise collect(ConfigError, "The configuration cannot be used", document.faults, where=where)
+        raise collect(
+            ConfigError, "The configuration cannot be used", document.faults, where=where, shown=_MOST_FAULTS
+        )
     return checked
 
 

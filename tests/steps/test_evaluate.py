@@ -280,7 +280,7 @@ def test_numeric_targets() -> None:
         run(Path("runs/x"), manifest, target_columns={"valance": "EmoVal"})
     assert raised.value.fix is not None
     assert raised.value.fix.startswith("did you mean 'valence'")
-    with pytest.raises(AnalysisError, match="The manifest has no column 'EmoVaal'"):
+    with pytest.raises(ManifestError, match="The manifest has no column 'EmoVaal'"):
         run(Path("runs/x"), manifest, target_columns={"valence": "EmoVaal"})
     with pytest.raises(ManifestError, match="The column 'tension' must hold finite numbers") as refused:
         run(Path("runs/x"), manifest, target_columns={"tension": "speaker"})
