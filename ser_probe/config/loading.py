@@ -85,9 +85,7 @@ def _check(document: Document, schema: type[S], *, where: Path | None) -> S:
         document.faults += describe_errors(error, schema, document.values, document.origins)
         document.faults += _remaining_clashes(error, document, schema)
     if checked is None or document.faults:
-        raise collect(
-            ConfigError, "The configuration cannot be used", document.faults, where=where, shown=_MOST_FAULTS
-        )
+        raise collect(ConfigError, "The configuration cannot be used", document.faults, where=where, shown=_MOST_FAULTS)
     return checked
 
 

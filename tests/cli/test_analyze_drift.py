@@ -88,7 +88,7 @@ def test_floor_seeds_weights_and_groups(
         (["--measures", "procrustus"], "drift.measures[0] (command line): expected 'cka_debiased'"),
         (["--against", "last"], "drift.against[0] (command line): expected 'first' or 'previous', found 'last'"),
         (["--neighbours", "0"], "drift.neighbours (command line)"),
-        (["--weights", "nowhere"], "There are no weights of a checkpoint here"),
+        (["--weights", "nowhere"], "There is no such folder"),
     ],
 )
 def test_faults_come_before_anything_is_read(

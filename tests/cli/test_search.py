@@ -57,7 +57,7 @@ def test_options_arrive(
     [
         (["--trials", 0], "search.trials (--set): expected 1 or more, found 0"),
         (["--set", "search.space={finetune.learning_rte: {low: 1.0, high: 2.0}}"], "did you mean 'learning_rate'"),
-        (["--set", "finetune.enabled=false"], "There is nothing to search: finetune.enabled is false"),
+        (["--set", "finetune.enabled=false"], "--set finetune.enabled: `search` does not use this key; `run` does"),
     ],
 )
 def test_faults_are_said_before_anything_is_read(

@@ -23,8 +23,9 @@ RATE_HZ = 16_000
 GRIDS = ["tiny-wav2vec2-base", "tiny-wav2vec2-bert", "tiny-whisper"]
 """One of each way to count frames."""
 
-SAME_PRODUCTS = 1e-6
-"""Relative: the front end of a stretch against the same stretch of the whole, in float32."""
+SAME_PRODUCTS = 3e-6
+"""Relative: the front end of a stretch against the same stretch of the whole, in float32. Seven convolutions, each of
+which rounds: 1.2e-6 was measured where the order of sums follows the number of rows (AVX2)."""
 
 load = functools.cache(load_backbone)
 

@@ -168,7 +168,9 @@ def test_other_seeds_are_a_floor_at_their_step(
 
 
 def test_groups(moving: list[Path], tmp_path: Path) -> None:
-    analyze = options(by=["label", "speaker", "accent"])
+    with pytest.raises(AnalysisError, match="The clips have no column 'accent'"):
+        measure_drift(moving, tmp_path, reference=moving[1], analyze=options(by=["label", "accent"]))
+    analyze = options(by=["label", "speaker"])
     measure_drift(moving, tmp_path, reference=moving[1], analyze=analyze, context=CONTEXT)
     groups = read_table(tmp_path, "drift_groups")
     assert groups.groupby("group_by")["group"].nunique().to_dict() == {"label": 3, "speaker": 6}

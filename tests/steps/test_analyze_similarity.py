@@ -201,7 +201,7 @@ def test_fewer_clips_than_dimensions_are_flagged_for_cca(
 
 
 def test_a_layer_that_does_not_vary_is_named(write_cache: Write, clips: pd.DataFrame, tmp_path: Path) -> None:
-    path = write_cache("flat", clips.assign(label="one"), tuned(0), layers=("0",), width=1, unit=0.0)
+    path = write_cache("flat", clips.assign(label="one"), tuned(0), layers=("0", "1"), width=1, unit=0.0)
     with pytest.raises(AnalysisError, match="do not vary") as raised:
         compared([path], tmp_path / "t")
     assert raised.value.where == "tiny step-0 layer 0"

@@ -21,7 +21,7 @@ from ser_probe.config import AnalyzeConfig, ProbeConfig, SplitConfig, check_opti
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
-from ser_probe.embeddings.store_file import Layout
+from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import AnalysisError
 from ser_probe.report import figures
 from ser_probe.report.style import styled

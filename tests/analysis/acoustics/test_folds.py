@@ -46,7 +46,7 @@ def test_too_few(speakers: list[str], n_folds: int) -> None:
     with pytest.raises(AnalysisError, match="Too few speakers or folds") as raised:
         speaker_folds(np.array(speakers), n_folds)
     assert raised.value.fix is not None
-    assert "--splits all" in raised.value.fix
+    assert "analyze.splits to all" in raised.value.fix
 
 
 def test_a_clip_that_is_predicted_twice_or_never() -> None:
