@@ -97,7 +97,7 @@ def test_another_configuration_sets_the_run_aside(finished: Path) -> None:
     weights = (FOLDER / "checkpoints/checkpoint-2/model.safetensors").read_bytes()
     said = Said()
     files = train_study(small_study("finetune.max_steps=1"), manifest(), FOLDER, progress=said)
-    assert [path.parent.name for path in files if path.name == "config.json"] == ["checkpoint-0", "checkpoint-1"]
+    assert [path.parent.name for path in files if path.name == "model.safetensors"] == ["checkpoint-0", "checkpoint-1"]
     (kept,) = FOLDER.glob("replaced-*")
     assert (kept / "checkpoints/checkpoint-2/model.safetensors").read_bytes() == weights
     assert {path.name for path in kept.iterdir()} == {"checkpoints", "training.json", "best.json", "tensorboard"}

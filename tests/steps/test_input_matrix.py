@@ -88,7 +88,8 @@ class Maker:
             values[:] = fill
         kind = "features" if features else "embeddings"
         key = CacheKey(kind, name.encode().hex().zfill(64), {}, {}, {}, "mean", "fp32", 1)
-        with ShardWriter(path, key, Layout(layers, width, {} if features else {"final": layers[-1]})) as writer:
+        aliases = {} if features or layers[-1] == "final" else {"final": layers[-1]}
+        with ShardWriter(path, key, Layout(layers, width, aliases)) as writer:
             n = len(clips)
             writer.add(Rows(clips["clip_id"].tolist(), values, np.full(n, 50), np.ones(n)))
         seal(path, key, clips, attributes)
