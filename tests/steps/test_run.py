@@ -329,7 +329,8 @@ def test_statistics_of_an_analysis_that_failed_are_left_out_and_the_report_says_
     assert "stats is left out" in report
     # The tables of the run before are of other inputs, and have no place in the report.
     assert (FOLDER / "tables/probe.parquet").is_file()
-    assert "weighted_f1" not in report
+    assert "<summary>probe" not in report
+    assert "<summary>similarity" in report
 
 
 def test_columns_that_nobody_asked_for_may_be_lacking(finished: Path) -> None:
