@@ -19,7 +19,7 @@ from ser_probe.data.columns import find_column, name_columns, settle_cells
 from ser_probe.data.identities import settle_identities
 from ser_probe.data.table_files import PARQUET_SUFFIXES, TEXT_SUFFIXES, read_table
 from ser_probe.errors import ManifestError, did_you_mean
-from ser_probe.files import atomic_path
+from ser_probe.files import atomic_path, fingerprint
 
 _SHOWN = 8
 
@@ -42,6 +42,13 @@ class Manifest:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def fingerprint(self) -> str:
+        """Return 64 hex digits of what is known of prepared clips, and their order, but not of where they lie.
+
+        `clip_id` is the hash of a file's bytes: a corpus in another folder is the same corpus.
+        """
+        return fingerprint(self.table.drop(columns="path").to_json())
 
     def audio_paths(self) -> list[Path]:
         """Return where each clip lies, in the order of the rows.

@@ -148,7 +148,7 @@ class _Run:
 
         self.stages.run("prepare", inputs, work)
         self.manifest = read_manifest(self.folder / "manifest.csv")
-        self.clips_print = fingerprint(self.manifest.table.to_json())
+        self.clips_print = self.manifest.fingerprint()
         table = self.manifest.table
         corpora = sorted(map(str, table["corpus"].dropna().unique())) if "corpus" in table else []
         self.context = {"corpus": "+".join(corpora), "run_seed": study.finetune.seed}

@@ -18,7 +18,7 @@ from ser_probe.config.search import SearchConfig
 from ser_probe.config.space import check_space, put_values, search_metric, search_section
 from ser_probe.data.manifest import Manifest, write_manifest
 from ser_probe.errors import ConfigError, SerProbeError, SplitError
-from ser_probe.files import atomic_path, fingerprint, read_json, write_text
+from ser_probe.files import atomic_path, read_json, write_text
 from ser_probe.models.model_folder import check_name
 from ser_probe.report.figures import save_figure
 from ser_probe.report.plots_search import draw_history, draw_importance, draw_parameters
@@ -219,7 +219,7 @@ class _Search:
             **{key: value for key, value in _flat(sections) if key not in self.config.space},
             "search.metric": self.metric,
             "search.pruning": self.config.pruning,
-            "clips and splits": fingerprint(self.manifest.table.to_json()),
+            "clips and splits": self.manifest.fingerprint(),
         }
 
 

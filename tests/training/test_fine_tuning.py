@@ -476,12 +476,19 @@ def test_other_threads_are_pointed_out_on_resume(tune: Tune, tmp_path: Path) -> 
 
 
 def test_a_diverged_run_stops_and_says_where(tune: Tune, tmp_path: Path) -> None:
-    clips = make_clips(13, seed=1)
-    loud = dataclasses.replace(clips, load=lambda row: clips.load(row) * np.float32(np.nan if row == 5 else 1))
-    settings = make_settings(cache_front_end=False, cache_audio=False)
     with pytest.raises(SerProbeError, match="training loss is no longer a number") as caught:
-        tune(tmp_path, settings, train=loud)
+        tune(tmp_path, make_settings(learning_rate=1e30, warmup_ratio=0.0))
     assert caught.match(r"step [0-3], learning rate")
+    assert (tmp_path / "checkpoints" / "checkpoint-0").is_dir()
+
+
+def test_a_clip_that_holds_no_number_is_named_as_what_it_is(tune: Tune, tmp_path: Path) -> None:
+    clips = make_clips(13, seed=1)
+    damaged = dataclasses.replace(clips, load=lambda row: clips.load(row) * np.float32(np.nan if row == 5 else 1))
+    settings = make_settings(cache_front_end=False, cache_audio=False)
+    with pytest.raises(SerProbeError, match="A clip to train on holds what is no finite number") as caught:
+        tune(tmp_path, settings, train=damaged)
+    assert caught.match(r"clip 1/5/")
     assert (tmp_path / "checkpoints" / "checkpoint-0").is_dir()
 
 

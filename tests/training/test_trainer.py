@@ -96,6 +96,9 @@ def test_values_that_are_no_numbers_stop_the_run(tmp_path: Path, what: str) -> N
     else:
         with torch.no_grad():
             trainer.classifier.head.linear.weight.fill_(torch.nan)
+        with pytest.raises(SerProbeError, match="validation loss is no number before training has begun"):
+            trainer.evaluate()
+        trainer.state.global_step = 2
         with pytest.raises(SerProbeError, match="validation loss is no longer a number"):
             trainer.evaluate()
 
