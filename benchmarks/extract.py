@@ -163,7 +163,7 @@ class Ours:
 
         (path,) = self.run([self.backbone])
         with EmbeddingCache.open(path) as cache:
-            return np.array(cache.array[:, cache.select(self.clips.table["clip_id"].tolist())])
+            return np.array(cache.array[:, cache.positions(self.clips.table["clip_id"].tolist())])
 
     def make_checkpoints(self) -> None:
         """Make checkpoints that differ in their encoders."""

@@ -131,7 +131,7 @@ def compare(whole: Path, other: Path) -> float:
 
     with EmbeddingCache.open(whole) as first, EmbeddingCache.open(other) as second:
         ours, theirs = (np.asarray(cache.array, dtype=np.float64) for cache in (second, first))
-        theirs = theirs[:, first.select(second.clip_ids)]
+        theirs = theirs[:, first.positions(second.clip_ids)]
     return float((np.linalg.norm(ours - theirs, axis=-1) / np.linalg.norm(theirs, axis=-1)).max())
 
 

@@ -38,7 +38,7 @@ def run_examples(page: str) -> dict[str, object]:
 def test_the_examples_of_extraction_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names = run_examples("extraction.md")
-    assert {"x", "rows", "table", "parts", "frames"} <= names.keys()
+    assert {"x", "five", "places", "table", "parts", "frames"} <= names.keys()
     # The second worker finished the file, and nothing is left beside the caches.
     assert (tmp_path / "cache" / "large.h5").is_file()
     assert not list(tmp_path.glob("cache/*.shards"))

@@ -28,6 +28,9 @@ from ser_probe.embeddings.store_vectors import (
 )
 from ser_probe.errors import CacheError
 
+Clips = Sequence[str] | pd.Series | pd.Index | pd.DataFrame
+"""Clips by their ids, or a table of clips."""
+
 _LISTED_CLIPS = 3
 
 
@@ -106,20 +109,32 @@ class EmbeddingCache:
         """Return every name that `layer` takes: the stored layers, then the aliases."""
         return [*self.layer_names, *self.aliases]
 
-    def layer(self, name: str) -> np.ndarray:
+    def layer(self, name: str, clips: Clips | None = None) -> np.ndarray:
         """Return one layer as float32 in one contiguous read: shape [N, D], of a ragged cache [F, D].
+
+        Args:
+            name: One of `layers()`.
+            clips: Of which clips, as `positions` takes them; the rows come back in this order, [B, D]. None: all
+                clips, in file order. Of a ragged cache `frames` gives a clip's.
 
         Raises:
             CacheError: If there is no such layer, the message lists those there are; or it is not what was written,
-                or holds a value that is not finite.
+                or holds a value that is not finite; or clips are not in the cache or named twice.
         """
         index = self._header.layout.index(name)
+        if clips is not None and self.ragged:
+            raise CacheError(
+                "This cache holds every frame of a clip, so that clips are no rows of a layer",
+                where=self.path,
+                fix="take the frames of one clip: frames(layer, clip_id)",
+            )
+        places = None if clips is None else self.positions(clips)
         values = read_vectors(self._stream, self._header, index)
         checksum = LayerChecksum(self._header)
         checksum.extend(values)
         self._check_sum(index, checksum)
         self._check_finite(index, values)
-        return values.astype(np.float32, copy=False)
+        return (values if places is None else values[places]).astype(np.float32, copy=False)
 
     def frames(self, name: str, clip_id: str) -> np.ndarray:
         """Return one clip's frames of a layer as float32, shape [T, D], in one read.
@@ -135,7 +150,7 @@ class EmbeddingCache:
                 found=f"pooling {self.key.pooling}",
                 fix="extract with --pooling frames",
             )
-        index, row = self._header.layout.index(name), int(self.select([clip_id])[0])
+        index, row = self._header.layout.index(name), int(self.positions([clip_id])[0])
         start, stop = int(self.offsets[row]), int(self.offsets[row + 1])
         values = read_vectors(self._stream, self._header, index, start, stop)
         self._check_finite(index, values, start)
@@ -190,31 +205,50 @@ class EmbeddingCache:
             fix="delete the file and extract again",
         )
 
-    def select(self, clips: Sequence[str] | pd.DataFrame) -> np.ndarray:
-        """Return the rows of clips, in the order given; a clip may be named more than once.
+    def positions(self, clips: Clips) -> np.ndarray:
+        """Return where clips stand in `clips`, `clip_ids` and the second axis of `array`, in the order given.
+
+        These are numbers of rows, not embeddings: `layer(name, clips)` returns those.
 
         Args:
             clips: Clip ids, or a table with a column `clip_id` or, lacking that, `path`.
 
+        Returns:
+            Positions, counted from 0, int64 [B].
+
         Raises:
-            CacheError: If clips are missing, the message says how many; or the table has neither column, or the
-                cache has one path twice.
+            CacheError: If clips are not in the cache, or named more than once, the message says how many and names
+                them; or the table has neither column, or the cache has one path twice.
         """
         wanted, index = self._named(clips)
-        rows = index.get_indexer(pd.Index(wanted))
+        names = pd.Index(wanted, dtype=object)
+        if names.has_duplicates:
+            repeated = names[names.duplicated()].unique().tolist()
+            raise CacheError(
+                f"{len(repeated)} of {names.nunique()} clips are named more than once",
+                where=self.path,
+                found=_listed(repeated),
+                fix="name each clip once: rows that come back twice would count twice",
+            )
+        rows = index.get_indexer(names)
         missing = [wanted[int(place)] for place in np.flatnonzero(rows < 0)]
         if missing:
             rejected = len(set(missing) & {*self.rejects["clip_id"], *self.rejects["path"]})
+            numbers = all(isinstance(each, int | np.integer) for each in missing)
             raise CacheError(
                 f"{len(missing)} of {len(wanted)} clips are not in the cache ({rejected} of them were rejected)",
                 where=self.path,
-                found="missing " + ", ".join(missing[:_LISTED_CLIPS]) + (", ..." if missing[_LISTED_CLIPS:] else ""),
-                fix="extract the manifest again: only new clips are computed",
+                found="missing " + _listed(missing),
+                fix="name clips by their ids, those of `clip_ids`, not by numbers of rows"
+                if numbers
+                else "extract the manifest again: only new clips are computed",
             )
-        return rows
+        return np.asarray(rows, dtype=np.int64)
 
-    def _named(self, clips: Sequence[str] | pd.DataFrame) -> tuple[list[str], pd.Index]:
+    def _named(self, clips: Clips) -> tuple[list[str], pd.Index]:
         """Return the names of clips, and this cache's clips by that kind of name."""
+        if isinstance(clips, str):
+            raise CacheError("Clips are given as one text", expected="a list of clip ids", found=clips, fix="[clip_id]")
         if not isinstance(clips, pd.DataFrame):
             return list(clips), self._rows
         column = next((name for name in ("clip_id", "path") if name in clips and name in self.clips), None)
@@ -230,7 +264,7 @@ class EmbeddingCache:
                 "Several clips of the cache have one path, so a path does not tell them apart",
                 where=self.path,
                 found=index[index.duplicated()][0],
-                fix="select by clip_id",
+                fix="name the clips by clip_id",
             )
         return clips[column].tolist(), index
 
@@ -294,6 +328,10 @@ class EmbeddingCache:
     def __reduce__(self) -> tuple[Any, ...]:
         # A worker opens the file for itself; a file that was replaced by another content meanwhile is refused.
         return EmbeddingCache.open, (self.path, self.key)
+
+
+def _listed(names: Sequence[object]) -> str:
+    return ", ".join(map(str, names[:_LISTED_CLIPS])) + (", ..." if len(names) > _LISTED_CLIPS else "")
 
 
 def _check_exists(path: Path) -> None:

@@ -94,7 +94,7 @@ def _read_clip(cache: EmbeddingCache, clip_id: str) -> np.ndarray:
     """Return what a cache holds of a clip, float64 of shape [L, 1 or T, D]."""
     if cache.ragged:
         return np.stack([cache.frames(name, clip_id) for name in cache.layer_names]).astype(np.float64)
-    place = cache.select([clip_id])
+    place = cache.positions([clip_id])
     return np.asarray(cache.array[:, place], dtype=np.float64)
 
 

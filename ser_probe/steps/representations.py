@@ -290,5 +290,5 @@ def _represent(file: CacheFile, cache: EmbeddingCache, model: str, clip_ids: lis
         step=float("nan") if step is None else float(step),
         pooling=str(cache.attributes.get("pooling", "")),
         layer_names=tuple(cache.layer_names),
-        rows=np.asarray(cache.select(clip_ids)),
+        rows=cache.positions(clip_ids),
     )

@@ -284,7 +284,7 @@ def test_bigger_manifest_computes_the_new_clips_only(clips: ClipList, tmp_path: 
     assert sum(forward_calls) == 9
     with EmbeddingCache.open(tmp_path / "x.h5") as cache:
         np.testing.assert_array_equal(cache.array[:, :6], before)
-        rows = cache.select(clips.table["clip_id"].tolist())
+        rows = cache.positions(clips.table["clip_id"].tolist())
         assert relative(cache.array[:, rows], alone(tiny(), clips)) < EXACT
 
 

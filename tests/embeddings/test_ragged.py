@@ -55,6 +55,8 @@ def test_frames_and_layers_read_back(sealed: Run) -> None:
         np.testing.assert_array_equal(cache.array, expected)
         for index, name in enumerate(cache.layer_names):
             np.testing.assert_array_equal(cache.layer(name), expected[index])
+            with pytest.raises(CacheError, match=r"(?s)every frame of a clip.*to do: take the frames of one clip"):
+                cache.layer(name, sealed.ids[:1])
             for place in EVERYTHING[:-1]:
                 frames = cache.frames(name, sealed.ids[place])
                 assert frames.dtype == np.float32

@@ -95,7 +95,7 @@ def test_a_larger_manifest_keeps_the_places_of_clips_already_there(run: Run) -> 
     with EmbeddingCache.open(run.path) as cache:
         assert cache.clip_ids == [run.ids[n] for n in order]
         np.testing.assert_array_equal(cache.array, run.values[:, order])
-        np.testing.assert_array_equal(cache.layer("1")[cache.select(run.ids)], run.values[1])
+        np.testing.assert_array_equal(cache.layer("1", run.ids), run.values[1])
         assert (cache.attributes["device"], cache.attributes["note"]) == ("cpu", "first")
 
 
@@ -141,7 +141,7 @@ def test_identical_audio_under_two_names_is_one_row(run: Run) -> None:
     assert seal(run.path, run.key, twice).n_clips == N_CLIPS
     with EmbeddingCache.open(run.path) as cache:
         assert cache.clips["path"][0] == run.clips["path"][0]
-        assert cache.select(twice["clip_id"].tolist()).tolist() == [*EVERYTHING, 0]
+        assert cache.positions(run.ids).tolist() == EVERYTHING
 
 
 def test_clips_of_another_manifest_come_last(run: Run) -> None:
@@ -200,7 +200,7 @@ def test_clips_can_be_removed_from_a_finished_file(run: Run) -> None:
         writer.reject(run.ids[4], "4.wav", "only zeros")
     seal(run.path, run.key, run.clips)
     with EmbeddingCache.open(run.path) as cache:
-        expected = {name: cache.layer(name)[cache.select([run.ids[7], run.ids[2]])] for name in cache.layer_names}
+        expected = {name: cache.layer(name, [run.ids[7], run.ids[2]]) for name in cache.layer_names}
         order = [clip_id for clip_id in cache.clip_ids if clip_id in (run.ids[2], run.ids[7])]
     assert keep_clips(run.path, set(run.ids)) == 0
     assert keep_clips(run.path, {run.ids[2], run.ids[7], "of no clip"}) == len(EVERYTHING) - 3
@@ -208,7 +208,7 @@ def test_clips_can_be_removed_from_a_finished_file(run: Run) -> None:
         assert cache.clip_ids == order
         assert cache.rejects.empty
         for name, values in expected.items():
-            np.testing.assert_array_equal(cache.layer(name)[cache.select([run.ids[7], run.ids[2]])], values)
+            np.testing.assert_array_equal(cache.layer(name, [run.ids[7], run.ids[2]]), values)
     # What was removed is no part of it any more, and can come back.
     assert len(missing_clips(run.path, run.key, run.clips)) == len(EVERYTHING) - 2
     before = run.path.read_bytes()

@@ -125,6 +125,6 @@ def test_a_changed_clip_is_another_clip(clips: ClipList, paths: list[Path], tmp_
         clips.table["clip_id"][4], changed.table["clip_id"][4],
     }  # fmt: skip
     with EmbeddingCache.open(result.path) as cache:
-        old, new = (cache.select([table["clip_id"][4]])[0] for table in (clips.table, changed.table))
+        old, new = (cache.positions([table["clip_id"][4]])[0] for table in (clips.table, changed.table))
         assert relative(cache.array[:, [new]], alone(tiny(), ClipList(changed.table[4:5], paths[4:5]))) < EXACT
         assert relative(cache.array[:, [new]], cache.array[:, [old]]) > EXACT

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from ser_probe.embeddings import store_file, store_vectors
@@ -75,34 +76,48 @@ def test_float16_reads_as_float32(sealed: Run) -> None:
         np.testing.assert_array_equal(cache.layer("1"), half.values[1].astype(np.float16).astype(np.float32))
 
 
-def test_select_finds_rows_in_any_order_and_counts_what_is_missing(sealed: Run) -> None:
+def test_embeddings_of_clips_come_in_the_order_given_and_who_is_missing_is_named(sealed: Run) -> None:
     with EmbeddingCache.open(sealed.path) as cache:
-        wanted = [sealed.ids[place] for place in (4, 0, 4)]
-        assert cache.select(wanted).tolist() == [4, 0, 4]
+        wanted = [sealed.ids[place] for place in (4, 0, 7)]
+        assert cache.positions(wanted).tolist() == [4, 0, 7]
+        np.testing.assert_array_equal(cache.layer("1", wanted), sealed.values[1][[4, 0, 7]])
+        np.testing.assert_array_equal(cache.layer("1", pd.Series(wanted)), cache.layer("1")[[4, 0, 7]])
+        assert cache.layer("1", []).shape == (0, WIDTH)
         message = r"(?s)2 of 3 clips are not in the cache \(1 of them were rejected\).*missing .*elsewhere"
         with pytest.raises(CacheError, match=message):
-            cache.select([sealed.ids[-1], sealed.ids[0], "elsewhere"])
+            cache.layer("1", [sealed.ids[-1], sealed.ids[0], "elsewhere"])
 
 
-def test_select_takes_a_manifest(sealed: Run) -> None:
+def test_what_is_no_list_of_clips_that_each_stand_there_once_is_refused(sealed: Run) -> None:
+    with EmbeddingCache.open(sealed.path) as cache:
+        one, other = sealed.ids[:2]
+        with pytest.raises(CacheError, match=rf"(?s)1 of 2 clips are named more than once.*found: {one}"):
+            cache.layer("1", [one, other, one])
+        with pytest.raises(CacheError, match=r"(?s)missing 0, 1\n.*not by numbers of rows"):
+            cache.layer("1", np.arange(2))  # type: ignore[arg-type]
+        with pytest.raises(CacheError, match=r"(?s)as one text.*a list of clip ids"):
+            cache.layer("1", one)
+
+
+def test_clips_are_named_by_a_manifest(sealed: Run) -> None:
     with EmbeddingCache.open(sealed.path) as cache:
         manifest = sealed.clips.iloc[[4, 0]]
         for named in (manifest, manifest.drop(columns="clip_id"), manifest.drop(columns="path"), manifest["clip_id"]):
-            assert cache.select(named).tolist() == [4, 0]
+            assert cache.positions(named).tolist() == [4, 0]
         with pytest.raises(CacheError, match=r"(?s)1 of 2 .*\(1 of them were rejected\).*missing f1/clip è 11.wav"):
-            cache.select(sealed.clips.iloc[[1, -1]].drop(columns="clip_id"))
+            cache.positions(sealed.clips.iloc[[1, -1]].drop(columns="clip_id"))
         with pytest.raises(CacheError, match=r"(?s)does not name clips.*clip_id or path.*found: label"):
-            cache.select(manifest[["label"]])
+            cache.positions(manifest[["label"]])
 
 
-def test_select_by_path_needs_one_clip_a_path(run: Run) -> None:
+def test_clips_named_by_path_need_one_clip_a_path(run: Run) -> None:
     run.commit(range(N_CLIPS))
     seal(run.path, run.key, run.clips.assign(path="same.wav"))
     with (
         EmbeddingCache.open(run.path) as cache,
-        pytest.raises(CacheError, match=r"(?s)clips of the cache have one path.*same.wav.*select by clip_id"),
+        pytest.raises(CacheError, match=r"(?s)clips of the cache have one path.*same.wav.*name the clips by clip_id"),
     ):
-        cache.select(run.clips[["path"]])
+        cache.positions(run.clips[["path"]])
 
 
 def test_a_layer_as_a_table(sealed: Run) -> None:
