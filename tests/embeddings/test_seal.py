@@ -141,7 +141,7 @@ def test_identical_audio_under_two_names_is_one_row(run: Run) -> None:
     assert seal(run.path, run.key, twice).n_clips == N_CLIPS
     with EmbeddingCache.open(run.path) as cache:
         assert cache.clips["path"][0] == run.clips["path"][0]
-        assert cache.positions(run.ids).tolist() == EVERYTHING
+        assert cache.positions(run.ids).tolist() == list(EVERYTHING)
 
 
 def test_clips_of_another_manifest_come_last(run: Run) -> None:
