@@ -17,9 +17,14 @@ from __future__ import annotations
 import numpy as np
 import scipy.stats
 
+from ser_probe.runtime import derive_seed
+
 # With two speakers the 97.5 % quantile of t is 12.7: the interval would say nothing, so none is given.
 MIN_SPEAKERS = 3
 LEVEL = 0.95
+N_FLIPS = 9999
+MOST_EXACT_GROUPS = 15
+"""Up to so many speakers all sign patterns are counted (16,384); beyond, they are drawn."""
 
 
 def group_codes(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -32,6 +37,27 @@ def bootstrap_counts(n_groups: int, *, n_resamples: int = 1000, seed: int = 0) -
     """Return how often each speaker is drawn in each resample, int64 of shape [B, G], each row summing to G."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples)
+
+
+def sign_patterns(n_groups: int, *, n_flips: int = N_FLIPS, seed: int = 0) -> tuple[np.ndarray, bool]:
+    """Return the signs that speakers' differences could as well have had.
+
+    Args:
+        n_groups: The number of speakers G.
+        n_flips: Patterns drawn where there are too many to count.
+        seed: Seed of the draw.
+
+    Returns:
+        Signs, -1 or 1, [P, G], and whether these are all patterns: up to 15 speakers, the last sign staying, since a
+        pattern and its opposite are equally far from 0. Of drawn ones the observed pattern is none, and has to be
+        counted as one of them (Phipson & Smyth 2010).
+    """
+    if n_groups <= MOST_EXACT_GROUPS:
+        patterns = 1 - 2 * ((np.arange(2 ** (n_groups - 1))[:, None] >> np.arange(n_groups)) & 1)
+        patterns[:, -1] = 1
+        return patterns, True
+    rng = np.random.default_rng(derive_seed("sign flips", seed))
+    return rng.integers(0, 2, (n_flips, n_groups)) * 2 - 1, False
 
 
 def bootstrap_interval(

@@ -17,13 +17,10 @@ import numpy as np
 from ser_probe.analysis.corrections import holm
 from ser_probe.analysis.inputs import check_lengths
 from ser_probe.analysis.probes.families import Folds
+from ser_probe.analysis.resampling import N_FLIPS, sign_patterns
 from ser_probe.analysis.stats.resampled import corrected_resampled_t
-from ser_probe.runtime import derive_seed
 
 COMPARED = ("uar", "accuracy")
-N_FLIPS = 9999
-MOST_EXACT_GROUPS = 15
-"""Up to so many speakers all sign patterns are counted (16,384); beyond, they are drawn."""
 
 # Differences of the same counts, summed in another order, may differ by this share of their size.
 _ROUNDING = 1e-9
@@ -83,14 +80,10 @@ def sign_flip_test(differences: np.ndarray, *, n_flips: int = N_FLIPS, seed: int
     n_groups = differences.shape[1]
     observed = np.abs(differences.sum(axis=1))
     margin = _ROUNDING * np.abs(differences).sum(axis=1)
-    if n_groups <= MOST_EXACT_GROUPS:
-        # The first sign stays: a pattern and its opposite are equally far from 0.
-        patterns = 1 - 2 * ((np.arange(2 ** (n_groups - 1))[:, None] >> np.arange(n_groups)) & 1)
-        patterns[:, -1] = 1
-        reached = np.abs(patterns @ differences.T) >= observed - margin
+    patterns, exact = sign_patterns(n_groups, n_flips=n_flips, seed=seed)
+    reached = np.abs(patterns @ differences.T) >= observed - margin
+    if exact:
         return reached.mean(axis=0), 1 / len(patterns)
-    signs = np.random.default_rng(derive_seed("sign flips", seed)).integers(0, 2, (n_flips, n_groups)) * 2 - 1
-    reached = np.abs(signs @ differences.T) >= observed - margin
     return (1 + reached.sum(axis=0)) / (1 + n_flips), max(1 / (1 + n_flips), 2.0 ** (1 - n_groups))
 
 
