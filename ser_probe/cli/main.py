@@ -17,6 +17,7 @@ from ser_probe.cli import (
     analyze,
     cache,
     classify,
+    compare,
     curves,
     doctor,
     evaluate,
@@ -70,6 +71,7 @@ app.command("prepare")(prepare.prepare)
 app.command("extract")(extract.extract)
 app.command("finetune")(finetune.finetune)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("search")(search.search)
 app.command("curves")(curves.curves)
 app.command("classify")(classify.classify)

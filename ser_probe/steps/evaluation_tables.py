@@ -91,7 +91,7 @@ def score_predictions(
     """
     found: dict[str, list[pd.DataFrame]] = {}
     run = {name: predictions[name].iloc[0] for name in _RUN_COLUMNS}
-    for corpus, rows in _sets(predictions, by):
+    for corpus, rows in corpus_sets(predictions, by):
         columns = {name: _group_values(rows, name) for name in by if name != "corpus"}
         for group_by, group, chosen in split_groups(columns, len(rows)):
             keys = {"corpus": corpus, **run, "group_by": group_by, "group": group}
@@ -111,7 +111,7 @@ def agreement_rows(predictions: pd.DataFrame, targets: Targets, by: Sequence[str
     """
     parts = [
         rows[list(_RUN_COLUMNS)].assign(corpus=corpus, target=name, true=rows[name], predicted=rows[prediction(name)])
-        for corpus, rows in _sets(predictions, by)
+        for corpus, rows in corpus_sets(predictions, by)
         for name in targets.names
         if name in rows
     ]
@@ -128,7 +128,7 @@ def summarise(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     return {name: make(tables[source]) for source, (name, make) in makers.items() if source in tables}
 
 
-def _sets(predictions: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+def corpus_sets(predictions: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield each corpus by itself, if asked for, and all of several together."""
     names = list(dict.fromkeys(predictions["corpus"]))
     if "corpus" in by or len(names) == 1:
@@ -140,7 +140,7 @@ def _sets(predictions: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[str, p
 
 def _score(rows: pd.DataFrame, targets: Targets, config: EvaluateConfig) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the tables of one set of clips, by name."""
-    speakers = _speakers(rows)
+    speakers = clip_speakers(rows)
     if targets.is_numeric:
         true = np.stack([_column(rows, name) for name in targets.names], axis=1)
         predicted = np.stack([_column(rows, prediction(name)) for name in targets.names], axis=1)
@@ -189,7 +189,7 @@ def _column(rows: pd.DataFrame, name: str) -> np.ndarray:
     return rows[name].to_numpy(dtype=float) if name in rows else np.full(len(rows), np.nan)
 
 
-def _speakers(rows: pd.DataFrame) -> np.ndarray | None:
+def clip_speakers(rows: pd.DataFrame) -> np.ndarray | None:
     """Return each clip's speaker, told apart by corpus; None unless all are known."""
     if "speaker" not in rows or not rows["speaker"].fillna("").astype(bool).all():
         return None

@@ -161,5 +161,5 @@ def test_a_null_over_speakers_is_kept_where_mcnemar_fails(rng: np.random.Generat
 
 
 def test_lengths_must_agree() -> None:
-    with pytest.raises(AnalysisError, match="differ"):
+    with pytest.raises(AnalysisError, match="do not describe the same clips"):
         compare_classifiers(np.zeros(4, int), {"a": np.zeros((1, 3), int)}, 1, np.arange(4))

@@ -20,9 +20,9 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$!])")
 _NONE = "–"
 # Rows that a printed table may have; the files hold all of them.
 MOST_ROWS = 60
-_P_COLUMNS = ("p", "p_holm", "p_bh")
+_P_COLUMNS = ("p", "p_holm", "p_bh", "p_mcnemar")
 _SHARES = ("partial_eta_sq", "omega_sq", "effect_r")
-_COUNTS = ("df", "df_error", "n", "n_a", "n_b", "n_groups", "n_tests")
+_COUNTS = ("df", "df_error", "n", "n_speakers", "n_a", "n_b", "n_groups", "n_tests")
 
 
 def one_line(text: object) -> str:

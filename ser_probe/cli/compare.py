@@ -1,0 +1,73 @@
+"""ser-probe compare: is one evaluated model better than another on the same clips?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ser_probe.cli.terminal import finish, print_json, print_result, print_table
+
+_TITLES = {"uar": "UAR", "macro_f1": "macro F1", "ccc": "CCC", "rmse": "RMSE"}
+
+
+def compare(
+    evaluations: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="EVALUATION...",
+            help="Folders that evaluate wrote, or their predictions (Parquet or CSV); two or more.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the tables and figures.")],
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name", metavar="NAME", help="What tables and figures call a model; once for each, in their order."
+        ),
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="Resamples of the speakers for the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of everything that draws lots.")] = 0,
+    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures besides the tables.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Compare models on the same clips: paired tests and intervals over speakers, McNemar's beside them.
+
+    Clips that not all evaluations have are left out and counted. p is of swaps of whole speakers, corrected over pairs
+    of models (Holm); McNemar's takes clips for independent, which clips of one speaker are not.
+    """
+    from ser_probe.cli.progress import open_progress
+    from ser_probe.steps.compare import compare_evaluations
+
+    with open_progress() as progress:
+        found = compare_evaluations(
+            evaluations, output, names=name or (), resamples=resamples, seed=seed, figures=figures, progress=progress
+        )
+    if as_json:
+        rows = found.table.astype(object).where(found.table.notna(), None).to_dict("records")
+        print_json({"comparison": rows, "sentences": found.sentences, "files": found.outcome.files})
+        return
+    rows = [_row(record) for record in found.table.to_dict("records")]
+    print_table(rows, list(rows[0]))
+    print_result()
+    for sentence in found.sentences:
+        print_result(sentence)
+    print_result()
+    finish(found.outcome)
+
+
+def _row(record: dict[Any, Any]) -> dict[str, object]:
+    row: dict[str, object] = {name: record[name] for name in ("corpus", "target") if name in record}
+    row |= {"A": record["model_a"], "B": record["model_b"]}
+    row["measure"] = _TITLES.get(record["measure"], record["measure"])
+    row["score A"], row["score B"] = f"{record['score_a']:.3f}", f"{record['score_b']:.3f}"
+    known = record["ci_low"] == record["ci_low"]  # a float that is not itself is NaN
+    row["A - B"] = f"{record['value']:+.3f}" + (f" [{record['ci_low']:.3f}, {record['ci_high']:.3f}]" if known else "")
+    row["p (Holm)"] = _p(record["p_holm"])
+    row["McNemar"] = _p(record.get("p_mcnemar_holm", float("nan")))
+    return row
+
+
+def _p(value: float) -> str:
+    return "-" if value != value else "<0.001" if value < 0.001 else f"{value:.3f}"
