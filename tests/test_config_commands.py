@@ -136,9 +136,18 @@ def test_the_overlap_of_chunks_needs_chunks() -> None:
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"rdm": "euclidean"}, "- rdm would be ignored: none of measures is rsa or rsa_pearson"),
-        ({"neighbours": 5, "measures": ["rsa"]}, "- neighbours would be ignored: none of measures is mutual_knn"),
-        ({"permutations": 0, "permute": "speakers"}, "- permute and permuted would be ignored: permutations is 0"),
+        (
+            {"rdm": "euclidean"},
+            "analyze.similarity.rdm would be ignored: none of analyze.similarity.measures is rsa or rsa_pearson",
+        ),
+        (
+            {"neighbours": 5, "measures": ["rsa"]},
+            "analyze.similarity.neighbours would be ignored: none of analyze.similarity.measures is mutual_knn",
+        ),
+        (
+            {"permutations": 0, "permute": "speakers"},
+            "permute and analyze.similarity.permuted would be ignored: analyze.similarity.permutations is 0",
+        ),
     ],
 )
 def test_options_of_measures_need_one_of_them(options: dict[str, Any], fault: str) -> None:
@@ -156,5 +165,5 @@ def test_options_of_measures_that_are_there() -> None:
     [({"embed_mb": 9}, "embed_audio is false"), ({"embed_audio": True, "page": False}, "page is false")],
 )
 def test_audio_in_a_page_needs_both(options: dict[str, Any], fault: str) -> None:
-    with pytest.raises(ConfigError, match=f"would be ignored: {fault}"):
+    with pytest.raises(ConfigError, match=f"would be ignored: analyze.umap.{fault}"):
         check_options(UmapConfig, options)

@@ -10,6 +10,7 @@ import typer
 
 from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish, print_json, print_result, print_table
+from ser_probe.cli.words import checked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +106,6 @@ def evaluate(
     with others are left out and counted. Intervals are over speakers.
     """
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import check_options
     from ser_probe.config.evaluation import EvaluateConfig, load_label_map, parse_pairs
     from ser_probe.steps.evaluate import evaluate_checkpoint
 
@@ -125,7 +125,7 @@ def evaluate(
         "label_map": load_label_map(label_map, pairs or []),
         "target_columns": parse_pairs(truth or [], "--truth", "arousal=EmoAct"),
     }
-    config = check_options(EvaluateConfig, options)
+    config = checked(EvaluateConfig, options)
     with open_progress() as progress:
         found = evaluate_checkpoint(checkpoint, manifests, output, config, audio_root=audio_root, progress=progress)
     if as_json:

@@ -9,6 +9,7 @@ import typer
 
 from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish
+from ser_probe.cli.words import checked
 
 
 def extract(
@@ -99,7 +100,7 @@ def extract(
     ComParE_2016 are opensmile's acoustic features.
     """
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import StudyConfig, check_options
+    from ser_probe.config import StudyConfig
     from ser_probe.steps.extract import extract_manifest
 
     options = {
@@ -121,7 +122,7 @@ def extract(
         **flags.clip_options(loudness_lufs, peak_dbfs, min_duration_s, max_duration_s, strict),
     }
     defaults = flags.study_defaults(output, split__scheme="manifest")
-    study = check_options(StudyConfig, options, overrides or [], command="extract", defaults=defaults)
+    study = checked(StudyConfig, options, overrides or [], defaults=defaults)
     with open_progress() as progress:
         outcome = extract_manifest(study, output, models=model, shard=shard, prune=prune, progress=progress)
     finish(outcome)

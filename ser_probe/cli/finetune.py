@@ -9,6 +9,7 @@ import typer
 
 from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish
+from ser_probe.cli.words import checked
 
 
 def finetune(
@@ -126,7 +127,7 @@ def finetune(
     --no-python --nproc-per-node N ser-probe finetune ...
     """
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import NULL, StudyConfig, check_options
+    from ser_probe.config import NULL, StudyConfig
     from ser_probe.steps.finetune import finetune_manifest
 
     options = {
@@ -169,7 +170,7 @@ def finetune(
         **flags.clip_options(loudness_lufs, peak_dbfs, min_duration_s, max_duration_s, strict),
     }
     defaults = flags.study_defaults(output, split__scheme="manifest")
-    study = check_options(StudyConfig, options, overrides or [], command="finetune", defaults=defaults)
+    study = checked(StudyConfig, options, overrides or [], defaults=defaults)
     with open_progress() as progress:
         outcome = finetune_manifest(
             study,

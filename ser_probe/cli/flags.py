@@ -124,6 +124,29 @@ def switched(key: str, text: str | None) -> dict[str, object]:
         return {key: text}
 
 
+def entries(pairs: list[str], key: str, option: str, example: str) -> dict[str, object]:
+    """Return `labels=voice_vote` and the like as keys below a key of a study, the values read as those of `--set`.
+
+    Raises:
+        typer.BadParameter: If one is no such pair.
+    """
+    from ser_probe.config import NULL
+    from ser_probe.config.document import UnreadableYamlError, parse_yaml
+
+    found: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, text = (part.strip() for part in pair.partition("="))
+        if not (equals and name and "." not in name):
+            raise typer.BadParameter(f"expected KEY=VALUE, as {example}, found {pair!r}", param_hint=option)
+        try:
+            value = parse_yaml(text)
+        except UnreadableYamlError as error:
+            message = f"{pair}: the value is not valid YAML ({error}); put it in quotes"
+            raise typer.BadParameter(message, param_hint=option) from error
+        found[f"{key}.{name}"] = NULL if value is None else value
+    return found
+
+
 def clip_options(
     loudness_lufs: str | None,
     peak_dbfs: str | None,

@@ -30,6 +30,7 @@ from ser_probe.cli import (
     search,
 )
 from ser_probe.cli.terminal import EXIT_FAULT, EXIT_INTERRUPTED, print_error, print_note, print_result
+from ser_probe.cli.words import InFlags
 from ser_probe.errors import PackageError, SerProbeError
 from ser_probe.packages import import_fault
 
@@ -67,10 +68,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.command("prepare")(prepare.prepare)
-app.command("extract")(extract.extract)
-app.command("finetune")(finetune.finetune)
-app.command("evaluate")(evaluate.evaluate)
+app.command("prepare", cls=InFlags)(prepare.prepare)
+app.command("extract", cls=InFlags)(extract.extract)
+app.command("finetune", cls=InFlags)(finetune.finetune)
+app.command("evaluate", cls=InFlags)(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("search")(search.search)
 app.command("curves")(curves.curves)

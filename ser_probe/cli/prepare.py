@@ -9,6 +9,7 @@ import typer
 
 from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish
+from ser_probe.cli.words import checked
 
 
 def prepare(
@@ -72,7 +73,7 @@ def prepare(
     the clips are checked for extraction alone.
     """
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import StudyConfig, check_options
+    from ser_probe.config import StudyConfig
     from ser_probe.config.evaluation import parse_pairs
     from ser_probe.steps.prepare import TABLE, prepare_corpus, prepare_table
 
@@ -84,6 +85,7 @@ def prepare(
     place = {"manifest": str(root), "audio_root": audio_root} if is_table else {"corpus": corpus, "root": str(root)}
     options = {
         **{f"data.{key}": value for key, value in place.items()},
+        **flags.entries(option or [], "data.options", "--option", "labels=voice_vote"),
         "data.labels": flags.names(labels),
         "split.scheme": scheme,
         "split.fold": fold,
@@ -93,8 +95,7 @@ def prepare(
     }
     # A manifest serves any backbone, but the schema of a study asks for one.
     defaults = flags.study_defaults(output, backbone__name="none")
-    chosen = [f"data.options.{each}" for each in option or []]
-    study = check_options(StudyConfig, options, [*chosen, *(overrides or [])], command="prepare", defaults=defaults)
+    study = checked(StudyConfig, options, overrides or [], defaults=defaults)
     with open_progress() as progress:
         if is_table:
             rename = {old: name[2:].removesuffix("-column") for name, old in columns.items() if old is not None}

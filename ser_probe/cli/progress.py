@@ -14,6 +14,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from ser_probe.cli.terminal import plain
+from ser_probe.cli.words import in_flags
 from ser_probe.runtime import Progress, logger
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -93,7 +94,7 @@ class Lines:
     def say(self, message: str) -> None:
         """Print a line."""
         # Neither markup nor wrapping: the text may come from a file, and a log is searched by line.
-        self._console.print(plain(message), markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._console.print(plain(in_flags(message)), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def close(self) -> None:
         """Leave the stream as it is; a log has no bar to take away."""

@@ -17,7 +17,7 @@ def search(
     ],
     overrides: flags.Overrides = None,
     trials: Annotated[
-        int | None, typer.Option(help="Trainings to compare, those done before included.", show_default="20")
+        int | None, typer.Option(min=1, help="Trainings to compare, those done before included.", show_default="20")
     ] = None,
     then_train: Annotated[
         bool,

@@ -84,7 +84,13 @@ class SimilarityConfig(Section):
         for key, measures in _OF_MEASURES.items():
             changed = getattr(self, key) != type(self).model_fields[key].default
             if changed and not {*measures} & {*self.measures}:
-                raise ValueError(f"{key} would be ignored: none of measures is {' or '.join(measures)}")
+                raise ValueError(
+                    f"analyze.similarity.{key} would be ignored: none of analyze.similarity.measures is "
+                    f"{' or '.join(measures)}"
+                )
         if self.permutations == 0 and (self.permute, self.permuted) != ("clips", "features"):
-            raise ValueError("permute and permuted would be ignored: permutations is 0")
+            raise ValueError(
+                "analyze.similarity.permute and analyze.similarity.permuted would be ignored: "
+                "analyze.similarity.permutations is 0"
+            )
         return self

@@ -39,7 +39,7 @@ class UmapConfig(Section):
     @model_validator(mode="after")
     def _refuse_idle(self) -> Self:
         if self.embed_mb != type(self).model_fields["embed_mb"].default and not self.embed_audio:
-            raise ValueError("embed_mb would be ignored: embed_audio is false")
+            raise ValueError("analyze.umap.embed_mb would be ignored: analyze.umap.embed_audio is false")
         if self.embed_audio and not self.page:
-            raise ValueError("embed_audio would be ignored: page is false")
+            raise ValueError("analyze.umap.embed_audio would be ignored: analyze.umap.page is false")
         return self

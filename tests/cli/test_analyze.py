@@ -86,10 +86,10 @@ def test_drift(write_cache: Write, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["probe", "--families", "liner"], "families[0] (command line): expected 'linear', 'logistic', 'ridge'"),
-        (["similarity", "--measures", "cca"], "similarity.measures[0] (command line): expected 'cka_debiased'"),
-        (["umap", "--layers", "0,last"], "umap.layers[1] (command line): expected a whole number or 'final'"),
-        (["drift", "--reference", "x.h5", "--splits", "tset"], "splits[0] (command line): expected 'train'"),
+        (["probe", "--families", "liner"], "--families: expected 'linear', 'logistic', 'ridge'"),
+        (["similarity", "--measures", "cca"], "--measures: expected 'cka_debiased'"),
+        (["umap", "--layers", "0,last"], "--layers: expected a whole number or 'final'"),
+        (["drift", "--reference", "x.h5", "--splits", "tset"], "--splits: expected 'train'"),
     ],
 )
 def test_options_are_checked_before_anything_is_read(

@@ -85,9 +85,9 @@ def test_floor_seeds_weights_and_groups(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--measures", "procrustus"], "drift.measures[0] (command line): expected 'cka_debiased'"),
-        (["--against", "last"], "drift.against[0] (command line): expected 'first' or 'previous', found 'last'"),
-        (["--neighbours", "0"], "drift.neighbours (command line)"),
+        (["--measures", "procrustus"], "--measures: expected 'cka_debiased'"),
+        (["--against", "last"], "--against: expected 'first' or 'previous', found 'last'"),
+        (["--neighbours", "0"], "--neighbours: "),
         (["--weights", "nowhere"], "There is no such folder"),
     ],
 )

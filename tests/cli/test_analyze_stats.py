@@ -45,9 +45,9 @@ def test_study_b_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[st
     [
         (["--where", "measure"], 2, "expected COLUMN=VALUE, found 'measure'"),
         (["--effects", "big"], 2, "expected numbers, found 'big'"),
-        (["--test", "student"], 1, "test (command line): expected 'auto', 'welch'"),
-        (["--type", "1"], 1, "type (command line): expected"),
-        (["--alpha", "1.5"], 1, "alpha (command line): expected"),
+        (["--test", "student"], 1, "--test: expected 'auto', 'welch'"),
+        (["--type", "1"], 1, "--type: expected"),
+        (["--alpha", "1.5"], 1, "--alpha: expected"),
     ],
 )
 def test_options_are_checked_before_anything_is_read(

@@ -49,7 +49,7 @@ def test_a_bad_clip_is_left_out_and_the_exit_code_says_so(
 
 def test_options_reach_the_importer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("crema_d", tmp_path, "-o", tmp_path / "m.csv", "--option", "lables=intended") == 1
-    assert "data.options.lables (--set): no option of the importer" in capsys.readouterr().err
+    assert "--option lables: no option of the importer" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -110,4 +110,4 @@ def test_what_a_table_lacks_is_said(table: Path, tmp_path: Path, capsys: pytest.
     assert "belongs to `prepare table FILE`" in capsys.readouterr().err
     # Without a root above both folders no clip may be reached, and the message names the root.
     assert run("table", table, "-o", tmp_path / "m.csv", *COLUMNS) == 1
-    assert f"--audio-root {tmp_path} " in capsys.readouterr().err
+    assert f"--audio-root {tmp_path}\n" in capsys.readouterr().err

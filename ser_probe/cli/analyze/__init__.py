@@ -11,18 +11,17 @@ from ser_probe.cli.analyze.probe import probe
 from ser_probe.cli.analyze.similarity import similarity
 from ser_probe.cli.analyze.stats import stats
 from ser_probe.cli.analyze.umap import umap
-from ser_probe.cli.analyze.words import AnalyzeCommands
+from ser_probe.cli.words import InFlags
 
 app = typer.Typer(
-    cls=AnalyzeCommands,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Analyse embedding files; seconds, on a laptop.",
 )
-app.command("probe")(probe)
-app.command("similarity")(similarity)
-app.command("drift")(drift)
-app.command("geometry")(geometry)
-app.command("acoustics")(acoustics)
-app.command("umap")(umap)
-app.command("stats")(stats)
+app.command("probe", cls=InFlags)(probe)
+app.command("similarity", cls=InFlags)(similarity)
+app.command("drift", cls=InFlags)(drift)
+app.command("geometry", cls=InFlags)(geometry)
+app.command("acoustics", cls=InFlags)(acoustics)
+app.command("umap", cls=InFlags)(umap)
+app.command("stats", cls=InFlags)(stats)

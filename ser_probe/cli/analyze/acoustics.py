@@ -9,6 +9,7 @@ import typer
 
 from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish
+from ser_probe.cli.words import checked
 
 
 def acoustics(
@@ -40,7 +41,7 @@ def acoustics(
 ) -> None:  # fmt: skip
     """Predict every acoustic functional from each layer: what is kept of the voice, what is lost and gained?"""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import AnalyzeConfig, check_options
+    from ser_probe.config import AnalyzeConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_acoustics import predict_acoustics
     from ser_probe.steps.representations import read_clips
@@ -53,7 +54,7 @@ def acoustics(
         "acoustics.controls": flags.names(controls),
         "acoustics.cka": cka,
     }
-    config = check_options(AnalyzeConfig, options)
+    config = checked(AnalyzeConfig, options, section="analyze")
     with open_progress() as progress:
         outcome = predict_acoustics(
             caches,

@@ -9,6 +9,7 @@ import typer
 
 from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish
+from ser_probe.cli.words import checked
 
 
 def drift(
@@ -53,7 +54,7 @@ def drift(
 ) -> None:  # fmt: skip
     """Measure how far each layer moved from a reference file and from the checkpoint before."""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import AnalyzeConfig, check_options
+    from ser_probe.config import AnalyzeConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_drift import measure_drift
     from ser_probe.steps.checkpoint_weights import find_checkpoints
@@ -66,7 +67,7 @@ def drift(
         "drift.by": flags.names(by),
         "drift.neighbours": neighbours,
     }
-    config = check_options(AnalyzeConfig, options)
+    config = checked(AnalyzeConfig, options, section="analyze")
     checkpoints = find_checkpoints(weights) if weights else None
     with open_progress() as progress:
         outcome = measure_drift(

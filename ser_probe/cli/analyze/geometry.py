@@ -8,6 +8,7 @@ import typer
 
 from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish
+from ser_probe.cli.words import checked
 
 
 def geometry(
@@ -39,7 +40,7 @@ def geometry(
 ) -> None:  # fmt: skip
     """Measure the shape of each layer: dimension, isotropy, and what its variance is about."""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import AnalyzeConfig, check_options
+    from ser_probe.config import AnalyzeConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_geometry import describe_caches
     from ser_probe.steps.representations import read_clips
@@ -52,7 +53,7 @@ def geometry(
         "geometry.components": components,
         "geometry.rank_intervals": rank_intervals or None,
     }
-    config = check_options(AnalyzeConfig, options)
+    config = checked(AnalyzeConfig, options, section="analyze")
     with open_progress() as progress:
         outcome = describe_caches(
             caches,

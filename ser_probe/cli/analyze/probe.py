@@ -9,6 +9,7 @@ import typer
 
 from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish
+from ser_probe.cli.words import checked
 
 
 def probe(
@@ -79,12 +80,12 @@ def probe(
 ) -> None:  # fmt: skip
     """Train probe heads on every layer of every file: where is the target readable, and did that change?"""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import ProbeConfig, SplitConfig, check_options
+    from ser_probe.config import ProbeConfig, SplitConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_probe import probe_caches
     from ser_probe.steps.representations import read_clips
 
-    config = check_options(
+    config = checked(
         ProbeConfig,
         {
             "targets": flags.names(targets),
@@ -106,8 +107,9 @@ def probe(
             "transfer": transfer,
             "directions": directions,
         },
+        section="analyze.probe",
     )
-    split = check_options(SplitConfig, {"scheme": scheme, "seed": split_seed})
+    split = checked(SplitConfig, {"scheme": scheme, "seed": split_seed}, section="split")
     with open_progress() as progress:
         outcome = probe_caches(
             caches, output, probe=config, split=split, features=features, random_cache=random,

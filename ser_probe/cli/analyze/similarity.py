@@ -8,6 +8,7 @@ import typer
 
 from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish
+from ser_probe.cli.words import checked
 
 
 def similarity(
@@ -46,7 +47,7 @@ def similarity(
 ) -> None:  # fmt: skip
     """Compare layers with features, with each other, and between files."""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import AnalyzeConfig, check_options
+    from ser_probe.config import AnalyzeConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_similarity import compare_caches
     from ser_probe.steps.representations import read_clips
@@ -63,7 +64,7 @@ def similarity(
         "similarity.neighbours": neighbours,
         "similarity.rdm": rdm,
     }
-    config = check_options(AnalyzeConfig, options)
+    config = checked(AnalyzeConfig, options, section="analyze")
     with open_progress() as progress:
         outcome = compare_caches(
             caches, output, features=features, analyze=config, clips=read_clips(clips), seed=seed, progress=progress

@@ -9,6 +9,7 @@ import typer
 
 from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish
+from ser_probe.cli.words import checked
 
 
 def stats(
@@ -80,7 +81,7 @@ def stats(
 ) -> None:  # fmt: skip
     """Test what explains a result: analysis of variance, comparisons, effect sizes, power, in tables and words."""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import NULL, StatsConfig, check_options
+    from ser_probe.config import NULL, StatsConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_stats import analyze_table
 
@@ -103,7 +104,7 @@ def stats(
         "alpha": alpha,
         "sd": sd,
     }
-    config = check_options(StatsConfig, options)
+    config = checked(StatsConfig, options, section="analyze.stats")
     with open_progress() as progress:
         outcome = analyze_table(table, output, stats=config, from_moments=from_moments, progress=progress)
         outcome = draw_analysis(outcome, output, progress=progress)

@@ -9,6 +9,7 @@ import typer
 
 from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish
+from ser_probe.cli.words import checked
 
 
 def umap(
@@ -55,7 +56,7 @@ def umap(
 ) -> None:  # fmt: skip
     """Draw maps of the clips in two dimensions, coloured by label, speaker, gender, or right and wrong."""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import AnalyzeConfig, check_options
+    from ser_probe.config import AnalyzeConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_umap import map_caches
     from ser_probe.steps.representations import read_clips
@@ -73,7 +74,7 @@ def umap(
         "umap.embed_audio": embed_audio,
         "umap.embed_mb": embed_mb,
     }
-    config = check_options(AnalyzeConfig, options)
+    config = checked(AnalyzeConfig, options, section="analyze")
     if audio_root is None and clips is not None:
         audio_root = clips.expanduser().parent
     with open_progress() as progress:
