@@ -16,8 +16,9 @@ from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.audio.speech import speech_frames
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.feed import ClipWork
+from ser_probe.embeddings.jobs import ClipBatch, Job
 from ser_probe.embeddings.memory import ClipRoom, MemoryGuard, clip_room
-from ser_probe.embeddings.passes import ClipBatch, ExtractionSettings, Job
+from ser_probe.embeddings.passes import ExtractionSettings
 from ser_probe.embeddings.writing import BackgroundWriter, fetch
 from ser_probe.errors import AudioError
 from ser_probe.files import fingerprint

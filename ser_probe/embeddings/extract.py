@@ -19,12 +19,12 @@ import torch
 from ser_probe.audio import speech
 from ser_probe.embeddings.clock import DeviceClock, PassClock
 from ser_probe.embeddings.computation import Computation, Encoder
+from ser_probe.embeddings.jobs import Job
 from ser_probe.embeddings.key import CacheKey, check_key
 from ser_probe.embeddings.passes import (
     ClipList,
     Extraction,
     ExtractionSettings,
-    Job,
     measure_speeds,
     note_start,
     open_writers,
@@ -100,9 +100,9 @@ def extract(
         One result a target, in order.
 
     Raises:
-        CacheError: If a cache was made from something else, a value is not finite, or the disk is full.
+        CacheError: If a cache was made from something else, or the disk is full.
         AudioError: If `settings.strict` and a clip cannot be used, or no file can be read.
-        BackboneError: If one clip alone does not fit the device's memory.
+        BackboneError: If one clip alone does not fit the device's memory, or the model makes nothing finite.
         ConfigError: If the device does not know the precision, or chunks are longer than what a model hears.
     """
     clips = _count_chunks(clips.unique(), targets[0].backbone, settings)
@@ -211,7 +211,7 @@ def _run_pass(
     )
     audio_s = 0.0
     # Left from right to left: what is under way is stored before the shards are committed.
-    with open_writers(jobs, settings), closing(feed) as batches, computation:
+    with open_writers(jobs, settings, clips), closing(feed) as batches, computation:
         for batch, decoded in batches:
             computation.add(batch, decoded.results)
             audio_s += float(batch.duration_s.sum())

@@ -13,6 +13,7 @@ import numpy as np
 from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.embeddings import opensmile_sets
 from ser_probe.embeddings.clock import PassClock
+from ser_probe.embeddings.jobs import Job
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.opensmile_level import reduction_db
 from ser_probe.embeddings.opensmile_sets import (
@@ -26,7 +27,6 @@ from ser_probe.embeddings.passes import (
     ClipList,
     Extraction,
     ExtractionSettings,
-    Job,
     measure_speeds,
     note_start,
     open_writers,
@@ -102,7 +102,7 @@ def extract_features(
     clock, audio_s, n_scaled = PassClock(), 0.0, 0
     work = functools.partial(_load_features, spec=settings.audio, feature_set=feature_set, level=level)
     feed = run_batches([job], clips, settings, work, clock, progress, what=feature_set)
-    with open_writers([job], settings), closing(feed) as batches:
+    with open_writers([job], settings, clips), closing(feed) as batches:
         for batch, decoded in batches:
             if batch.clip_ids:
                 if layout.ragged:

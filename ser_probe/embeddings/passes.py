@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import resource
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,14 +22,15 @@ import pandas as pd
 from ser_probe.audio.load import AudioSpec
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.feed import ClipWork, DecodedBatch, feed_batches
+from ser_probe.embeddings.jobs import ClipBatch, Job
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.notes import describe_reasons, note_clips, note_unread
 from ser_probe.embeddings.plan import drop_done, plan_batches
 from ser_probe.embeddings.seal import missing_clips, seal
-from ser_probe.embeddings.shards import SECONDS_PER_SHARD, Committed, Rows, ShardWriter
+from ser_probe.embeddings.shards import SECONDS_PER_SHARD, ShardWriter
 from ser_probe.embeddings.share import Share
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.embeddings.store_header import REJECT_COLUMNS, Layout
+from ser_probe.embeddings.store_header import REJECT_COLUMNS
 from ser_probe.errors import AudioError
 from ser_probe.models.chunks import Chunking
 from ser_probe.runtime import Progress, logger
@@ -117,75 +117,13 @@ class Extraction:
     n_scaled: int = 0
 
 
-@dataclass
-class Job:
-    """One cache on its way: what it still lacks, its open writer, and the clips whose files could not be read.
-
-    Rows come from the thread that stores, rejects from the one that feeds.
-    """
-
-    path: Path
-    key: CacheKey
-    layout: Layout
-    done: Committed
-    attributes: dict[str, Any]
-    writer: ShardWriter | None = None
-    n_computed: int = 0
-    unread: list[tuple[str, str, str]] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
-
-    def lacking(self, clip_ids: Sequence[str]) -> np.ndarray:
-        """Return which clips are neither on disk nor known to be unusable, bool of shape [N]."""
-        return np.array([clip_id not in self.done for clip_id in clip_ids], dtype=bool)
-
-    def unfinished(self, clip_ids: Sequence[str]) -> np.ndarray:
-        """Return which clips the finished file does not hold, whatever the shards do, bool of shape [N]."""
-        return np.array([self.done.clips.get(clip_id) != self.path for clip_id in clip_ids], dtype=bool)
-
-    def add(self, batch: ClipBatch, embeddings: np.ndarray) -> None:
-        """Store the rows of a batch that this cache lacks; `embeddings` as in `shards.Rows`."""
-        assert self.writer is not None, "jobs are run with open writers"
-        kept = self.lacking(batch.clip_ids)
-        if kept.any():
-            ids = [clip_id for clip_id, keep in zip(batch.clip_ids, kept, strict=True) if keep]
-            chosen = np.repeat(kept, batch.n_frames) if self.layout.ragged else kept
-            rows = Rows(ids, embeddings[:, chosen], batch.n_frames[kept], batch.duration_s[kept])
-            with self._lock:
-                self.writer.add(rows)
-            self.n_computed += len(ids)
-
-    def reject(self, clip_id: str, path: str, reason: str, *, lasting: bool) -> None:
-        """Note a clip that cannot be used: for good, or, if it may be mended under its id, for this run."""
-        assert self.writer is not None, "jobs are run with open writers"
-        if clip_id in self.done:
-            return
-        if lasting:
-            with self._lock:
-                self.writer.reject(clip_id, path, reason)
-        else:
-            self.unread.append((clip_id, path, reason))
-
-
-@dataclass(frozen=True)
-class ClipBatch:
-    """Clips with embeddings to store.
-
-    Args:
-        clip_ids: Their ids, [B].
-        n_frames: Frames the pooling saw, [B].
-        duration_s: Durations in s, [B].
-    """
-
-    clip_ids: list[str]
-    n_frames: np.ndarray
-    duration_s: np.ndarray
-
-
 @contextmanager
-def open_writers(jobs: Sequence[Job], settings: ExtractionSettings) -> Iterator[None]:
+def open_writers(jobs: Sequence[Job], settings: ExtractionSettings, clips: ClipList) -> Iterator[None]:
     """Let jobs take rows as long as the context lasts; it leaves with everything committed that was added."""
+    paths = dict(zip(clips.table["clip_id"].tolist(), clips.table["path"].astype(str).tolist(), strict=True))
     with ExitStack() as stack:
         for job in jobs:
+            job.paths, job.strict = paths, settings.strict
             job.writer = stack.enter_context(
                 ShardWriter(job.path, job.key, job.layout, seconds_per_shard=settings.seconds_per_shard)
             )
@@ -312,8 +250,10 @@ def seal_job(job: Job, clips: ClipList, settings: ExtractionSettings, attributes
 
     Raises:
         AudioError: If no file could be read.
+        BackboneError: If nothing that the model made is finite.
         CacheError: As `seal`.
     """
+    job.blame_the_model()
     unread = pd.DataFrame(job.unread, columns=list(REJECT_COLUMNS), dtype=object)
     if len(unread) and len(unread) == len(clips.table):
         raise AudioError(

@@ -54,6 +54,19 @@ class Rows:
     n_frames: Sequence[int] | np.ndarray
     duration_s: Sequence[float] | np.ndarray
 
+    def only(self, kept: np.ndarray, *, ragged: bool) -> Rows:
+        """Return some of the clips, those that `kept`, bool of shape [B], names."""
+        ids = [clip_id for clip_id, keep in zip(self.clip_ids, kept, strict=True) if keep]
+        n_frames = np.asarray(self.n_frames)
+        vectors = np.repeat(kept, n_frames) if ragged else kept
+        return Rows(ids, self.embeddings[:, vectors], n_frames[kept], np.asarray(self.duration_s)[kept])
+
+
+class NotFiniteError(CacheError):
+    """Embeddings that are not finite, or not once they are stored; `places` has layer and value by row of the batch."""
+
+    places: dict[int, str]
+
 
 @dataclass(frozen=True)
 class Committed:
@@ -114,7 +127,8 @@ class ShardWriter:
         """Take a batch; commit the open shard if it is old or large enough.
 
         Raises:
-            CacheError: If a value is not finite, or not once it is stored as float16, or the disk is full.
+            NotFiniteError: If a value is not finite, or not once it is stored as float16; nothing is taken then.
+            CacheError: If the disk is full.
             ValueError: If the arrays do not fit each other or the layout.
         """
         offsets = self.layout.offsets(rows.n_frames)
@@ -188,22 +202,33 @@ class ShardWriter:
         with np.errstate(over="ignore"):
             # A copy, because the caller may use its array again for the next batch.
             values = np.array(rows.embeddings, dtype=self.key.dtype, order="C")
+        places: dict[int, tuple[int, int]] = {}
         for layer, stored in enumerate(values):
             finite = np.isfinite(stored).all(axis=1)
-            if finite.all():
-                continue
-            vector = int(np.argmin(finite))
-            given = rows.embeddings[layer, vector]
-            overflow = bool(np.isfinite(given).all())
-            clip = int(np.searchsorted(offsets, vector, side="right")) - 1
-            raise CacheError(
-                "An embedding is too large for float16" if overflow else "The model's output is not finite",
-                where=f"clip {rows.clip_ids[clip]}, layer {self.layout.layer_names[layer]}",
-                expected=f"at most {np.finfo(np.float16).max:.0f}" if overflow else "finite values",
-                found=f"{np.abs(given).max():.6g}" if overflow else "NaN or infinity",
-                fix="use storage float32" if overflow else "use precision fp32, or look at the clip",
-            )
+            for vector in () if finite.all() else np.flatnonzero(~finite):
+                clip = int(np.searchsorted(offsets, vector, side="right")) - 1
+                places.setdefault(clip, (layer, int(vector)))
+        if places:
+            raise self._not_finite(rows, places)
         return values
+
+    def _not_finite(self, rows: Rows, places: dict[int, tuple[int, int]]) -> NotFiniteError:
+        """Return the error that names the first clip, and holds of each where its first such value lies."""
+        given = {clip: rows.embeddings[place] for clip, place in places.items()}
+        overflows = all(np.isfinite(each).all() for each in given.values())
+        names = {clip: f"layer {self.layout.layer_names[layer]}" for clip, (layer, _) in places.items()}
+        first = next(iter(places))
+        error = NotFiniteError(
+            "An embedding is too large for float16" if overflows else "The model's output is not finite",
+            where=f"clip {rows.clip_ids[first]}, {names[first]}",
+            expected=f"at most {np.finfo(np.float16).max:.0f}" if overflows else "finite values",
+            found=f"{np.abs(given[first]).max():.6g}" if overflows else "NaN or infinity",
+            fix="store it as float32 (extract.storage)"
+            if overflows
+            else "compute in fp32 (extract.precision), or look at the clip",
+        )
+        error.places = names
+        return error
 
     def __enter__(self) -> ShardWriter:
         self._opened_s = time.monotonic()

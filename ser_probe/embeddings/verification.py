@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from ser_probe.embeddings.computation import load_input, pad_speech, speech_or_all
-from ser_probe.embeddings.passes import ClipList, ExtractionSettings, Job
+from ser_probe.embeddings.jobs import Job
+from ser_probe.embeddings.passes import ClipList, ExtractionSettings
 from ser_probe.embeddings.seal import update_attributes
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.files import content_id

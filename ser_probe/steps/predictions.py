@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,10 +14,11 @@ from ser_probe.audio.load import AudioSpec
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.computation import ClipInput, load_input
 from ser_probe.embeddings.feed import DecodedBatch, Reject, choose_workers, feed_batches
+from ser_probe.embeddings.jobs import FIRST_BATCHES, FIRST_CLIPS
 from ser_probe.embeddings.memory import MemoryGuard, choose_budget, clip_room
 from ser_probe.embeddings.passes import ClipList, report_notes
 from ser_probe.embeddings.plan import plan_batches
-from ser_probe.errors import BackboneError
+from ser_probe.errors import AudioError, BackboneError, SerProbeError
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.embedding import evaluating
 from ser_probe.models.forward import run_prepared
@@ -25,6 +27,8 @@ from ser_probe.models.packing import packed
 from ser_probe.models.precision import arithmetic
 from ser_probe.models.targets import Targets
 from ser_probe.runtime import SILENT, Progress, logger
+
+Error = TypeVar("Error", bound=SerProbeError)
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ class ClipOutputs:
 
     Attributes:
         values: Probabilities of the classes, or values of the numeric targets in their units, float64 [N, K]; NaN for
-            a clip that could not be decoded.
-        rejects: Those clips.
+            a clip that could not be used.
+        rejects: Those clips, and those of which the classifier says what is no finite number.
     """
 
     values: np.ndarray
@@ -81,7 +85,8 @@ def predict_clips(
 
     Raises:
         AudioError: If `settings.strict` and a clip cannot be used.
-        BackboneError: If one clip alone does not fit the device's memory.
+        BackboneError: If one clip alone does not fit the device's memory, or the answer to none of the first clips is
+            finite.
     """
     settings = settings or PredictionSettings()
     backbone, device = classifier.backbone, classifier.backbone.device
@@ -103,6 +108,8 @@ def predict_clips(
     workers = choose_workers(device) if settings.workers is None else settings.workers
     outputs = np.full((len(ids), len(classifier.targets.names)), np.nan)
     rejects: list[Reject] = []
+    unanswered: list[Reject] = []
+    asked: list[int] = []
     notes: list[tuple[int, str]] = []
     guard = MemoryGuard()
     progress.start(what, len(ids), "clips")
@@ -116,14 +123,20 @@ def predict_clips(
             for part, values in guard.run(
                 items, lambda item: float(durations_s[item[0]]), functools.partial(_forward, classifier)
             ):
-                outputs[[row for row, _ in part]] = values
+                rows = [row for row, _ in part]
+                outputs[rows] = values
+                asked += rows
+                unanswered += _note_unanswered(rows, values, clips, backbone, settings.strict)
+            if decoded.number + 1 >= FIRST_BATCHES and len(asked) >= FIRST_CLIPS and len(unanswered) == len(asked):
+                break  # the classifier is at fault: the rest would take hours and say the same
             progress.advance(len(decoded.rows) + len(decoded.rejects))
     progress.finish()
     report_notes(notes, clips)
     values = read_outputs(outputs, classifier.targets)
-    left_out = {reject.row for reject in rejects}
-    refuse_non_finite_outputs(values, [row for row in range(len(ids)) if row not in left_out], clips.paths, backbone)
-    return ClipOutputs(values, rejects)
+    if len(unanswered) == len(asked):
+        refuse_non_finite_outputs(values, asked, clips.paths, backbone)
+    values[[reject.row for reject in unanswered]] = np.nan  # one infinite number of several: no answer
+    return ClipOutputs(values, [*rejects, *unanswered])
 
 
 def refuse_non_finite_outputs(
@@ -143,13 +156,17 @@ def refuse_non_finite_outputs(
     bad = [row for row in rows if not np.isfinite(values[row]).all()]
     if bad:
         more = f"; so for {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise BackboneError(
-            "The classifier's answer is not a number",
-            where=inputs[bad[0]],
-            expected="finite values",
-            found=f"{', '.join(str(float(value)) for value in values[bad[0]])}{more}, from {backbone.name}",
-            fix="its weights have diverged, or half precision overflows: use another checkpoint, or fp32",
-        )
+        raise _no_answer(BackboneError, values[bad[0]], inputs[bad[0]], backbone, more)
+
+
+def _no_answer(kind: type[Error], values: np.ndarray, where: object, backbone: Backbone, more: str = "") -> Error:
+    return kind(
+        "The classifier's answer is not a number",
+        where=where,
+        expected="finite values",
+        found=f"{', '.join(str(float(value)) for value in values)}{more}, from {backbone.name}",
+        fix="use another checkpoint, or fp32: its weights have diverged, the clip is extreme, or fp16 overflows",
+    )
 
 
 def read_outputs(outputs: np.ndarray, targets: Targets) -> np.ndarray:
@@ -165,6 +182,21 @@ def _forward(classifier: SerClassifier, items: Sequence[tuple[int, ClipInput]]) 
     frames = run_prepared(classifier.backbone, [clip.prepared for _, clip in items])
     outputs: torch.Tensor = classifier(frames)
     return outputs.double().cpu().numpy()
+
+
+def _note_unanswered(
+    rows: Sequence[int], values: np.ndarray, clips: ClipList, backbone: Backbone, strict: bool
+) -> list[Reject]:
+    """Return the clips to which the answer is not finite; raise for the first of them where they stop everything."""
+    found = []
+    for row, answer in zip(rows, values, strict=True):
+        if not np.isfinite(answer).all():
+            error = _no_answer(AudioError, answer, clips.paths[row], backbone)
+            if strict:
+                raise error
+            logger.warning("left out: %s", str(error).replace("\n", "; "))
+            found.append(Reject(row, error, lasting=False))
+    return found
 
 
 def _note_rejects(decoded: DecodedBatch, strict: bool) -> list[Reject]:

@@ -21,10 +21,11 @@ from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
 from ser_probe.embeddings.shards import committed, shards_folder
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.verification import verify_cache
-from ser_probe.errors import AudioError, CacheError
+from ser_probe.errors import AudioError, BackboneError, CacheError
 from ser_probe.models import pooling
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
+from ser_probe.models.chunks import Chunking
 from ser_probe.models.frames import Frames
 from ser_probe.models.inputs import InputSpec
 from ser_probe.models.loading import load_backbone
@@ -230,11 +231,78 @@ def test_fault_of_the_model_keeps_the_batches_before_it(
         return values if next(left, False) else [value * torch.nan for value in values]
 
     monkeypatch.setattr(computation, "pool_layers", fails)
-    with pytest.raises(CacheError, match=r"output is not finite(.|\n)*layer 0"):
-        run(tmp_path / "x.h5", clips)
+    first = run(tmp_path / "x.h5", clips)
+    assert 0 < first.n_computed < 9
+    assert len(first.rejects) == 9 - first.n_computed
+    assert set(first.rejects["reason"]) == {"The model's output is not finite (layer 0)"}
+    with EmbeddingCache.open(tmp_path / "x.h5") as cache:
+        assert not {*cache.clip_ids} & {*first.rejects["clip_id"]}, "what is left out leaves no row"
     monkeypatch.setattr(computation, "pool_layers", plain)
-    assert 0 < run(tmp_path / "x.h5", clips).n_computed < 9
-    assert datasets(tmp_path / "x.h5") == datasets(tmp_path / "whole.h5")
+    # A device that fails makes such values too: the next run tries those clips again.
+    assert run(tmp_path / "x.h5", clips).n_computed == 9 - first.n_computed
+    with EmbeddingCache.open(tmp_path / "x.h5") as mended, EmbeddingCache.open(tmp_path / "whole.h5") as whole:
+        order = [list(mended.clip_ids).index(clip_id) for clip_id in whole.clip_ids]
+        assert relative(np.array(mended.array)[:, order], np.array(whole.array)) < EXACT
+
+
+@pytest.mark.parametrize("kinds", [("mean",), ("max", "frames")])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_clip_that_the_model_makes_nothing_finite_of_is_left_out_by_name(
+    kinds: tuple[str, ...], chunked: bool, clips: ClipList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(SETTINGS, chunking=Chunking(0.7, 0.1)) if chunked else SETTINGS
+    whole = extract([Target(tiny(), tmp_path / f"whole-{kind}.h5", kind) for kind in kinds], clips, settings)
+    bad = int(np.argmax(DURATIONS_S))
+    prepare = InputSpec.prepare
+    length = len(soundfile.read(clips.paths[bad])[0])
+
+    def overflow(self: InputSpec, samples: np.ndarray) -> np.ndarray:
+        # As a clip does that is finite and takes a layer out of the numbers' range.
+        found = prepare(self, samples)
+        return np.full_like(found, np.inf) if len(samples) == length else found
+
+    forward = computation.pool_chunks
+
+    def chunks(backbone: Backbone, samples: np.ndarray, *given: object, **named: object) -> list[torch.Tensor]:
+        found = forward(backbone, samples, *given, **named)  # type: ignore[arg-type]
+        return [each * torch.inf for each in found] if len(samples) == length else found
+
+    monkeypatch.setattr(InputSpec, "prepare", overflow)
+    monkeypatch.setattr(computation, "pool_chunks", chunks)
+    found = extract([Target(tiny(), tmp_path / f"{kind}.h5", kind) for kind in kinds], clips, settings)
+    for kind, each, complete in zip(kinds, found, whole, strict=True):
+        assert each.rejects["path"].tolist() == [clips.table["path"][bad]]
+        assert each.rejects["reason"][0].startswith("The model's output is not finite (layer ")
+        assert each.n_computed == complete.n_computed - 1
+        with EmbeddingCache.open(tmp_path / f"{kind}.h5") as cache:
+            assert clips.table["clip_id"][bad] not in set(cache.clip_ids)
+    with pytest.raises(AudioError, match=rf"(?s)not finite \(layer .*{clips.table['path'][bad]}"):
+        run(tmp_path / "strict.h5", clips, replace(settings, strict=True))
+
+
+def test_a_model_that_makes_nothing_finite_is_named_before_long(
+    clips: ClipList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forward_calls: list[int]
+) -> None:
+    plain = computation.pool_layers
+    monkeypatch.setattr(computation, "pool_layers", lambda *given: [each * torch.nan for each in plain(*given)])
+    one_by_one = replace(SETTINGS, max_clips=1)
+    with pytest.raises(
+        BackboneError, match=r"(?s)not finite, for none of the 8 clips .*tiny-wavlm-base.*extract.precision"
+    ):
+        run(tmp_path / "x.h5", clips, one_by_one)
+    assert not committed(tmp_path / "x.h5", embedding_key(tiny(), one_by_one)).rejects
+    few = ClipList(clips.table[:3], clips.paths[:3])
+    with pytest.raises(BackboneError, match="for none of the 3 clips that went through it"):
+        run(tmp_path / "few.h5", few)
+
+
+def test_float16_that_is_too_small_is_said_with_the_way_out(
+    clips: ClipList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = computation.pool_layers
+    monkeypatch.setattr(computation, "pool_layers", lambda *given: [each + 1e5 for each in plain(*given)])
+    with pytest.raises(BackboneError, match=r"(?s)too large for float16, for none.*store float32 \(extract.storage\)"):
+        run(tmp_path / "x.h5", clips, replace(SETTINGS, storage="float16"))
 
 
 def test_resuming_several_checkpoints_that_got_to_different_places(

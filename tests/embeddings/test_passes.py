@@ -13,11 +13,11 @@ import soundfile
 from ser_probe.audio.load import load_clip
 from ser_probe.embeddings import passes
 from ser_probe.embeddings.clock import PassClock
+from ser_probe.embeddings.jobs import Job
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.passes import (
     ClipList,
     ExtractionSettings,
-    Job,
     measure_speeds,
     open_writers,
     run_batches,
@@ -49,7 +49,7 @@ def run(
 ) -> list[list[str]]:
     """Store the first eight samples of each clip; return the batches."""
     batches = []
-    with open_writers(jobs, settings):
+    with open_writers(jobs, settings, clips):
         for batch, decoded in run_batches(jobs, clips, settings, decode, PassClock(), progress):
             for job in jobs:
                 job.add(batch, np.array(decoded.results).reshape(1, -1, 8))
@@ -220,7 +220,7 @@ def test_speeds_of_caches_that_were_complete_are_empty(key: CacheKey, tmp_path: 
 def test_leaving_early_commits_what_was_done(clips: ClipList, key: CacheKey, tmp_path: Path) -> None:
     job = open_job(tmp_path / "x.h5", key)
     settings = replace(LOUD, seconds_per_shard=1e6)
-    with open_writers([job], settings):
+    with open_writers([job], settings, clips):
         batch, decoded = next(run_batches([job], clips, settings, decode, PassClock(), SILENT))
         job.add(batch, np.array(decoded.results).reshape(1, -1, 8))
         assert len(committed(job.path, key)) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ import soundfile
 import torch
 
 from ser_probe.audio.load import AudioSpec, inspect_clip, load_clip
+from ser_probe.embeddings.computation import ClipInput
 from ser_probe.embeddings.passes import ClipList
-from ser_probe.errors import AudioError
+from ser_probe.errors import AudioError, BackboneError
+from ser_probe.models.heads import SerClassifier
 from ser_probe.models.targets import Targets
+from ser_probe.steps import predictions
 from ser_probe.steps.predictions import PredictionSettings, predict_clips, read_outputs
 
 from ..classifiers import CLASSES, make_classifier
@@ -78,6 +82,26 @@ def test_clips_are_decoded_as_the_spec_says(clips: ClipList, caplog: pytest.LogC
     assert np.isnan(found.values).any(axis=1).tolist() == [duration_s > 1 for duration_s in DURATIONS_S]
     (line,) = [each for each in caplog.messages if "no sample exceeds" in each]
     assert "(2 clips, the first: 2.wav)" in line, "the batch of the longest clips comes first"
+
+
+def test_a_clip_without_a_finite_answer_is_left_out_by_name(clips: ClipList, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = predictions._forward
+
+    def overflow(classifier: SerClassifier, items: Sequence[tuple[int, ClipInput]]) -> np.ndarray:
+        found = forward(classifier, items)
+        found[[row in bad for row, _ in items]] = np.nan
+        return found
+
+    monkeypatch.setattr(predictions, "_forward", overflow)
+    bad = [2]
+    found = predict_clips(make_classifier(), clips, AudioSpec())
+    assert [reject.row for reject in found.rejects] == bad
+    assert np.isnan(found.values).all(axis=1).tolist() == [False, False, True, False]
+    with pytest.raises(AudioError, match=rf"(?s)answer is not a number.*{clips.paths[2]}"):
+        predict_clips(make_classifier(), clips, AudioSpec(), PredictionSettings(strict=True))
+    bad = [0, 1, 2, 3]
+    with pytest.raises(BackboneError, match=r"(?s)answer is not a number.*so for 3 more, from tiny"):
+        predict_clips(make_classifier(), clips, AudioSpec())
 
 
 def test_clips_that_cannot_be_used(clips: ClipList, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
