@@ -115,7 +115,7 @@ def finetune(
         bool, typer.Option("--continue", help="Go on with the run in the folder, and refuse if there is none.")
     ] = False,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Delete the run that is in the folder, and train anew.")
+        bool, typer.Option("--restart", help="Delete the run that is in the folder, and no other file, and train anew.")
     ] = False,
     strict: flags.Strict = False,
     overrides: flags.Overrides = None,

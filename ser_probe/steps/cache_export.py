@@ -11,18 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError, safe_open
 
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_file import disk_error
 from ser_probe.embeddings.store_vectors import bytes_of
-from ser_probe.errors import CacheError, did_you_mean
-from ser_probe.files import fsync_path, slug, write_json
+from ser_probe.errors import CacheError, DamagedFileError, did_you_mean
+from ser_probe.files import fsync_path, read_json, slug, write_json
 from ser_probe.runtime import SILENT, Progress
 
 ASK_ABOVE_BYTES = 500_000_000
 """From this size on a CSV export asks first: it is some five times as large as the cache, and slow to read."""
 MARKER = "export.json"
-"""In an exported folder; one without it is not replaced."""
+"""In an exported folder: where it is from, and which files it holds. A folder with any other file is not replaced."""
 
 _ROWS_AT_A_TIME = 4096
 _SAMPLED_ROWS = 64
@@ -61,7 +62,8 @@ def plan_export(
         force: Whether an earlier export of that name may be replaced.
 
     Raises:
-        CacheError: If the format or a layer is not known, the file cannot be read, or something of that name is there.
+        CacheError: If the format or a layer is not known, the file cannot be read, or something of that name is there;
+            with `force`, something else than an earlier export.
     """
     if kind not in FORMATS:
         raise CacheError("The format is not known", expected=", ".join(FORMATS), found=kind, fix=_suggest(kind))
@@ -98,6 +100,8 @@ def write_export(plan: ExportPlan, *, progress: Progress = SILENT) -> Path:
         plan.output.parent.mkdir(parents=True, exist_ok=True)
         with EmbeddingCache.open(plan.cache) as cache:
             FORMATS[plan.kind](cache, plan, temporary, progress)
+        if temporary.is_dir():
+            _list_files(temporary)
         _replace(temporary, plan.output)
     except OSError as error:
         if error.errno is None:
@@ -118,14 +122,42 @@ def _check_output(output: Path, kind: str, force: bool) -> None:
         return
     if not force:
         raise CacheError("Something of that name is there already", where=output, fix="name another, or add --force")
-    ours = output.is_file() if kind == "safetensors" else (output / MARKER).is_file()
-    if output.is_symlink() or not ours:
+    foreign = _foreign_in_file(output) if kind == "safetensors" else _foreign_in_folder(output)
+    if foreign is not None:
         raise CacheError(
-            "What is there is no earlier export, and is not replaced",
-            where=output,
-            expected="a file" if kind == "safetensors" else f"a folder that holds {MARKER}",
-            fix="name another output",
-        )
+            "What is there is not an earlier export alone, and is not replaced", where=output,
+            expected="an exported file" if kind == "safetensors" else f"the files that {MARKER} lists, and no others",
+            found=foreign, fix="name another output, or move it away",
+        )  # fmt: skip
+
+
+def _foreign_in_folder(output: Path) -> str | None:
+    """Return what in a folder no export has written, None if there is nothing."""
+    if output.is_symlink() or not output.is_dir():
+        return "a link" if output.is_symlink() else "no folder"
+    try:
+        files = read_json(output / MARKER, entries={"files": list})["files"]
+    except (OSError, DamagedFileError):
+        return f"no {MARKER} that lists an export's files"
+    names = sorted(path.name for path in output.iterdir() if path.is_dir() or path.name not in (*files, MARKER))
+    return ", ".join(names[:3]) + (" and more" if len(names) > 3 else "") if names else None
+
+
+def _foreign_in_file(output: Path) -> str | None:
+    """Return why a file is no exported one, None if it is."""
+    if output.is_symlink() or not output.is_file():
+        return "a link" if output.is_symlink() else "no file"
+    try:
+        with safe_open(output, framework="np") as opened:
+            known = opened.metadata() or {}
+    except (OSError, SafetensorError):
+        return "no file of safetensors"
+    return None if {"clip_ids", "cache", "key"} <= known.keys() else "tensors of something else"
+
+
+def _list_files(folder: Path) -> None:
+    names = sorted(path.name for path in folder.iterdir() if path.name != MARKER)
+    write_json(folder / MARKER, {**read_json(folder / MARKER), "files": names})
 
 
 def _replace(temporary: Path, output: Path) -> None:

@@ -32,6 +32,7 @@ from ser_probe.training.fine_tuning import fine_tune
 from ser_probe.training.locks import exclusive
 from ser_probe.training.processes import is_first, n_processes
 from ser_probe.training.run import OnEvaluation, OtherRunError, TrainingResult
+from ser_probe.training.run_files import BEST, CHECKPOINTS, EVENTS, RECORD
 from ser_probe.training.settings import TrainingSettings
 
 _CACHE = "front_ends"
@@ -171,7 +172,7 @@ def _report_runs(
     entries, _ = write_figures({"training": table}, output / "figures", options={"training": marks})
     files = _write_training(table, runs[0], output)
     files += [path for entry in entries for path in (entry.svg, entry.png)]
-    files += [result.checkpoints[0][1].parents[1] / "best.json" for result in results]
+    files += [result.checkpoints[0][1].parents[1] / BEST for result in results]
     metric = training_settings(runs[0]).metric
     facts: dict[str, object] = {
         "trained": results[0].part["words"],
@@ -235,7 +236,7 @@ def training_settings(study: StudyConfig) -> TrainingSettings:
 
 def _write(result: TrainingResult, study: StudyConfig, folder: Path) -> list[Path]:
     weights = [path / "model.safetensors" for _, path in result.checkpoints]
-    return [*_write_training(result.table, study, folder), folder / "best.json", *weights]
+    return [*_write_training(result.table, study, folder), folder / BEST, *weights]
 
 
 def _write_training(table: pd.DataFrame, study: StudyConfig, folder: Path) -> list[Path]:
@@ -249,13 +250,13 @@ def _set_aside(folder: Path) -> Path | None:
     A run that was stopped before its first checkpoint has left its record alone, which nobody needs.
     """
     with exclusive(folder / ".training.lock", "trains in this folder"):
-        if not list_checkpoints(folder / "checkpoints"):
-            (folder / "training.json").unlink(missing_ok=True)
+        if not list_checkpoints(folder / CHECKPOINTS):
+            (folder / RECORD).unlink(missing_ok=True)
             return None
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         kept = folder / f"replaced-{stamp}"
         kept.mkdir()
-        for name in ("checkpoints", "training.json", "best.json", "tensorboard"):
+        for name in (CHECKPOINTS, RECORD, BEST, EVENTS):
             if (folder / name).exists():
                 (folder / name).rename(kept / name)
         return kept

@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ser_probe.runtime import Progress, derive_seed, seed_everything
 from ser_probe.training.history import should_stop
 from ser_probe.training.processes import rank
+from ser_probe.training.run_files import EVENTS_SUFFIX
 from ser_probe.training.settings import METRICS, TrainingSettings
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ class Reporter(TrainerCallback):
         from torch.utils.tensorboard import SummaryWriter
 
         self.progress = progress
-        self.events = SummaryWriter(str(folder), purge_step=first_step + 1 if first_step else None)
+        self.events = SummaryWriter(
+            str(folder), purge_step=first_step + 1 if first_step else None, filename_suffix=EVENTS_SUFFIX
+        )
 
     def on_log(
         self,

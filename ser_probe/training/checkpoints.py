@@ -13,6 +13,7 @@ There is no saved random state, since order, dropout and masks are functions of 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -101,7 +102,7 @@ def new_checkpoint(folder: Path, step: int) -> Iterator[Path]:
         for path in (*files, temporary):
             fsync_path(path)
         final = checkpoint_folder(folder, step)
-        shutil.rmtree(final, ignore_errors=True)  # a damaged one, which resuming has passed over
+        _make_way(final)
         os.replace(temporary, final)
         fsync_path(folder)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap the system's error
@@ -113,6 +114,25 @@ def new_checkpoint(folder: Path, step: int) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_way(checkpoint: Path) -> None:
+    """Delete a damaged checkpoint, which resuming has passed over; with files of somebody else in it, rename it."""
+    if not checkpoint.exists():
+        return
+    if all(path.name in listed_files(checkpoint) and not path.is_dir() for path in checkpoint.iterdir()):
+        shutil.rmtree(checkpoint)
+        return
+    free = (checkpoint.with_name(f"replaced-{checkpoint.name}-{number}") for number in itertools.count(1))
+    checkpoint.rename(next(path for path in free if not path.exists()))
+
+
+def listed_files(checkpoint: Path) -> frozenset[str]:
+    """Return the names of the files that fine-tuning wrote into a checkpoint; none where nothing tells them."""
+    try:
+        return frozenset((*read_contents(checkpoint)[0], CONTENTS))
+    except (OSError, DamagedFileError):
+        return frozenset()
 
 
 def drop_resume_files(folder: Path, *, before: int) -> None:

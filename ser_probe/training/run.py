@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -35,12 +34,11 @@ from ser_probe.training.checkpoints import (
 from ser_probe.training.dataset import ClipDataset
 from ser_probe.training.history import best_evaluation, evaluations, should_stop, training_table
 from ser_probe.training.processes import is_first, n_processes, wait_for_all
+from ser_probe.training.run_files import BEST, EVENTS, RECORD, delete_run
 from ser_probe.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RECORD = "training.json"
 
 OnEvaluation = Callable[[int, dict[str, float]], None]
 
@@ -80,17 +78,14 @@ class Run:
         self.checkpoints = folder / "checkpoints"
 
     def begin(self, ingredients: dict[str, Any], device: torch.device, *, restart: bool) -> None:
-        """Delete the run if asked to, and make the folder this run's."""
-        if restart:
-            self.clear()
-        self.claim(ingredients, device)
+        """Delete the run if asked to, and make the folder this run's.
 
-    def clear(self) -> None:
-        """Delete the run."""
-        for name in ("checkpoints", "tensorboard"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-        for name in (RECORD, "best.json"):
-            (self.folder / name).unlink(missing_ok=True)
+        Raises:
+            CheckpointError: As `delete_run` and `claim` do.
+        """
+        if restart:
+            delete_run(self.folder)
+        self.claim(ingredients, device)
 
     def claim(self, ingredients: dict[str, Any], device: torch.device) -> None:
         """Write down what the run is made from, or check that it is what the folder's run was begun with.
@@ -186,7 +181,7 @@ class Run:
 
     def _write_best(self, step: int, value: float) -> None:
         """Write down the best step, unless the file says it already: one that was damaged is made good."""
-        path, best = self.folder / "best.json", {"step": step, "metric": self.settings.metric, "value": value}
+        path, best = self.folder / BEST, {"step": step, "metric": self.settings.metric, "value": value}
         with contextlib.suppress(OSError, ValueError):
             if read_json(path) == best:
                 return
@@ -208,7 +203,7 @@ class Run:
 
         zero = StepZero()
         callbacks: list[Any] = [StepSeeds(self.settings.seed), EarlyStopping(self.settings), zero]
-        reporter = Reporter(self.progress, self.folder / "tensorboard", step) if is_first() else None
+        reporter = Reporter(self.progress, self.folder / EVENTS, step) if is_first() else None
         callbacks += [reporter] if reporter else []
         callbacks += [Evaluations(on_evaluation)] if on_evaluation else []
         if newest:

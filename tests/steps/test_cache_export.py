@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import save
 
 from ser_probe.embeddings import store_vectors
 from ser_probe.embeddings.store import EmbeddingCache
@@ -116,11 +117,26 @@ def test_what_is_there_is_replaced_only_by_force_and_only_if_it_is_an_export(cac
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
     (tmp_path / "link").symlink_to(out)
     for name, kind in (("mine", "npy"), ("link", "npy"), ("out", "safetensors"), ("mine", "safetensors")):
-        with pytest.raises(CacheError, match="is no earlier export"):
+        with pytest.raises(CacheError, match="is not an earlier export alone"):
             plan_export(cache_file, tmp_path / name, kind, force=True)
     file = export(cache_file, tmp_path / "x.safetensors", "safetensors")
     assert export(cache_file, file, "safetensors", force=True) == file
     assert left(tmp_path) == ["a.h5", "link", "mine", "out", "x.safetensors"]
+
+
+def test_files_that_were_put_into_an_export_are_not_deleted_with_it(cache_file: Path, tmp_path: Path) -> None:
+    out = export(cache_file, tmp_path / "out", "npy", layers=["0"])
+    (out / "plots").mkdir()
+    (out / "clips of mine.csv").write_text("mine")
+    with pytest.raises(CacheError, match=r"(?s)not replaced.*found: clips of mine\.csv, plots.*move it away"):
+        plan_export(cache_file, out, "csv", force=True)
+    (tmp_path / "weights.safetensors").write_bytes(save({"layer.0": np.zeros(3)}, {"format": "pt"}))
+    with pytest.raises(CacheError, match="found: tensors of something else"):
+        plan_export(cache_file, tmp_path / "weights.safetensors", "safetensors", force=True)
+    (tmp_path / "text.safetensors").write_text("mine")
+    with pytest.raises(CacheError, match="found: no file of safetensors"):
+        plan_export(cache_file, tmp_path / "text.safetensors", "safetensors", force=True)
+    assert (out / "layer-0.npy").is_file()
 
 
 def test_unknown_formats_and_layers(cache_file: Path, tmp_path: Path) -> None:
