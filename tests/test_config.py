@@ -373,6 +373,34 @@ def test_anchors_merge_and_a_circle_does_not_hang(write: Write) -> None:
         load_study(write(LEAST + "split: &a {seed: *a}\n"))
 
 
+@pytest.mark.parametrize("kind", ["values", "keys", "merged"])
+def test_anchors_that_hold_anchors_are_bounded(write: Write, kind: str) -> None:
+    """Nine lines that stand for 10^9 values end at once."""
+    lines = [{"values": "a0: &a0 [0]", "keys": "a0: &a0 {k: 0}", "merged": "a0: &a0 {k: 0}"}[kind]]
+    for level in range(1, 10):
+        above = [f"*a{level - 1}"] * 10
+        inside = {
+            "values": f"[{', '.join(above)}]",
+            "keys": f"{{{', '.join(f'k{number}: {name}' for number, name in enumerate(above))}}}",
+            "merged": f"{{<<: [{', '.join(above)}]}}",
+        }[kind]
+        lines.append(f"a{level}: &a{level} {inside}")
+    with pytest.raises(ConfigError, match=r"(?s)not valid YAML.*more than 20,000 values"):
+        load_study(write(LEAST + "\n".join(lines)))
+
+
+def test_a_study_file_is_bounded(write: Write) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)not valid YAML.*more than 262,144 bytes"):
+        load_study(write(LEAST + "# long\n" * 40_000))
+
+
+@pytest.mark.parametrize("key", ["seed", "split.seed", "finetune.seed", "backbone.random_weights"])
+def test_seeds_are_those_that_every_generator_takes(write: Write, key: str) -> None:
+    assert load_study(write(LEAST), [f"{key}=4294967295"])
+    with pytest.raises(ConfigError, match=rf"(?s){key} .*expected a number below 4294967296"):
+        load_study(write(LEAST), [f"{key}=4294967296"])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

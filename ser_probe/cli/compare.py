@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish, print_json, print_result, print_table
 
 _TITLES = {"uar": "UAR", "macro_f1": "macro F1", "ccc": "CCC", "rmse": "RMSE"}
@@ -28,7 +29,7 @@ def compare(
         ),
     ] = None,
     resamples: Annotated[int, typer.Option(help="Resamples of the speakers for the intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of everything that draws lots.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=flags.LARGEST_SEED, help="Seed of everything that draws lots.")] = 0,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures besides the tables.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 OFF = "off"
+_MOST_NUMBERS = 100_000
 
 CacheFiles = Annotated[list[Path], typer.Argument(metavar="CACHE", help="Embedding files, one per checkpoint.")]
 TableFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the tables to.")]
@@ -70,6 +71,7 @@ Scheme = Annotated[
 ]
 Fold = Annotated[int | None, typer.Option(help="Which group or speaker tests, from 0.", show_default="0")]
 Folds = Annotated[int | None, typer.Option(help="Groups of speakers for kfold.", show_default="5")]
+LARGEST_SEED = 2**32 - 1  # numpy's older generators, which other packages use, take no larger one
 Seed = Annotated[int | None, typer.Option(help="Seed of everything that draws lots.", show_default="0")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default="auto")]
 ClipSplits = Annotated[
@@ -99,16 +101,17 @@ def whole_numbers(text: str | None, option: str) -> list[int] | None:
     """Return the numbers of `0-9`, `256,128` or `0,2-4`, from 0 on; a range counts its end too.
 
     Raises:
-        typer.BadParameter: If it is none of these.
+        typer.BadParameter: If it is none of these, or a range of more than 100,000.
     """
     if text is None:
         return None
     found: list[int] = []
     for entry in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", entry)
-        if match is None or (match[2] is not None and int(match[2]) < int(match[1])):
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if not 0 <= last - first < _MOST_NUMBERS:
             raise typer.BadParameter(f"expected whole numbers such as 0-9 or 0,3,5, found {text!r}", param_hint=option)
-        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+        found += range(first, last + 1)
     return list(dict.fromkeys(found))
 
 

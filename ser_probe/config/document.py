@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from ser_probe.errors import ConfigError, did_you_mean
 Location = tuple[str | int, ...]
 
 _TEXT_TAG = "tag:yaml.org,2002:str"
+_MOST_BYTES = 1 << 18
+_MOST_VALUES = 20_000  # what a text of some lines can hold by anchors that hold anchors has no bound of its own
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
@@ -86,7 +89,7 @@ def read_document(path: Path) -> Document:
         fix = did_you_mean(str(path), near) if near else "give the path of a study's YAML file"
         raise ConfigError("There is no such study file", where=path, fix=fix)
     try:
-        values, keys = _parse(path.read_text(encoding="utf-8"))
+        values, keys = _parse(_read_text(path))
     except UnicodeDecodeError as error:
         raise ConfigError("The study file is not text in UTF-8", where=path, found=error) from error
     except UnreadableYamlError as error:
@@ -109,12 +112,26 @@ def read_document(path: Path) -> Document:
     return document
 
 
+def _read_text(path: Path) -> str:
+    """Return a file's text.
+
+    Raises:
+        UnreadableYamlError: If it is too large for a study.
+        UnicodeDecodeError: If it is not UTF-8.
+    """
+    with path.open("rb") as stream:  # a pipe tells its size by its end
+        content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise UnreadableYamlError(f"more than {_MOST_BYTES:,} bytes")
+    return content.decode("utf-8")
+
+
 def _parse(text: str) -> tuple[Any, list[tuple[Location, int]]]:
     """Return the value of a text, and the location and line of every key in it."""
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
-        keys = list(_keys(node, (), frozenset()))
+        keys = list(_keys(node, (), frozenset(), itertools.count(1)))
         return (None if node is None else loader.construct_document(node)), keys
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -124,12 +141,16 @@ def _parse(text: str) -> tuple[Any, list[tuple[Location, int]]]:
         raise UnreadableYamlError(" ".join(str(error).split())) from error
 
 
-def _keys(node: yaml.Node | None, above: Location, open_nodes: frozenset[int]) -> Iterator[tuple[Location, int]]:
-    """Yield the location and line of every key.
+def _keys(
+    node: yaml.Node | None, above: Location, open_nodes: frozenset[int], counted: Iterator[int]
+) -> Iterator[tuple[Location, int]]:
+    """Yield the location and line of every key; `counted` counts values, those of an anchor each time it is used.
 
     Raises:
-        ValueError: If an anchor contains itself.
+        ValueError: If an anchor contains itself, or there are too many values.
     """
+    if next(counted) > _MOST_VALUES:
+        raise ValueError(f"more than {_MOST_VALUES:,} values, those of an anchor counted each time it is used")
     if not isinstance(node, yaml.CollectionNode):
         return
     if id(node) in open_nodes:
@@ -140,7 +161,7 @@ def _keys(node: yaml.Node | None, above: Location, open_nodes: frozenset[int]) -
             if isinstance(key, yaml.ScalarNode):
                 location = (*above, key.value)
                 yield location, key.start_mark.line + 1
-                yield from _keys(value, location, open_nodes)
+                yield from _keys(value, location, open_nodes, counted)
     else:
         for index, value in enumerate(node.value):
-            yield from _keys(value, (*above, index), open_nodes)
+            yield from _keys(value, (*above, index), open_nodes, counted)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ser_probe.config.document import Document, read_document
-from ser_probe.config.sections import Count, Flag, Level, Name, Positive, Section, Split, Whole
+from ser_probe.config.sections import Count, Flag, Level, Name, Positive, Section, Seed, Split, Whole
 from ser_probe.errors import ConfigError, collect
 
 
@@ -40,7 +40,7 @@ class EvaluateConfig(Section):
     """Draw confusion matrices, reliability and recalls (or the agreement of numbers) besides writing the tables."""
     resamples: Annotated[int, Field(strict=True, ge=100)] = 1000
     """Resamples of the speakers for the intervals."""
-    seed: Whole = 0
+    seed: Seed = 0
     """Seed of the resamples."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the model; fp32 is exact."""

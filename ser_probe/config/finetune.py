@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from ser_probe.config.augmentation import AugmentConfig
-from ser_probe.config.sections import Count, Flag, Name, NonNegative, Positive, Section, Share, Whole
+from ser_probe.config.sections import Count, Flag, Name, NonNegative, Positive, Section, Seed, Share
 from ser_probe.errors import ConfigError
 from ser_probe.models.lora import TARGETS
 from ser_probe.models.trained_part import parse_trained
@@ -82,7 +82,7 @@ class FinetuneConfig(Section):
 
     enabled: Flag = True
     """false looks at the pretrained model alone (step 0)."""
-    seed: Whole = 0
+    seed: Seed = 0
     """Seed of head, order, dropout and augmentation; unset: the study's seed."""
     targets: Literal["classes", "distribution", "numeric"] = "classes"
     """What is predicted: the label of `data.target`; shares of the classes, as of votes (soft labels); or numbers, such

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from ser_probe.config.sections import Count, Flag, Name, Section, Whole
+from ser_probe.config.sections import Count, Flag, Name, Section, Seed
 
 # Whole numbers stay whole: what is drawn between two of them is whole, too.
 Bound = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
@@ -74,7 +74,7 @@ class SearchConfig(Section):
     metric: Name | None = None
     """What decides, at the step that the run itself would choose; null: `finetune.early_stopping.metric`, and without
     early stopping uar, or ccc for numeric targets."""
-    seed: Whole | None = None
+    seed: Seed | None = None
     """Seed of the draws of values and speakers; null: the study's. All trials train with `finetune.seed`."""
     pruning: Literal["median", "none"] = "median"
     """`median` ends a trial that is, at an evaluation, worse than half of the trials before it were at that step;

@@ -17,6 +17,8 @@ from ser_probe.models.pooling import parse_pooling
 # Strict: YAML has its own numbers and truth values, so text or `true` in a number's place is a slip.
 Count = Annotated[int, Field(strict=True, ge=1)]
 Whole = Annotated[int, Field(strict=True, ge=0)]
+# Numpy's older generators, which other packages use, take no larger one.
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Number = Annotated[float, Field(strict=True)]
 Level = Annotated[float, Field(strict=True, le=0)]
 Positive = Annotated[float, Field(strict=True, gt=0)]
@@ -115,7 +117,7 @@ class SplitConfig(Section):
     scheme: Literal["study_e", "study_b", "fractions", "loso", "kfold", "manifest"] = "study_e"
     """`study_e` 64/20/16, `study_b` 64/16/20, own `fractions`, `loso` leave one speaker out, `kfold` groups of
     speakers, or the `manifest`'s own split column."""
-    seed: Whole = 0
+    seed: Seed = 0
     """Seed of the draw of speakers; unset: the study's seed."""
     fractions: Fractions | None = None
     """Shares for the scheme `fractions`, such as `{train: 0.6, validation: 0.2, test: 0.2}`."""
@@ -132,7 +134,7 @@ class BackboneConfig(Section):
     """Hugging Face id, local folder, or a `tiny-*` model that needs no download (its weights are random)."""
     revision: Name | None = None
     """Commit, tag or branch of the Hugging Face repository; name a commit to be able to repeat the study."""
-    random_weights: Whole | None = None
+    random_weights: Seed | None = None
     """Seed to draw all weights from instead of loading them: what the architecture gives untrained. Only the config
     is fetched. null loads the weights."""
 

@@ -20,8 +20,8 @@ from ser_probe.config.sections import (
     ExtractConfig,
     OutputConfig,
     Section,
+    Seed,
     SplitConfig,
-    Whole,
 )
 from ser_probe.data.corpora import IMPORTERS
 from ser_probe.data.schemes import SPLITS
@@ -46,7 +46,7 @@ class StudyConfig(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Name of the study and of its folder: letters, digits, dot, dash, underscore."""
-    seed: Whole = 0
+    seed: Seed = 0
     """Seed of everything that draws lots and has no seed of its own."""
     data: DataConfig
     """The clips."""

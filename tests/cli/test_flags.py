@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from ser_probe.cli import flags
+from ser_probe.cli.main import app
 from ser_probe.config import NULL, AnalyzeConfig
 
 
@@ -54,7 +55,18 @@ def test_whole_numbers(text: str | None, expected: list[int] | None) -> None:
     assert flags.whole_numbers(text, "--seeds") == expected
 
 
-@pytest.mark.parametrize("text", ["", "a", "3-1", "1.5", "-1", "0-"])
+@pytest.mark.parametrize("text", ["", "a", "3-1", "1.5", "-1", "0-", "0-999999999"])
 def test_what_is_no_whole_number_is_wrong_usage(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="expected whole numbers such as 0-9"):
         flags.whole_numbers(text, "--seeds")
+
+
+@pytest.mark.parametrize("command", ["similarity", "geometry", "acoustics", "umap"])
+@pytest.mark.parametrize("seed", ["-1", "4294967296"])
+def test_a_seed_that_no_generator_takes_is_wrong_usage(
+    command: str, seed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(["analyze", command, "x.h5", "--seed", seed, "-o", "out"], prog_name="ser-probe")
+    assert ended.value.code == 2
+    assert "--seed" in capsys.readouterr().err

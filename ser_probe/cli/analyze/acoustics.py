@@ -37,7 +37,9 @@ def acoustics(
     ] = None,
     cka: Annotated[bool, typer.Option(help="CKA with each group of functionals, beside.")] = True,
     splits: flags.ClipSplits = None,
-    seed: Annotated[int, typer.Option(help="Seed of the folds and of the shuffled clips.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=flags.LARGEST_SEED, help="Seed of the folds and of the shuffled clips.")
+    ] = 0,
 ) -> None:  # fmt: skip
     """Predict every acoustic functional from each layer: what is kept of the voice, what is lost and gained?"""
     from ser_probe.cli.progress import open_progress

@@ -36,7 +36,7 @@ def geometry(
         bool, typer.Option("--rank-intervals", help="Intervals of the effective ranks too; slower.")
     ] = False,
     splits: flags.ClipSplits = None,
-    seed: Annotated[int, typer.Option(help="Seed of the permutations.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=flags.LARGEST_SEED, help="Seed of the permutations.")] = 0,
 ) -> None:  # fmt: skip
     """Measure the shape of each layer: dimension, isotropy, and what its variance is about."""
     from ser_probe.cli.progress import open_progress

@@ -42,7 +42,9 @@ def similarity(
     rdm: Annotated[
         str | None, typer.Option(help="Dissimilarity of RSA: correlation or euclidean.", show_default="correlation")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of permutations, folds and minibatches.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=flags.LARGEST_SEED, help="Seed of permutations, folds and minibatches.")
+    ] = 0,
     splits: flags.ClipSplits = None,
 ) -> None:  # fmt: skip
     """Compare layers with features, with each other, and between files."""

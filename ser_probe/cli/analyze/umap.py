@@ -51,7 +51,7 @@ def umap(
     embed_mb: Annotated[
         int | None, typer.Option(help="Audio in the page at most, in megabytes.", show_default="25")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the layout.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=flags.LARGEST_SEED, help="Seed of the layout.")] = 0,
     splits: flags.ClipSplits = None,
 ) -> None:  # fmt: skip
     """Draw maps of the clips in two dimensions, coloured by label, speaker, gender, or right and wrong."""
