@@ -1,6 +1,6 @@
 """The command line: parse, call a step, print, exit code. Steps are imported by the command that needs them.
 
-Exit codes: 0 done, 1 a fault in the user's input or environment, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 a fault in the user's input or environment, 2 wrong usage, 130 interrupted, 143 told to end.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ from ser_probe.cli import (
     run,
     search,
 )
-from ser_probe.cli.terminal import EXIT_FAULT, EXIT_INTERRUPTED, print_error, print_note, print_result
+from ser_probe.cli.interrupts import Terminated, raise_at_signals
+from ser_probe.cli.terminal import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_TERMINATED, print_error, print_note, print_result
 from ser_probe.cli.words import InFlags
 from ser_probe.errors import PackageError, SerProbeError
 from ser_probe.packages import import_fault
 
+TERMINATED = "told to end (SIGTERM): what is on disk is kept; run the same command to go on"
 INTERRUPTED = "interrupted: what is on disk is kept; run the same command to go on"
 
 
@@ -48,6 +50,9 @@ class Commands(TyperGroup):
         """
         try:
             return super().invoke(ctx)
+        except Terminated:
+            print_note(f"\n{TERMINATED}")
+            raise typer.Exit(EXIT_TERMINATED) from None
         except KeyboardInterrupt:
             print_note(f"\n{INTERRUPTED}")
             raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -106,6 +111,7 @@ def main() -> None:
     # Read once, when torch loads its OpenMP. Threads that spin while they wait take the processor from whoever they
     # wait for: measured 35 times slower on two cores beside one other busy process, and no faster alone.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    raise_at_signals()
     app(prog_name="ser-probe")
 
 

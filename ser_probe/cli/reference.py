@@ -17,9 +17,9 @@ _HEAD = """# Commands
 Written by `python -m ser_probe.cli.reference > docs/commands.md`; a test checks that it is not stale.
 
 Results go to stdout or to files, progress and messages to stderr. Exit codes: 0 done, 1 a fault in the input or
-the environment (also: clips were left out), 2 wrong usage, 130 interrupted. `ser-probe --debug COMMAND ...` shows
-the traceback of a fault. Every `--set KEY=VALUE` takes the keys of a study's YAML that
-the command uses, and refuses others by name; `ser-probe run --write-schema
+the environment (also: clips were left out), 2 wrong usage, 130 interrupted, 143 told to end by SIGTERM.
+`ser-probe --debug COMMAND ...` shows the traceback of a fault. Every `--set KEY=VALUE` takes the keys of a study's
+YAML that the command uses, and refuses others by name; `ser-probe run --write-schema
 FILE` writes them all, with descriptions, as a JSON schema for editors."""
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 EXIT_FAULT = 1
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 def plain(text: object) -> str:

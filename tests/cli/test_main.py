@@ -101,18 +101,22 @@ def test_the_machines_refusals_are_messages(
     assert command_line._describe_os_error(OSError("odd")) == "odd"
 
 
-def test_interruption(tmp_path: Path) -> None:
-    """Ctrl-C in a real process: exit code 130 and what to do, no traceback."""
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [(signal.SIGINT, 130, command_line.INTERRUPTED), (signal.SIGTERM, 143, command_line.TERMINATED)],
+)
+def test_interruption(tmp_path: Path, asked: signal.Signals, code: int, said: str) -> None:
+    """Ctrl-C, or a request to end, in a real process: its exit code and what to do, no traceback."""
     pipe = tmp_path / "study.yaml"
     os.mkfifo(pipe)
     process = subprocess.Popen(
         [sys.executable, "-m", "ser_probe.cli.main", "run", str(pipe)], stderr=subprocess.PIPE, text=True
     )
     with pipe.open("w"):  # opens when the command has opened it too, and keeps it waiting for content
-        process.send_signal(signal.SIGINT)
+        process.send_signal(asked)
         _, error = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert error.strip() == command_line.INTERRUPTED
+    assert process.returncode == code
+    assert error.strip() == said
 
 
 def test_a_closed_pipe_is_no_fault(tmp_path: Path) -> None:
