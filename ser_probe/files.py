@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ser_probe.errors import DamagedFileError
+from ser_probe.errors import ConfigError, DamagedFileError
 from ser_probe.runtime import logger
 
 Kinds = Mapping[str, type | tuple[type, ...]]
@@ -44,7 +45,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed, on error removed.
 
     A reader never sees a half-written file under the final name, whatever kills the writer.
+
+    Raises:
+        ConfigError: If what stands there is no regular file; see `check_output_file`.
     """
+    check_output_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept, because some writers choose their format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -55,6 +60,56 @@ def atomic_path(path: Path) -> Iterator[Path]:
         fsync_path(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_output_file(path: Path) -> None:
+    """Refuse to write a file where something else stands: renaming would replace a device, a pipe or a socket.
+
+    Raises:
+        ConfigError: If there is something that is no regular file, or a folder of the path is none.
+    """
+    kind = _kind_of(path)
+    if kind not in (None, "a file"):
+        raise ConfigError(
+            "The output cannot be written: there is something that is no file",
+            where=path, expected="a regular file to replace, or nothing", found=kind,
+            fix="name a file in that folder" if kind == "a folder" else "name another file",
+        )  # fmt: skip
+    _check_parents(path)
+
+
+def check_output_folder(path: Path) -> None:
+    """Refuse a folder for several files where something else stands.
+
+    Raises:
+        ConfigError: If there is something that is no folder, or a folder of the path is none.
+    """
+    kind = _kind_of(path)
+    if kind not in (None, "a folder"):
+        raise ConfigError(
+            f"Several files are written, and the output is {kind}", where=path, fix="name a folder: -o DIR"
+        )
+    _check_parents(path)
+
+
+def _check_parents(path: Path) -> None:
+    above = next((folder for folder in path.parents if _kind_of(folder) is not None), None)
+    if above is not None and (kind := _kind_of(above)) != "a folder":
+        raise ConfigError(
+            "The output lies in what is no folder", where=path, expected=f"a folder {above}", found=kind,
+            fix="name another place",
+        )  # fmt: skip
+
+
+def _kind_of(path: Path) -> str | None:
+    """Return what stands at a path, links followed; None for nothing, also for a link to nothing."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    kinds = {stat.S_ISREG: "a file", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe (FIFO)",
+             stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}  # fmt: skip
+    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "something else")
 
 
 def fsync_path(path: Path) -> None:

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ser_probe.errors import DamagedFileError, SerProbeError
+from ser_probe.errors import ConfigError, DamagedFileError, SerProbeError
 from ser_probe.files import (
     MAX_JSON_BYTES,
     MAX_JSON_DEPTH,
     atomic_path,
     check_entries,
+    check_output_file,
+    check_output_folder,
     content_id,
     fingerprint,
     is_lfs_pointer,
@@ -192,3 +196,49 @@ def test_where_another_holds_the_lock(tmp_path: Path, caplog: pytest.LogCaptureF
         with pytest.raises(BlockingIOError):
             lock(other.fileno(), path, wait=False)
     assert not caplog.text
+
+
+@pytest.fixture
+def standing(tmp_path: Path) -> Iterator[dict[str, Path]]:
+    """What may stand where a file is to be written: a pipe, a socket, a folder, and links to them."""
+    places = {name: tmp_path / name for name in ("pipe", "socket", "folder", "link to the pipe", "link to nothing")}
+    os.mkfifo(places["pipe"])
+    places["folder"].mkdir()
+    places["link to the pipe"].symlink_to(places["pipe"])
+    places["link to nothing"].symlink_to(tmp_path / "nothing")
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(tmp_path):  # paths of sockets are short
+        server.bind("socket")
+        yield places
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("pipe", "a pipe"), ("socket", "a socket"), ("folder", "a folder"), ("link to the pipe", "a pipe")],
+)
+def test_what_is_no_file_is_never_replaced(standing: dict[str, Path], name: str, kind: str) -> None:
+    path = standing[name]
+    before = path.lstat()
+    for write in (lambda: write_text(path, "x"), lambda: check_output_file(path)):
+        with pytest.raises(
+            ConfigError, match=rf"(?s)there is something that is no file.*where: .*{name}.*found: {kind}"
+        ):
+            write()
+    assert (path.lstat().st_mode, path.lstat().st_ino) == (before.st_mode, before.st_ino)
+    if name != "folder":
+        with pytest.raises(ConfigError, match=rf"Several files are written, and the output is {kind}"):
+            check_output_folder(path)
+        with pytest.raises(ConfigError, match=rf"(?s)lies in what is no folder.*found: {kind}"):
+            check_output_file(path / "x" / "y.csv")
+    assert not list(path.parent.glob(".*partial*"))
+
+
+def test_files_links_and_nothing_can_be_written(standing: dict[str, Path]) -> None:
+    for name in ("link to nothing", "new", "folder/new/file.csv"):
+        path = standing["folder"].parent / name
+        check_output_folder(path)
+        write_text(path, "x")
+        write_text(path, "y")
+        assert path.read_text() == "y"
+    check_output_folder(standing["folder"])
+    with pytest.raises(ConfigError, match="and the output is a file"):
+        check_output_folder(standing["folder"].parent / "new")

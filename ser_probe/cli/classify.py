@@ -19,7 +19,14 @@ def classify(
     checkpoint: Checkpoint,
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Audio files, prepared as in training.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="TABLE.csv", help="CSV file to write, instead of printing.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="TABLE.csv",
+            help="CSV file to write, instead of printing.",
+            callback=flags.new_file,
+        ),
     ] = None,
     device: flags.Device = None,
     as_json: flags.AsJson = False,
@@ -44,7 +51,9 @@ def classify(
 
 def export_onnx(
     checkpoint: Checkpoint,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="ONNX file to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="ONNX file to write.", callback=flags.new_file)
+    ],
 ) -> None:
     """Write a fine-tuned classifier as an ONNX model, and check it against torch on clips of several lengths.
 

@@ -21,7 +21,12 @@ def compare(
             help="Folders that evaluate wrote, or their predictions (Parquet or CSV); two or more.",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the tables and figures.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder of the tables and figures.", callback=flags.new_folder
+        ),
+    ],
     name: Annotated[
         list[str] | None,
         typer.Option(

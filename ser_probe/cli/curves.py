@@ -7,12 +7,18 @@ from typing import Annotated
 
 import typer
 
+from ser_probe.cli import flags
 from ser_probe.cli.terminal import finish
 
 
 def curves(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Folders of runs or studies.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the figure and its table.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder for the figure and its table.", callback=flags.new_folder
+        ),
+    ],
 ) -> None:
     """Draw the training curves of one or many runs side by side: losses, validation scores, learning rate."""
     from ser_probe.steps.curves import compare_runs

@@ -32,7 +32,14 @@ def evaluate(
         list[Path], typer.Argument(metavar="MANIFEST...", help="Manifests of the clips: CSV, TSV or Parquet.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of predictions, tables and figures.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder of predictions, tables and figures.",
+            callback=flags.new_folder,
+        ),
     ],
     audio_root: flags.AudioRoot = None,
     split: Annotated[

@@ -31,6 +31,7 @@ def extract(
             "-o",
             metavar="FILE.h5|DIR",
             help="Embedding file to write or to complete, or a folder.",
+            callback=flags.new_cache,
         ),
     ],
     audio_root: flags.AudioRoot = None,

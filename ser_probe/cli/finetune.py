@@ -16,7 +16,8 @@ def finetune(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest with labels and speakers.")],
     model: flags.Model,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the run; an unfinished run goes on.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the run; an unfinished run goes on.",
+                     callback=flags.new_folder)
     ],
     audio_root: flags.AudioRoot = None,
     revision: flags.Revision = None,

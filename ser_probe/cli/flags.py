@@ -17,7 +17,35 @@ OFF = "off"
 _MOST_NUMBERS = 100_000
 
 CacheFiles = Annotated[list[Path], typer.Argument(metavar="CACHE", help="Embedding files, one per checkpoint.")]
-TableFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the tables to.")]
+
+
+def new_file(path: Path | None) -> Path | None:
+    """Return where a file is to be written, after seeing, before any work, that it can be one."""
+    from ser_probe.files import check_output_file
+
+    if path is not None:
+        check_output_file(path)
+    return path
+
+
+def new_folder(path: Path | None) -> Path | None:
+    """Return the folder that files are to be written to; as `new_file`."""
+    from ser_probe.files import check_output_folder
+
+    if path is not None:
+        check_output_folder(path)
+    return path
+
+
+def new_cache(path: Path | None) -> Path | None:
+    """Return where embedding files are to be written: a file `*.h5`, or a folder for several."""
+    return new_file(path) if path is not None and path.suffix == ".h5" else new_folder(path)
+
+
+TableFolder = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="DIR", help="Folder to write the tables to.", callback=new_folder),
+]
 Clips = Annotated[
     Path | None,
     typer.Option(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +36,8 @@ from ser_probe.cli.terminal import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_TERMINATED
 from ser_probe.cli.words import InFlags
 from ser_probe.errors import PackageError, SerProbeError
 from ser_probe.packages import import_fault
+
+_HOME = re.compile(r"^(--[a-z0-9-]+=|)(~[^/]*(?=/|$))")
 
 TERMINATED = "told to end (SIGTERM): what is on disk is kept; run the same command to go on"
 INTERRUPTED = "interrupted: what is on disk is kept; run the same command to go on"
@@ -112,7 +116,15 @@ def main() -> None:
     # wait for: measured 35 times slower on two cores beside one other busy process, and no faster alone.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     raise_at_signals()
-    app(prog_name="ser-probe")
+    app(expand_home(sys.argv[1:]), prog_name="ser-probe")
+
+
+def expand_home(words: list[str]) -> list[str]:
+    """Return the words of a command with the user's folder in place of `~`, as a shell expands it where it can.
+
+    It does not in `--output=~/x` and in quotes; a folder that is called `~` is what nobody wants.
+    """
+    return [_HOME.sub(lambda found: found[1] + os.path.expanduser(found[2]), word) for word in words]
 
 
 def _message(error: Exception) -> SerProbeError | str | None:

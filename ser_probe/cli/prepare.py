@@ -28,7 +28,10 @@ def prepare(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Manifest to write: CSV, TSV or Parquet.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Manifest to write: CSV, TSV or Parquet.", callback=flags.new_file
+        ),
     ],
     scheme: flags.Scheme = None,
     fold: flags.Fold = None,

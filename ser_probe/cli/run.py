@@ -25,7 +25,12 @@ def run(
     ] = False,
     schema_file: Annotated[
         Path | None,
-        typer.Option("--write-schema", metavar="FILE", help="Write the JSON schema of a study for editors, and stop."),
+        typer.Option(
+            "--write-schema",
+            metavar="FILE",
+            help="Write the JSON schema of a study for editors, and stop.",
+            callback=flags.new_file,
+        ),
     ] = None,
 ) -> None:
     """Run a study: prepare, fine-tune, extract, analyse, report.

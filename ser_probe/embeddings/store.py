@@ -74,7 +74,7 @@ class EmbeddingCache:
             CacheError: If there is no such file, it is not a whole finished file of this version, or it was
                 made from something else.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         _check_exists(path)
         stream = path.open("rb", buffering=0)
         try:

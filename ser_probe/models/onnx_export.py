@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_probe.errors import BackboneError
-from ser_probe.files import fsync_path
+from ser_probe.files import check_output_file, fsync_path
 from ser_probe.models.frames import Frames
 from ser_probe.packages import import_fault, require
 
@@ -87,7 +87,9 @@ def export_onnx(classifier: SerClassifier, path: Path, metadata: Mapping[str, st
     Raises:
         MissingExtraError: If onnx or its runtime is not installed.
         BackboneError: If the classifier cannot be exported, or the exported one computes something else.
+        ConfigError: If something that is no file stands at the path.
     """
+    check_output_file(path)
     for package in ("onnx", "onnxscript"):
         require(package, extra=EXTRA, purpose="Exporting to ONNX")
     runtime = require("onnxruntime", extra=EXTRA, purpose="Comparing an ONNX model with torch")

@@ -14,7 +14,7 @@ from ser_probe.analysis.paired import compare_classifiers, compare_numbers
 from ser_probe.analysis.paired_wording import describe_comparison
 from ser_probe.analysis.stats.typeset import latex_table
 from ser_probe.errors import AnalysisError, ConfigError, show
-from ser_probe.files import write_json, write_text
+from ser_probe.files import check_output_folder, write_json, write_text
 from ser_probe.report.figures_comparison import write_comparison_figures
 from ser_probe.runtime import SILENT, Progress, run_record
 from ser_probe.steps.compared_predictions import JoinedPredictions, join_predictions, read_predictions
@@ -73,10 +73,7 @@ def compare_evaluations(
             is not the same.
         ConfigError: If the output is a file, or there are too few resamples.
     """
-    if output.is_file():
-        raise ConfigError(
-            "Several files are written, and the output is a file", where=output, fix="name a folder: -o DIR"
-        )
+    check_output_folder(output)
     if resamples < 100:
         raise ConfigError("Intervals need resamples", where="--resamples", expected="100 or more", found=resamples)
     models = read_predictions(places, names)

@@ -14,8 +14,8 @@ from ser_probe.audio.load import AudioSpec
 from ser_probe.config import AudioConfig
 from ser_probe.config.evaluation import EvaluateConfig
 from ser_probe.embeddings.passes import ClipList
-from ser_probe.errors import AudioError, CheckpointError, ConfigError
-from ser_probe.files import atomic_path, write_json
+from ser_probe.errors import AudioError, CheckpointError
+from ser_probe.files import atomic_path, check_output_folder, write_json
 from ser_probe.models.checkpoint import load_classifier
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.targets import Targets
@@ -94,10 +94,7 @@ def evaluate_checkpoint(
         AudioError: If no clip can be decoded; if one cannot and `config.strict`.
     """
     config = config or EvaluateConfig()
-    if output.is_file():
-        raise ConfigError(
-            "Several files are written, and the output is a file", where=output, fix="name a folder: -o DIR"
-        )
+    check_output_folder(output)
     runs, notes = find_runs(place)
     for note in notes:
         progress.say(note)

@@ -12,7 +12,7 @@ import pandas as pd
 from ser_probe.config import ProbeConfig, StudyConfig, study_yaml
 from ser_probe.data.manifest import read_manifest
 from ser_probe.errors import ConfigError, DamagedFileError, SerProbeError, did_you_mean
-from ser_probe.files import fingerprint, write_json, write_text
+from ser_probe.files import check_output_folder, fingerprint, write_json, write_text
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.model_folder import check_name
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
@@ -30,7 +30,7 @@ from ser_probe.steps.stages import Stages, file_states
 from ser_probe.steps.study_analyses import ANALYSES, Material, run_analyses
 from ser_probe.steps.study_extractions import Extractions, folder_state
 from ser_probe.steps.study_files import read_rejects, read_runs
-from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels
+from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, sound_files_state
 
 T = TypeVar("T")
 
@@ -69,6 +69,8 @@ class _Run:
     def run(self) -> Outcome:
         """Run all stages; return the report's path and what was done."""
         study = self.study
+        for place in (self.folder, study.output.cache):
+            check_output_folder(place)
         check_name(study.backbone.name)  # before hours of other work
         config, text = self.folder / "config.yaml", study_yaml(study)
         if not config.is_file() or config.read_bytes() != text.encode():
@@ -182,6 +184,7 @@ class _Run:
             "backbone files": folder_state(study.backbone.name),
             "audio": study.audio.model_dump(),
             "clips and splits": self.clips_print,
+            **sound_files_state(study.finetune),
         }
         restart = bool({"finetune", "all"} & self.stages.force)
         written = self.stages.run(

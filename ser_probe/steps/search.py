@@ -18,7 +18,7 @@ from ser_probe.config.search import SearchConfig
 from ser_probe.config.space import check_space, put_values, search_metric, search_section
 from ser_probe.data.manifest import Manifest, write_manifest
 from ser_probe.errors import ConfigError, SerProbeError, SplitError
-from ser_probe.files import atomic_path, read_json, write_text
+from ser_probe.files import atomic_path, check_output_folder, read_json, write_text
 from ser_probe.models.model_folder import check_name
 from ser_probe.report.figures import save_figure
 from ser_probe.report.plots_search import draw_history, draw_importance, draw_parameters
@@ -72,6 +72,7 @@ def search_study(study: StudyConfig, *, then_train: bool = False, progress: Prog
     check_name(study.backbone.name)  # checking a corpus takes minutes
     check_packages(study, ("search", "prepare", "finetune"))
     config, run = search_section(study), study.output.runs / study.name
+    check_output_folder(run)
     split = None if study.split.scheme == "manifest" else study.split
     manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)
     prepared = prepare_clips(

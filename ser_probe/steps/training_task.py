@@ -19,6 +19,7 @@ from ser_probe.audio.augment import (
     check_transforms,
     ingredients,
 )
+from ser_probe.audio.augment_classes import FILE_PARAMETERS
 from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.config import FinetuneConfig, StudyConfig
 from ser_probe.data.manifest import Manifest, require_column
@@ -29,6 +30,7 @@ from ser_probe.models.lora import LoraSettings
 from ser_probe.models.targets import CLASSES, DISTRIBUTION, NUMERIC, Targets, numeric_targets
 from ser_probe.runtime import LARGEST_NUMBER
 from ser_probe.steps.extract import audio_spec
+from ser_probe.steps.stages import file_states
 from ser_probe.training.fine_tuning import Task
 from ser_probe.training.settings import Clips
 
@@ -202,6 +204,17 @@ def augment_clips(clips: Clips, study: StudyConfig, spec: AudioSpec) -> Clips:
         load=load,
         augmentation=facts,
     )
+
+
+def sound_files_state(config: FinetuneConfig) -> dict[str, str]:
+    """Return the state of the sounds and impulse responses that augmentation mixes in, for a stamp; nothing without."""
+    transforms = () if config.augment is None else config.augment.transforms
+    given = [item.parameters[key] for item in transforms for key in FILE_PARAMETERS if key in item.parameters]
+    named = [
+        Path(str(each)).expanduser() for value in given for each in (value if isinstance(value, list) else [value])
+    ]
+    files = [path for place in named for path in (sorted(place.rglob("*")) if place.is_dir() else [place])]
+    return {"sound files of augmentation": file_states(files)} if files else {}
 
 
 def _augment(samples: np.ndarray, seed: int, *, transforms: list[Transform], probability: float) -> np.ndarray:

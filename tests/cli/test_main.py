@@ -141,3 +141,57 @@ def test_packages_that_are_absent_or_broken_are_messages(
     assert captured.err.startswith("error: The package 'yaml' is not installed\n")
     assert "to do: pip install 'pyyaml" in captured.err
     assert command_line._message(ImportError("Missing optional dependency 'openpyxl'. Use pip")) is not None
+
+
+def test_home_is_expanded_where_a_shell_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    words = ["extract", "~/m.csv", "--output=~/x.h5", "-o", "~", "--set", "seed=1", "a~b", "--name=~x~", "x=~/y"]
+    assert command_line.expand_home(words) == [
+        *("extract", "/home/someone/m.csv", "--output=/home/someone/x.h5", "-o", "/home/someone"),
+        *("--set", "seed=1", "a~b", "--name=~x~", "x=~/y"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["prepare", "emovo", "nowhere", "-o", "pipe"],
+        ["extract", "nowhere.csv", "--model", "tiny-wavlm-base", "-o", "pipe"],
+        ["extract", "nowhere.csv", "--model", "tiny-wavlm-base", "-o", "folder.h5"],
+        ["finetune", "nowhere.csv", "--model", "tiny-wavlm-base", "-o", "pipe"],
+        ["evaluate", "nowhere", "nowhere.csv", "-o", "pipe"],
+        ["compare", "nowhere", "nowhere", "-o", "pipe"],
+        ["curves", "nowhere", "-o", "pipe"],
+        ["classify", "nowhere", "nowhere.wav", "-o", "pipe"],
+        ["export-onnx", "nowhere", "-o", "pipe"],
+        *(["analyze", name, "nowhere.h5", "-o", "pipe"] for name in ("probe", "similarity", "geometry", "umap")),
+        ["analyze", "drift", "nowhere.h5", "--reference", "nowhere.h5", "-o", "pipe"],
+        ["analyze", "acoustics", "nowhere.h5", "--features", "nowhere.h5", "-o", "pipe"],
+        ["analyze", "stats", "nowhere.csv", "--response", "value", "--factors", "layer", "-o", "pipe"],
+        ["run", "--write-schema", "pipe"],
+    ],
+    ids=" ".join,
+)
+def test_no_command_writes_to_what_is_no_file(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """It is said first, before a missing input is."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("folder.h5").mkdir()
+    assert exit_code(*words) == 1
+    message = capsys.readouterr().err
+    assert "the output is a pipe (FIFO)" in message or "there is something that is no file" in message
+    assert Path("pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.h5", "pipe"]
+
+
+def test_a_study_does_not_write_to_what_is_no_folder(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    os.mkfifo("runs/least")
+    for command in ("run", "search"):
+        assert exit_code(command, str(study)) == 1
+        assert "the output is a pipe (FIFO)" in capsys.readouterr().err

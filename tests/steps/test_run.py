@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import soundfile
 
+from ser_probe.config import FinetuneConfig
+from ser_probe.config.augmentation import AugmentConfig
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, ConfigError, MissingExtraError
 from ser_probe.files import write_text
@@ -20,6 +22,7 @@ from ser_probe.steps.columns import check_columns
 from ser_probe.steps.extract import extract_sources
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.run import STAGES, run_study
+from ser_probe.steps.training_task import sound_files_state
 
 from ..voices import RATE_HZ, voice
 from .conftest import HAS_EGEMAPS, Said, small_study
@@ -345,3 +348,49 @@ def test_columns_that_nobody_asked_for_may_be_lacking(finished: Path) -> None:
     with pytest.raises(AnalysisError, match="no column 'accent'") as raised:
         check_columns(clips, small_study("analyze.drift.by=[accent]").analyze)
     assert raised.value.where == "analyze.drift.by"
+
+
+@pytest.mark.parametrize("place", ["rows", "audio_root", "manifest"])
+def test_a_clip_named_from_home_that_changed_is_seen(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """`~` is a folder wherever a path may be written: what is looked at is what is read."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    table = pd.read_csv(corpus / "manifest.csv")
+    overrides: list[str] = []
+    if place == "rows":
+        table.assign(path="~/corpus/" + table["path"]).to_csv("rows.csv", index=False)
+        overrides = ["data.manifest=rows.csv"]
+    elif place == "audio_root":
+        table.to_csv("elsewhere.csv", index=False)
+        overrides = ["data.manifest=elsewhere.csv", "data.audio_root=~/corpus"]
+    else:
+        overrides = ["data.manifest=~/corpus/manifest.csv"]
+
+    def prepare() -> str:
+        said = Said()
+        module._Run(small_study(*overrides), said, ())._prepare()
+        return said.of("prepare")
+
+    assert prepare() == "prepare: not done yet"
+    assert prepare() == "prepare: fresh, nothing to do"
+    soundfile.write(corpus / "s0-anger-0.wav", voice(99, 200, 0.7), RATE_HZ)
+    assert prepare() == "prepare: stale, because changed: audio files"
+
+
+def test_changed_sounds_of_augmentation_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "noise").mkdir()
+    soundfile.write(tmp_path / "noise" / "rain.wav", voice(1, 100, 0.5), RATE_HZ)
+
+    def state(sounds: str) -> dict[str, str]:
+        transform = {"library": "audiomentations", "name": "AddBackgroundNoise", "sounds_path": sounds}
+        config = AugmentConfig.model_validate({"transforms": [transform]})
+        return sound_files_state(FinetuneConfig(augment=config))
+
+    before = state("~/noise")
+    assert before
+    assert state("~/noise") == before
+    soundfile.write(tmp_path / "noise" / "rain.wav", voice(2, 100, 0.6), RATE_HZ)
+    assert state("~/noise") != before
+    assert sound_files_state(FinetuneConfig()) == {}

@@ -19,7 +19,8 @@ def stats(
     ],
     response: Annotated[str, typer.Option(metavar="COLUMN", help="Column that is explained; numbers.")],
     factors: Annotated[str, typer.Option(metavar="A,B,...", help="Columns that explain it.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write to.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write to.",
+                                           callback=flags.new_folder)],
     where: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN=VALUE,...", help="Rows to take, as measure=uar,split=test. May be repeated.",
