@@ -62,7 +62,7 @@ class _Run:
         self.study, self.progress = study, progress
         self.folder = study.output.runs / study.name
         self.tables = self.folder / "tables"
-        self.stages = Stages(self.folder, progress, force=force)
+        self.stages = Stages(self.folder, progress, force=force, cache=study.output.cache)
         self.left_out = LeftOut()
         self.started = time.monotonic()
 

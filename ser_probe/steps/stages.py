@@ -2,12 +2,18 @@
 
 A stage is skipped when its inputs are those of the stamp and its outputs lie there as they were left. The
 stamp keeps the inputs themselves, so that a re-run can say which of them changed.
+
+Of what lies in the study's folder a stamp knows the place in that folder, and of small files the content. So a study
+that was moved or copied is the study that its new folder holds, and never looks into the folder it came from: what is
+there as it was written is fresh, also where copying has given it another time, and the rest is made anew. The embedding
+files outside are those of the study's cache.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +24,11 @@ from ser_probe.files import content_id, fingerprint, read_json, write_json
 from ser_probe.runtime import Progress
 
 _STAMP_FOLDER = ".stages"
-_STAMP = {"inputs": dict, "outputs": dict, "contents": dict, "checksum": str}
+_STAMP = {"inputs": dict, "outputs": dict, "contents": dict, "checksum": str, "paths": str}
+_INSIDE = "./"
+"""What stands before the path of an output that lies in the study's folder; other paths begin with no such thing."""
+_PATHS = "in the study's folder"
+"""What stamps say of their paths. Those of versions before named files by the folder that they were in then."""
 _LARGEST_HASHED_BYTES = 64 << 20
 """Tables and lists are far smaller; what is larger, such as weights, is known by size and time alone."""
 _SHOWN_KEYS = 5
@@ -46,10 +56,14 @@ class Stages:
         folder: The study's folder.
         progress: Where to say what is skipped and why.
         force: Names of stages to run even if they are fresh; `all` for every one.
+        cache: The folder of embedding files. What a stage wrote must lie there or in the study's folder; None: it may
+            lie anywhere.
     """
 
-    def __init__(self, folder: Path, progress: Progress, *, force: Iterable[str] = ()) -> None:
-        self.folder, self.progress, self.force = folder, progress, frozenset(force)
+    def __init__(
+        self, folder: Path, progress: Progress, *, force: Iterable[str] = (), cache: Path | None = None
+    ) -> None:
+        self.folder, self.progress, self.force, self.cache = folder, progress, frozenset(force), cache
         self.skipped: list[str] = []
         self.done: list[str] = []
 
@@ -72,7 +86,7 @@ class Stages:
         if reason is None:
             self.skipped.append(name)
             self.progress.say(f"{name}: fresh, nothing to do")
-            return [Path(path) for path in read_json(stamp_path)["outputs"]]
+            return [self._place(name) for name in read_json(stamp_path)["outputs"]]
         self.progress.say(f"{name}: {reason}")
         stamp_path.unlink(missing_ok=True)
         outputs = [Path(path) for path in work()]
@@ -90,10 +104,34 @@ class Stages:
         small = [each for each in inside if each.stat().st_size <= _LARGEST_HASHED_BYTES]
         stamp = {
             "inputs": inputs,
-            "outputs": {str(each): file_state(each) for each in outputs},
+            "outputs": {self._name(each): file_state(each) for each in outputs},
             "contents": {each.relative_to(self.folder).as_posix(): content_id(each) for each in small},
+            "paths": _PATHS,
         }
         write_json(path, {**stamp, "checksum": fingerprint(stamp)})
+
+    def _name(self, path: Path) -> str:
+        """Return what a stamp calls an output."""
+        return _INSIDE + path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
+
+    def _place(self, name: str) -> Path:
+        """Return where an output of a stamp lies."""
+        return self.folder / name.removeprefix(_INSIDE) if name.startswith(_INSIDE) else Path(name)
+
+    def _is_as_written(self, name: str, stamp: dict[str, Any]) -> bool:
+        """Tell whether an output is what the stage wrote: by size and time, or else by its content."""
+        path, state = self._place(name), stamp["outputs"][name]
+        now = file_state(path)
+        if now == state or now is None or state is None or now[0] != state[0]:
+            return now == state
+        content = stamp["contents"].get(name.removeprefix(_INSIDE)) if name.startswith(_INSIDE) else None
+        return content is not None and content == content_id(path)
+
+    def _is_elsewhere(self, name: str) -> bool:
+        """Tell whether an output lies neither in the study's folder nor in its cache."""
+        if self.cache is None or name.startswith(_INSIDE):
+            return False
+        return not Path(os.path.abspath(name)).is_relative_to(os.path.abspath(self.cache))
 
     def _stamp_path(self, name: str) -> Path:
         return self.folder / _STAMP_FOLDER / f"{name}.json"
@@ -107,13 +145,16 @@ class Stages:
         try:
             stamp = _read_stamp(stamp_path)
         except (ValueError, OSError):
-            return f"its stamp {stamp_path} is damaged; runs again"
+            return f"its stamp {stamp_path} is damaged or of an earlier version; runs again"
         before, outputs = stamp["inputs"], stamp["outputs"]
         changed = _changes(before, inputs)
         if changed:
             more = f" and {len(changed) - _SHOWN_KEYS} more" if len(changed) > _SHOWN_KEYS else ""
             return "stale, because changed: " + ", ".join(changed[:_SHOWN_KEYS]) + more
-        gone = [path for path, state in outputs.items() if file_state(Path(path)) != state]
+        elsewhere = [name for name in outputs if self._is_elsewhere(name)]
+        if elsewhere:
+            return f"stale, because {elsewhere[0]} lies in another folder than the study's {self.cache}"
+        gone = [name for name in outputs if not self._is_as_written(name, stamp)]
         if gone:
             return f"stale, because {Path(gone[0]).name} is gone or was changed"
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -394,3 +395,23 @@ def test_changed_sounds_of_augmentation_are_seen(tmp_path: Path, monkeypatch: py
     soundfile.write(tmp_path / "noise" / "rain.wav", voice(2, 100, 0.6), RATE_HZ)
     assert state("~/noise") != before
     assert sound_files_state(FinetuneConfig()) == {}
+
+
+@pytest.mark.usefixtures("quick_report")
+def test_a_copied_study_points_into_its_own_folder(finished: Path) -> None:
+    """As `cp -r` copies; the weights are those of its folder, so they are looked up anew in the cache they share."""
+    other = FOLDER.with_name("other")
+    shutil.copytree(FOLDER, other, copy_function=shutil.copyfile)
+    before = states(FOLDER)
+    said = Said()
+    done = str(run_study(small_study("name=other"), progress=said).summary["done"]).split(", ")
+    assert said.of("finetune").endswith(("fresh, nothing to do", "is gone or was changed"))
+    assert not {"prepare", "egemaps"} & set(done)
+    assert states(FOLDER) == before
+    for path in [*other.glob(".stages/*.json"), other / "caches.json", other / "record.json"]:
+        assert str(FOLDER) not in path.read_text(), path
+    assert {path.name for path in other.glob("tables/*.parquet")} == {
+        path.name for path in FOLDER.glob("tables/*.parquet")
+    }
+    shutil.rmtree(FOLDER)
+    assert run_study(small_study("name=other")).summary["done"] == "nothing, all was fresh"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from ser_probe.errors import DamagedFileError
-from ser_probe.files import content_id
+from ser_probe.files import content_id, fingerprint
 from ser_probe.steps import stages as module
 from ser_probe.steps.stages import Stages, file_state, file_states
 
@@ -86,7 +88,7 @@ def test_a_damaged_stamp(run: Callable[..., Any], tmp_path: Path, content: str) 
     run()
     stamp = tmp_path / ".stages" / "stage.json"
     stamp.write_text(content)
-    assert run()[0] == f"stage: its stamp {stamp} is damaged; runs again"
+    assert run()[0] == f"stage: its stamp {stamp} is damaged or of an earlier version; runs again"
 
 
 def test_a_stamp_that_lost_an_output_is_damaged(run: Callable[..., Any], tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_a_stamp_that_lost_an_output_is_damaged(run: Callable[..., Any], tmp_pat
     with pytest.raises(DamagedFileError, match=r"(?s)stage\.json was changed.*expected: \w{64}"):
         module._read_stamp(stamp)
     assert module.written_contents(tmp_path) == {}
-    assert run()[0] == f"stage: its stamp {stamp} is damaged; runs again"
+    assert run()[0] == f"stage: its stamp {stamp} is damaged or of an earlier version; runs again"
     assert run()[0] == "stage: fresh, nothing to do"
 
 
@@ -128,3 +130,74 @@ def test_file_states(tmp_path: Path) -> None:
     absent = file_states([path])
     path.write_text("x")
     assert file_states([path]) not in (absent, file_states([]))
+
+
+def one_stage(folder: Path, cache: Path, outputs: dict[Path, str], *, small: bool = True) -> str:
+    """Run a stage that writes some files, if it is stale; return what was said."""
+    said = Said()
+
+    def work() -> list[Path]:
+        for path, text in outputs.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return list(outputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not small:
+            patch.setattr(module, "_LARGEST_HASHED_BYTES", 0)
+        assert Stages(folder, said, cache=cache).run("stage", INPUTS, work) == list(outputs)
+    return said.lines[0]
+
+
+@pytest.mark.parametrize("keep_times", [True, False])
+def test_a_copied_study_is_that_of_its_own_folder(tmp_path: Path, keep_times: bool) -> None:
+    """As `cp -a` and `cp -r` copy."""
+    first, other, cache = tmp_path / "first", tmp_path / "other", tmp_path / "cache"
+
+    def run(folder: Path) -> str:
+        return one_stage(folder, cache, {folder / "tables" / "a.csv": "1", cache / "x.h5": "2"})
+
+    assert run(first) == "stage: not done yet"
+    shutil.copytree(first, other, copy_function=shutil.copy2 if keep_times else shutil.copyfile)
+    if not keep_times:
+        os.utime(other / "tables" / "a.csv", (1e9, 1e9))
+    assert run(other) == "stage: fresh, nothing to do"
+    (first / "tables" / "a.csv").write_text("changed in the first")
+    assert run(other) == "stage: fresh, nothing to do"
+    (other / "tables" / "a.csv").unlink()
+    assert run(other) == "stage: stale, because a.csv is gone or was changed"
+    assert (other / "tables" / "a.csv").read_text() == "1"
+    assert (first / "tables" / "a.csv").read_text() == "changed in the first"
+    first.rename(tmp_path / "moved")
+    assert run(tmp_path / "moved") == "stage: stale, because a.csv is gone or was changed"
+    assert run(tmp_path / "moved") == "stage: fresh, nothing to do"
+    assert not first.exists()
+
+
+def test_what_is_too_large_to_hash_is_known_by_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "study" / "weights"
+    one_stage(tmp_path / "study", tmp_path / "cache", {path: "1"}, small=False)
+    os.utime(path, (1e9, 1e9))
+    said = one_stage(tmp_path / "study", tmp_path / "cache", {path: "1"}, small=False)
+    assert said == "stage: stale, because weights is gone or was changed"
+
+
+def test_files_of_another_cache_are_not_the_studys(tmp_path: Path) -> None:
+    files = {tmp_path / "cache" / "x.h5": "1"}
+    one_stage(tmp_path / "study", tmp_path / "cache", files)
+    other = {tmp_path / "elsewhere" / "x.h5": "1"}
+    said = one_stage(tmp_path / "study", tmp_path / "elsewhere", other)
+    assert (
+        said
+        == f"stage: stale, because {tmp_path}/cache/x.h5 lies in another folder than the study's {tmp_path}/elsewhere"
+    )
+
+
+def test_a_stamp_of_an_earlier_version_is_not_believed(run: Callable[..., Any], tmp_path: Path) -> None:
+    """It names files by the folder that they were in."""
+    run()
+    stamp = tmp_path / ".stages" / "stage.json"
+    known = {name: value for name, value in json.loads(stamp.read_text()).items() if name not in ("paths", "checksum")}
+    known["outputs"] = {str(tmp_path / "out.txt"): file_state(tmp_path / "out.txt")}
+    stamp.write_text(json.dumps({**known, "checksum": fingerprint(known)}))
+    assert run()[0] == f"stage: its stamp {stamp} is damaged or of an earlier version; runs again"
