@@ -5,6 +5,7 @@ torch is imported inside functions only, so that the command line answers at onc
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import importlib.metadata
@@ -15,6 +16,7 @@ import platform
 import random
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -80,6 +82,16 @@ class Silent:
 
 
 SILENT = Silent()
+
+
+@contextlib.contextmanager
+def counting(progress: Progress, what: str, total: float, unit: str) -> Iterator[Callable[..., None]]:
+    """Begin a stretch of work, and end it in any case; yield what is called with the units done."""
+    progress.start(what, total, unit)
+    try:
+        yield progress.advance
+    finally:
+        progress.finish()
 
 
 def derive_seed(*parts: object) -> int:

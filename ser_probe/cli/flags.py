@@ -109,6 +109,12 @@ ClipSplits = Annotated[
         show_default="all",
     ),
 ]  # fmt: skip
+ByCorpus = Annotated[
+    bool,
+    typer.Option(
+        "--by-corpus/--no-by-corpus", help="Where clips are of several corpora, also each corpus as if it were alone."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -205,8 +211,9 @@ def study_defaults(path: Path, **chosen: object) -> dict[str, object]:
         path: What the command writes.
         chosen: Further values by key, with `__` for the dot.
     """
-    from ser_probe.config import NULL, AnalyzeConfig
+    from ser_probe.config import NULL
+    from ser_probe.config.analyses import ANALYSES
     from ser_probe.files import slug
 
-    analyses = {f"analyze.{name}": NULL for name in AnalyzeConfig.model_fields if name != "splits"}
+    analyses = {f"analyze.{name}": NULL for name in ANALYSES}
     return {"name": slug(path.stem), **analyses, **{key.replace("__", "."): value for key, value in chosen.items()}}

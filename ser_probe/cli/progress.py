@@ -51,6 +51,10 @@ class Stretch:
         parts = [f"{_amount(self.done)} {self.unit} in {elapsed}", self._pace()]
         return plain(f"{self.what}: " + ", ".join([*parts, *self._shown_fields()]))
 
+    def lasted_s(self) -> float:
+        """Return for how long the work has been under way, in s."""
+        return time.monotonic() - self.started
+
     def _rate(self) -> float:
         return self.done / max(time.monotonic() - self.started, 1e-6)
 
@@ -76,20 +80,22 @@ class Lines:
 
     def start(self, what: str, total: float, unit: str) -> None:
         """Begin a stretch of work; one begun before it is finished goes on inside the first."""
+        if not self._stretches:
+            self._last_line = time.monotonic()
         self._stretches.append(Stretch(what, total, unit))
-        self._last_line = time.monotonic()
 
     def advance(self, amount: float = 1, **fields: object) -> None:
         """Count some units as done."""
-        stretch = self._stretches[-1]
-        stretch.advance(amount, fields)
+        self._stretches[-1].advance(amount, fields)
         if time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            self.say(f"{stretch.what}: {stretch.state()}")
+            self.say("; ".join(f"{stretch.what}: {stretch.state()}" for stretch in self._stretches))
 
     def finish(self) -> None:
-        """End the innermost stretch of work."""
-        self.say(self._stretches.pop().result())
+        """End the innermost stretch of work; one inside another leaves a line if it was long."""
+        stretch = self._stretches.pop()
+        if not self._stretches or stretch.lasted_s() >= SECONDS_BETWEEN_LINES:
+            self.say(stretch.result())
 
     def say(self, message: str) -> None:
         """Print a line."""
@@ -126,7 +132,7 @@ class Bars(Lines):
         self._bars.remove_task(self._tasks.pop())
         if not self._tasks:
             self._bars.stop()
-        self.say(self._stretches.pop().result())
+        super().finish()
 
     def close(self) -> None:
         """Leave the terminal as it was, also after an error."""

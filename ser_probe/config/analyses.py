@@ -13,7 +13,7 @@ from ser_probe.config.analyze_probe import ProbeConfig
 from ser_probe.config.analyze_similarity import SimilarityConfig
 from ser_probe.config.analyze_stats import StatsConfig
 from ser_probe.config.analyze_umap import UmapConfig
-from ser_probe.config.sections import Section, Split
+from ser_probe.config.sections import Flag, Section, Split
 
 
 class AnalyzeConfig(Section):
@@ -21,6 +21,9 @@ class AnalyzeConfig(Section):
 
     splits: Literal["all"] | Annotated[tuple[Split, ...], Field(min_length=1)] = ("test",)
     """Clips that similarity, drift and maps look at; `[test]`: speakers that fine-tuning has not seen."""
+    by_corpus: Flag = True
+    """Where the clips are of several corpora, also give similarity, drift, geometry and acoustics for each corpus as if
+    it were alone: pooled values say first of all what sets the corpora apart. Takes up to as long again."""
     probe: ProbeConfig | None = ProbeConfig()
     """Probe heads per layer and checkpoint."""
     similarity: SimilarityConfig | None = SimilarityConfig()
@@ -35,3 +38,7 @@ class AnalyzeConfig(Section):
     """Which acoustic functionals each layer keeps; needs `extract.egemaps`."""
     stats: StatsConfig | None = StatsConfig()
     """Tests over the probe's scores."""
+
+
+ANALYSES = tuple(name for name in AnalyzeConfig.model_fields if name not in ("splits", "by_corpus"))
+"""The keys that are an analysis each."""

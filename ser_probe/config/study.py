@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from ser_probe.config.analyses import AnalyzeConfig
+from ser_probe.config.analyses import ANALYSES, AnalyzeConfig
 from ser_probe.config.analyze_probe import ProbeConfig
 from ser_probe.config.finetune import FinetuneConfig
 from ser_probe.config.search import SearchConfig
@@ -241,7 +241,7 @@ def _target_clashes(finetune: FinetuneConfig) -> Iterator[Clash]:
 
 def _analysis_clashes(study: StudyConfig) -> Iterator[Clash]:
     analyze, extract = study.analyze, study.extract
-    if not any(getattr(analyze, name) is not None for name in AnalyzeConfig.model_fields if name != "splits"):
+    if not any(getattr(analyze, name) is not None for name in ANALYSES):
         return
     extracted = set(SPLITS if extract.splits == "all" else extract.splits)
     looked_at = SPLITS if analyze.splits == "all" else analyze.splits

@@ -21,6 +21,7 @@ class FigureSpec:
         apart: Columns whose values are not mixed: each value that occurs gets a figure of its own.
         named: Those of them that name the figure even where there is only one value.
         options: What `draw` is given beside the table.
+        pooled: Whether, of corpora and all of them pooled, only the latter is drawn.
         optional: Whether a table often lacks what the figure is about, such as a second model: nothing is said where
             `draw` finds nothing of it.
     """
@@ -32,4 +33,5 @@ class FigureSpec:
     apart: tuple[str, ...] = ("corpus", "model")
     named: tuple[str, ...] = ()
     options: Mapping[str, Any] | None = None
+    pooled: bool = False
     optional: bool = False

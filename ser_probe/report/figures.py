@@ -23,7 +23,7 @@ from ser_probe.report.figures_stats import STATS_FIGURES
 from ser_probe.report.figures_training import TRAINING_FIGURES
 from ser_probe.report.figures_umap import UMAP_FIGURES
 from ser_probe.report.style import short, styled
-from ser_probe.report.tables import variants, with_steps
+from ser_probe.report.tables import POOLED, has_corpora, pooled_rows, variants, with_steps
 
 PNG_DPI = 200
 
@@ -125,7 +125,9 @@ def write_figures(
         if spec.table not in tables or (names is not None and name not in names):
             continue
         given = {**(spec.options or {}), **(options or {}).get(name, {})}
-        for values, part in variants(with_steps(tables[spec.table]), spec.apart, named=spec.named):
+        table = pooled_rows(tables[spec.table]) if spec.pooled else tables[spec.table]
+        of_several = has_corpora(tables[spec.table])
+        for values, part in variants(with_steps(table), spec.apart, named=spec.named):
             try:
                 figure = spec.draw(with_steps(part), **given)
             except AnalysisError as error:
@@ -134,8 +136,27 @@ def write_figures(
                 left_out.append(f"{spec.title}: {error.what}" + (f" ({error.found})" if error.found else ""))
                 continue
             file_name = "_".join([name, *(slug(value) for value in values.values())])
-            detail = ", ".join(f"{key.removesuffix('_a')} {short(value)}" for key, value in values.items())
+            corpus = _corpus_title(spec, values, of_several)
+            if corpus:
+                _add_to_title(figure, corpus)
+            others = (f"{key.removesuffix('_a')} {short(value)}" for key, value in values.items() if key != "corpus")
+            detail = ", ".join([*([corpus] if corpus else []), *others])
             title = f"{spec.title} ({detail})" if detail else spec.title
             png, svg = save_figure(figure, folder, file_name)
             written.append(FigureEntry(file_name, title, png, svg, " ".join(spec.caption.split())))
     return written, left_out
+
+
+def _corpus_title(spec: FigureSpec, values: Mapping[str, str], of_several: bool) -> str:
+    """Return of which corpus a figure is, where its table has several."""
+    if of_several and "corpus" in spec.apart and values.get("corpus", POOLED) == POOLED:
+        return "all corpora pooled"
+    return f"corpus {short(values['corpus'])}" if "corpus" in values else ""
+
+
+def _add_to_title(figure: Figure, text: str) -> None:
+    if above_all := figure.get_suptitle():
+        figure.suptitle(f"{above_all} · {text}")
+    else:
+        ax = figure.axes[0]
+        ax.set_title(f"{ax.get_title()} · {text}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ser_probe.report.compose_acoustics import draw_acoustics_groups, draw_acoustics_map, draw_acoustics_ranking
+from ser_probe.report.compose_corpora import CORPORA_CAPTION, draw_acoustics_corpora
 from ser_probe.report.figure_specs import FigureSpec
 
 _MAP = """
@@ -41,11 +42,20 @@ ACOUSTICS_FIGURES: dict[str, FigureSpec] = {
         draw_acoustics_map,
         _WITHIN,
         options={"measure": "r2_within"},
+        pooled=True,
     ),
     "acoustics_ranking": FigureSpec(
-        "Acoustic functionals lost and gained", "acoustics_changes", draw_acoustics_ranking, _RANKING
+        "Acoustic functionals lost and gained", "acoustics_changes", draw_acoustics_ranking, _RANKING, pooled=True
     ),
     "acoustics_groups": FigureSpec(
-        "Groups of acoustic functionals per layer", "acoustics_groups", draw_acoustics_groups, _GROUPS
+        "Groups of acoustic functionals per layer", "acoustics_groups", draw_acoustics_groups, _GROUPS, pooled=True
+    ),
+    "acoustics_corpora": FigureSpec(
+        "Acoustic functionals kept, by corpus",
+        "acoustics_groups",
+        draw_acoustics_corpora,
+        CORPORA_CAPTION,
+        apart=("model",),
+        optional=True,
     ),
 }

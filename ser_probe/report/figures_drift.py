@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ser_probe.report.compose_corpora import CORPORA_CAPTION, draw_drift_corpora
 from ser_probe.report.compose_drift import draw_drift, draw_drift_groups, draw_shift_parts, draw_weight_drift
 from ser_probe.report.figure_specs import FigureSpec
 
@@ -47,17 +48,23 @@ count alike, whatever they do to the output: a small change of a block can move 
 """
 
 DRIFT_FIGURES: dict[str, FigureSpec] = {
-    "drift_steps": FigureSpec("Drift over fine-tuning", "drift", draw_drift, _DRIFT_STEPS, options={"x": "step"}),
+    "drift_steps": FigureSpec(
+        "Drift over fine-tuning", "drift", draw_drift, _DRIFT_STEPS, options={"x": "step"}, pooled=True
+    ),
     "drift_layers": FigureSpec("Drift along the layers", "drift", draw_drift, _DRIFT_LAYERS, options={"x": "layer"}),
+    "drift_corpora": FigureSpec(
+        "Drift by corpus", "drift", draw_drift_corpora, CORPORA_CAPTION, apart=("model",), optional=True
+    ),
     "drift_previous": FigureSpec(
         "Drift from checkpoint to checkpoint",
         "drift",
         draw_drift,
         _DRIFT_PREVIOUS,
         options={"x": "step", "against": "previous"},
+        pooled=True,
     ),
     "drift_parts": FigureSpec(
-        "Drift of mean and of covariance", "drift", draw_shift_parts, _DRIFT_PARTS, optional=True
+        "Drift of mean and of covariance", "drift", draw_shift_parts, _DRIFT_PARTS, pooled=True, optional=True
     ),
     "drift_groups": FigureSpec(
         "Drift by group of clips",
@@ -66,6 +73,7 @@ DRIFT_FIGURES: dict[str, FigureSpec] = {
         _DRIFT_GROUPS,
         apart=("corpus", "model", "group_by"),
         named=("group_by",),
+        pooled=True,
     ),
     "weight_drift": FigureSpec("Drift of the weights", "weight_drift", draw_weight_drift, _WEIGHT_DRIFT),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ser_probe.report.compose_corpora import CORPORA_CAPTION, draw_geometry_corpora
 from ser_probe.report.compose_geometry import (
     draw_geometry_classes,
     draw_geometry_shape,
@@ -49,8 +50,15 @@ mostly noise.
 
 GEOMETRY_FIGURES: dict[str, FigureSpec] = {
     "geometry_shape": FigureSpec("Shape of the layers", "geometry", draw_geometry_shape, _SHAPE),
+    "geometry_corpora": FigureSpec(
+        "Geometry by corpus", "geometry", draw_geometry_corpora, CORPORA_CAPTION, apart=("model",), optional=True
+    ),
     "geometry_classes": FigureSpec("How far classes lie apart", "geometry", draw_geometry_classes, _CLASSES),
-    "geometry_shares": FigureSpec("Share of the variance by factor", "geometry", draw_geometry_shares, _SHARES),
+    "geometry_shares": FigureSpec(
+        "Share of the variance by factor", "geometry", draw_geometry_shares, _SHARES, pooled=True
+    ),
     "geometry_variance": FigureSpec("What the variance is about", "geometry", draw_geometry_variance, _VARIANCE),
-    "geometry_spectrum": FigureSpec("Spectrum of the layers", "geometry_spectrum", draw_geometry_spectrum, _SPECTRUM),
+    "geometry_spectrum": FigureSpec(
+        "Spectrum of the layers", "geometry_spectrum", draw_geometry_spectrum, _SPECTRUM, pooled=True
+    ),
 }

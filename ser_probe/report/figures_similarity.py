@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ser_probe.report.compose_corpora import CORPORA_CAPTION, draw_similarity_corpora
 from ser_probe.report.compose_layers import draw_acoustic_similarity, draw_biased_cka, draw_layer_similarity
 from ser_probe.report.compose_similarity import draw_functional_groups, draw_measures, draw_models
 from ser_probe.report.figure_specs import FigureSpec
@@ -55,6 +56,14 @@ SIMILARITY_FIGURES: dict[str, FigureSpec] = {
         apart=("corpus", "model_a"),
         optional=True,
     ),
+    "similarity_corpora": FigureSpec(
+        "Similarity by corpus",
+        "similarity",
+        draw_similarity_corpora,
+        CORPORA_CAPTION,
+        apart=("model_a",),
+        optional=True,
+    ),
     "cka_layers": FigureSpec(
         "Similarity between layers",
         "similarity",
@@ -68,6 +77,7 @@ SIMILARITY_FIGURES: dict[str, FigureSpec] = {
         draw_biased_cka,
         _BIASED_CKA,
         apart=("corpus", "model_a"),
+        pooled=True,
         optional=True,
     ),
     "similarity_groups": FigureSpec(
@@ -76,6 +86,7 @@ SIMILARITY_FIGURES: dict[str, FigureSpec] = {
         draw_functional_groups,
         _GROUPS,
         apart=("corpus", "model_a"),
+        pooled=True,
         optional=True,
     ),
     "similarity_measures": FigureSpec(
@@ -84,9 +95,15 @@ SIMILARITY_FIGURES: dict[str, FigureSpec] = {
         draw_measures,
         _MEASURES,
         apart=("corpus", "model_a"),
+        pooled=True,
         optional=True,
     ),
     "similarity_models": FigureSpec(
-        "Similarity between models", "similarity", draw_models, _MODELS, apart=("corpus",), optional=True
+        "Similarity between models",
+        "similarity",
+        draw_models,
+        _MODELS,
+        apart=("corpus",),
+        optional=True,
     ),
 }

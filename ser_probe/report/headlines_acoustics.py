@@ -6,7 +6,7 @@ import pandas as pd
 
 from ser_probe.report.headline import Headline
 from ser_probe.report.plots_acoustics import short_functional
-from ser_probe.report.tables import need
+from ser_probe.report.tables import by_corpus, need
 
 _MEAN_LAYER = "mean"
 _MOST = 3
@@ -25,13 +25,19 @@ def acoustics_headline(changes: pd.DataFrame, *, measure: str = "r2") -> pd.Data
     need(changes, ["model", "step", "layer", "feature", "flag", "measure", "value", "p_holm"], "acoustics_changes")
     rows = changes[(changes["layer"] == _MEAN_LAYER) & (changes["measure"] == measure) & (changes["flag"] == "")]
     made = []
-    for model, part in rows.groupby("model", sort=False):
+    groups = (
+        (names, model, part)
+        for names, of_corpus in by_corpus(rows)
+        for model, part in of_corpus.groupby("model", sort=False)
+    )
+    for names, model, part in groups:
         last = part[part["step"] == part["step"].max()].sort_values("value", kind="stable")
         lost, gained = last[last["value"] < 0].head(_MOST), last[last["value"] > 0].tail(_MOST).iloc[::-1]
         for what, side in (("lost", lost), ("gained", gained)):
             for _, row in side.iterrows():
                 has_interval = pd.notna(row["ci_low"])
                 made.append({
+                    **names,
                     "model": model,
                     "step": int(row["step"]),
                     "what": what,

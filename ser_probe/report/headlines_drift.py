@@ -7,7 +7,7 @@ import pandas as pd
 from ser_probe.report.headline import Headline
 from ser_probe.report.plots_drift import UNCHANGED
 from ser_probe.report.style import measure_name
-from ser_probe.report.tables import layer_order, need, step_order
+from ser_probe.report.tables import by_corpus, layer_order, need, step_order
 
 _MOST_NAMED = 8  # layers by name in a cell of a table
 
@@ -24,12 +24,18 @@ def drift_headline(drift: pd.DataFrame) -> pd.DataFrame:
     # Step 0 is what drift is measured against.
     drift = drift[drift["step"] > 0]
     made = []
-    for (model, measure), rows in drift.groupby(["model", "measure"], sort=False):
+    groups = (
+        (names, key, rows)
+        for names, of_corpus in by_corpus(drift)
+        for key, rows in of_corpus.groupby(["model", "measure"], sort=False)
+    )
+    for names, (model, measure), rows in groups:
         last_step = step_order(rows["step"])[-1]
         part = rows[rows["step"] == last_step]
         ranked = part.loc[(part["value"] - UNCHANGED.get(str(measure), 0.0)).abs().sort_values(kind="stable").index]
         made.append(
             {
+                **names,
                 "model": model,
                 "measure": measure_name(str(measure)),
                 "step": last_step,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ser_probe.report.headline import Headline
-from ser_probe.report.tables import FUNCTIONALS, layer_order, need, step_order
+from ser_probe.report.tables import FUNCTIONALS, by_corpus, layer_order, need, step_order
 
 _SHOWN = {
     ("participation_ratio_unbiased", ""): "dimension (participation ratio)",
@@ -27,11 +27,16 @@ def geometry_headline(geometry: pd.DataFrame) -> pd.DataFrame:
     need(geometry, ["model", "step", "layer", "measure", "factor", "value"], "geometry")
     rows = geometry[geometry["step"].notna() & (geometry["layer"] != FUNCTIONALS)]
     made = []
-    for model, part in rows.groupby("model", sort=False):
+    groups = (
+        (names, model, part)
+        for names, of_corpus in by_corpus(rows)
+        for model, part in of_corpus.groupby("model", sort=False)
+    )
+    for names, model, part in groups:
         layer, steps = layer_order(part["layer"])[-1], step_order(part["step"])
         for step in dict.fromkeys([steps[0], steps[-1]]):
             here = part[(part["layer"] == layer) & (part["step"] == step)]
-            row: dict[str, object] = {"model": model, "layer": layer, "step": step}
+            row: dict[str, object] = {**names, "model": model, "layer": layer, "step": step}
             for (measure, factor), name in _SHOWN.items():
                 own = here[(here["measure"] == measure) & (here["factor"] == factor)]
                 if len(own):

@@ -7,7 +7,7 @@ import pandas as pd
 from ser_probe.report.headline import Headline
 from ser_probe.report.plots_similarity import DISTANCES, main_measure
 from ser_probe.report.style import measure_name
-from ser_probe.report.tables import with_acoustics
+from ser_probe.report.tables import by_corpus, with_acoustics
 
 
 def similarity_headline(similarity: pd.DataFrame, *, measure: str | None = None) -> pd.DataFrame:
@@ -22,10 +22,17 @@ def similarity_headline(similarity: pd.DataFrame, *, measure: str | None = None)
     rows = rows[rows["measure"] == measure]
     value = "CKA" if measure.startswith("cka") else measure_name(measure)
     made = []
+    for names, rows_of in by_corpus(rows):
+        made += [{**names, **row} for row in _of_checkpoints(rows_of, measure, value)]
+    return pd.DataFrame(made)
+
+
+def _of_checkpoints(rows: pd.DataFrame, measure: str, value: str) -> list[dict[str, object]]:
+    made = []
     for (model, step), part in rows.groupby(["model_a", "step_a"]):
         ranked = part.sort_values("value", ascending=measure not in DISTANCES, kind="stable")
         near, far = ranked.iloc[-1], ranked.iloc[0]
-        row = {
+        row: dict[str, object] = {
             "model": model,
             "step": int(float(str(step))),
             "most similar layer": near["layer_a"],
@@ -37,7 +44,7 @@ def similarity_headline(similarity: pd.DataFrame, *, measure: str | None = None)
         if "p" in part and part["p"].notna().any():
             row["highest p"] = part["p"].max()
         made.append(row)
-    return pd.DataFrame(made)
+    return made
 
 
 SIMILARITY_HEADLINE = Headline(

@@ -14,6 +14,8 @@ import pandas as pd
 from ser_probe.errors import AnalysisError, NothingToDrawError, show
 
 FUNCTIONALS = "functionals"
+POOLED = "all"
+"""The corpus of rows over the clips of all corpora, where there are rows of each corpus beside them."""
 NO_STEP = -1
 """The step of representations that name none."""
 _OWN_CONTROLS = ("none", "shuffled_labels", "shuffled_clips")
@@ -77,6 +79,25 @@ def _side_with_steps(table: pd.DataFrame, side: str) -> pd.DataFrame:
     step = table[f"step_{side}"].astype(float)
     bare = step.isna() & ~table[f"layer_{side}"].astype(str).str.startswith(FUNCTIONALS)
     return table.assign(**{f"step_{side}": step.mask(bare, NO_STEP)})
+
+
+def has_corpora(table: pd.DataFrame) -> bool:
+    """Tell whether a table holds rows of all corpora pooled and of each corpus beside them."""
+    return "corpus" in table and (table["corpus"] == POOLED).any() and table["corpus"].nunique() > 1
+
+
+def pooled_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of all corpora pooled; the whole table where corpora are not told apart."""
+    return table[table["corpus"] == POOLED] if has_corpora(table) else table
+
+
+def by_corpus(table: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """Yield the rows of all corpora pooled and of each corpus, with their name; the table where it is of one."""
+    if not has_corpora(table):
+        yield {}, table
+        return
+    for name, rows in table.groupby("corpus", sort=False):
+        yield {"corpus": "all, pooled" if name == POOLED else str(name)}, rows
 
 
 def need(table: pd.DataFrame, columns: Sequence[str], what: str) -> pd.DataFrame:

@@ -17,9 +17,10 @@ from ser_probe.config import AnalyzeConfig, DriftConfig
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.checkpoint_weights import read_parts
 from ser_probe.steps.columns import named_columns
+from ser_probe.steps.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
 from ser_probe.steps.drift_pairs import DriftStates, Pair, join_states
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.representations import CacheFile
+from ser_probe.steps.representations import CacheFile, Joined
 from ser_probe.steps.tables import write_table
 
 FIRST, PREVIOUS = "first", "previous"
@@ -39,6 +40,9 @@ def measure_drift(
     progress: Progress = SILENT,
 ) -> Outcome:
     """Write the tables `drift`, `drift_groups`, and where it can be `drift_floor` and `weight_drift`.
+
+    Clips of several corpora are also measured corpus by corpus, with a column `corpus` that is `all` for all of them
+    together. Weights have no clips.
 
     Args:
         caches: One file per checkpoint; the reference may be among them (its drift is none).
@@ -62,46 +66,71 @@ def measure_drift(
     states = join_states(reference, caches, floor, seed_caches, clips=clips, splits=splits)
     pairs = [pair for pair in states.pairs if pair.kind not in (FIRST, PREVIOUS) or pair.kind in config.against]
     weights = _weights(checkpoints, states) if checkpoints and config.weights else None
-    measured = _measure_layers(states, pairs, config, progress)
-    of_states, of_equals = (measured[measured["kind"].isin(kinds)] for kinds in ((FIRST, PREVIOUS), (REPEAT, SEED)))
-    limits = floor_table(of_equals)
-    drift = add_floor(_named(of_states, states, pairs), limits)
-    overall = drift["group_by"] == OVERALL
-    tables = {
-        "drift": drift[overall].drop(columns=["group_by", "group"]),
-        "drift_groups": drift[~overall],
-        "drift_floor": limits,
-    }
+    parts = corpus_parts(states.joined, "drift", progress, apart=analyze.by_corpus)
+    groupings = _groupings(states.joined, config, progress)
+    progress.start("drift", len(parts) * len(states.reference.layer_names), "layers")
+
+    def measure(part: Part, counted: Progress) -> dict[str, pd.DataFrame]:
+        return _tables(_measure_layers(states, pairs, config, groupings, part, counted), states, pairs)
+
+    parts, made = of_each(parts, measure, "drift", progress)
+    progress.finish()
+    tables = {name: join_parts(parts, [one[name] for one in made]) for name in made[0]}
     if weights is not None:
         tables["weight_drift"] = weights
     files = [
         path
         for name, table in tables.items()
         if name == "drift" or not table.empty
-        for path in write_table(table.assign(**context or {}), output, name)
+        for path in write_table(in_context(table, context), output, name)
     ]
-    return Outcome(tuple(files), _facts(states, drift[overall], limits))
+    counts = states.joined.counts() | corpus_counts(parts)
+    return Outcome(tuple(files), counts | _facts(made[0]["drift"], made[0]["drift_floor"]))
+
+
+def _groupings(joined: Joined, config: DriftConfig, progress: Progress) -> dict[str, np.ndarray]:
+    """Return the columns that drift is given by, [N] each; those that some clips have no value in are named."""
+    groupings = {}
+    for column in named_columns(joined.clips, config, "analyze.drift.by"):
+        if n_blank := int(joined.clips[column].isna().sum()):
+            progress.say(f"drift is not given by {column}: {n_blank} clips have no value")
+        else:
+            groupings[column] = joined.column(column)
+    return groupings
+
+
+def _tables(measured: pd.DataFrame, states: DriftStates, pairs: Sequence[Pair]) -> dict[str, pd.DataFrame]:
+    """Return the tables of what was measured over some clips, drift beside its floor."""
+    of_states, of_equals = (measured[measured["kind"].isin(kinds)] for kinds in ((FIRST, PREVIOUS), (REPEAT, SEED)))
+    limits = floor_table(of_equals)
+    drift = add_floor(_named(of_states, states, pairs), limits)
+    overall = drift["group_by"] == OVERALL
+    return {
+        "drift": drift[overall].drop(columns=["group_by", "group"]),
+        "drift_groups": drift[~overall],
+        "drift_floor": limits,
+    }
 
 
 def _measure_layers(
-    states: DriftStates, pairs: Sequence[Pair], config: DriftConfig, progress: Progress
+    states: DriftStates,
+    pairs: Sequence[Pair],
+    config: DriftConfig,
+    groupings: Mapping[str, np.ndarray],
+    part: Part,
+    progress: Progress,
 ) -> pd.DataFrame:
     """Return the drift of every layer between all pairs of states: `kind`, `step` and `layer` beside the measures."""
-    groupings = {}
-    for column in named_columns(states.joined.clips, config, "analyze.drift.by"):
-        if n_blank := int(states.joined.clips[column].isna().sum()):
-            progress.say(f"drift is not given by {column}: {n_blank} clips have no value")
-        else:
-            groupings[column] = states.joined.column(column)
-    names = states.reference.layer_names
+    names, places = states.reference.layer_names, part.places
+    of_part = {column: values[places] for column, values in groupings.items()}
 
     def work(layer: str) -> pd.DataFrame:
         table = layer_drift(
-            [one.layer(layer) for one in states.all],
+            [one.layer(layer)[places] for one in states.all],
             [(pair.before, pair.after) for pair in pairs],
             names=[f"layer {layer} of {one.checkpoint} ({one.path.name})" for one in states.all],
-            speakers=states.speakers,
-            groupings=groupings,
+            speakers=None if states.speakers is None else states.speakers[places],
+            groupings=of_part,
             measures=config.measures,
             n_neighbours=config.neighbours,
             briefly=[place for place, pair in enumerate(pairs) if pair.kind == PREVIOUS],
@@ -113,12 +142,10 @@ def _measure_layers(
             step=np.array([states.all[pair.after].step for pair in pairs])[of_pair],
         )
 
-    progress.start("drift", len(names), "layers")
     found = {}
     for layer, table in run_side_by_side(work, names):
         found[layer] = table
-        progress.advance()
-    progress.finish()
+        progress.advance(**({"corpus": part.corpus} if part.corpus else {}))
     return pd.concat([found[layer] for layer in names], ignore_index=True)
 
 
@@ -158,13 +185,12 @@ def _step_of(name: str) -> float:
     return float(digits) if digits.isdecimal() else float("nan")
 
 
-def _facts(states: DriftStates, drift: pd.DataFrame, limits: pd.DataFrame) -> dict[str, object]:
-    facts = states.joined.counts()
+def _facts(drift: pd.DataFrame, limits: pd.DataFrame) -> dict[str, object]:
     if limits.empty:
-        return facts
+        return {}
     last = drift[(drift["against"] == FIRST) & (drift["step"] == drift["step"].max())]
     above = last[last["above_floor"].fillna(False)]
-    return facts | {
+    return {
         "layers above the floor at the last step": ", ".join(
             f"{measure}: {(above['measure'] == measure).sum()} of {len(part)}"
             for measure, part in last.groupby("measure", sort=False)

@@ -12,8 +12,10 @@ import pandas as pd
 from ser_probe.analysis.geometry.table import Geometry, geometry_table
 from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.config import AnalyzeConfig, GeometryConfig
+from ser_probe.report.tables import POOLED
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.columns import named_columns
+from ser_probe.steps.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.representations import CacheFile, Joined, Representation, join_caches
 from ser_probe.steps.tables import write_table
@@ -53,7 +55,32 @@ def describe_caches(
     joined = join_caches(caches, features=features, clips=clips, splits=splits)
     columns = {"factors": joined.known_names(config.factors), "by": joined.known_names(config.by)}
     config = config.model_copy(update=columns)
-    factors = _factors(joined, config, progress)
+    parts = corpus_parts(joined, "geometry", progress, apart=analyze.by_corpus)
+    represented = [*joined.checkpoints, *([joined.features] if joined.features is not None else [])]
+    n_layers = sum(len(one.layer_names) for one in represented)
+    progress.start("geometry", len(parts) * n_layers, "representations")
+
+    def describe(part: Part, counted: Progress) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return _describe(part, config, seed, counted)
+
+    parts, made = of_each(parts, describe, "geometry", progress)
+    progress.finish()
+    pooling = {(one.model, one.checkpoint): one.pooling for one in represented}
+    files = []
+    for name, tables in (("geometry_spectrum", [spectrum for _, spectrum in made]),
+                         ("geometry", [table for table, _ in made])):  # fmt: skip
+        own = join_parts(parts, tables)
+        places = zip(own["model"], own["checkpoint"], strict=True)
+        own = own.assign(pooling=[pooling[place] for place in places])
+        files += write_table(in_context(own, context), output, name)
+    facts = joined.counts() | corpus_counts(parts) | {"representations": n_layers}
+    return Outcome(tuple(files), facts)
+
+
+def _describe(part: Part, config: GeometryConfig, seed: int, progress: Progress) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the geometry and the spectra of all representations over some clips."""
+    joined = part.joined
+    factors = _factors(part, config, progress)
     speakers = factors.get("speaker")
     if speakers is None and _is_known(joined, "speaker"):
         speakers = joined.column("speaker")
@@ -66,24 +93,13 @@ def describe_caches(
         rank_intervals=config.rank_intervals,
         seed=seed,
     )
-    represented = [*joined.checkpoints, *([joined.features] if joined.features is not None else [])]
-    progress.start("geometry", sum(len(one.layer_names) for one in represented), "representations")
-    table, spectrum = geometry_table(
+    return geometry_table(
         _representations(joined),
         geometry,
         n_speakers=np.nan if speakers is None else len(np.unique(speakers)),
         n_components=config.components,
-        advance=progress.advance,
+        advance=lambda: progress.advance(**({"corpus": part.corpus} if part.corpus else {})),
     )
-    progress.finish()
-    pooling = {(one.model, one.checkpoint): one.pooling for one in represented}
-    files = []
-    for name, own in (("geometry_spectrum", spectrum), ("geometry", table)):
-        places = zip(own["model"], own["checkpoint"], strict=True)
-        own = own.assign(pooling=[pooling[place] for place in places], **context or {})
-        files += write_table(own, output, name)
-    facts = joined.counts() | {"representations": len(spectrum[spectrum["component"] == 1])}
-    return Outcome(tuple(files), facts)
 
 
 def _representations(joined: Joined) -> Iterator[tuple[RepresentationKey, np.ndarray]]:
@@ -106,12 +122,13 @@ def _is_known(joined: Joined, name: str) -> bool:
     return name in joined.clips and bool(joined.clips[name].notna().all())
 
 
-def _factors(joined: Joined, config: GeometryConfig, progress: Progress) -> dict[str, np.ndarray]:
+def _factors(part: Part, config: GeometryConfig, progress: Progress) -> dict[str, np.ndarray]:
     """Return the columns that can be factors; those that cannot are named.
 
     Raises:
         AnalysisError: If a column is asked for, beyond the defaults, that the clips do not have.
     """
+    joined, where = part.joined, f" in {part.corpus}" if part.corpus not in ("", POOLED) else ""
     for key in ("factors", "by"):
         named_columns(joined.clips, config, f"analyze.geometry.{key}")
     found = {}
@@ -127,5 +144,5 @@ def _factors(joined: Joined, config: GeometryConfig, progress: Progress) -> dict
         else:
             found[name] = joined.column(name)
             continue
-        progress.say(f"geometry without {name}: {reason}")
+        progress.say(f"geometry without {name}{where}: {reason}")
     return found

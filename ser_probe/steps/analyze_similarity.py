@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from ser_probe.analysis.similarity.table import Permutations, similarity_table
 from ser_probe.config import AnalyzeConfig, SimilarityConfig
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
-from ser_probe.steps.compared_layers import FEATURES, collect_layers
+from ser_probe.steps.compared_layers import FEATURES, ComparedLayers, collect_layers
+from ser_probe.steps.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.representations import CacheFile, join_caches
 from ser_probe.steps.tables import write_table
@@ -35,7 +36,8 @@ def compare_caches(
 ) -> Outcome:
     """Write the table `similarity`: with features, within checkpoints, across them, and between models.
 
-    All layers of all files are compared in one computation, and the pairs that were asked for are written.
+    All layers of all files are compared in one computation, and the pairs that were asked for are written. Clips of
+    several corpora are also compared corpus by corpus, with a column `corpus` that is `all` for all of them together.
 
     Args:
         caches: One file per checkpoint.
@@ -53,7 +55,27 @@ def compare_caches(
     config = analyze.similarity or SimilarityConfig()
     splits = None if analyze.splits == "all" else analyze.splits
     joined = join_caches(caches, features=features, clips=clips, splits=splits)
-    layers = collect_layers(joined, features=config.egemaps, groups=config.functional_groups)
+    layers = collect_layers(joined)
+    parts = corpus_parts(joined, "similarity", progress, apart=analyze.by_corpus)
+    n_families = len(list(_families(_measures(config, len(joined.clips), SILENT))))
+    progress.start("similarity", len(parts) * n_families, "parts" if len(parts) > 1 else "kinds of measure")
+
+    def compare(part: Part, counted: Progress) -> pd.DataFrame:
+        return _compare(part, layers if part.joined is joined else layers.of_clips(part.places), config, seed, counted)
+
+    parts, tables = of_each(parts, compare, "similarity", progress)
+    progress.finish()
+    table = join_parts(parts, tables)
+    facts = joined.counts() | corpus_counts(parts) | {"pairs of representations": len(table)}
+    return Outcome(tuple(write_table(in_context(table, context), output, "similarity")), facts)
+
+
+def _compare(
+    part: Part, layers: ComparedLayers, config: SimilarityConfig, seed: int, progress: Progress
+) -> pd.DataFrame:
+    """Return the similarities of the pairs that were asked for, over some clips."""
+    if config.egemaps and part.joined.features is not None:
+        layers = layers.with_features(part.joined.features, groups=config.functional_groups)
     wanted = layers.pairs(config.pairs)
     # A representation beside itself says nothing, where there is nothing else.
     if not (wanted & ~np.eye(len(wanted), dtype=bool)).any():
@@ -64,16 +86,13 @@ def compare_caches(
             f"pairs {', '.join(config.pairs) or 'none'}",
             fix="give a second file, features with --with, or pairs within",
         )
-    speakers = joined.column("speaker") if "speaker" in joined.clips else None
-    options = _options(config, speakers, seed)
+    speakers = part.joined.column("speaker") if "speaker" in part.joined.clips else None
+    options = _options(config, speakers, seed, progress)
     with_features = np.broadcast_to(layers.files == FEATURES, wanted.shape)
     asked = wanted if config.permuted == "all" else wanted & with_features
     permutations = Permutations(config.permutations, config.permute, asked, seed)
-    measures = _measures(config, len(joined.clips), progress)
-    progress.start("similarity", len(measures), "measures")
     tables = []
-    for family in dict.fromkeys(MEASURES[name].family for name in measures):
-        relatives = [name for name in measures if MEASURES[name].family is family]
+    for relatives in _families(_measures(config, len(part.joined.clips), progress)):
         tables.append(
             similarity_table(
                 dict(zip(layers.keys, layers.sources, strict=True)),
@@ -84,17 +103,20 @@ def compare_caches(
                 all_intervals=config.intervals == "all",
             )
         )
-        progress.advance(len(relatives))
-    progress.finish()
-    table = pd.concat(tables, ignore_index=True)
-    facts = joined.counts() | {"pairs of representations": len(table)}
-    return Outcome(tuple(write_table(table.assign(**context or {}), output, "similarity")), facts)
+        progress.advance(**({"corpus": part.corpus} if part.corpus else {}))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _options(config: SimilarityConfig, speakers: np.ndarray | None, seed: int) -> Options:
+def _families(measures: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the measures that are computed together."""
+    for family in dict.fromkeys(MEASURES[name].family for name in measures):
+        yield [name for name in measures if MEASURES[name].family is family]
+
+
+def _options(config: SimilarityConfig, speakers: np.ndarray | None, seed: int, progress: Progress) -> Options:
     shared = {field.name for field in dataclasses.fields(Options)} & set(SimilarityConfig.model_fields) - {"intervals"}
     given = {name: getattr(config, name) for name in shared}
-    return Options(groups=speakers, intervals=config.intervals != "none", seed=seed, **given)
+    return Options(groups=speakers, intervals=config.intervals != "none", seed=seed, progress=progress, **given)
 
 
 def _measures(config: SimilarityConfig, n: int, progress: Progress) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ser_probe.analysis.acoustics.functional_groups import OTHER, group_columns
 from ser_probe.analysis.inputs import RepresentationKey
-from ser_probe.analysis.similarity.sources import Source
+from ser_probe.analysis.similarity.sources import Source, rows_of
 from ser_probe.analysis.similarity.table import standardised
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError
@@ -59,6 +59,25 @@ class ComparedLayers:
         wanted[np.ix_(layers, acoustic)] = True
         return wanted
 
+    def of_clips(self, places: np.ndarray) -> ComparedLayers:
+        """Return the layers of some clips; what is held is held once for all."""
+        return replace(self, sources=[rows_of(source, places) for source in self.sources])
+
+    def with_features(self, features: Representation, *, groups: bool) -> ComparedLayers:
+        """Return the layers with acoustic features of the same clips, standardised over them.
+
+        Args:
+            features: The features.
+            groups: Also take each group of functionals, as the layer `functionals:<group>`.
+        """
+        acoustic = dict(_acoustic(features, groups))
+        return ComparedLayers(
+            [*self.keys, *map(features.key, acoustic)],
+            [*self.sources, *acoustic.values()],
+            np.append(self.files, [FEATURES] * len(acoustic)),
+            self.checkpoints,
+        )
+
     def _first(self, model: str) -> int:
         return next(i for i, one in enumerate(self.checkpoints) if one.model == model)
 
@@ -73,13 +92,11 @@ class ComparedLayers:
         return one is firsts[0] and other is firsts[1]
 
 
-def collect_layers(joined: Joined, *, features: bool, groups: bool) -> ComparedLayers:
-    """Return all layers of the joined files, and the acoustic features standardised.
+def collect_layers(joined: Joined) -> ComparedLayers:
+    """Return all layers of the joined files, without acoustic features.
 
     Args:
         joined: The files.
-        features: Take the acoustic features too.
-        groups: And each group of functionals, as the layer `functionals:<group>`.
 
     Raises:
         AnalysisError: If two files are called the same.
@@ -93,11 +110,6 @@ def collect_layers(joined: Joined, *, features: bool, groups: bool) -> ComparedL
         keys += [one.key(name) for name in one.layer_names]
         files += [number] * len(one.layer_names)
         sources += one.layers() if held else _mapped(one)
-    if features and joined.features is not None:
-        for name, values in _acoustic(joined.features, groups):
-            keys.append(joined.features.key(name))
-            sources.append(values)
-            files.append(FEATURES)
     return ComparedLayers(keys, sources, np.array(files), checkpoints)
 
 

@@ -33,7 +33,7 @@ class LeftOut:
 
         Faults of ser-probe itself and interruptions are not caught.
         """
-        counted = _Counted(progress)
+        counted = Counted(progress)
         try:
             return work(counted)
         except SerProbeError as error:
@@ -70,7 +70,7 @@ def read_left_out(folder: Path) -> LeftOut:
         return LeftOut()
 
 
-class _Counted:
+class Counted:
     """A progress that can end what a failure left begun."""
 
     def __init__(self, progress: Progress) -> None:

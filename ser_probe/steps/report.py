@@ -9,6 +9,7 @@ import pandas as pd
 
 from ser_probe.config import StudyConfig, load_study
 from ser_probe.errors import AnalysisError, ConfigError
+from ser_probe.report.corpora import pooling_warnings
 from ser_probe.report.figures import write_figures
 from ser_probe.report.html import write_report as write_html
 from ser_probe.runtime import SILENT, Progress
@@ -119,7 +120,7 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
         tables={name: table for name, table in tables.items() if name != "umap"},
         figures=figures,
         rejects=rejects,
-        notes=[*left_out.lines(), *notes],
+        notes=[*left_out.lines(), *notes, *pooling_warnings(tables)],
         facts=facts,
         pages={title: f"tables/{name}" for name, title in _PAGES.items() if (run_dir / "tables" / name).is_file()},
     )

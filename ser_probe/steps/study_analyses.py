@@ -123,6 +123,8 @@ def _inputs(name: str, material: Material) -> dict[str, Any]:
         own["weights"] = [
             [step, file_states(sorted(folder.glob("*.safetensors")))] for step, folder in material.checkpoints.items()
         ]
+    if name in ("similarity", "drift", "geometry", "acoustics"):
+        own["analyze.by_corpus"] = study.analyze.by_corpus
     if name in ("geometry", "acoustics", "umap"):
         own["seed"] = study.seed
     return {

@@ -80,7 +80,28 @@ def test_stretches_nest(clock: list[float]) -> None:
     lines.advance()
     clock[0] += 90
     lines.finish()
-    assert [line.split(",")[0] for line in log_of(console)][1] == "study: 1 stages in 1 min 30 s"
+    assert [line.split(",")[0] for line in log_of(console)] == ["study: 1 stages in 1 min 30 s"], (
+        "what was over at once"
+    )
+
+
+def test_long_work_inside_other_work_is_told_with_it(clock: list[float]) -> None:
+    console = Console(file=io.StringIO(), width=40)
+    lines = Lines(console)
+    lines.start("similarity", 2, "parts")
+    for kernel in ("linear", "rbf"):
+        lines.start(kernel, 4, "permutations")
+        for _ in range(4):
+            clock[0] += 2.5 if kernel == "linear" else 2
+            lines.advance()
+        lines.finish()
+        lines.advance()
+    lines.finish()
+    assert log_of(console) == [
+        "similarity: 0/2 parts; linear: 4/4 permutations, 0.4 permutations/s, 0 s left",
+        "linear: 4 permutations in 10 s, 0.4 permutations/s",
+        "similarity: 2 parts in 18 s, 0.1 parts/s",
+    ], "short stretches do not put the next line off"
 
 
 def test_text_is_only_text() -> None:

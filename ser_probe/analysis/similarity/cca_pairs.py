@@ -59,6 +59,8 @@ def _measure(
     for name in names:
         values[name][tuple(np.array(asked).T)] = 0
     variance = options.variance if is_measure(names[0], "svcca") else 1.0
+    progress = options.progress
+    progress.start(", ".join(names), len(parts) * len(asked), "pairs of representations")
     for part in parts:
         same = second is first
         mine = _whiten_all(
@@ -74,6 +76,8 @@ def _measure(
                 share = len(part[1]) / first.n
                 values[name][i, j] += share * measured.get(_quantity(name), np.nan)
                 baselines[name][i, j] = baseline_of(name, x, y)
+            progress.advance()
+    progress.finish()
     if symmetric and sides.second is None:
         for table in (*values.values(), *baselines.values(), flags):
             for i, j in asked:

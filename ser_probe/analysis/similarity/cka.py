@@ -192,5 +192,6 @@ def cka_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[s
         tuple(_STATISTICS[name] for name in names),
         memory_bytes=options.memory_bytes,
         intervals=options.intervals,
+        progress=options.progress,
     )
     return {name: found[_STATISTICS[name]] for name in names}

@@ -35,6 +35,7 @@ def distance_measures(names: Sequence[str], sides: Sides, options: Options) -> d
         tuple(_STATISTICS[name] for name in names),
         memory_bytes=options.memory_bytes,
         intervals=options.intervals,
+        progress=options.progress,
         transforms={"double": _root},
     )
     return {name: found[_STATISTICS[name]] for name in names}

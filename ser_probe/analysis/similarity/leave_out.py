@@ -13,7 +13,8 @@ import numpy as np
 from ser_probe.analysis.resampling import MIN_SPEAKERS, jackknife_interval
 from ser_probe.analysis.similarity.measures import MEASURES, measure_pairs
 from ser_probe.analysis.similarity.options import Options, PairValues
-from ser_probe.analysis.similarity.sources import MIN_CLIPS, Sides, Source, load, speaker_sets
+from ser_probe.analysis.similarity.sources import MIN_CLIPS, Sides, rows_of, speaker_sets
+from ser_probe.runtime import SILENT, counting
 
 
 def add_intervals(
@@ -34,20 +35,19 @@ def add_intervals(
     if len(sizes) < MIN_SPEAKERS or sum(sizes) - max(sizes) < MIN_CLIPS:
         return found
     left_out: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for one in range(len(sizes)):
-        kept = np.flatnonzero(sets != one)
-        without = dataclasses.replace(options, groups=np.asarray(options.groups)[kept], intervals=False)
-        first = [_rows(source, kept) for source in sides.first]
-        second = None if sides.second is None else [_rows(source, kept) for source in sides.second]
-        values = measure_pairs(names, dataclasses.replace(sides, first=first, second=second), without)
-        for name in names:
-            left_out[name].append(values[name].value)
+    quiet = dataclasses.replace(options, intervals=False, progress=SILENT)
+    with counting(options.progress, f"intervals of {', '.join(names)}", len(sizes), "speakers left out") as advance:
+        for one in range(len(sizes)):
+            kept = np.flatnonzero(sets != one)
+            without = dataclasses.replace(quiet, groups=np.asarray(options.groups)[kept])
+            first = [rows_of(source, kept) for source in sides.first]
+            second = None if sides.second is None else [rows_of(source, kept) for source in sides.second]
+            values = measure_pairs(names, dataclasses.replace(sides, first=first, second=second), without)
+            for name in names:
+                left_out[name].append(values[name].value)
+            advance()
     finished = dict(found)
     for name in names:
         low, high = jackknife_interval(found[name].value, np.stack(left_out[name]), bounds=MEASURES[name].bounds)
         finished[name] = dataclasses.replace(found[name], ci_low=low, ci_high=high)
     return finished
-
-
-def _rows(source: Source, kept: np.ndarray) -> Source:
-    return lambda: load(source)[kept]

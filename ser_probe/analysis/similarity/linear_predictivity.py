@@ -54,12 +54,17 @@ def predictivity_measures(names: Sequence[str], sides: Sides, options: Options) 
     asked = sorted({i for i, _ in sides.pairs(symmetric=False)})
     value = np.full((len(first), len(second)), np.nan)
     at_once = max(1, int(options.memory_bytes // (_DOUBLE.itemsize * first.n**2)))
-    for low in range(0, len(second), at_once):
+    starts = range(0, len(second), at_once)
+    progress = options.progress
+    progress.start("linear predictivity", len(starts) * len(asked), "representations")
+    for low in starts:
         places = range(low, min(low + at_once, len(second)))
         grams = np.stack([_gram(second.rows(place, _DOUBLE)) for place in places])
         for i in asked:
             gram = grams[i - low] if second is first and i in places else _gram(first.rows(i, _DOUBLE))
             value[i, places.start : places.stop] = _predict(gram, grams, folds, options.strengths)
+            progress.advance()
+    progress.finish()
     if sides.wanted is not None:
         value[~sides.wanted] = np.nan
     return {name: pair_values(value, baseline=0.0) for name in names}

@@ -32,6 +32,8 @@ def minibatch_measures(names: Sequence[str], sides: Sides, options: Options) -> 
     size = len(batches[0])
     width = shape[0] + (0 if second is first else shape[1])
     at_once = max(1, int(options.memory_bytes // (width * size**2 * first.dtype.itemsize)))
+    progress = options.progress
+    progress.start("minibatch CKA", len(batches), "minibatches")
     for low in range(0, len(batches), at_once):
         some = batches[low : low + at_once]
         mine = _u_centred_grams(first, some)
@@ -41,6 +43,8 @@ def minibatch_measures(names: Sequence[str], sides: Sides, options: Options) -> 
             cross += weight * (mine[:, batch] @ theirs[:, batch].T)
             own_first += weight * np.einsum("ij,ij->i", mine[:, batch], mine[:, batch])
             own_second += weight * np.einsum("ij,ij->i", theirs[:, batch], theirs[:, batch])
+            progress.advance()
+    progress.finish()
     value = np.clip(cross / np.sqrt(np.outer(own_first, own_second)), -1, 1)
     return {name: pair_values(value, baseline=0.0) for name in names}
 

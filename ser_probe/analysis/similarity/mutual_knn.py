@@ -12,7 +12,7 @@ that are among its k nearest in the other, mean over clips.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.sparse
@@ -45,7 +45,9 @@ def neighbour_measures(names: Sequence[str], sides: Sides, options: Options) -> 
     return {name: pair_values(value, interval=interval, baseline=k / (n - 1)) for name in names}
 
 
-def permuted_overlaps(sides: Sides, options: Options, orders: np.ndarray) -> np.ndarray:
+def permuted_overlaps(
+    sides: Sides, options: Options, orders: np.ndarray, advance: Callable[[float], None] = lambda _: None
+) -> np.ndarray:
     """Return `mutual_knn` of all pairs when the clips of the second side are permuted, [P, R, S].
 
     Neighbours are found once: permuting the clips renames them.
@@ -54,6 +56,7 @@ def permuted_overlaps(sides: Sides, options: Options, orders: np.ndarray) -> np.
         sides: What is compared with what.
         options: Speakers and choices.
         orders: Permutations of the clips [P, N].
+        advance: Called with the permutations done, in parts of one.
     """
     first, second = sides.prepare()
     n = first.n
@@ -66,6 +69,7 @@ def permuted_overlaps(sides: Sides, options: Options, orders: np.ndarray) -> np.
         for place, order in enumerate(orders):
             right = _members(new_names[place][theirs[:, order[rows]]], n)
             shared[place] += (left @ right.T).toarray()
+            advance(left.shape[1] / n**2)
     return shared / (options.neighbours * n)
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from ser_probe.runtime import SILENT, Progress
+
 MEMORY_BYTES = 256 * 2**20
 """For the largest working arrays of a measure."""
 
@@ -30,6 +32,7 @@ class Options:
         strengths: Ridge strengths to choose from, as shares of the mean eigenvalue of the features' Gram matrix.
         seed: Seed of folds and minibatches.
         memory_bytes: For the largest working arrays.
+        progress: Told of what lasts: each loop counts what it goes through.
     """
 
     groups: np.ndarray | None = field(default=None, repr=False)
@@ -46,6 +49,7 @@ class Options:
     strengths: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
     seed: int = 0
     memory_bytes: int = MEMORY_BYTES
+    progress: Progress = field(default=SILENT, repr=False)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from ser_probe.analysis.similarity.kernels import Kernel
 from ser_probe.analysis.similarity.side_by_side import for_each
 from ser_probe.analysis.similarity.sources import Prepared
+from ser_probe.runtime import SILENT, Progress, counting
 
 Centring = Literal["u", "mean"]
 # Rows of a pair matrix that are looked at together to find row sums.
@@ -34,14 +35,15 @@ class PairMatrices:
         by_set: The same, of each set of speakers' columns alone [R, G, N]; None for one set.
     """
 
-    def __init__(self, prepared: Prepared, kernel: Kernel, centring: Centring) -> None:
+    def __init__(self, prepared: Prepared, kernel: Kernel, centring: Centring, progress: Progress = SILENT) -> None:
         self.prepared, self.kernel, self.centring = prepared, kernel, centring
         count, n, n_sets = len(prepared), prepared.n, len(prepared.sizes)
         self.starts = np.concatenate([[0], np.cumsum(prepared.sizes)])
         self.offsets, self.diagonal, self.sums = (np.zeros((count, n)) for _ in range(3))
         self.parameters = np.zeros(count)
         self.by_set = np.empty((count, n_sets, n), prepared.dtype) if n_sets > 1 else None
-        for_each(self._margins, count, n * n)
+        with counting(progress, f"{kernel.name} kernel", count, "representations") as advance:
+            for_each(self._margins, count, n * n, advance)
 
     def __len__(self) -> int:
         return len(self.prepared)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ser_probe.analysis.similarity.pair_matrices import PairMatrices
 from ser_probe.analysis.similarity.side_by_side import for_each, in_order
+from ser_probe.runtime import SILENT, Progress, counting
 
 # So many products are added up in the features' precision before the sum goes on in float64.
 _SUMMED_IN_PRECISION = 4096
@@ -42,13 +43,16 @@ class PairProducts:
     own_second: np.ndarray
 
 
-def pair_products(first: PairMatrices, second: PairMatrices, memory_bytes: int) -> PairProducts:
+def pair_products(
+    first: PairMatrices, second: PairMatrices, memory_bytes: int, progress: Progress = SILENT
+) -> PairProducts:
     """Multiply all pairs of matrices.
 
     Args:
         first: R matrices.
         second: S matrices of the same clips in the same order; may be `first`.
         memory_bytes: For one block of rows of all matrices.
+        progress: Told of the pairs of clips that are done.
     """
     sizes, same = first.prepared.sizes, second is first
     several = len(sizes) > 1
@@ -57,21 +61,25 @@ def pair_products(first: PairMatrices, second: PairMatrices, memory_bytes: int) 
     touching = np.zeros((len(sizes), *shape), first.prepared.dtype) if several else None
     own_first, own_second = np.zeros((1 + len(sizes), shape[0])), np.zeros((1 + len(sizes), shape[1]))
     width = shape[0] + (0 if same else shape[1])
-    for rows in row_blocks(n, width * first.prepared.dtype.itemsize, memory_bytes):
-        # Without speakers the square at the diagonal and the rest are two tiles, each contiguous.
-        panels = [(rows.start, n)] if several else [(rows.start, rows.stop), (rows.stop, n)]
-        left = _panels(first, rows, panels)
-        right = left if same else _panels(second, rows, panels)
-        for part, (product, norms, other_norms) in _multiply_tiles(left, right, _tiles(rows, first.starts, several)):
-            total += part.weight * product
-            sets = dict.fromkeys(part.sets) if touching is not None else ()
-            for place in (0, *(1 + each for each in sets)):
-                own_first[place] += part.weight * norms
-                own_second[place] += part.weight * other_norms
-            if touching is not None:
-                for each in sets:
-                    touching[each] += part.weight * product
-        del left, right  # before the next block takes their place
+    with counting(progress, "products", n * n, "pairs of clips") as advance:
+        for rows in row_blocks(n, width * first.prepared.dtype.itemsize, memory_bytes):
+            # Without speakers the square at the diagonal and the rest are two tiles, each contiguous.
+            panels = [(rows.start, n)] if several else [(rows.start, rows.stop), (rows.stop, n)]
+            left = _panels(first, rows, panels)
+            right = left if same else _panels(second, rows, panels)
+            for part, entries, (product, norms, other_norms) in _multiply_tiles(
+                left, right, _tiles(rows, first.starts, several)
+            ):
+                total += part.weight * product
+                advance(part.weight * entries)
+                sets = dict.fromkeys(part.sets) if touching is not None else ()
+                for place in (0, *(1 + each for each in sets)):
+                    own_first[place] += part.weight * norms
+                    own_second[place] += part.weight * other_norms
+                if touching is not None:
+                    for each in sets:
+                        touching[each] += part.weight * product
+            del left, right  # before the next block takes their place
     return PairProducts(total, touching, own_first, own_first if same else own_second)
 
 
@@ -144,8 +152,8 @@ Products = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _multiply_tiles(
     left: list[np.ndarray], right: list[np.ndarray], tiles: Iterable[_Tile]
-) -> Iterator[tuple[_Tile, Products]]:
-    """Yield products of all representations' entries in each tile, tile by tile; large ones in parts."""
+) -> Iterator[tuple[_Tile, int, Products]]:
+    """Yield products of all representations' entries in each tile, and of how many; large tiles in parts."""
     same = right is left
 
     def parts() -> Iterator[tuple[_Tile, int]]:
@@ -159,7 +167,9 @@ def _multiply_tiles(
     size = sum(panel.size for panel in left) * len(right[0]) // 64
     waiting = max(2, _WAITING_BYTES // (_TILES_A_TASK * left[0].itemsize * len(left[0]) * len(right[0])))
     for some, products in in_order(work, _batches(parts(), _TILES_A_TASK), size, waiting=waiting):
-        yield from ((tile, product) for (tile, _), product in zip(some, products, strict=True))
+        for (tile, low), product in zip(some, products, strict=True):
+            entries = (tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start)
+            yield tile, min(_SUMMED_IN_PRECISION, entries - low), product
 
 
 def _batches(parts: Iterator[tuple[_Tile, int]], size: int) -> Iterator[tuple[tuple[_Tile, int], ...]]:

@@ -27,6 +27,7 @@ from ser_probe.analysis.similarity.pair_products import PairProducts, pair_produ
 from ser_probe.analysis.similarity.side_by_side import in_order
 from ser_probe.analysis.similarity.sources import MIN_CLIPS, Prepared
 from ser_probe.errors import AnalysisError
+from ser_probe.runtime import SILENT, Progress
 
 Statistic = Literal["u", "double", "mean"]
 Transform = Callable[[np.ndarray], np.ndarray]
@@ -43,6 +44,7 @@ def compare(
     memory_bytes: int,
     intervals: bool = True,
     transforms: Mapping[Statistic, Transform] | None = None,
+    progress: Progress = SILENT,
 ) -> dict[Statistic, PairValues]:
     """Compute statistics of all pairs of representations from one pass over their pair matrices.
 
@@ -54,14 +56,15 @@ def compare(
         memory_bytes: For one block of rows of all matrices.
         intervals: Leave each speaker out, where there are three or more.
         transforms: What to make of a statistic; intervals are those of what is made.
+        progress: Told of the pairs of clips that are done.
 
     Raises:
         AnalysisError: If a representation's pairs do not vary.
     """
     centring: Literal["u", "mean"] = "mean" if "mean" in statistics else "u"
-    matrices = PairMatrices(first, kernel, centring)
-    others = matrices if second is first else PairMatrices(second, kernel, centring)
-    products = pair_products(matrices, others, memory_bytes)
+    matrices = PairMatrices(first, kernel, centring, progress)
+    others = matrices if second is first else PairMatrices(second, kernel, centring, progress)
+    products = pair_products(matrices, others, memory_bytes, progress)
     pairs = Pairs(matrices, others, products)
     transforms = transforms or {}
     return {statistic: pairs.values(statistic, intervals, transforms.get(statistic)) for statistic in statistics}

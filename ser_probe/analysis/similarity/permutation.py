@@ -16,9 +16,8 @@ are found once; the others are computed anew.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -32,8 +31,9 @@ from ser_probe.analysis.similarity.pair_matrices import PairMatrices
 from ser_probe.analysis.similarity.pair_products import multiply, row_blocks
 from ser_probe.analysis.similarity.rsa import RankMatrices
 from ser_probe.analysis.similarity.side_by_side import for_each, in_order
-from ser_probe.analysis.similarity.sources import Prepared, Sides, Source, load
+from ser_probe.analysis.similarity.sources import Prepared, Sides, Source, rows_of
 from ser_probe.errors import AnalysisError
+from ser_probe.runtime import SILENT, counting
 
 Permute = Literal["clips", "within-speaker", "speakers"]
 
@@ -109,8 +109,8 @@ def permute_pairs(names: Sequence[str], sides: Sides, options: Options, orders: 
     everything = np.vstack([np.arange(orders.shape[1]), orders])
     for name in names:
         if name not in _KINDS:
-            values = permuted_overlaps if name == "mutual_knn" else partial(_measure_again, name)
-            found[name] = _null(values(sides, options, everything), _wanted(sides), distance=MEASURES[name].distance)
+            values = _permuted_values(name, sides, options, everything)
+            found[name] = _null(values, _wanted(sides), distance=MEASURES[name].distance)
     return found
 
 
@@ -133,11 +133,11 @@ _DOUBLY_CENTRED = ("cka", "cka_rbf", "distance_correlation")
 def _matrices(kind: str, side: Prepared, options: Options) -> PairMatrices:
     dissimilarity: Kernel = correlation_distance() if options.rdm == "correlation" else distance()
     if kind == "ranks":
-        return RankMatrices(side, dissimilarity, options.memory_bytes)
+        return RankMatrices(side, dissimilarity, options)
     if kind == "dissimilarity":
-        return PairMatrices(side, dissimilarity, "mean")
+        return PairMatrices(side, dissimilarity, "mean", options.progress)
     kernels = {"linear": linear, "rbf": lambda: rbf(options.rbf_fraction), "distance": distance}
-    return PairMatrices(side, kernels[kind](), "u")
+    return PairMatrices(side, kernels[kind](), "u", options.progress)
 
 
 def _permute_matrices(
@@ -156,7 +156,11 @@ def _permute_matrices(
     everything = np.vstack([np.arange(first.prepared.n), orders])
     rounding = 1e-6 if first.prepared.dtype == np.float32 else 1e-12
     columns = np.flatnonzero(wanted.any(axis=0))
-    for column, products in zip(columns, _permuted_products(first, second, columns, everything, options), strict=True):
+    with counting(
+        options.progress, f"{first.kernel.name} kernel, permuted", len(columns) * len(orders), "permutations"
+    ) as advance:
+        permuted = _permuted_products(first, second, columns, everything, options, advance)
+    for column, products in zip(columns, permuted, strict=True):
         diagonal = first.diagonal @ second.diagonal[column][everything].T
         for name in names:
             # Of doubly centred matrices the diagonal takes part; other terms are the same in every order.
@@ -168,7 +172,12 @@ def _permute_matrices(
 
 
 def _permuted_products(
-    first: PairMatrices, second: PairMatrices, columns: np.ndarray, orders: np.ndarray, options: Options
+    first: PairMatrices,
+    second: PairMatrices,
+    columns: np.ndarray,
+    orders: np.ndarray,
+    options: Options,
+    advance: Callable[[float], None],
 ) -> np.ndarray:
     """Return the inner products of all first matrices with some second ones in each order, [S, R, P].
 
@@ -192,6 +201,7 @@ def _permuted_products(
                     mine = _flat_block(first, rows, across)
                     for place, matrix in enumerate(matrices):
                         products[start + place] += weight * _multiply_permuted(mine, matrix, rows, across, orders)
+                        advance(weight * matrix[rows, across].size / n**2 * (len(orders) - 1))
     return products
 
 
@@ -229,11 +239,22 @@ def _wanted(sides: Sides) -> np.ndarray:
     return np.ones((len(sides.first), len(sides.others)), bool) if sides.wanted is None else sides.wanted
 
 
+def _permuted_values(name: str, sides: Sides, options: Options, orders: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the values [R, S] of each permuted copy, counted as they are found."""
+    with counting(options.progress, f"{name} permuted", len(orders), "permutations") as advance:
+        if name == "mutual_knn":
+            yield from permuted_overlaps(sides, options, orders, advance)
+            return
+        quiet = dataclasses.replace(options, intervals=False, progress=SILENT)
+        for values in _measure_again(name, sides, quiet, orders):
+            yield values
+            advance()
+
+
 def _measure_again(name: str, sides: Sides, options: Options, orders: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the values [R, S] of each permuted copy. A copy is not the first side itself, whatever it was before."""
-    options = dataclasses.replace(options, intervals=False)
     for order in orders:
-        permuted: Sequence[Source] = [_permuted(source, order) for source in sides.others]
+        permuted: Sequence[Source] = [rows_of(source, order) for source in sides.others]
         copy = Sides(sides.first, permuted, sides.names, sides.other_names or sides.names, _wanted(sides))
         yield measure_pairs([name], copy, options)[name].value
 
@@ -251,7 +272,3 @@ def _null(values: Iterable[np.ndarray], wanted: np.ndarray, *, distance: bool) -
     p = (1 + as_extreme) / (1 + count)
     p[np.isnan(observed) | ~wanted] = np.nan
     return Null(p, total / count)
-
-
-def _permuted(source: Source, order: np.ndarray) -> Source:
-    return lambda: load(source)[order]

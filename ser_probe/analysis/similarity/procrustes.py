@@ -26,22 +26,25 @@ import numpy as np
 from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
 from ser_probe.analysis.similarity.side_by_side import in_order
 from ser_probe.analysis.similarity.sources import Sides
+from ser_probe.runtime import SILENT, Progress
 
 _DOUBLE: np.dtype[np.floating] = np.dtype(np.float64)
 
 
 def shape_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[str, PairValues]:
     """Compute `procrustes` and `angular_shape` of the pairs asked for: a singular value decomposition each."""
-    similarity = nuclear_norms(sides)
+    similarity = nuclear_norms(sides, options.progress)
     made = {"procrustes": lambda: 1 - similarity, "angular_shape": lambda: np.arccos(similarity)}
     return {name: pair_values(made[name]()) for name in names}
 
 
-def nuclear_norms(sides: Sides) -> np.ndarray:
+def nuclear_norms(sides: Sides, progress: Progress = SILENT) -> np.ndarray:
     """Return |A' B|_* of centred A and B of Frobenius norm 1, in [0, 1], for the pairs asked for [R, S]."""
     first, second = sides.prepare()
     found = np.full((len(first), len(second)), np.nan)
-    for i, pairs in itertools.groupby(sides.pairs(symmetric=True), key=lambda pair: pair[0]):
+    asked = sides.pairs(symmetric=True)
+    progress.start("nuclear norms", len(asked), "pairs of representations")
+    for i, pairs in itertools.groupby(asked, key=lambda pair: pair[0]):
         left = _reduced(first.rows(i, _DOUBLE))
 
         def norm(j: int, left: np.ndarray = left) -> float:
@@ -53,6 +56,8 @@ def nuclear_norms(sides: Sides) -> np.ndarray:
             found[i, j] = min(value, 1.0)
             if sides.second is None:
                 found[j, i] = found[i, j]
+            progress.advance()
+    progress.finish()
     return found
 
 

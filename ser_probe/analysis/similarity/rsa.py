@@ -37,25 +37,26 @@ def rsa_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[s
     kernel = correlation_distance() if options.rdm == "correlation" else distance()
     found = {}
     if "rsa" in names:
-        ranked = RankMatrices(first, kernel, options.memory_bytes)
-        others = ranked if second is first else RankMatrices(second, kernel, options.memory_bytes)
-        pairs = Pairs(ranked, others, pair_products(ranked, others, options.memory_bytes))
+        ranked = RankMatrices(first, kernel, options)
+        others = ranked if second is first else RankMatrices(second, kernel, options)
+        pairs = Pairs(ranked, others, pair_products(ranked, others, options.memory_bytes, options.progress))
         found["rsa"] = pairs.values("mean", options.intervals)
     if "rsa_pearson" in names:
         found["rsa_pearson"] = compare(
-            first, second, kernel, ("mean",), memory_bytes=options.memory_bytes, intervals=options.intervals
-        )["mean"]
+            first, second, kernel, ("mean",), memory_bytes=options.memory_bytes, intervals=options.intervals,
+            progress=options.progress,
+        )["mean"]  # fmt: skip
     return {name: found[name] for name in names}
 
 
 class RankMatrices(PairMatrices):
     """Pair matrices whose entries are the ranks of a kernel's among all pairs, from -1/2 to 1/2, ties averaged."""
 
-    def __init__(self, prepared: Prepared, kernel: Kernel, memory_bytes: int) -> None:
+    def __init__(self, prepared: Prepared, kernel: Kernel, options: Options) -> None:
         count, n = len(prepared), prepared.n
         self.kept: dict[int, np.ndarray] = {}
-        self.keeps = count * n * n * prepared.dtype.itemsize <= memory_bytes
-        super().__init__(prepared, kernel, "mean")
+        self.keeps = count * n * n * prepared.dtype.itemsize <= options.memory_bytes
+        super().__init__(prepared, kernel, "mean", options.progress)
 
     def features(self, index: int) -> np.ndarray:
         """Return all ranks of one representation [N, N], with 0 on the diagonal."""

@@ -18,20 +18,24 @@ Answer = TypeVar("Answer")
 _MUCH = 2**22
 
 
-def for_each(work: Callable[[int], None], count: int, size: int) -> None:
+def for_each(work: Callable[[int], None], count: int, size: int, advance: Callable[[], None] | None = None) -> None:
     """Do some work for each representation.
 
     Args:
         work: Takes a representation's number.
         count: How many there are.
         size: About how many numbers each is made of.
+        advance: Called after each.
     """
     if count < 2 or count * size < _MUCH:
         for index in range(count):
             work(index)
+            if advance is not None:
+                advance()
         return
     for _ in run_side_by_side(work, range(count)):
-        pass
+        if advance is not None:
+            advance()
 
 
 def in_order(

@@ -33,6 +33,11 @@ def load(source: Source) -> np.ndarray:
     return np.asarray(source() if callable(source) else source)
 
 
+def rows_of(source: Source, places: np.ndarray) -> Source:
+    """Return some rows of a source, taken whenever they are needed."""
+    return lambda: load(source)[places]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Checked representations, whose clips can be had centred, scaled to norm 1, and sorted by speaker.

@@ -37,6 +37,7 @@ def acoustics(
     ] = None,
     cka: Annotated[bool, typer.Option(help="CKA with each group of functionals, beside.")] = True,
     splits: flags.ClipSplits = None,
+    by_corpus: flags.ByCorpus = True,
     seed: Annotated[
         int, typer.Option(min=0, max=flags.LARGEST_SEED, help="Seed of the folds and of the shuffled clips.")
     ] = 0,
@@ -50,6 +51,7 @@ def acoustics(
 
     options = {
         "splits": flags.listed(splits) or "all",
+        "by_corpus": by_corpus,
         "acoustics.transform": transform,
         "acoustics.folds": folds,
         "acoustics.inner_folds": inner_folds,

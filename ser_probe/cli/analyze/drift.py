@@ -51,6 +51,7 @@ def drift(
         int | None, typer.Option(help="Nearest clips that knn_overlap counts.", show_default="10")
     ] = None,
     splits: flags.ClipSplits = None,
+    by_corpus: flags.ByCorpus = True,
 ) -> None:  # fmt: skip
     """Measure how far each layer moved from a reference file and from the checkpoint before."""
     from ser_probe.cli.progress import open_progress
@@ -62,6 +63,7 @@ def drift(
 
     options = {
         "splits": flags.listed(splits) or "all",
+        "by_corpus": by_corpus,
         "drift.measures": flags.names(measures),
         "drift.against": flags.names(against),
         "drift.by": flags.names(by),

@@ -36,6 +36,7 @@ def geometry(
         bool, typer.Option("--rank-intervals", help="Intervals of the effective ranks too; slower.")
     ] = False,
     splits: flags.ClipSplits = None,
+    by_corpus: flags.ByCorpus = True,
     seed: Annotated[int, typer.Option(min=0, max=flags.LARGEST_SEED, help="Seed of the permutations.")] = 0,
 ) -> None:  # fmt: skip
     """Measure the shape of each layer: dimension, isotropy, and what its variance is about."""
@@ -47,6 +48,7 @@ def geometry(
 
     options = {
         "splits": flags.listed(splits) or "all",
+        "by_corpus": by_corpus,
         "geometry.by": flags.names(by),
         "geometry.factors": flags.names(factors),
         "geometry.permutations": permutations,

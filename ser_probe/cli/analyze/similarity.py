@@ -46,6 +46,7 @@ def similarity(
         int, typer.Option(min=0, max=flags.LARGEST_SEED, help="Seed of permutations, folds and minibatches.")
     ] = 0,
     splits: flags.ClipSplits = None,
+    by_corpus: flags.ByCorpus = True,
 ) -> None:  # fmt: skip
     """Compare layers with features, with each other, and between files."""
     from ser_probe.cli.progress import open_progress
@@ -56,6 +57,7 @@ def similarity(
 
     options = {
         "splits": flags.listed(splits) or "all",
+        "by_corpus": by_corpus,
         "similarity.measures": flags.names(measures),
         "similarity.egemaps": features is not None,
         "similarity.pairs": flags.names(pairs),
