@@ -147,9 +147,7 @@ def evaluate(
         finish(dataclasses.replace(found.outcome, files=(), summary={}))
     else:
         _print_headline(found.headline)
-        # Of tables and figures, dozens of files, their folders are named.
-        shown = dict.fromkeys(path if path.parent == output else path.parent for path in found.outcome.files)
-        finish(dataclasses.replace(found.outcome, files=tuple(shown)))
+        finish(found.outcome)
 
 
 def _print_headline(headline: pd.DataFrame) -> None:

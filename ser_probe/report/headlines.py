@@ -9,14 +9,17 @@ import pandas as pd
 from ser_probe.report.headlines_acoustics import ACOUSTICS_HEADLINE
 from ser_probe.report.headlines_drift import DRIFT_HEADLINE
 from ser_probe.report.headlines_geometry import GEOMETRY_HEADLINE
-from ser_probe.report.headlines_probe import PROBE_CHANGES_HEADLINE, PROBE_HEADLINE
-from ser_probe.report.headlines_similarity import SIMILARITY_HEADLINE
+from ser_probe.report.headlines_probe import NUMBERS_HEADLINE, PROBE_CHANGES_HEADLINE, PROBE_HEADLINE
+from ser_probe.report.headlines_similarity import LAYERS_HEADLINE, SIMILARITY_HEADLINE
 from ser_probe.report.headlines_stats import STATS_HEADLINE
+from ser_probe.report.tables import NO_STEP, step_name, with_steps
 
 HEADLINES = (
     PROBE_HEADLINE,
+    NUMBERS_HEADLINE,
     PROBE_CHANGES_HEADLINE,
     SIMILARITY_HEADLINE,
+    LAYERS_HEADLINE,
     DRIFT_HEADLINE,
     GEOMETRY_HEADLINE,
     ACOUSTICS_HEADLINE,
@@ -29,5 +32,13 @@ def headlines(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, str, pd.Dat
     """Return the headline tables that these tables allow, each with a title and a remark on how to read it."""
     # An empty table has been reported where its figure could not be drawn.
     possible = [one for one in HEADLINES if one.table in tables and not tables[one.table].empty]
-    made = [(one.title, one.remark, one.make(tables)) for one in possible]
-    return [(title, remark, table) for title, remark, table in made if not table.empty]
+    stepped = {name: with_steps(table) for name, table in tables.items()}
+    made = [(one.title, one.remark, one.make(stepped)) for one in possible]
+    return [(title, remark, _with_step_names(table)) for title, remark, table in made if not table.empty]
+
+
+def _with_step_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a headline table in which the step of files that name none is called so."""
+    if "step" not in table or not (table["step"] == NO_STEP).any():
+        return table
+    return table.assign(step=table["step"].map(step_name))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ser_probe.report.headline import Headline
+from ser_probe.report.style import measure_name
 from ser_probe.report.tables import FUNCTIONALS, best_layers, need, step_order, variants
 
 _PROBE_KEYS = ("corpus", "model", "target", "family", "pooling")
@@ -101,6 +102,37 @@ def changes_headline(changes: pd.DataFrame, *, measure: str = "uar") -> pd.DataF
         rows.append(row)
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
+
+def numbers_headline(numbers: pd.DataFrame, *, measure: str = "r2") -> pd.DataFrame:
+    """Return per target and checkpoint the layer chosen on validation, and its test score with the interval.
+
+    Args:
+        numbers: The table of probes of numeric targets.
+        measure: Which measure chooses and is shown.
+    """
+    need(numbers, ["step", "layer", "control", "split", "measure", "value", "ci_low", "ci_high"], "probe_numbers")
+    rows: list[dict[str, object]] = []
+    own = numbers[(numbers["control"] == "none") & (numbers["layer"] != FUNCTIONALS)]
+    for values, part in variants(own, _PROBE_KEYS):
+        for step, layer in best_layers(part, measure).items():
+            test = part[(part["step"] == step) & (part["layer"] == layer) & (part["split"] == "test")]
+            found = test.groupby("measure")[["value", "ci_low", "ci_high"]].mean()
+            row: dict[str, object] = {**values, "step": step, "layer chosen on validation": layer}
+            row[f"test {measure_name(measure)}"] = found["value"].get(measure)
+            low, high = found["ci_low"].get(measure), found["ci_high"].get(measure)
+            row["95 % over speakers"] = None if pd.isna(low) else f"{low:.3f} to {high:.3f}"
+            row["test CCC"] = found["value"].get("ccc")
+            rows.append(row)
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+NUMBERS_HEADLINE = Headline(
+    "probe_numbers",
+    "Where the probes read numeric targets",
+    "The layer is chosen on the validation speakers and scored on the test speakers. R² below 0 is worse than the mean "
+    "of the training clips.",
+    lambda tables: numbers_headline(tables["probe_numbers"]),
+)
 
 PROBE_HEADLINE = Headline(
     "probe",

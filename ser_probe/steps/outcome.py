@@ -7,6 +7,21 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class Answer:
+    """A few rows that answer what was asked, as the report has them.
+
+    Args:
+        title: What they are about.
+        columns: The heads of the columns.
+        rows: The cells, as text.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The result of a step.
 
@@ -15,11 +30,15 @@ class Outcome:
         summary: Short facts to show, value by name, in order.
         n_rejected: Clips left out because they cannot be used; the exit code says so.
         rejects: The table that lists them with reasons.
+        answers: What was found, in a few rows each.
+        warnings: How what was found misleads.
         failed: What could not be made while the rest was, by name; the exit code says so.
     """
 
     files: tuple[Path, ...] = ()
     summary: dict[str, object] = field(default_factory=dict)
+    answers: tuple[Answer, ...] = ()
+    warnings: tuple[str, ...] = ()
     n_rejected: int = 0
     rejects: Path | None = None
     failed: tuple[str, ...] = ()

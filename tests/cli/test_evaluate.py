@@ -55,7 +55,7 @@ def test_a_table_and_the_files(manifest: Path, capsys: Captured) -> None:
     assert "[" in lines[1], "the interval over 4 speakers"
     assert "[" not in lines[2], "2 speakers have none"
     assert "clips: 12, 1 run" in lines
-    assert lines[-1] == "wrote out/evaluation.json"
+    assert lines[-1].startswith("wrote out/evaluation.json, ")
     options = json.loads(Path("out/evaluation.json").read_text())["options"]
     assert (options["label_map"], options["loudness_lufs"]) == ({"rage": "anger"}, None)
 

@@ -52,7 +52,8 @@ def probe_tables(layers: Sequence[str], steps: Sequence[int]) -> Tables:
                         count=14 * share, chosen=True)  # fmt: skip
             for target in ("arousal", "valence"):
                 own = {**here, "target": target, "family": "ridge", "measure": "r2"}
-                add("probe_numbers", 0.1 + gain, 0.1, **own)
+                for split in ("validation", "test"):
+                    add("probe_numbers", 0.1 + gain, 0.1, **{**own, "split": split})
         for measure in ("centre_of_gravity", "expected_layer"):
             ends = {"first_layer": 0.0, "last_layer": len(layers) - 1.0}
             add("probe_centre", 1 + done, 0.5, **_place(step, "", measure=measure, **ends))

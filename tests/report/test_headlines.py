@@ -7,8 +7,8 @@ import pytest
 
 from ser_probe.report.headlines import HEADLINES, headlines
 from ser_probe.report.headlines_drift import drift_headline
-from ser_probe.report.headlines_probe import probe_headline
-from ser_probe.report.headlines_similarity import similarity_headline
+from ser_probe.report.headlines_probe import numbers_headline, probe_headline
+from ser_probe.report.headlines_similarity import layers_headline, similarity_headline
 
 Tables = dict[str, pd.DataFrame]
 
@@ -54,6 +54,56 @@ def test_the_most_and_least_similar_layers_are_named(tables: Tables) -> None:
     assert list(head["step"]) == [0, 50, 100, 150]
     assert list(head["most similar layer"]) == ["1"] * 4
     assert list(head["highest CKA"]) == [0.9] * 4
+
+
+def test_the_layers_of_two_files_that_are_most_alike_are_named(tables: Tables) -> None:
+    pairs = [
+        ("step-0", "0", "step-4", "0", 0.7),
+        ("step-0", "0", "step-4", "1", 0.9),
+        ("step-0", "1", "step-4", "1", 0.5),
+    ]
+    within = [("step-0", "0", "step-0", "0", 1.0), ("step-0", "0", "step-0", "1", 0.95)]
+    acoustic = [("step-0", "0", "", "functionals", 0.99)]
+    columns = ["checkpoint_a", "layer_a", "checkpoint_b", "layer_b", "value"]
+    table = pd.DataFrame([*pairs, *within, *acoustic], columns=columns)
+    table = table.assign(model_a="m", model_b="m", measure="cka_debiased")
+    (row,) = layers_headline(table).to_dict("records")
+    assert (row["first"], row["second"]) == ("m step-0", "m step-4")
+    assert (row["most alike"], row["debiased linear CKA"]) == ("0 and 1", 0.9)
+    assert (row["least alike"], row["and there"]) == ("1 and 1", 0.5)
+    assert row["mean of equal layers"] == pytest.approx(0.6)
+    (row,) = layers_headline(table[table["checkpoint_b"] == "step-0"]).to_dict("records")
+    assert row["most alike"] == "0 and 1", "a layer beside itself says nothing"
+
+
+def test_each_corpus_has_rows_beside_those_of_all_pooled(tables: Tables) -> None:
+    parts = [tables["similarity"].assign(corpus=name) for name in ("all", "berlin", "rome")]
+    parts[1]["value"] /= 2
+    head = similarity_headline(pd.concat(parts, ignore_index=True))
+    assert list(head["corpus"].drop_duplicates()) == ["all, pooled", "berlin", "rome"]
+    means = head.groupby("corpus")["mean over layers"].first()
+    assert means["berlin"] == pytest.approx(means["rome"] / 2)
+    both = drift_headline(pd.concat([tables["drift"].assign(corpus=name) for name in ("all", "berlin")]))
+    assert len(both) == 2 * len(drift_headline(tables["drift"]))
+
+
+def test_numeric_targets_are_chosen_on_validation(tables: Tables) -> None:
+    rows = [
+        dict(step=step, layer=layer, control="none", split=split, measure=measure, target="arousal", model="m",
+             value=value if split == "test" else choice, ci_low=value - 0.1, ci_high=value + 0.1)
+        for step in (0, 4) for layer, value, choice in (("0", 0.6, 0.1), ("1", 0.4, 0.2))
+        for split in ("validation", "test") for measure in ("r2", "ccc")
+    ]  # fmt: skip
+    head = numbers_headline(pd.DataFrame(rows))
+    assert list(head["layer chosen on validation"]) == ["1", "1"]
+    assert list(head["test R²"]) == list(head["test CCC"]) == [0.4, 0.4]
+    assert list(head["95 % over speakers"]) == ["0.300 to 0.500"] * 2
+
+
+def test_files_that_name_no_step_have_a_headline(tables: Tables) -> None:
+    bare = tables["similarity"].assign(step_a=float("nan"), step_b=float("nan"))
+    ((_, _, table), *_) = headlines({"similarity": bare})
+    assert set(table["step"]) == {"none"}
 
 
 def test_large_change_is_low_similarity_but_a_norm_far_from_before(tables: Tables) -> None:
