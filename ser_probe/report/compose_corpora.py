@@ -33,7 +33,7 @@ def draw_similarity_corpora(table: pd.DataFrame) -> Figure:
     """
     rows, _, what = similarity_rows(_several(table, "similarity"))
     rows = rows.assign(layer=rows["layer_a"])
-    return _draw([(measure_name(rows["measure"].iloc[0]), rows)], heading(rows, what.capitalize(), "model_a"))
+    return _draw([(measure_name(rows["measure"].iloc[0]), rows)], heading(rows, _first_large(what), "model_a"))
 
 
 def draw_drift_corpora(table: pd.DataFrame) -> Figure:
@@ -77,7 +77,7 @@ def draw_acoustics_corpora(table: pd.DataFrame) -> Figure:
     """
     table = _several(table, "acoustics_groups")
     rows, _, what = acoustics_rows(table)
-    return _draw([(measure_name("r2"), rows)], heading(rows, what.capitalize()))
+    return _draw([(measure_name("r2"), rows)], heading(rows, _first_large(what)))
 
 
 def plot_by_corpus(rows: pd.DataFrame, ax: Axes, *, names: list[str], layers: list[str]) -> Axes:
@@ -107,6 +107,10 @@ def plot_by_corpus(rows: pd.DataFrame, ax: Axes, *, names: list[str], layers: li
     ax.set_xticks(shown, [layers[i] for i in shown])
     ax.set_xlabel("hidden layer")
     return ax
+
+
+def _first_large(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _several(table: pd.DataFrame, what: str) -> pd.DataFrame:

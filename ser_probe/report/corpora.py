@@ -65,7 +65,7 @@ def pooling_warnings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 def compared_corpora(tables: Mapping[str, pd.DataFrame]) -> Iterator[Compared]:
     """Yield the number of each analysis by which pooled and separate corpora are compared, of each model."""
-    for name, rows_of in _ROWS.items():
+    for name, (analysis, rows_of) in _ROWS.items():
         if name not in tables or not has_corpora(tables[name]):
             continue
         rows, model, what = rows_of(with_steps(tables[name]))
@@ -76,7 +76,7 @@ def compared_corpora(tables: Mapping[str, pd.DataFrame]) -> Iterator[Compared]:
             values = {corpus: value for corpus, value in values.items() if value == value}
             if POOLED in values and len(values) > 2:
                 of_whom = f" of {short(each)}" if len(models) > 1 else ""
-                yield Compared(name.capitalize(), f"the mean over layers of {what}{of_whom}", values)
+                yield Compared(analysis, f"the mean over layers of {what}{of_whom}", values)
 
 
 def similarity_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
@@ -125,10 +125,10 @@ def acoustics_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
 
 
 _ROWS = {
-    "similarity": similarity_rows,
-    "drift": drift_rows,
-    "geometry": geometry_rows,
-    "acoustics_groups": acoustics_rows,
+    "similarity": ("Similarity", similarity_rows),
+    "drift": ("Drift", drift_rows),
+    "geometry": ("Geometry", geometry_rows),
+    "acoustics_groups": ("Acoustics", acoustics_rows),
 }
 
 

@@ -27,7 +27,9 @@ from ser_probe.analysis.similarity.table import standardised
 from ser_probe.config import AcousticsConfig, AnalyzeConfig
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError
+from ser_probe.report.tables import POOLED
 from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.representations import FEATURE_LAYER, CacheFile, Joined, Representation, join_caches, path_of
 from ser_probe.steps.tables import write_table
@@ -63,6 +65,9 @@ def predict_acoustics(
 ) -> Outcome:
     """Write `acoustics_functionals`, `acoustics_groups`, `acoustics_changes` and `acoustics`.
 
+    Clips of several corpora are also predicted corpus by corpus, with a column `corpus` that is `all` for all of them
+    together.
+
     Args:
         caches: One file per checkpoint.
         output: Folder of the tables.
@@ -81,30 +86,49 @@ def predict_acoustics(
     splits = None if analyze.splits == "all" else analyze.splits
     files = [*caches, *([random_cache] if random_cache is not None else [])]
     joined, random = _apart(join_caches(files, features=features, clips=clips, splits=splits), random_cache)
-    material = _prepare(joined, random, features, config, seed, progress)
+    parts = corpus_parts(joined, "acoustics", progress, apart=analyze.by_corpus)
+    represented = [*joined.checkpoints, *([] if random is None else [random])]
+    progress.start("acoustics", len(parts) * sum(len(one.layer_names) for one in represented), "layers")
+
+    def predict(part: Part, counted: Progress) -> tuple[_Material, dict[str, pd.DataFrame]]:
+        own_random = None if random is None else replace(random, rows=random.rows[part.places])
+        material = _prepare(part, own_random, features, config, seed, counted)
+        return material, _tables(material, config, counted)
+
+    parts, made = of_each(parts, predict, "acoustics", progress)
+    progress.finish()
+    written: list[Path] = []
+    for name in made[0][1]:
+        table = join_parts(parts, [tables[name] for _, tables in made])
+        if not table.empty:
+            table = table.assign(pooling=joined.checkpoints[0].pooling, transform=config.transform)
+            written += write_table(in_context(table, context), output, name)
+    flags = list(made[0][0].functionals.flags)
+    facts = (
+        joined.counts()
+        | corpus_counts(parts)
+        | {
+            "functionals": len(flags),
+            "that cannot be relied on": sum(flag != "" for flag in flags),
+            "folds of speakers": len(made[0][0].targets.folds.names),
+        }
+    )
+    return Outcome(tuple(written), facts)
+
+
+def _tables(material: _Material, config: AcousticsConfig, progress: Progress) -> dict[str, pd.DataFrame]:
+    """Return the tables over some clips, the most important last."""
     scored = _score(material, config, progress)
-    n, widened = len(joined.clips), widening(material.targets.folds)
+    n, widened = len(material.joined.clips), widening(material.targets.folds)
     groups = groups_table(scored, material.functionals, n, widened)
     if config.cka:
         groups = pd.concat([groups, _group_similarity(material)], ignore_index=True)
-    tables = {
+    return {
         "acoustics_functionals": _description(material),
         "acoustics_groups": groups,
         "acoustics_changes": changes_table(scored, material.functionals, n, widened),
         "acoustics": acoustics_table(scored, material.functionals, n, widened),
     }
-    written: list[Path] = []
-    for name, table in tables.items():
-        if not table.empty:
-            own = {"pooling": joined.checkpoints[0].pooling, "transform": config.transform, **(context or {})}
-            written += write_table(table.assign(**own), output, name)
-    flags = list(material.functionals.flags)
-    facts = joined.counts() | {
-        "functionals": len(flags),
-        "that cannot be relied on": sum(flag != "" for flag in flags),
-        "folds of speakers": len(material.targets.folds.names),
-    }
-    return Outcome(tuple(written), facts)
 
 
 def _apart(joined: Joined, random_cache: CacheFile | None) -> tuple[Joined, Representation | None]:
@@ -123,13 +147,14 @@ def _apart(joined: Joined, random_cache: CacheFile | None) -> tuple[Joined, Repr
 
 
 def _prepare(
-    joined: Joined,
+    part: Part,
     random: Representation | None,
     features: Path,
     config: AcousticsConfig,
     seed: int,
     progress: Progress,
 ) -> _Material:
+    joined, where = part.joined, f" in {part.corpus}" if part.corpus not in ("", POOLED) else ""
     assert joined.features is not None
     raw = joined.features.layer(FEATURE_LAYER)
     with EmbeddingCache.open(features) as cache:
@@ -140,14 +165,14 @@ def _prepare(
     for flag in dict.fromkeys(flag for flag in functionals.flags if flag):
         own = [name for name, each in zip(names, functionals.flags, strict=True) if each == flag]
         remedy = " (the transform `rank` takes their say away)" if flag == FEW_CLIPS else ""
-        progress.say(f"acoustics: {len(own)} functionals are left out of means and rankings: {flag}{remedy}")
+        progress.say(f"acoustics: {len(own)} functionals are left out of means and rankings{where}: {flag}{remedy}")
     if not len(functionals.scored):
         raise AnalysisError("No acoustic feature varies over these clips", where=features, found=f"{len(raw)} clips")
     speakers = joined.column("speaker")
     genders = joined.column("gender") if _is_known(joined, "gender") else None
     folds = speaker_folds(speakers, config.folds, genders=genders, seed=seed)
     if len(folds.names) < config.folds:
-        progress.say(f"acoustics: {len(folds.names)} speakers are {len(folds.names)} folds, not {config.folds}")
+        progress.say(f"acoustics: {len(folds.names)} speakers{where} are {len(folds.names)} folds, not {config.folds}")
     targets = prepare_targets(
         predicted[:, functionals.scored],
         folds,
@@ -168,7 +193,6 @@ def _score(
     shuffles = "shuffled_clips" in config.controls
     random = [] if material.random is None else [material.random]
     represented = [*joined.checkpoints, *random]
-    progress.start("acoustics", sum(len(one.layer_names) for one in represented), "layers")
     for one in represented:
         is_random = one is material.random
         for names, x in _chunks(one):
@@ -180,7 +204,6 @@ def _score(
                 if shuffles and not is_random:
                     scored[key, "shuffled_clips"] = control
                 progress.advance()
-    progress.finish()
     if "gender_only" in config.controls and _is_known(joined, "gender"):
         guessed = group_means(targets.y, joined.column("gender"), targets.folds)
         sums = speaker_sums(targets.y, guessed, training_means(targets.y, targets.folds), targets.speakers)

@@ -134,6 +134,8 @@ def _factors(part: Part, config: GeometryConfig, progress: Progress) -> dict[str
     found = {}
     for name in dict.fromkeys([*config.factors, *config.by]):
         if name not in joined.clips:
+            if where:
+                continue  # said of all clips
             reason = "the clips do not have it"
         elif joined.clips[name].isna().any():
             reason = f"{int(joined.clips[name].isna().sum())} clips have no value"

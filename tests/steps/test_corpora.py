@@ -17,6 +17,7 @@ from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import AnalysisError
 from ser_probe.report.corpora import compared_corpora, pooling_warnings
+from ser_probe.steps.analyze_acoustics import predict_acoustics
 from ser_probe.steps.analyze_drift import measure_drift
 from ser_probe.steps.analyze_geometry import describe_caches
 from ser_probe.steps.analyze_similarity import compare_caches
@@ -93,6 +94,11 @@ def geometry(files: list[Path], output: Path, **given: Any) -> Outcome:
     return describe_caches(files[:2], output, features=files[2], analyze=config(options, given), **said(given))
 
 
+def acoustics(files: list[Path], output: Path, **given: Any) -> Outcome:
+    options = {"acoustics.folds": 3, "acoustics.inner_folds": 2}
+    return predict_acoustics(files[:2], output, features=files[2], analyze=config(options, given), **said(given))
+
+
 def config(options: dict[str, Any], given: dict[str, Any]) -> AnalyzeConfig:
     return check_options(AnalyzeConfig, {"splits": "all", "by_corpus": given.get("by_corpus", True), **options})
 
@@ -105,6 +111,7 @@ ANALYSES: dict[str, tuple[Step, tuple[str, ...]]] = {
     "similarity": (similarity, ("similarity",)),
     "drift": (drift, ("drift", "drift_groups")),
     "geometry": (geometry, ("geometry", "geometry_spectrum")),
+    "acoustics": (acoustics, ("acoustics", "acoustics_groups", "acoustics_changes", "acoustics_functionals")),
 }
 
 
