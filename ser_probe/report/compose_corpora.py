@@ -65,7 +65,7 @@ def draw_geometry_corpora(table: pd.DataFrame) -> Figure:
     for measure, factor in _GEOMETRY_PANELS:
         rows = last[(last["measure"] == measure) & (last["factor"] == factor)]
         if not rows.empty:
-            panels.append((f"{measure_name(measure)}{f' by {factor}' if factor else ''}", rows))
+            panels.append((f"{measure_name(measure)}\nby {factor}" if factor else measure_name(measure), rows))
     return _draw(panels, heading(last, f"Geometry by corpus{f' at {when}' if when else ''}"))
 
 

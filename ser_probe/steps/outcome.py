@@ -30,15 +30,15 @@ class Outcome:
         summary: Short facts to show, value by name, in order.
         n_rejected: Clips left out because they cannot be used; the exit code says so.
         rejects: The table that lists them with reasons.
+        failed: What could not be made while the rest was, by name; the exit code says so.
         answers: What was found, in a few rows each.
         warnings: How what was found misleads.
-        failed: What could not be made while the rest was, by name; the exit code says so.
     """
 
     files: tuple[Path, ...] = ()
     summary: dict[str, object] = field(default_factory=dict)
-    answers: tuple[Answer, ...] = ()
-    warnings: tuple[str, ...] = ()
     n_rejected: int = 0
     rejects: Path | None = None
     failed: tuple[str, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -32,14 +32,17 @@ from ser_probe.report.style import PAGE_WIDTH_IN
 Tables = dict[str, pd.DataFrame]
 MakeTables = Callable[[int, Sequence[int]], Tables]
 
+BY_CORPUS = {name for name in FIGURES if name.endswith("_corpora")}
 SMALLEST_FONT_PT = 9
 # 88 rows have names of 6 points, or two pages.
 SMALLER_FONTS_PT = {"acoustics_map": 6, "acoustics_within": 6}
 
 
 def one_part(tables: Tables, name: str) -> pd.DataFrame:
-    """The table of a figure, of one layer or one way of grouping where the figure shows one."""
+    """The table of a figure, of one layer, one way of grouping or several corpora where the figure shows those."""
     table = tables[FIGURES[name].table]
+    if name in BY_CORPUS:
+        return pd.concat([table.assign(corpus=corpus) for corpus in ("all", "berlin", "rome")], ignore_index=True)
     if name == "drift_groups":
         return table[table["group_by"] == "label"]
     return table[table["layer"] == "final"] if name == "umap" else table
@@ -134,7 +137,7 @@ def test_all_figures_of_a_study_are_written(tables: Tables, figures_folder: Path
     options = {"training": {"best_step": 100, "saved_steps": [0, 50, 100, 150]}}
     entries, left_out = write_figures(tables, figures_folder, options=options)
     assert left_out == []
-    assert {entry.name for entry in entries} == (set(FIGURES) - {"umap", "drift_groups"}) | {
+    assert {entry.name for entry in entries} == (set(FIGURES) - BY_CORPUS - {"umap", "drift_groups"}) | {
         "umap_0", "umap_final", "drift_groups_label", "drift_groups_speaker",
     }  # fmt: skip
     for entry in entries:
@@ -278,3 +281,18 @@ def test_titles_wider_than_their_figure_are_broken_between_their_parts() -> None
     extent = title.get_window_extent()
     assert extent.x0 >= 0
     assert extent.x1 <= figure.bbox.width
+
+
+def test_of_several_corpora_figures_are_of_all_pooled_or_of_each_and_say_so(
+    tables: Tables, figures_folder: Path
+) -> None:
+    several = pd.concat([tables["drift"].assign(corpus=name) for name in ("all", "berlin")], ignore_index=True)
+    names = ["drift_layers", "drift_previous", "drift_corpora"]
+    entries, left_out = write_figures({"drift": several}, figures_folder, names=names)
+    assert left_out == []
+    assert {entry.name: entry.title for entry in entries} == {
+        "drift_layers_all": "Drift along the layers (all corpora pooled)",
+        "drift_layers_berlin": "Drift along the layers (corpus berlin)",
+        "drift_corpora": "Drift by corpus",
+        "drift_previous": "Drift from checkpoint to checkpoint (all corpora pooled)",
+    }
