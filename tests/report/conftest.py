@@ -229,10 +229,15 @@ def study_tables(n_layers: int, steps: Sequence[int], rng: np.random.Generator) 
     }
 
 
+@pytest.fixture(scope="session")
+def shared_tables() -> Tables:
+    return study_tables(3, (0, 50, 100, 150), np.random.default_rng(20_240_601))
+
+
 @pytest.fixture
-def tables(rng: np.random.Generator) -> Tables:
-    """A small study: four layers and `final`, four checkpoints."""
-    return study_tables(3, (0, 50, 100, 150), rng)
+def tables(shared_tables: Tables) -> Tables:
+    """A small study: four layers and `final`, four checkpoints. Each test has copies of its own."""
+    return {name: table.copy() for name, table in shared_tables.items()}
 
 
 @pytest.fixture
