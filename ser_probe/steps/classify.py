@@ -27,6 +27,7 @@ from ser_probe.runtime import SILENT, Progress, logger, pick_device
 from ser_probe.steps.evaluation_tables import prediction, probability
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.predictions import read_outputs, refuse_non_finite_outputs
+from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.trained_runs import AUDIO_FILE, find_runs, read_audio
 
 _CLIPS_AT_ONCE = 512
@@ -175,6 +176,7 @@ def classify_files(
         device: Where to run.
         progress: Told of each clip.
     """
+    check_packages(None, ("classify",))
     table = load_classifier(path, device=device).predict(list(files), progress=progress)
     if output is not None:
         with atomic_path(output) as temporary:

@@ -25,6 +25,7 @@ from ser_probe.steps.evaluated_clips import EvaluatedClips, read_evaluated_clips
 from ser_probe.steps.evaluation_tables import agreement_rows, score_predictions, summarise, tabulate_predictions
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.predictions import PredictionSettings, predict_clips
+from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.tables import write_table
 from ser_probe.steps.trained_runs import AUDIO_FILE, TrainedRun, find_runs, read_audio, training_clips
 
@@ -92,10 +93,12 @@ def evaluate_checkpoint(
         ConfigError: If the label map names a class that the model has not.
         AnalysisError: If a column, split or label that is needed is missing.
         AudioError: If no clip can be decoded; if one cannot and `config.strict`.
+        PackageError: If a package that is needed is missing or broken, before anything is loaded.
     """
     config = config or EvaluateConfig()
     check_output_folder(output)
     runs, notes = find_runs(place)
+    check_packages(None, ("evaluate", "evaluation figures") if config.figures else ("evaluate",))
     for note in notes:
         progress.say(note)
     device = pick_device(config.device)

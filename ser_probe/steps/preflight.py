@@ -1,4 +1,4 @@
-"""What a study needs of the installation, tried before its first clip is looked at: seconds, not hours.
+"""What a study or command needs of the installation, tried before its first clip is looked at: seconds, not hours.
 
 A package is loaded where a stage is still to be done, which loads it anyway. A study that is fresh loads nothing.
 """
@@ -24,9 +24,19 @@ _LOADED = {
     "probe": ("sklearn", "numba"),
     "umap": ("sklearn", "numba"),
     "report": ("matplotlib", "jinja2"),
+    "evaluate": ("soundfile", "soxr", "pyarrow", *_TRANSFORMERS),
+    "evaluation figures": ("matplotlib",),
+    "classify": ("soundfile", "soxr", *_TRANSFORMERS),
 }
-"""Packages with compiled parts, and those that load others, by stage. numba stands for umap, which takes longer."""
-_FOUND = {"prepare": ("pyloudnorm",), "finetune": ("tensorboard",), "umap": ("umap",)}
+"""Packages with compiled parts, and those that load others, by stage or command. numba stands for umap, which takes
+longer."""
+_FOUND = {
+    "prepare": ("pyloudnorm",),
+    "finetune": ("tensorboard",),
+    "umap": ("umap",),
+    "evaluate": ("pyloudnorm",),
+    "classify": ("pyloudnorm",),
+}
 """Packages that only have to be there."""
 
 
@@ -44,12 +54,12 @@ class Need(NamedTuple):
     purpose: str
 
 
-def check_packages(study: StudyConfig, stages: Iterable[str]) -> None:
+def check_packages(study: StudyConfig | None, stages: Iterable[str]) -> None:
     """See that all that stages will need is there, then load it, stage by stage.
 
     Args:
-        study: The study.
-        stages: Names of stages that are still to be done, in their order, and `search`.
+        study: The study; None for a command that has none.
+        stages: Names of stages that are still to be done, in their order, and of commands: keys of `_LOADED`, `search`.
 
     Raises:
         PackageError: If packages are not installed, all of them in one message, or if some of a stage cannot be loaded.
@@ -71,8 +81,10 @@ def _raise(found: Iterable[PackageError]) -> None:
         raise collect(PackageError, "The installation lacks what is needed here", lines)
 
 
-def _is_wanted(study: StudyConfig, stage: str) -> bool:
+def _is_wanted(study: StudyConfig | None, stage: str) -> bool:
     """Tell whether a study has a stage at all."""
+    if study is None:
+        return True
     if stage == "finetune":
         return study.finetune.enabled
     if stage == "egemaps":
@@ -80,7 +92,7 @@ def _is_wanted(study: StudyConfig, stage: str) -> bool:
     return getattr(study.analyze, stage, True) is not None
 
 
-def _absent(study: StudyConfig, stage: str) -> Iterator[PackageError]:
+def _absent(study: StudyConfig | None, stage: str) -> Iterator[PackageError]:
     """Yield a fault for each package that is not installed, which takes no time to see."""
     for module in (*_LOADED.get(stage, ()), *_FOUND.get(stage, ())):
         package = module.partition(".")[0]
@@ -93,7 +105,7 @@ def _absent(study: StudyConfig, stage: str) -> Iterator[PackageError]:
             yield from _required(need)
 
 
-def _broken(study: StudyConfig, stage: str) -> Iterator[PackageError]:
+def _broken(study: StudyConfig | None, stage: str) -> Iterator[PackageError]:
     """Yield a fault for each package that cannot be loaded."""
     for module in _LOADED.get(stage, ()):
         if module.startswith("transformers"):
@@ -122,8 +134,10 @@ def _load(module: str) -> PackageError | None:
     return None
 
 
-def _extras(study: StudyConfig, stage: str) -> Iterator[Need]:
+def _extras(study: StudyConfig | None, stage: str) -> Iterator[Need]:
     """Yield the optional packages that a stage of a study needs."""
+    if study is None:
+        return
     finetune = study.finetune
     if stage == "egemaps":
         yield Need("opensmile", "egemaps", "extracting eGeMAPSv02 (extract.egemaps)")

@@ -10,10 +10,11 @@ import pytest
 
 from ser_probe.config import StudyConfig, check_options
 from ser_probe.errors import MissingExtraError, PackageError
-from ser_probe.steps import prepare
+from ser_probe.steps import classify, evaluate, prepare
 from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.run import STAGES, run_study
 
+from ..classifiers import save_run
 from .conftest import OPTIONS, Said, small_study
 
 BROKEN = "raise OSError('lib.so: undefined symbol: x')"
@@ -44,6 +45,33 @@ def test_a_broken_package_stops_a_study_before_its_clips(
     break_package(package)
     with pytest.raises(PackageError, match=f"The package '{package}' is installed, but cannot be loaded"):
         run_study(small_study("extract.egemaps=false", "analyze.similarity.egemaps=false"))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "classify"])
+@pytest.mark.parametrize("package", ["soundfile", "pyloudnorm"])
+def test_a_command_on_a_checkpoint_asks_first_for_what_it_needs(
+    command: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    run = save_run(tmp_path / "run")
+    monkeypatch.setattr(evaluate, "load_classifier", load)
+    monkeypatch.setattr(classify, "load_classifier", load)
+    monkeypatch.setitem(sys.modules, package, None)
+    work = {
+        "evaluate": lambda: evaluate.evaluate_checkpoint(run, [tmp_path / "m.csv"], tmp_path / "out"),
+        "classify": lambda: classify.classify_files(run, [tmp_path / "a.wav"]),
+    }
+    with pytest.raises(PackageError, match=f"The package '{package}' is not installed"):
+        work[command]()
+
+
+def test_figures_that_nobody_wants_need_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    check_packages(None, ("evaluate",))
+    with pytest.raises(PackageError, match="The package 'matplotlib' is not installed"):
+        check_packages(None, ("evaluate", "evaluation figures"))
 
 
 def test_all_that_is_missing_is_in_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
