@@ -169,7 +169,7 @@ def _prepare(
     if not len(functionals.scored):
         raise AnalysisError("No acoustic feature varies over these clips", where=features, found=f"{len(raw)} clips")
     speakers = joined.column("speaker")
-    genders = joined.column("gender") if _is_known(joined, "gender") else None
+    genders = _genders(joined, config, where, progress)
     folds = speaker_folds(speakers, config.folds, genders=genders, seed=seed)
     if len(folds.names) < config.folds:
         progress.say(f"acoustics: {len(folds.names)} speakers{where} are {len(folds.names)} folds, not {config.folds}")
@@ -182,6 +182,25 @@ def _prepare(
         seed=seed,
     )
     return _Material(joined, random, functionals, raw, predicted, targets)
+
+
+def _genders(joined: Joined, config: AcousticsConfig, where: str, progress: Progress) -> np.ndarray | None:
+    """Return the gender of each clip [N], None where it is not known of all.
+
+    Raises:
+        AnalysisError: If the control that needs it is asked for, beyond the defaults, and the clips have no such
+            column.
+    """
+    if _is_known(joined, "gender"):
+        return joined.column("gender")
+    if "gender_only" in config.controls:
+        if "gender" not in joined.clips and config.controls != AcousticsConfig().controls:
+            raise AnalysisError("The clips have no column 'gender'", where="analyze.acoustics.controls")
+        if "gender" in joined.clips:
+            progress.say(f"acoustics without the control gender_only{where}: the clips do not all have a gender")
+        elif not where:  # said of all clips
+            progress.say("acoustics without the control gender_only: the clips have no column 'gender'")
+    return None
 
 
 def _score(

@@ -16,7 +16,7 @@ from ser_probe.analysis.threads import run_side_by_side
 from ser_probe.config import AnalyzeConfig, DriftConfig
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.checkpoint_weights import read_parts
-from ser_probe.steps.columns import named_columns
+from ser_probe.steps.columns import named_columns, say_without_intervals
 from ser_probe.steps.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
 from ser_probe.steps.drift_pairs import DriftStates, Pair, join_states
 from ser_probe.steps.outcome import Outcome
@@ -67,6 +67,7 @@ def measure_drift(
     pairs = [pair for pair in states.pairs if pair.kind not in (FIRST, PREVIOUS) or pair.kind in config.against]
     weights = _weights(checkpoints, states) if checkpoints and config.weights else None
     parts = corpus_parts(states.joined, "drift", progress, apart=analyze.by_corpus)
+    say_without_intervals("drift", states.joined.clips, progress)
     groupings = _groupings(states.joined, config, progress)
     progress.start("drift", len(parts) * len(states.reference.layer_names), "layers")
 
@@ -91,7 +92,7 @@ def measure_drift(
 def _groupings(joined: Joined, config: DriftConfig, progress: Progress) -> dict[str, np.ndarray]:
     """Return the columns that drift is given by, [N] each; those that some clips have no value in are named."""
     groupings = {}
-    for column in named_columns(joined.clips, config, "analyze.drift.by"):
+    for column in named_columns(joined.clips, config, "analyze.drift.by", progress=progress):
         if n_blank := int(joined.clips[column].isna().sum()):
             progress.say(f"drift is not given by {column}: {n_blank} clips have no value")
         else:

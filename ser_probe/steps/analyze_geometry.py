@@ -14,7 +14,7 @@ from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.config import AnalyzeConfig, GeometryConfig
 from ser_probe.report.tables import POOLED
 from ser_probe.runtime import SILENT, Progress
-from ser_probe.steps.columns import named_columns
+from ser_probe.steps.columns import named_columns, say_without, say_without_intervals
 from ser_probe.steps.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.representations import CacheFile, Joined, Representation, join_caches
@@ -55,6 +55,7 @@ def describe_caches(
     joined = join_caches(caches, features=features, clips=clips, splits=splits)
     columns = {"factors": joined.known_names(config.factors), "by": joined.known_names(config.by)}
     config = config.model_copy(update=columns)
+    say_without_intervals("geometry", joined.clips, progress)
     parts = corpus_parts(joined, "geometry", progress, apart=analyze.by_corpus)
     represented = [*joined.checkpoints, *([joined.features] if joined.features is not None else [])]
     n_layers = sum(len(one.layer_names) for one in represented)
@@ -131,13 +132,12 @@ def _factors(part: Part, config: GeometryConfig, progress: Progress) -> dict[str
     joined, where = part.joined, f" in {part.corpus}" if part.corpus not in ("", POOLED) else ""
     for key in ("factors", "by"):
         named_columns(joined.clips, config, f"analyze.geometry.{key}")
-    found = {}
+    found, missing = {}, []
     for name in dict.fromkeys([*config.factors, *config.by]):
         if name not in joined.clips:
-            if where:
-                continue  # said of all clips
-            reason = "the clips do not have it"
-        elif joined.clips[name].isna().any():
+            missing.append(name)
+            continue
+        if joined.clips[name].isna().any():
             reason = f"{int(joined.clips[name].isna().sum())} clips have no value"
         elif (n_values := joined.clips[name].nunique()) < 2:
             reason = "all clips have the same value"
@@ -147,4 +147,6 @@ def _factors(part: Part, config: GeometryConfig, progress: Progress) -> dict[str
             found[name] = joined.column(name)
             continue
         progress.say(f"geometry without {name}{where}: {reason}")
+    if not where:  # said of all clips
+        say_without("geometry", missing, progress)
     return found

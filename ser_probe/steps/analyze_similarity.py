@@ -16,6 +16,7 @@ from ser_probe.analysis.similarity.table import Permutations, similarity_table
 from ser_probe.config import AnalyzeConfig, SimilarityConfig
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.columns import say_without_intervals
 from ser_probe.steps.compared_layers import FEATURES, ComparedLayers, collect_layers
 from ser_probe.steps.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
 from ser_probe.steps.outcome import Outcome
@@ -56,6 +57,8 @@ def compare_caches(
     splits = None if analyze.splits == "all" else analyze.splits
     joined = join_caches(caches, features=features, clips=clips, splits=splits)
     layers = collect_layers(joined)
+    if config.intervals != "none":
+        say_without_intervals("similarity", joined.clips, progress)
     parts = corpus_parts(joined, "similarity", progress, apart=analyze.by_corpus)
     n_families = len(list(_families(_measures(config, len(joined.clips), SILENT))))
     progress.start("similarity", len(parts) * n_families, "parts" if len(parts) > 1 else "kinds of measure")

@@ -56,10 +56,7 @@ def map_caches(
     joined = join_caches(caches, clips=clips, splits=splits)
     layers = _check(joined, config)
     made = () if predictions is None else (CORRECT,)
-    colours = named_columns(joined.clips, config, "analyze.umap.color", made=made)
-    for name in joined.known_names(config.color):
-        if name not in colours:
-            progress.say(f"umap without {name}: the clips do not have it")
+    colours = named_columns(joined.clips, config, "analyze.umap.color", made=made, progress=progress)
     columns = {name: _values(joined, name) for name in colours if name not in made}
     if predictions is not None:
         columns |= join_predictions(predictions, joined.clips["clip_id"].to_numpy())

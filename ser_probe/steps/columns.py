@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -10,12 +10,28 @@ from ser_probe.config import AnalyzeConfig
 from ser_probe.config.sections import Section
 from ser_probe.data.columns import find_column
 from ser_probe.errors import AnalysisError, did_you_mean
+from ser_probe.runtime import SILENT, Progress
 
 COLUMN_KEYS: Mapping[str, tuple[str, ...]] = {"umap": ("color",), "geometry": ("by", "factors"), "drift": ("by",)}
 """Keys that name columns of the clips, by their analysis."""
 
 
-def named_columns(clips: pd.DataFrame, config: Section, key: str, *, made: tuple[str, ...] = ()) -> list[str]:
+def say_without(analysis: str, names: Sequence[str], progress: Progress) -> None:
+    """Tell in one line which columns of its defaults an analysis goes without."""
+    if names:
+        them = "it" if len(names) == 1 else "them"
+        progress.say(f"{analysis} without {', '.join(names)}: the clips do not have {them}")
+
+
+def say_without_intervals(analysis: str, clips: pd.DataFrame, progress: Progress) -> None:
+    """Tell that an analysis has no intervals over speakers, where the clips name none."""
+    if "speaker" not in clips:
+        progress.say(f"{analysis} without intervals over speakers: the clips have no column 'speaker'")
+
+
+def named_columns(
+    clips: pd.DataFrame, config: Section, key: str, *, made: tuple[str, ...] = (), progress: Progress = SILENT
+) -> list[str]:
     """Return the columns that a key names and the clips have.
 
     A corpus need not have what the defaults name, such as the speakers' gender; what somebody wrote there, it must.
@@ -25,6 +41,7 @@ def named_columns(clips: pd.DataFrame, config: Section, key: str, *, made: tuple
         config: The section of the analysis.
         key: The key, such as `analyze.umap.color`.
         made: Columns that the analysis makes itself.
+        progress: Told of the columns that are left out.
 
     Raises:
         AnalysisError: If a column is asked for, beyond the defaults, that the clips do not have.
@@ -41,7 +58,9 @@ def named_columns(clips: pd.DataFrame, config: Section, key: str, *, made: tuple
                 where=key,
                 fix=did_you_mean(name, map(str, clips.columns)),
             )
-    return [name for name in names if name in clips or name in made]
+    found = [name for name in names if name in clips or name in made]
+    say_without(key.split(".")[1], [name for name in names if name not in found], progress)
+    return found
 
 
 def check_columns(clips: pd.DataFrame, analyze: AnalyzeConfig) -> None:

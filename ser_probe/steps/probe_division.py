@@ -11,7 +11,7 @@ from ser_probe.config import ProbeConfig
 from ser_probe.data.columns import find_column
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError
-from ser_probe.steps.representations import CacheFile, NamedCache, path_of
+from ser_probe.steps.representations import CacheFile, NamedCache, clips_of, path_of
 
 LEAST_SPEAKERS = 3
 """One each to train, stop and test."""
@@ -91,7 +91,7 @@ def known_clips(caches: Sequence[CacheFile], clips: pd.DataFrame | None) -> pd.D
     if clips is not None or not caches:
         return pd.DataFrame() if clips is None else clips
     with EmbeddingCache.open(path_of(caches[0])) as cache:
-        return cache.clips
+        return clips_of(cache)
 
 
 def embedded_clips(caches: Sequence[CacheFile], clips: pd.DataFrame | None) -> pd.DataFrame:

@@ -197,10 +197,10 @@ def join_caches(
         for cache in opened:
             _refuse_frames(cache)
             _warn_of_old_features(cache)
-        whole = opened[0].clips if clips is None else clips
+        whole = clips_of(opened[0]) if clips is None else clips
         table = _of_splits(whole, splits)
         _require_clips(table, whole, splits)
-        others = [] if clips is not None else [cache.clips for cache in opened[1:]]
+        others = [] if clips is not None else [clips_of(cache) for cache in opened[1:]]
         comparable = [other for other in others if splits is None or "split" in other]
         n_wanted = len(set(table["clip_id"]).union(*(_of_splits(other, splits)["clip_id"] for other in comparable)))
         # A clip listed twice under two names is one observation.
@@ -228,6 +228,13 @@ def join_caches(
             cache.close()
     models = sorted(represented[: len(caches)], key=lambda one: (one.model, one.step))
     return Joined(table, tuple(models), represented[-1] if features is not None else None, n_wanted - len(table))
+
+
+def clips_of(cache: EmbeddingCache) -> pd.DataFrame:
+    """Return the clips that a file carries; a text that was blank, which a file holds as empty, is missing."""
+    texts = [name for name, column in cache.clips.items() if not pd.api.types.is_numeric_dtype(column)]
+    filled = {name: cache.clips[name].astype(object) for name in texts}
+    return cache.clips.assign(**{name: column.where(column != "", None) for name, column in filled.items()})
 
 
 def _of_splits(clips: pd.DataFrame, splits: Sequence[str] | None) -> pd.DataFrame:

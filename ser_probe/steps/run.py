@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from ser_probe.audio.load import PIPELINE_VERSION
 from ser_probe.config import ProbeConfig, StudyConfig, study_yaml
 from ser_probe.data.manifest import read_manifest
 from ser_probe.errors import ConfigError, DamagedFileError, SerProbeError, did_you_mean
@@ -127,6 +128,7 @@ class _Run:
             "audio.min_duration_s": study.audio.min_duration_s,
             "audio.max_duration_s": accepted_audio(study).max_duration_s,
             "split": study.split.model_dump(),
+            "audio pipeline": PIPELINE_VERSION,
             "rows": fingerprint(manifest.table.to_json()),
             "audio files": file_states(manifest.reachable_paths()),
         }
@@ -183,6 +185,7 @@ class _Run:
             "backbone": study.backbone.model_dump(),
             "backbone files": folder_state(study.backbone.name),
             "audio": study.audio.model_dump(),
+            "audio pipeline": PIPELINE_VERSION,
             "clips and splits": self.clips_print,
             **sound_files_state(study.finetune),
         }

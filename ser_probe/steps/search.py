@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ser_probe.audio.load import PIPELINE_VERSION
 from ser_probe.config import StudyConfig, study_yaml
 from ser_probe.config.search import SearchConfig
 from ser_probe.config.space import check_space, put_values, search_metric, search_section
@@ -218,6 +219,7 @@ class _Search:
         sections = self.study.model_dump(mode="json", include={"audio", "backbone", "finetune"}, exclude=exclude)
         return {
             **{key: value for key, value in _flat(sections) if key not in self.config.space},
+            "audio pipeline": PIPELINE_VERSION,
             "search.metric": self.metric,
             "search.pruning": self.config.pruning,
             "clips and splits": self.manifest.fingerprint(),

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from ser_probe.audio.load import PIPELINE_VERSION
 from ser_probe.config import FinetuneConfig
 from ser_probe.config.augmentation import AugmentConfig
 from ser_probe.embeddings.store import EmbeddingCache
@@ -23,6 +24,7 @@ from ser_probe.steps.columns import check_columns
 from ser_probe.steps.extract import extract_sources
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.run import STAGES, run_study
+from ser_probe.steps.stages import Stages
 from ser_probe.steps.training_task import sound_files_state
 
 from ..voices import RATE_HZ, voice
@@ -155,6 +157,18 @@ def test_an_edited_key_reaches_what_depends_on_it(
     assert done == expected
     assert f"stale, because changed: {reason}" in said.of(expected[0])
     assert run(override)[0] == []
+
+
+def test_every_stage_that_decodes_audio_knows_how(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, dict[str, Any]] = {}
+
+    def fresh(_: Stages, name: str, _stamp: Path, inputs: dict[str, Any]) -> None:
+        seen[name] = inputs
+
+    monkeypatch.setattr(Stages, "_stale_because", fresh)
+    run()
+    decoding = {name for name, inputs in seen.items() if inputs.get("audio pipeline") == PIPELINE_VERSION}
+    assert decoding == {"prepare", "finetune", "extract", "repeat", "egemaps"} & {*DONE}
 
 
 @pytest.mark.usefixtures("quick_report")
