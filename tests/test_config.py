@@ -287,6 +287,10 @@ def test_the_message_names_the_file_and_counts(write: Write) -> None:
             ["extract.splits=[test]", "analyze.probe.splits=study"],
             "analyze.probe.splits (--set): 'study' needs clips that extract.splits leaves out: train, validation",
         ),
+        (
+            ["extract.splits=[train]", "analyze.splits=[train]", "analyze.probe.splits=heldout"],
+            "analyze.probe.splits (--set): 'heldout' needs clips that extract.splits leaves out: test",
+        ),
         (["extract.egemaps=false"], "analyze.similarity.egemaps: needs extract.egemaps: true"),
         (
             ["analyze.umap.layers=[0, 5, final]"],
@@ -311,6 +315,7 @@ def test_impossible_combinations(write: Write, overrides: list[str], fault: str)
         ["finetune.enabled=false", "extract.checkpoints=[0]"],
         ["finetune={trained: all, cache_front_end: auto}"],
         ["extract={splits: [test], egemaps: false}", "analyze.similarity=null"],
+        ["extract.splits=[train]", "analyze.splits=[train]", "analyze.probe.splits=auto"],
         ["analyze.umap.layers=[99]", "backbone.name=someone/own-model"],
         ["analyze={probe: null, similarity: null, drift: null, umap: null}"],
         ["data={manifest: m.csv, audio_root: y}", "split.scheme=manifest"],

@@ -269,7 +269,9 @@ def _analysis_clashes(study: StudyConfig) -> Iterator[Clash]:
 
 def _probe_clashes(probe: ProbeConfig, extract: ExtractConfig, extracted: set[str]) -> Iterator[Clash]:
     everything = probe.splits == "study" or (probe.splits in ("kfold", "loso") and probe.among == "all")
-    missing = [split for split in (SPLITS if everything else ("test",)) if split not in extracted]
+    # `auto` divides what is there.
+    needed = () if probe.splits == "auto" else SPLITS if everything else ("test",)
+    missing = [split for split in needed if split not in extracted]
     if missing:
         yield Clash(
             ("analyze.probe.splits", "extract.splits"),

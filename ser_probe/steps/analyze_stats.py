@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ser_probe.analysis.stats.observations import Observations, make_observation
 from ser_probe.analysis.stats.summary import latex_files, markdown_section
 from ser_probe.analysis.stats.typeset import markdown, number, p_value, share
 from ser_probe.config import StatsConfig
+from ser_probe.data.columns import find_column
 from ser_probe.errors import AnalysisError
 from ser_probe.files import write_text
 from ser_probe.runtime import SILENT, Progress
@@ -78,7 +79,9 @@ def analyze_table(
             found=f"unit {stats.unit}, random {stats.random}",
             fix="give the table of single results",
         )
-    rows = pick_rows(read_results(table), stats.where)
+    rows = read_results(table)
+    stats = resolve_columns(stats, rows.columns)
+    rows = pick_rows(rows, stats.where)
     found: list[_Found] = []
     for part in _parts(rows, stats):
         if part.label:
@@ -120,7 +123,9 @@ def study_statistics(
         MissingExtraError: If statsmodels is not installed.
     """
     require_statsmodels()
-    rows = pick_rows(read_table(tables_folder, stats.table), stats.where)
+    rows = read_table(tables_folder, stats.table)
+    stats = resolve_columns(stats, rows.columns)
+    rows = pick_rows(rows, stats.where)
     found: list[_Found] = []
     rows, remarks = _with_factors(rows, stats)
     parts = list(_parts(rows, stats)) if len(rows) else []
@@ -140,6 +145,29 @@ def study_statistics(
     files = _write(found, output, "stats_summary.md", title, stats, context=context or {}, remarks=remarks, words=words)
     facts: dict[str, object] = {"tests": f"{len(found)} of {len(parts)} parts of the table {stats.table}"}
     return Outcome(tuple(files), facts)
+
+
+def resolve_columns(stats: StatsConfig, columns: Iterable[object]) -> StatsConfig:
+    """Return the options with the table's own name for each column that they name by an alias (`emotion`, `actor`)."""
+    known = [str(column) for column in columns]
+
+    def own(name: str) -> str:
+        return find_column(name, known) or name
+
+    def own_all(names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(own, names)))
+
+    chosen = {key: getattr(stats, key) for key in ("unit", "random")}
+    return stats.model_copy(
+        update={
+            "response": own(stats.response),
+            "where": {own(name): wanted for name, wanted in stats.where.items()},
+            "factors": own_all(stats.factors),
+            "apart": own_all(stats.apart),
+            "contrasts": tuple(":".join(map(own, text.split(":"))) for text in stats.contrasts),
+            **{key: name if name in (None, "auto") else own(name) for key, name in chosen.items()},
+        }
+    )
 
 
 def _analyse_rows(part: _Part, stats: StatsConfig) -> _Found:

@@ -192,3 +192,31 @@ def test_without_statsmodels_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(MissingExtraError, match=r"ser-probe\[stats\]"):
         study_statistics(tmp_path, tmp_path, stats=StatsConfig())
     assert analyze_stats.TABLES
+
+
+@needs_statsmodels
+def test_columns_have_their_aliases_everywhere(tmp_path: Path, rng: np.random.Generator) -> None:
+    row = np.arange(48)
+    table = pd.DataFrame({
+        "label": np.array(["anger", "joy"])[row % 2], "speaker": [f"s{n}" for n in row // 2 % 4],
+        "gender": np.array(["f", "m"])[row // 2 % 2], "score": rng.standard_normal(48),
+    })  # fmt: skip
+    table.to_csv(tmp_path / "scores.csv", index=False)
+    options = StatsConfig(
+        response="score", where={"Emotion": ("anger", "joy")}, factors=("emotion",), apart=("Gender",), unit="actor",
+        random="Actor", contrasts=("emotion",),
+    )  # fmt: skip
+    analyze_table(tmp_path / "scores.csv", tmp_path / "alias", stats=options)
+    own = StatsConfig(
+        response="score", where={"label": ("anger", "joy")}, factors=("label",), apart=("gender",), unit="speaker",
+        random="speaker", contrasts=("label",),
+    )  # fmt: skip
+    analyze_table(tmp_path / "scores.csv", tmp_path / "own", stats=own)
+    for path in sorted((tmp_path / "own").glob("*.parquet")):
+        pd.testing.assert_frame_equal(pd.read_parquet(path), pd.read_parquet(tmp_path / "alias" / path.name))
+    # A table's own column of that name is the one that is meant.
+    assert analyze_stats.resolve_columns(StatsConfig(factors=("emotion",)), ["emotion", "label"]).factors == (
+        "emotion",
+    )
+    found = analyze_stats.resolve_columns(StatsConfig(contrasts=("emotion:actor",)), ["label", "speaker"])
+    assert found.contrasts == ("label:speaker",)

@@ -34,6 +34,7 @@ def of_speakers(n: int, test: int, *, others: tuple[str, ...] = ("train", "valid
         (of_speakers(6, 2), True, "study", "fine-tuning has seen the others"),
         (of_speakers(6, 2), False, "loso", "each of the 6 speakers is left out in turn"),
         (of_speakers(6, 2, others=("train",)), True, "loso", "too few to be divided anew"),
+        (of_speakers(6, 0, others=("train",)), True, "loso", "the test part has 0 of the speakers"),
         (of_speakers(13, 2), False, "kfold", "the 13 speakers are left out in turn, a group at a time"),
         (of_speakers(6, 2).drop(columns="split"), True, "loso", "the clips name no splits"),
     ],
