@@ -34,7 +34,15 @@ from ser_probe.models.model_files import (
     refuse_non_finite,
     refuse_too_large,
 )
-from ser_probe.models.model_folder import CONFIG, PREPROCESSOR, find_model_folder, near_names, shown_place
+from ser_probe.models.model_folder import (
+    ADAPTER_CONFIG,
+    CONFIG,
+    PREPROCESSOR,
+    find_model_folder,
+    near_names,
+    refuse_adapter,
+    shown_place,
+)
 from ser_probe.packages import import_fault, leave_out_torchaudio
 from ser_probe.runtime import logger
 
@@ -167,7 +175,10 @@ def _load(name: str | Path, revision: str | None, random_weights: int | None) ->
     try:
         if folder is None:
             options["revision"] = _commit_of(source, revision)
+            _refuse_adapter_of_hub(source, options["revision"])
         config = AutoConfig.from_pretrained(source, **options)
+    except BackboneError:
+        raise
     except Exception as error:
         raise _unloadable(name, folder, error, what="config") from error
     _refuse_unsupported(name, config)
@@ -225,6 +236,20 @@ def _commit_of(name: str, revision: str | None) -> str:
 
     # The cache keeps each commit's files in a folder of the commit's name.
     return Path(str(cached_file(name, "config.json", revision=revision or "main"))).parent.name
+
+
+def _refuse_adapter_of_hub(name: str, commit: str) -> None:
+    """Raise where a hub model comes with an adapter.
+
+    Raises:
+        BackboneError: As `refuse_adapter`.
+    """
+    from transformers.utils import cached_file
+
+    quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    found = cached_file(name, ADAPTER_CONFIG, revision=commit, **quiet)
+    if found is not None:
+        refuse_adapter(Path(found).parent, (ADAPTER_CONFIG, CONFIG), model=name)
 
 
 def _move_off_the_file(model: torch.nn.Module) -> None:

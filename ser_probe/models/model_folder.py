@@ -10,10 +10,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from ser_probe.errors import BackboneError, SerProbeError, did_you_mean
+from ser_probe.errors import BackboneError, DamagedFileError, SerProbeError, did_you_mean
+from ser_probe.files import read_json
 from ser_probe.models.catalogue import KNOWN_CHECKPOINTS, TINY_CONFIGS, known_names
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+ADAPTER_CONFIG, _BASE = "adapter_config.json", "base_model_name_or_path"
+_ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "adapter_model.bin")
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -30,10 +33,12 @@ def find_model_folder(name: str | Path) -> Path | None:
     """Return the folder that a model's name means, or None for a model id on the hub.
 
     Raises:
-        BackboneError: If it is neither: a file, a path that leads nowhere, a folder without a model, an unknown name.
+        BackboneError: If it is neither: a file, a path that leads nowhere, a folder without a model, an unknown name;
+            or if the folder holds an adapter, whose say in what the model is would be lost.
     """
     folder = Path(name).expanduser()
     if str(name) and folder.is_dir():
+        refuse_adapter(folder, [path.name for path in folder.iterdir()])
         if not (folder / CONFIG).is_file():
             raise _no_model(folder)
         return folder
@@ -58,6 +63,42 @@ def check_name(name: str | Path) -> None:
     """
     if str(name) not in TINY_CONFIGS:
         find_model_folder(name)
+
+
+def refuse_adapter(folder: Path, names: Iterable[str], *, model: object = None) -> None:
+    """Raise where a PEFT adapter lies beside a model.
+
+    transformers adds it to the model where peft is installed, and ignores it elsewhere: one folder, two models.
+
+    Args:
+        folder: The folder, or where its files were fetched to.
+        names: Names of the files in it.
+        model: How the user called it, if not by the folder.
+
+    Raises:
+        BackboneError: If it holds one.
+    """
+    names = sorted(names)
+    files = [name for name in names if name in _ADAPTER_FILES]
+    if not files:
+        return
+    kind, base, damage = "PEFT", "BASE", ""
+    if ADAPTER_CONFIG in files:
+        try:
+            said = read_json(folder / ADAPTER_CONFIG, entries={})
+            kind, base = (str(said.get(key) or word) for key, word in (("peft_type", kind), (_BASE, base)))
+        except (DamagedFileError, OSError) as error:
+            damage = f"; {ADAPTER_CONFIG} cannot be read: {getattr(error, 'found', None) or error}"
+    beside = CONFIG in names
+    raise BackboneError(
+        "An adapter lies beside the model's own weights" if beside else "The folder holds an adapter, and no model",
+        where=model or folder,
+        expected="a model's weights alone, any adapter merged into them",
+        found=f"a {kind} adapter of {base}: {', '.join(files)}{damage}",
+        fix=f"merge it and give the folder OUT: PeftModel.from_pretrained(AutoModel.from_pretrained({base!r}), "
+        f"{str(model or folder)!r}).merge_and_unload().save_pretrained('OUT')"
+        + ("; to use the model without it, move the adapter's files elsewhere" if beside else ""),
+    )
 
 
 def is_path(name: str | Path) -> bool:

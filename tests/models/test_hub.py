@@ -22,13 +22,14 @@ from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import KNOWN_CHECKPOINTS
 from ser_probe.models.loading import load_backbone, save_backbone
 
-COMMITS = {"main": "a" * 40, "v2": "b" * 40, "bert": "c" * 40, "whisper": "d" * 40}
+COMMITS = {"main": "a" * 40, "v2": "b" * 40, "bert": "c" * 40, "whisper": "d" * 40, "adapted": "e" * 40}
 
 MODELS = {
     "main": "tiny-wavlm-large",
     "v2": "tiny-hubert-base",
     "bert": "tiny-wav2vec2-bert",
     "whisper": "tiny-whisper",
+    "adapted": "tiny-hubert-base",
 }
 
 # For a model with nothing but a .bin, transformers would ask a bot, from a thread of its own, to open a pull request
@@ -102,6 +103,8 @@ def hub(tmp_path: Path, tiny_models: dict[str, Backbone]) -> Iterator[Hub]:
         save_backbone(tiny_models[name], folder)
         torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
         (folder / "model.safetensors").unlink()
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "me/base"}
+    (hub.root / "adapted" / "adapter_config.json").write_text(json.dumps(adapter))
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -133,15 +136,17 @@ def hub(tmp_path: Path, tiny_models: dict[str, Backbone]) -> Iterator[Hub]:
 
 
 def test_a_hub_id_loads_at_its_revision(hub: Hub, tiny_models: dict[str, Backbone], tmp_path: Path) -> None:
-    revisions = [None, "v2", COMMITS["v2"], "bert", "whisper", "v3"]
+    revisions = [None, "v2", COMMITS["v2"], "bert", "whisper", "adapted", "v3"]
     wanted: list[Wanted] = [("me/model", revision, None) for revision in revisions]
-    *found, absent = load_in_a_new_process(wanted, tmp_path / "home", HF_ENDPOINT=hub.address)
+    *found, adapted, absent = load_in_a_new_process(wanted, tmp_path / "home", HF_ENDPOINT=hub.address)
 
     meant = ["main", "v2", "v2", "bert", "whisper"]
     assert [answer["commit"] for answer in found] == [COMMITS[revision] for revision in meant]
     assert [answer["hash"] for answer in found] == [tiny_models[MODELS[revision]].weights_hash() for revision in meant]
     assert [answer["normalise"] for answer in found] == [True, False, False, True, False]
     assert CONVERSION_STARTS not in hub.requests
+    assert adapted["error"] == "An adapter lies beside the model's own weights"
+    assert adapted["found"] == "a LORA adapter of me/base: adapter_config.json"
     assert absent["error"].startswith("The config of 'me/model' could not be loaded from the hub")
     assert "v3" in absent["found"]
 

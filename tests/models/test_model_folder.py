@@ -32,6 +32,34 @@ def test_known_names_hub_ids_and_folders_are_no_fault(work: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        (
+            '{"peft_type": "LORA", "base_model_name_or_path": "me/base"}',
+            "a LORA adapter of me/base: adapter_config.json",
+        ),
+        ("{}", "a PEFT adapter of BASE: adapter_config.json, adapter_model.safetensors"),
+        ("[" * 100_000, "adapter_config.json cannot be read"),
+        ("[]", "adapter_config.json cannot be read"),
+        (None, "a PEFT adapter of BASE: adapter_model.safetensors"),
+    ],
+)
+def test_an_adapter_is_never_passed_over(work: Path, config: str | None, found: str) -> None:
+    for folder, said, advice in (
+        ("model", "An adapter lies beside the model's own weights", "without it, move the adapter's files elsewhere"),
+        ("bare", "The folder holds an adapter, and no model", "merge_and_unload"),
+    ):
+        (work / folder / "adapter_model.safetensors").touch()
+        if config is not None:
+            (work / folder / "adapter_config.json").write_text(config)
+        for use in (check_name, find_model_folder):
+            with pytest.raises(BackboneError, match=said) as caught:
+                use(folder)
+        assert found in str(caught.value.found)
+        assert advice in str(caught.value.fix)
+
+
+@pytest.mark.parametrize(
     ("name", "advice"),
     [
         ("model/model.safetensors", "give the folder that it lies in: model$"),
