@@ -24,6 +24,7 @@ from ser_probe.report.figures_training import TRAINING_FIGURES
 from ser_probe.report.figures_umap import UMAP_FIGURES
 from ser_probe.report.style import short, styled
 from ser_probe.report.tables import POOLED, has_corpora, pooled_rows, variants, with_steps
+from ser_probe.report.titles import fit_titles
 
 PNG_DPI = 200
 
@@ -70,31 +71,14 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     with styled():
         # One pass makes room for the legends, the next one for what their room displaced.
         figure.draw_without_rendering()
-        fit_titles(figure)
+        if fit_titles(figure):
+            figure.draw_without_rendering()
         for path, values in zip(paths, metadata, strict=True):
             with atomic_path(path) as temporary:
                 figure.savefig(temporary, dpi=PNG_DPI, metadata=values)
             # Saving has laid it out; the next file shows the same places, in half the time.
             figure.set_layout_engine(None)
     return paths
-
-
-def fit_titles(figure: Figure) -> None:
-    """Break titles that are wider than the figure, at the dots between their parts."""
-    width = figure.bbox.width
-    above_all = figure.get_suptitle()
-    titles = [ax.title for ax in figure.axes] + [text for text in figure.texts if text.get_text() == above_all]
-    for title in titles:
-        *above, last = title.get_text().split("\n")
-        extent = title.get_window_extent()
-        if (extent.x0 >= 0 and extent.x1 <= width) or " · " not in last:
-            continue
-        parts, lines = last.split(" · "), [""]
-        letters = len(last) * 0.95 * min(width, 2 * min(width - extent.x0, extent.x1)) / extent.width
-        for part in parts:
-            longer = f"{lines[-1]} · {part}" if lines[-1] else part
-            lines = [*lines[:-1], longer] if not lines[-1] or len(longer) <= letters else [*lines, part]
-        title.set_text("\n".join([*above, *lines]))
 
 
 def write_figures(

@@ -116,7 +116,7 @@ def styled() -> AbstractContextManager[None]:
 
 def measure_name(measure: str) -> str:
     """Return what a measure is called on an axis."""
-    return MEASURES.get(measure, measure.replace("_", " "))
+    return MEASURES.get(measure, short(measure.replace("_", " ")))
 
 
 def short(text: object, most: int = 40) -> str:

@@ -26,8 +26,9 @@ from ser_probe.report.compose_layers import (
 )
 from ser_probe.report.compose_training import draw_training
 from ser_probe.report.compose_umap import draw_umap
-from ser_probe.report.figures import FIGURES, PNG_DPI, fit_titles, save_figure, write_figures
-from ser_probe.report.style import PAGE_WIDTH_IN
+from ser_probe.report.figures import FIGURES, PNG_DPI, save_figure, write_figures
+from ser_probe.report.style import PAGE_WIDTH_IN, styled
+from ser_probe.report.titles import fit_titles
 
 Tables = dict[str, pd.DataFrame]
 MakeTables = Callable[[int, Sequence[int]], Tables]
@@ -48,11 +49,44 @@ def one_part(tables: Tables, name: str) -> pd.DataFrame:
     return table[table["layer"] == "final"] if name == "umap" else table
 
 
+LONG = " of /somewhere/a-name-of-a-run_that-says-what.was.done with more words than any title has room for"
+
+
+def with_long_names(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose models, corpora, targets and factors have names that no figure has room for."""
+    columns = ("model", "model_a", "model_b", "corpus", "target", "response", "factor")
+
+    def longer(value: object) -> object:
+        return f"{value}{LONG}" if isinstance(value, str) and value not in ("", "eGeMAPSv02") else value
+
+    named = {name: table[name].map(longer) for name in columns if name in table}
+    return table.assign(**named)
+
+
+def tick_labels(figure: Figure) -> set[int]:
+    """Those outside the limits of their axis have places, and are not drawn."""
+    axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
+    return {id(text) for axis in axes for minor in (False, True) for text in axis.get_ticklabels(minor=minor)}
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_drawn_at_page_width_in_readable_fonts_with_named_axes(tables: Tables, name: str) -> None:
-    figure = FIGURES[name].draw(one_part(tables, name), **(FIGURES[name].options or {}))
+    """And no name is so long that its title is cut off at the figure's edge."""
+    figure = FIGURES[name].draw(with_long_names(one_part(tables, name)), **(FIGURES[name].options or {}))
     assert_axes_named(figure, name)
-    figure.draw_without_rendering()
+    with styled():
+        figure.draw_without_rendering()
+        fit_titles(figure)
+        for _ in range(2):
+            figure.draw_without_rendering()
+        unseen = tick_labels(figure)
+        for text in figure.findobj(Text):
+            if text.get_visible() and text.get_text().strip() and id(text) not in unseen:
+                box = text.get_window_extent()
+                assert box.x0 >= -1, text
+                assert box.x1 <= figure.bbox.width + 1, text
+                assert box.y0 >= -1, text
+                assert box.y1 <= figure.bbox.height + 1, text
     assert figure.get_figwidth() <= PAGE_WIDTH_IN
     shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
     assert shown

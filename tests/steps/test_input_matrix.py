@@ -25,6 +25,7 @@ from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import AnalysisError
 from ser_probe.report import figures
 from ser_probe.report.style import styled
+from ser_probe.report.titles import fit_titles
 from ser_probe.steps.analysis_figures import draw_analysis
 from ser_probe.steps.analyze_acoustics import predict_acoustics
 from ser_probe.steps.analyze_drift import measure_drift
@@ -279,7 +280,7 @@ def laid_out(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def lay_out(figure: Figure, folder: Path, name: str) -> list[Path]:
         with styled():
             figure.draw_without_rendering()
-            figures.fit_titles(figure)
+            fit_titles(figure)
         names.append(name)
         return [folder / f"{name}.png", folder / f"{name}.svg"]
 
