@@ -26,12 +26,11 @@ def fit_titles(figure: Figure) -> bool:
     Returns:
         Whether a title was changed, so that the figure has to be laid out again.
     """
-    panels = [text for ax in figure.axes for text in (ax.title, ax._left_title, ax._right_title) if text.get_text()]  # type: ignore[attr-defined]
+    panels = [ax.title for ax in figure.axes if ax.get_title()]
     changed = [_fit(text, figure, [other for other in panels if other is not text]) for text in panels]
     above_all = figure.get_suptitle()
-    for text in [text for text in figure.texts if above_all and text.get_text() == above_all]:
-        changed.append(_fit(text, figure, []))
-    return any(changed)
+    titles = [text for text in figure.texts if above_all and text.get_text() == above_all]
+    return any([*changed, *(_fit(text, figure, []) for text in titles)])
 
 
 def _fit(text: Text, figure: Figure, others: list[Text]) -> bool:
