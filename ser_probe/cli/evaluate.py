@@ -41,6 +41,10 @@ def evaluate(
             callback=flags.new_folder,
         ),
     ],
+    name: Annotated[
+        str | None,
+        typer.Option(help="What tables and figures call the model.", show_default="the run's folder"),
+    ] = None,
     audio_root: flags.AudioRoot = None,
     split: Annotated[
         str | None,
@@ -134,7 +138,9 @@ def evaluate(
     }
     config = checked(EvaluateConfig, options)
     with open_progress() as progress:
-        found = evaluate_checkpoint(checkpoint, manifests, output, config, audio_root=audio_root, progress=progress)
+        found = evaluate_checkpoint(
+            checkpoint, manifests, output, config, name=name, audio_root=audio_root, progress=progress
+        )
     if as_json:
         print_json(
             {

@@ -46,6 +46,15 @@ TableFolder = Annotated[
     Path,
     typer.Option("--output", "-o", metavar="DIR", help="Folder to write the tables to.", callback=new_folder),
 ]
+ModelNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--name",
+        metavar="NAME=FILE",
+        help="What tables and figures call a model: NAME=FILE, NAME=MODEL for all files of it, or a NAME alone for "
+        "each file, in their order. May be repeated.",
+    ),
+]
 Clips = Annotated[
     Path | None,
     typer.Option(

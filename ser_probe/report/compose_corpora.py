@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 from ser_probe.errors import NothingToDrawError
 from ser_probe.report.compose_layers import heading, new_figure
 from ser_probe.report.corpora import DRIFT, SHAPE, acoustics_rows, drift_rows, geometry_rows, similarity_rows
-from ser_probe.report.style import CLASS_COLOURS, GREY, PAGE_WIDTH_IN, measure_name, short, spaced, styled
+from ser_probe.report.style import (
+    CLASS_COLOURS,
+    GREY,
+    PAGE_WIDTH_IN,
+    legend_columns,
+    measure_name,
+    short,
+    spaced,
+    styled,
+)
 from ser_probe.report.tables import FUNCTIONALS, POOLED, has_corpora, layer_order, need
 
 CORPORA_CAPTION = """
@@ -128,6 +137,8 @@ def _draw(panels: list[tuple[str, pd.DataFrame]], title: str) -> Figure:
         for ax, (label, rows) in zip(axes, panels, strict=True):
             plot_by_corpus(rows, ax, names=names, layers=layer_order(rows["layer"]))
             ax.set_ylabel(label)
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(names) + 1))
+        handles, labels = axes[0].get_legend_handles_labels()
+        columns = legend_columns(labels, figure.get_figwidth(), 4)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         figure.suptitle(title)
         return figure

@@ -26,7 +26,7 @@ from ser_probe.report.plots_drift import (
     plot_shift_parts,
     plot_weight_map,
 )
-from ser_probe.report.style import LAYER_COLOURS, PAGE_WIDTH_IN, STEP_COLOURS, styled
+from ser_probe.report.style import LAYER_COLOURS, PAGE_WIDTH_IN, STEP_COLOURS, legend_columns, styled
 from ser_probe.report.tables import NO_STEP, layer_order, need, step_order
 
 _COLUMNS = 3  # of panels on a page
@@ -100,7 +100,9 @@ def draw_drift_groups(table: pd.DataFrame) -> Figure:
         if len(labels) > len(names):
             handles, labels = handles[-2:], [f"each of {len(names)}", labels[-1]]
         by = str(rows["group_by"].iloc[0])
-        figure.legend(handles, labels, title=by, loc="outside lower center", ncols=min(5, len(labels)))
+        figure.legend(
+            handles, labels, title=by, loc="outside lower center", ncols=legend_columns(labels, PAGE_WIDTH_IN, 5)
+        )
         figure.suptitle(heading(rows.drop(columns="n", errors="ignore"), f"Drift by {by} at step {steps[-1]}"))
         return figure
 

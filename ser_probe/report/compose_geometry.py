@@ -11,18 +11,23 @@ from ser_probe.report.compose_layers import add_colour_key, heading, new_figure
 from ser_probe.report.plots_geometry import (
     encoder_layers,
     encoder_steps,
-    factor_colours,
     plot_geometry,
     plot_spectrum,
     plot_variance_shares,
 )
-from ser_probe.report.style import LAYER_COLOURS, LEGEND_CHARACTERS, PAGE_WIDTH_IN, STEP_COLOURS, short, styled
+from ser_probe.report.style import (
+    LAYER_COLOURS,
+    LEGEND_CHARACTERS,
+    PAGE_WIDTH_IN,
+    STEP_COLOURS,
+    legend_columns,
+    short,
+    styled,
+)
 from ser_probe.report.tables import at_step, need, step_name
 
 SHAPE_PANELS = ("rankme", "effective_rank", "participation_ratio_unbiased", "two_nn", "two_nn_mle", "anisotropy")
 _PANEL_HEIGHT_IN = 1.95
-_LEGEND_LETTERS = 96
-"""What a line below a figure has room for."""
 _COLUMNS = ["step", "layer", "measure", "factor", "value", "baseline"]
 
 
@@ -86,11 +91,9 @@ def draw_geometry_variance(table: pd.DataFrame) -> Figure:
             plot_variance_shares(table, ax, layers=layers, step=step)
             ax.set(xlabel="hidden layer", title=at_step(step))
         axes[0].set_ylabel("share of the variance\n(beyond all other factors)")
-        colours = factor_colours(table)
         handles, labels = axes[0].get_legend_handles_labels()
         names = [short(label, LEGEND_CHARACTERS) for label in labels]
-        columns = max(1, _LEGEND_LETTERS // (max(map(len, names)) + 7))  # a handle and the gap are as wide as 7 letters
-        figure.legend(handles, names, loc="outside lower center", ncols=min(len(colours), 6, columns))
+        figure.legend(handles, names, loc="outside lower center", ncols=legend_columns(names, PAGE_WIDTH_IN, 6))
         axes[0].margins(y=0.08)
         figure.suptitle(heading(_encoder_rows(table), "What the variance is about"))
         return figure

@@ -107,6 +107,8 @@ MEASURES = {
 
 # A legend stands beside its panel and takes the room for its longest name from it.
 LEGEND_CHARACTERS = 18
+# Of the font of legends, in widths of a wide letter; a handle and the gap to the next column take as much as 7.
+_LETTERS_AN_INCH, _HANDLE_LETTERS = 13.0, 7
 
 
 def styled() -> AbstractContextManager[None]:
@@ -123,6 +125,12 @@ def short(text: object, most: int = 40) -> str:
     """Return a label on one line and no longer than fits; it comes from files and may be anything."""
     line = " ".join(str(text).split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def legend_columns(names: Sequence[str], width_in: float, most: int) -> int:
+    """Return how many columns a legend below a figure of this width has room for, by its longest name."""
+    letters = width_in * _LETTERS_AN_INCH
+    return max(1, min(len(names), most, int(letters // (max(map(len, names), default=0) + _HANDLE_LETTERS))))
 
 
 def line_colours(count: int, name: str) -> list[str]:

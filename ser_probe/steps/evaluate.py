@@ -74,6 +74,7 @@ def evaluate_checkpoint(
     output: Path,
     config: EvaluateConfig | None = None,
     *,
+    name: str | None = None,
     audio_root: Path | None = None,
     progress: Progress = SILENT,
 ) -> Evaluated:
@@ -84,6 +85,7 @@ def evaluate_checkpoint(
         manifests: The clips.
         output: Folder of predictions, tables and figures.
         config: How.
+        name: What tables and figures call the model; None: as its folder.
         audio_root: Folder that the manifests' paths start from; None: each manifest's own folder.
         progress: Told of each file and clip.
 
@@ -99,6 +101,8 @@ def evaluate_checkpoint(
     check_output_folder(output)
     runs, notes = find_runs(place)
     check_packages(None, ("evaluate", "evaluation figures") if config.figures else ("evaluate",))
+    if name is not None:
+        runs = [dataclasses.replace(run, model=name) for run in runs]
     for note in notes:
         progress.say(note)
     device = pick_device(config.device)

@@ -28,6 +28,7 @@ from ser_probe.report.compose_training import draw_training
 from ser_probe.report.compose_umap import draw_umap
 from ser_probe.report.figures import FIGURES, PNG_DPI, save_figure, write_figures
 from ser_probe.report.style import PAGE_WIDTH_IN, styled
+from ser_probe.report.tables import POOLED
 from ser_probe.report.titles import fit_titles
 
 Tables = dict[str, pd.DataFrame]
@@ -57,7 +58,7 @@ def with_long_names(table: pd.DataFrame) -> pd.DataFrame:
     columns = ("model", "model_a", "model_b", "corpus", "target", "response", "factor")
 
     def longer(value: object) -> object:
-        return f"{value}{LONG}" if isinstance(value, str) and value not in ("", "eGeMAPSv02") else value
+        return f"{value}{LONG}" if isinstance(value, str) and value not in ("", POOLED, "eGeMAPSv02") else value
 
     named = {name: table[name].map(longer) for name in columns if name in table}
     return table.assign(**named)

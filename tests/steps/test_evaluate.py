@@ -359,3 +359,12 @@ def test_a_corpus_without_a_name_is_called_as_its_manifest_or_its_folder() -> No
     other.rename(manifest)
     run(checkpoint, manifest)
     assert set(table("scores")["corpus"]) == {"corpus", "named", "corpus+named"}
+
+
+def test_a_model_is_called_as_the_user_says() -> None:
+    manifest = write_manifest(Path("corpus"))
+    config = check_options(EvaluateConfig, {"workers": 0, "resamples": 100, "figures": False})
+    evaluate_checkpoint(save_run(Path("runs/x")), [manifest], Path("out"), config, name="WavLM, tuned", progress=Said())
+    predictions = read_table(Path("out"), "predictions")
+    assert set(predictions["model"]) == set(table("scores")["model"]) == {"WavLM, tuned"}
+    assert set(predictions["model_path"]) == {"runs/x"}

@@ -17,6 +17,7 @@ def acoustics(
     features: Annotated[Path, typer.Option(metavar="EGEMAPS.h5", help="File of acoustic functionals to predict.")],
     output: flags.TableFolder,
     clips: flags.Clips = None,
+    name: flags.ModelNames = None,
     random: Annotated[
         Path | None,
         typer.Option(metavar="CACHE", help="File of the same architecture with random weights, as a control."),
@@ -47,6 +48,7 @@ def acoustics(
     from ser_probe.config import AnalyzeConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_acoustics import predict_acoustics
+    from ser_probe.steps.cache_names import name_caches
     from ser_probe.steps.representations import read_clips
 
     options = {
@@ -61,7 +63,7 @@ def acoustics(
     config = checked(AnalyzeConfig, options, section="analyze")
     with open_progress() as progress:
         outcome = predict_acoustics(
-            caches,
+            name_caches(caches, name),
             output,
             features=features,
             analyze=config,

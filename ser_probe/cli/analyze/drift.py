@@ -17,6 +17,7 @@ def drift(
     reference: Annotated[Path, typer.Option(metavar="CACHE", help="File to measure from, usually step 0.")],
     output: flags.TableFolder,
     clips: flags.Clips = None,
+    name: flags.ModelNames = None,
     floor: Annotated[
         list[Path] | None,
         typer.Option(metavar="CACHE", help="The reference extracted again, with another precision or batch size: what "
@@ -58,6 +59,7 @@ def drift(
     from ser_probe.config import AnalyzeConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_drift import measure_drift
+    from ser_probe.steps.cache_names import name_caches, named_like
     from ser_probe.steps.checkpoint_weights import find_checkpoints
     from ser_probe.steps.representations import read_clips
 
@@ -71,11 +73,12 @@ def drift(
     }
     config = checked(AnalyzeConfig, options, section="analyze")
     checkpoints = find_checkpoints(weights) if weights else None
+    named = name_caches(caches, name)
     with open_progress() as progress:
         outcome = measure_drift(
-            caches,
+            named,
             output,
-            reference=reference,
+            reference=named_like(reference, named),
             analyze=config,
             floor=floor or (),
             seed_caches=seed_caches or (),

@@ -15,6 +15,7 @@ def geometry(
     caches: flags.CacheFiles,
     output: flags.TableFolder,
     clips: flags.Clips = None,
+    name: flags.ModelNames = None,
     features: flags.Features = None,
     by: Annotated[
         str | None,
@@ -44,6 +45,7 @@ def geometry(
     from ser_probe.config import AnalyzeConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_geometry import describe_caches
+    from ser_probe.steps.cache_names import name_caches
     from ser_probe.steps.representations import read_clips
 
     options = {
@@ -58,7 +60,7 @@ def geometry(
     config = checked(AnalyzeConfig, options, section="analyze")
     with open_progress() as progress:
         outcome = describe_caches(
-            caches,
+            name_caches(caches, name),
             output,
             analyze=config,
             features=features,

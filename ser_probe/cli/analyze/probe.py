@@ -16,6 +16,7 @@ def probe(
     caches: flags.CacheFiles,
     output: flags.TableFolder,
     clips: flags.Clips = None,
+    name: flags.ModelNames = None,
     features: flags.Features = None,
     random: Annotated[
         Path | None,
@@ -83,6 +84,7 @@ def probe(
     from ser_probe.config import ProbeConfig, SplitConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_probe import probe_caches
+    from ser_probe.steps.cache_names import name_caches
     from ser_probe.steps.representations import read_clips
 
     config = checked(
@@ -112,7 +114,7 @@ def probe(
     split = checked(SplitConfig, {"scheme": scheme, "seed": split_seed}, section="split")
     with open_progress() as progress:
         outcome = probe_caches(
-            caches, output, probe=config, split=split, features=features, random_cache=random,
+            name_caches(caches, name), output, probe=config, split=split, features=features, random_cache=random,
             clips=read_clips(clips), progress=progress,
         )  # fmt: skip
         outcome = draw_analysis(outcome, output, progress=progress)

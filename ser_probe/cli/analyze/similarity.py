@@ -15,6 +15,7 @@ def similarity(
     caches: flags.CacheFiles,
     output: flags.TableFolder,
     clips: flags.Clips = None,
+    name: flags.ModelNames = None,
     features: flags.Features = None,
     measures: Annotated[
         str | None,
@@ -53,6 +54,7 @@ def similarity(
     from ser_probe.config import AnalyzeConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_similarity import compare_caches
+    from ser_probe.steps.cache_names import name_caches
     from ser_probe.steps.representations import read_clips
 
     options = {
@@ -71,7 +73,13 @@ def similarity(
     config = checked(AnalyzeConfig, options, section="analyze")
     with open_progress() as progress:
         outcome = compare_caches(
-            caches, output, features=features, analyze=config, clips=read_clips(clips), seed=seed, progress=progress
+            name_caches(caches, name),
+            output,
+            features=features,
+            analyze=config,
+            clips=read_clips(clips),
+            seed=seed,
+            progress=progress,
         )
         outcome = draw_analysis(outcome, output, progress=progress)
     finish(outcome)

@@ -16,6 +16,7 @@ def umap(
     caches: flags.CacheFiles,
     output: flags.TableFolder,
     clips: flags.Clips = None,
+    name: flags.ModelNames = None,
     layers: Annotated[
         str | None, typer.Option(metavar="0,6,final", help="Layers to draw.", show_default="0,final")
     ] = None,
@@ -59,6 +60,7 @@ def umap(
     from ser_probe.config import AnalyzeConfig
     from ser_probe.steps.analysis_figures import draw_analysis
     from ser_probe.steps.analyze_umap import map_caches
+    from ser_probe.steps.cache_names import name_caches
     from ser_probe.steps.representations import read_clips
 
     options = {
@@ -79,7 +81,8 @@ def umap(
         audio_root = clips.expanduser().parent
     with open_progress() as progress:
         outcome = map_caches(
-            caches, output, analyze=config, seed=seed, clips=read_clips(clips), predictions=predictions,
+            name_caches(caches, name), output, analyze=config, seed=seed, clips=read_clips(clips),
+            predictions=predictions,
             audio_root=audio_root, progress=progress,
         )  # fmt: skip
         outcome = draw_analysis(outcome, output, progress=progress)
