@@ -63,7 +63,7 @@ class Keys:
                 self.flags[above] = self.local[above] = option
                 spelled: str | None = f"{option} {last}"
             else:
-                names = (_CALLED.get(key), last, "_".join([*section.split("."), *key.split(".")][-2:]))
+                names = (_CALLED.get(key, last), last, "_".join([*section.split("."), *key.split(".")][-2:]))
                 spelled = next((self.parameters[name] for name in names if name in self.parameters), None)
             if spelled is not None:
                 self.flags[f"{section}.{key}".lstrip(".")] = self.local[key] = spelled
@@ -92,7 +92,8 @@ class InFlags(TyperCommand):
             SerProbeError: As the steps below do, in the words of the command.
         """
         spelled = {
-            each.name: each.metavar if each.param_type_name == "argument" else each.opts[0] for each in self.params
+            str(each.name): str(each.metavar) if each.param_type_name == "argument" else each.opts[0]
+            for each in self.params
         }
         before = _TYPED.set(Keys(str(self.name), "overrides" in spelled, spelled))
         try:

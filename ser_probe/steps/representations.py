@@ -232,7 +232,7 @@ def join_caches(
 
 def clips_of(cache: EmbeddingCache) -> pd.DataFrame:
     """Return the clips that a file carries; a text that was blank, which a file holds as empty, is missing."""
-    texts = [name for name, column in cache.clips.items() if not pd.api.types.is_numeric_dtype(column)]
+    texts = [str(name) for name, column in cache.clips.items() if not pd.api.types.is_numeric_dtype(column)]
     filled = {name: cache.clips[name].astype(object) for name in texts}
     return cache.clips.assign(**{name: column.where(column != "", None) for name, column in filled.items()})
 
