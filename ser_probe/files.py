@@ -9,7 +9,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +311,39 @@ def is_lfs_pointer(path: Path) -> bool:
 def slug(text: str) -> str:
     """Return a text as a safe file name: letters, digits, dot, dash, underscore; never a path."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
+
+
+def distinct_slugs(texts: Sequence[str]) -> list[str]:
+    """Return a safe file name for each text: equal ones for equal texts, and for no others.
+
+    Texts that differ in letters which a file name has not are told apart by a number behind.
+    """
+    named: dict[str, str] = {}
+    for text in texts:
+        if text not in named:
+            name, number = slug(text), 2
+            while name.casefold() in {taken.casefold() for taken in named.values()}:
+                name, number = f"{slug(text)}-{number}", number + 1
+            named[text] = name
+    return [named[text] for text in texts]
+
+
+def distinct_names(places: Sequence[Sequence[str]], others: Sequence[str] = ()) -> list[str]:
+    """Return what to call places side by side: each by its last part, with as much before as tells it from the rest.
+
+    Args:
+        places: The parts of each place's path; equal places are called alike.
+        others: Names that are taken.
+    """
+    known = list(dict.fromkeys(map(tuple, places)))
+    named = {parts: _last(parts, 1) for parts in known}
+    for depth in range(2, max(map(len, known), default=0) + 1):
+        taken = [*named.values(), *others]
+        for parts in known:
+            if taken.count(named[parts]) > 1:
+                named[parts] = _last(parts, depth)
+    return [named[tuple(parts)] for parts in places]
+
+
+def _last(parts: Sequence[str], depth: int) -> str:
+    return "/".join(part.strip("/") for part in parts[-depth:])

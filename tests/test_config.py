@@ -102,6 +102,9 @@ def test_a_study_cannot_be_changed(write: Write) -> None:
 def test_seed_is_handed_down_to_those_that_have_none(write: Write) -> None:
     study = load_study(write(LEAST + "seed: 5\nsplit: {seed: 9}\n"))
     assert (study.seed, study.split.seed, study.finetune.seed) == (5, 9, 5)
+    assert study.evaluate is not None
+    assert study.evaluate.seed == 5
+    assert load_study(write(LEAST + "seed: 5\nevaluate: null\n")).evaluate is None
 
 
 def test_overrides_win_and_the_last_wins(write: Write) -> None:
@@ -176,7 +179,7 @@ analyze:
             "finetune.learning_rate (line 18): expected a number, found '1e-5'",
             "finetune.early_stopping.patience (line 19): expected 1 or more, found 0",
             "finetune.early_stopping.threshold (line 19): expected a finite number, found nan",
-            "finetune.max_clips (line 20): unknown key; did you mean 'extract.max_clips'?",
+            "finetune.max_clips (line 20): unknown key; did you mean 'extract.max_clips' or 'evaluate.max_clips'?",
             "finetune.cache_front_end (line 22): a front end that is trained changes at every step and cannot be "
             "computed once",
             "finetune.epocs (--set): unknown key; did you mean 'epochs'?",
@@ -279,6 +282,20 @@ def test_the_message_names_the_file_and_counts(write: Write) -> None:
             ["finetune.enabled=false", "extract.checkpoints=[0, 50]"],
             "extract.checkpoints (--set): without fine-tuning there is only step 0",
         ),
+        (
+            ["evaluate.splits=[]"],
+            "evaluate.splits (--set): there is nothing to score on: name a split or a test set",
+        ),
+        (["evaluate.splits=[test, test]"], "evaluate.splits (--set): names a split twice"),
+        (
+            ["evaluate.test_sets=[{name: a, manifest: a.csv}, {name: a, manifest: b.csv}]"],
+            "evaluate.test_sets (--set): each needs a name of its own; found twice: a",
+        ),
+        (
+            ["evaluate.test_sets=[{name: test, manifest: a.csv}]"],
+            "evaluate.test_sets (--set): 'test' is what a split of the study is called",
+        ),
+        (["evaluate={precision: tf32, device: cpu}"], "evaluate.precision (--set): tf32 exists on CUDA devices only"),
         (
             ["extract.splits=[test]", "analyze.splits=all", "analyze.probe.splits=heldout"],
             "analyze.splits (--set): not in extract.splits: train, validation",
@@ -473,6 +490,6 @@ def test_split_schemes_are_those_of_the_data_room() -> None:
 
 def test_every_section_refuses_unknown_keys(write: Write) -> None:
     schema = StudyConfig.model_json_schema()
-    for section in ("data", "audio", "split", "backbone", "extract", "finetune", "analyze", "output"):
+    for section in ("data", "audio", "split", "backbone", "extract", "finetune", "evaluate", "analyze", "output"):
         assert section in schema["properties"]
         assert any("surely_not" in fault for fault in faults_of(write(LEAST), f"{section}.surely_not=1"))

@@ -19,6 +19,8 @@ from ser_probe.files import (
     check_output_file,
     check_output_folder,
     content_id,
+    distinct_names,
+    distinct_slugs,
     fingerprint,
     is_lfs_pointer,
     lock,
@@ -242,3 +244,17 @@ def test_files_links_and_nothing_can_be_written(standing: dict[str, Path]) -> No
     check_output_folder(standing["folder"])
     with pytest.raises(ConfigError, match="and the output is a file"):
         check_output_folder(standing["folder"].parent / "new")
+
+
+def test_places_side_by_side_are_told_apart_by_what_lies_before() -> None:
+    assert distinct_names([("a", "test"), ("b", "test"), ("b", "train")]) == ["a/test", "b/test", "train"]
+    assert distinct_names([("/", "a", "x"), ("/", "a", "x")]) == ["x", "x"], "one place twice is one"
+    assert distinct_names([("a", "b", "x"), ("c", "b", "x")]) == ["a/b/x", "c/b/x"]
+    assert distinct_names([("runs", "x")], others=["x"]) == ["runs/x"]
+    assert distinct_names([]) == []
+
+
+def test_two_texts_never_become_one_file_name() -> None:
+    assert distinct_slugs(["a/test", "b/test", "a/test"]) == ["a-test", "b-test", "a-test"]
+    assert distinct_slugs(["a b", "a-b", "怒り", "喜び"]) == ["a-b", "a-b-2", "unnamed", "unnamed-2"]
+    assert distinct_slugs(["Test", "test"]) == ["Test", "test-2"], "some disks do not tell them apart"

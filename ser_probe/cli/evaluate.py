@@ -174,8 +174,10 @@ def _row(record: dict[Any, Any]) -> dict[str, object]:
     row: dict[str, object] = {"corpus": record["corpus"]}
     row["clips"] = "all" if record["group_by"] == "overall" else f"{record['group_by']} {record['group']}"
     row |= {name: record[name] for name in ("target", "n") if name in record}
+    if "n_speakers" in record:
+        row["speakers"] = record["n_speakers"] or "?"
     for name, value in record.items():
-        if name in row or name in ("group_by", "group") or str(name).endswith(("_low", "_high", "_std")):
+        if name in row or name in ("group_by", "group", "n_speakers") or str(name).endswith(("_low", "_high", "_std")):
             continue
         row[_TITLES.get(name, name)] = _number(value) + _spread(record, name)
     return row

@@ -33,7 +33,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Run a study: prepare, fine-tune, extract, analyse, report.
+    """Run a study: prepare, fine-tune, evaluate, extract, analyse, report.
 
     What is fresh is skipped, and said so; a study that was stopped goes on where it was. Paths in the file
     start from the current folder.

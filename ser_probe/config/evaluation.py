@@ -1,4 +1,4 @@
-"""The section `evaluate`: which clips a fine-tuned classifier is scored on, and how their labels are read."""
+"""What a fine-tuned classifier is scored on, and how labels are read: by the command, and in a study's `evaluate`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ser_probe.config.document import Document, read_document
-from ser_probe.config.sections import Count, Flag, Level, Name, Positive, Section, Seed, Split, Whole
+from ser_probe.config.sections import Count, FilePath, Flag, Level, Name, Positive, Section, Seed, Split, Whole
 from ser_probe.errors import ConfigError, collect
+
+LabelMapping = dict[Name, Name | dict[Name, Name | None] | None]
 
 
 class EvaluateConfig(Section):
@@ -18,7 +20,7 @@ class EvaluateConfig(Section):
 
     split: Literal["auto", "all"] | Split = "auto"
     """Clips to evaluate: one split, `all`, or `auto`: `test` where the manifest has such rows, else all."""
-    label_map: dict[Name, Name | dict[Name, Name | None] | None] = Field(default_factory=dict)
+    label_map: LabelMapping = Field(default_factory=dict)
     """What labels of another corpus stand for, as `{rage: anger, boredom: null}`; null leaves a label out. Under a
     corpus's name for that corpus alone: `{emodb: {boredom: null}}`. Labels that neither are a class of the model nor
     are mapped are left out and counted: nothing is guessed."""
@@ -54,6 +56,56 @@ class EvaluateConfig(Section):
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     strict: Flag = False
     """Stop at the first unusable clip; false: list it in `rejects.csv`, count it, and go on."""
+
+
+class ClipSetConfig(Section):
+    """A test set beside the study's own clips, such as another corpus."""
+
+    name: Name
+    """What tables and figures call it."""
+    manifest: FilePath
+    """CSV, TSV or Parquet file with one row per clip."""
+    audio_root: FilePath | None = None
+    """Folder that its paths start from; null: the manifest's own folder."""
+    split: Literal["auto", "all"] | Split = "auto"
+    """Its clips to score: one split, `all`, or `auto`: `test` where the manifest has such rows, else all."""
+    label_map: LabelMapping = Field(default_factory=dict)
+    """What its labels stand for, as `{rage: anger, boredom: null}`; null leaves a label out. Labels that neither are a
+    class of the model nor are mapped are left out and counted: nothing is guessed."""
+    target_columns: dict[Name, Name] = Field(default_factory=dict)
+    """Its column with the true value of a numeric target, or with the votes of a class, where it is not called as the
+    model calls it."""
+
+
+class StudyEvaluateConfig(Section):
+    """Scores of the study's fine-tuned classifier on speakers that it was not trained on; null: none."""
+
+    splits: tuple[Split, ...] = ("test", "validation")
+    """Which of the study's own splits are scored. The best step was chosen on `validation`, which makes that look
+    better than it is."""
+    checkpoints: Annotated[tuple[Literal["best"] | Whole, ...], Field(min_length=1)] = ("best", 0)
+    """Which checkpoints are scored, each a pass over the clips: `best`, and steps. Step 0, whose head is untrained,
+    shows what chance gives."""
+    test_sets: tuple[ClipSetConfig, ...] = ()
+    """Further test sets, as `[{name: emovo, manifest: emovo.csv, label_map: {rage: anger}}]`."""
+    by: Literal["auto"] | tuple[Name, ...] = "auto"
+    """Columns whose values are also scored apart; `auto`: gender and corpus where there are."""
+    bins: Count = 15
+    """Bins of the expected calibration error."""
+    resamples: Annotated[int, Field(strict=True, ge=100)] = 1000
+    """Resamples of the speakers for the intervals."""
+    seed: Seed = 0
+    """Seed of the resamples; unset: the study's seed."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the model; fp32 is exact."""
+    batch_seconds: Literal["auto"] | Positive = "auto"
+    """Largest padded length of a batch, in seconds of audio; probabilities do not depend on it."""
+    max_clips: Count | None = None
+    """Largest number of clips in a batch; null: no limit."""
+    workers: Literal["auto"] | Whole = "auto"
+    """Processes that decode audio ahead of the model."""
+    device: Name = "auto"
+    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
 
 
 def load_label_map(path: Path | None, pairs: Sequence[str] = ()) -> dict[str, Any]:

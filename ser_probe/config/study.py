@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from ser_probe.config.analyses import ANALYSES, AnalyzeConfig
 from ser_probe.config.analyze_probe import ProbeConfig
+from ser_probe.config.evaluation import StudyEvaluateConfig
 from ser_probe.config.finetune import FinetuneConfig
 from ser_probe.config.search import SearchConfig
 from ser_probe.config.sections import (
@@ -60,6 +61,8 @@ class StudyConfig(Section):
     """What is stored of every checkpoint."""
     finetune: FinetuneConfig = FinetuneConfig()
     """How the model is fine-tuned."""
+    evaluate: StudyEvaluateConfig | None = StudyEvaluateConfig()
+    """On what the fine-tuned classifier is scored; null: on nothing. Without fine-tuning there is none."""
     search: SearchConfig | None = None
     """Which values `ser-probe search` tries before the final training; `ser-probe run` does not look at it."""
     analyze: AnalyzeConfig = AnalyzeConfig()
@@ -73,7 +76,7 @@ class StudyConfig(Section):
         """Give the study's seed to the sections that state none, so that the resolved study shows it."""
         if not isinstance(study, dict) or type(study.get("seed")) is not int:
             return study
-        sections = {section: study.get(section, {}) for section in ("split", "finetune")}
+        sections = {section: study.get(section, {}) for section in ("split", "finetune", "evaluate")}
         seeded = {
             section: {"seed": study["seed"], **values}
             for section, values in sections.items()
@@ -89,6 +92,7 @@ class StudyConfig(Section):
             *_split_clashes(self),
             *_extraction_clashes(self),
             *_training_clashes(self),
+            *_evaluation_clashes(self),
             *_analysis_clashes(self),
         ]
         if clashes:
@@ -237,6 +241,25 @@ def _target_clashes(finetune: FinetuneConfig) -> Iterator[Clash]:
                             ("label_smoothing", finetune.label_smoothing > 0)):  # fmt: skip
             if chosen:
                 yield Clash((f"finetune.{key}", "finetune.targets"), "is for classes, not for numeric targets")
+
+
+def _evaluation_clashes(study: StudyConfig) -> Iterator[Clash]:
+    evaluate = study.evaluate
+    if evaluate is None:
+        return
+    if not evaluate.splits and not evaluate.test_sets:
+        yield Clash(
+            ("evaluate.splits", "evaluate.test_sets"), "there is nothing to score on: name a split or a test set"
+        )
+    if len(set(evaluate.splits)) < len(evaluate.splits):
+        yield Clash(("evaluate.splits",), "names a split twice")
+    names = [one.name for one in evaluate.test_sets]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        yield Clash(("evaluate.test_sets",), f"each needs a name of its own; found twice: {', '.join(twice)}")
+    if splits := [name for name in names if name in SPLITS]:
+        yield Clash(("evaluate.test_sets",), f"'{splits[0]}' is what a split of the study is called")
+    if evaluate.precision == "tf32" and evaluate.device == "cpu":
+        yield Clash(("evaluate.precision", "evaluate.device"), "tf32 exists on CUDA devices only")
 
 
 def _analysis_clashes(study: StudyConfig) -> Iterator[Clash]:

@@ -50,16 +50,7 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> SerC
         BackboneError: If the backbone's weights are incomplete.
         MissingExtraError: If the head needs a package that is not installed.
     """
-    refuse_non_folder(folder, CheckpointError)
-    missing = [name for name in _REQUIRED_FILES if not (folder / name).is_file()]
-    if missing:
-        raise CheckpointError(
-            "The folder is not a complete checkpoint",
-            where=folder,
-            expected=", ".join(_REQUIRED_FILES),
-            found=f"missing: {', '.join(missing)}",
-            fix="give a checkpoint-<step> folder that fine-tuning has written",
-        )
+    _refuse_incomplete(folder)
     backbone = load_backbone(folder)  # which first compares all files with what was written
     settings, targets = _read_settings(folder / "head.json"), _read_targets(folder / "labels.json")
     with _weights_must_fit(folder / "head.safetensors"):
@@ -76,6 +67,29 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> SerC
     with _weights_must_fit(folder / "head.safetensors"):
         classifier.head.load_state_dict(weights)
     return classifier.to(device).eval()
+
+
+def read_targets(folder: Path) -> Targets:
+    """Return what a checkpoint's classifier predicts, without loading its weights.
+
+    Raises:
+        CheckpointError: If a file is missing, or says no such thing.
+    """
+    _refuse_incomplete(folder)
+    return _read_targets(folder / "labels.json")
+
+
+def _refuse_incomplete(folder: Path) -> None:
+    refuse_non_folder(folder, CheckpointError)
+    missing = [name for name in _REQUIRED_FILES if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            "The folder is not a complete checkpoint",
+            where=folder,
+            expected=", ".join(_REQUIRED_FILES),
+            found=f"missing: {', '.join(missing)}",
+            fix="give a checkpoint-<step> folder that fine-tuning has written",
+        )
 
 
 def _refuse_other_shapes(

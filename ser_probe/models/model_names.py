@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
+from ser_probe.files import distinct_names
 from ser_probe.models.model_folder import CHECKPOINT, is_path
 
 _NOTE = re.compile(r"(?P<name>.*?)(?P<note> \((?:random weights).*\))?", re.DOTALL)
@@ -36,14 +37,10 @@ def shown_models(names: Sequence[str]) -> list[str]:
         Of each a name without its path, in their order. Two that are equal so have as much of their paths before as
         tells them apart; equal names stay equal.
     """
-    folders = {name: _parts(_split(name)[0]) for name in dict.fromkeys(names) if is_folder_name(name)}
-    shown = {name: name for name in names} | {name: _join(parts, 1, name) for name, parts in folders.items()}
-    for depth in range(2, max(map(len, folders.values()), default=0) + 1):
-        taken = list(shown.values())
-        for name, parts in folders.items():
-            if taken.count(shown[name]) > 1:
-                shown[name] = _join(parts, depth, name)
-    return [shown[name] for name in names]
+    folders = {name: _parts(*_split(name)) for name in dict.fromkeys(names) if is_folder_name(name)}
+    others = [name for name in dict.fromkeys(names) if name not in folders]
+    shown = dict(zip(folders, distinct_names(list(folders.values()), others), strict=True))
+    return [shown.get(name, name) for name in names]
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -53,7 +50,13 @@ def _split(name: str) -> tuple[str, str]:
     return match["name"], match["note"] or ""
 
 
-def _parts(path: str) -> tuple[str, ...]:
+def _parts(path: str, note: str) -> tuple[str, ...]:
+    """Return a path's folders, the last with a note behind."""
+    *above, last = _folders(path)
+    return (*above, last + note)
+
+
+def _folders(path: str) -> tuple[str, ...]:
     """Return a path's folders. A copy of a hub model is called as on the hub; its checkpoints by its run."""
     parts = [part for part in PurePath(Path(path).expanduser()).parts if part != "."]
     if not parts or parts[-1] in ("..", "/"):
@@ -64,7 +67,3 @@ def _parts(path: str) -> tuple[str, ...]:
         run = parts[:-2] if parts[-2] == "checkpoints" and len(parts) > 2 else parts[:-1]
         return (*run[:-1], f"{run[-1]}/{parts[-1]}")
     return tuple(parts) or (path,)
-
-
-def _join(parts: tuple[str, ...], depth: int, name: str) -> str:
-    return "/".join(part.strip("/") for part in parts[-depth:]) + _split(name)[1]

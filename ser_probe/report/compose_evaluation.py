@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
 from ser_probe.report.compose_layers import new_figure
-from ser_probe.report.plots_evaluation import plot_agreement, plot_class_scores, plot_confusion, plot_reliability
+from ser_probe.report.headlines_evaluation import chosen_step
+from ser_probe.report.plots_evaluation import (
+    plot_agreement,
+    plot_class_scores,
+    plot_confusion,
+    plot_reliability,
+    plot_score_rows,
+)
 from ser_probe.report.style import PAGE_WIDTH_IN, measure_name, short, styled
 from ser_probe.report.tables import need, pick
 
@@ -19,6 +26,7 @@ MOST_PANELS = 4
 _MOST_TARGETS = 4
 # What tick labels and axis names take of a panel's width, and of the height below it, in inches.
 _LABELS_IN = 1.1
+_TITLES = {"uar": "UAR", "ece": "ECE", "ccc": "CCC", "rmse": "RMSE"}
 
 
 def group_column(table: pd.DataFrame) -> str | None:
@@ -117,6 +125,99 @@ def draw_agreement(values: pd.DataFrame, scores: pd.DataFrame) -> Figure:
         return figure
 
 
+def draw_chosen(
+    confusion: pd.DataFrame,
+    *,
+    reliability: pd.DataFrame | None = None,
+    classes: pd.DataFrame | None = None,
+    scores: pd.DataFrame | None = None,
+) -> Figure:
+    """Draw the page of the chosen checkpoint on one set of clips of a study; without the other tables its matrices.
+
+    Args:
+        confusion: Rows of `evaluation_confusion` of one set of clips and one corpus, of several checkpoints.
+        reliability: The study's table of reliability, of all sets.
+        classes: The study's table of scores per class, of all sets.
+        scores: The study's table of scores, of all sets.
+    """
+    confusion = _chosen(confusion)
+    if reliability is None or classes is None or scores is None:
+        return draw_confusions(confusion)
+    others = [_like(table, confusion) for table in (reliability, classes, scores)]
+    overall = others[2][others[2]["group_by"] == "overall"]
+    return draw_evaluation(confusion, others[0], others[1], overall)
+
+
+def draw_chosen_agreement(values: pd.DataFrame, *, scores: pd.DataFrame | None = None) -> Figure:
+    """Draw predicted against true values of the chosen checkpoint on one set of clips of a study.
+
+    Args:
+        values: Rows of `evaluation_agreement` of one set of clips and one corpus, of several checkpoints.
+        scores: The study's table of scores, of all sets.
+    """
+    values = _chosen(values)
+    if scores is None:
+        return draw_agreement(values, pd.DataFrame(columns=["target", "measure", "value"]))
+    own = _like(scores, values)
+    return draw_agreement(values, own[own["group_by"] == "overall"])
+
+
+def draw_score_rows(scores: pd.DataFrame) -> Figure:
+    """Draw what checkpoints reach on each set of clips, a panel a measure.
+
+    Args:
+        scores: The study's table of scores.
+
+    Raises:
+        AnalysisError: If it lacks a column.
+    """
+    need(scores, ["evaluated_on", "corpus", "step", "measure", "value", "ci_low", "ci_high", "n"], "evaluation")
+    overall = scores[scores["group_by"] == "overall"]
+    present = set(overall["measure"])
+    measures = [name for name in ("uar", "accuracy", "macro_f1", "ccc") if name in present]
+    measures = measures or [name for name in ("kl_divergence",) if name in present]
+    overall = overall.assign(row=_row_names(overall))
+    n_rows = overall["row"].nunique()
+    with styled():
+        figure = new_figure(PAGE_WIDTH_IN, 1.5 + 0.2 * n_rows * overall["step"].nunique())
+        axes = figure.subplots(1, max(1, len(measures)), sharey=True, squeeze=False)[0]
+        for ax, measure in zip(axes, measures, strict=True):
+            plot_score_rows(pick(overall, "evaluation", measure=measure), ax)
+            ax.set_xlabel(_TITLES.get(measure, measure_name(measure)))
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=MOST_PANELS)
+        figure.suptitle(" · ".join([short(name) for name in overall["model"].unique()]))
+        return figure
+
+
+def _row_names(scores: pd.DataFrame) -> list[str]:
+    """Return what each score is about: its set of clips, of several corpora which one, and the numeric target."""
+    corpora = scores.groupby("evaluated_on")["corpus"].transform("nunique") > 1
+    names = []
+    for on, corpus, several, n, target in zip(
+        scores["evaluated_on"], scores["corpus"], corpora, scores["n"],
+        scores["target"] if "target" in scores else [None] * len(scores), strict=True,
+    ):  # fmt: skip
+        what = " ".join(
+            short(part, 20) for part in (on, *([f"({corpus})"] if several else []), *([target] if target else []))
+        )
+        names.append(f"{what}\nn = {n}")
+    return names
+
+
+def _chosen(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the chosen checkpoint."""
+    need(table, ["step", "best"], "evaluation")
+    return table[table["step"] == chosen_step(table)]
+
+
+def _like(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the checkpoint, set of clips and corpus that another table is of."""
+    for name in ("model", "evaluated_on", "corpus", "step"):
+        table = table[table[name] == other[name].iloc[0]]
+    return table
+
+
 def _panels(confusion: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:
     """Return the matrices to draw, by title: of all clips, and of each group of a column."""
     panels = {"all clips": pick(confusion, "confusion", group_by="overall")}
@@ -151,7 +252,8 @@ def _draw_matrices(
 
 def _heading(table: pd.DataFrame) -> str:
     """Return a title of the model and the corpus, and of which run or how many."""
-    parts = [short(name) for column in ("model", "corpus") if column in table for name in table[column].unique()]
+    named = ("model", "evaluated_on", "corpus")
+    parts = [short(name) for column in named if column in table for name in table[column].unique()]
     if "n_runs" in table and int(table["n_runs"].max()) > 1:
         parts.append(f"mean of {int(table['n_runs'].max())} runs")
     elif "checkpoint" in table:
@@ -163,5 +265,6 @@ def _heading(table: pd.DataFrame) -> str:
 def _values(scores: pd.DataFrame, measures: tuple[str, ...] = ("accuracy", "uar", "macro_f1", "ece")) -> str:
     """Return measures with their values as text."""
     values = dict(zip(scores["measure"], scores["value"], strict=True))
-    names = {"uar": "UAR", "ece": "ECE", "ccc": "CCC", "rmse": "RMSE"}
-    return ", ".join(f"{names.get(name, measure_name(name))} {values[name]:.3f}" for name in measures if name in values)
+    return ", ".join(
+        f"{_TITLES.get(name, measure_name(name))} {values[name]:.3f}" for name in measures if name in values
+    )

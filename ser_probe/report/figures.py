@@ -11,9 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError, NothingToDrawError
-from ser_probe.files import atomic_path, slug
+from ser_probe.files import atomic_path, distinct_slugs
 from ser_probe.report.figure_specs import FigureSpec
 from ser_probe.report.figures_acoustics import ACOUSTICS_FIGURES
+from ser_probe.report.figures_classifier import CLASSIFIER_FIGURES
 from ser_probe.report.figures_drift import DRIFT_FIGURES
 from ser_probe.report.figures_geometry import GEOMETRY_FIGURES
 from ser_probe.report.figures_probe_extras import PROBE_EXTRAS_FIGURES
@@ -41,6 +42,7 @@ class FigureEntry:
 
 
 FIGURES: dict[str, FigureSpec] = {
+    **CLASSIFIER_FIGURES,
     **TRAINING_FIGURES,
     **PROBES_FIGURES,
     **PROBE_EXTRAS_FIGURES,
@@ -113,7 +115,10 @@ def write_figures(
         given = {**(spec.options or {}), **(options or {}).get(name, {})}
         table = pooled_rows(tables[spec.table]) if spec.pooled else tables[spec.table]
         of_several = has_corpora(tables[spec.table])
-        for values, part in variants(with_steps(table), spec.apart, named=spec.named):
+        parts = list(variants(with_steps(table), spec.apart, named=spec.named))
+        by_key = {key: [values[key] for values, _ in parts] for key in (parts[0][0] if parts else ())}
+        slugs = {key: dict(zip(found, distinct_slugs(found), strict=True)) for key, found in by_key.items()}
+        for values, part in parts:
             try:
                 figure = spec.draw(with_steps(part), **given)
             except AnalysisError as error:
@@ -121,7 +126,7 @@ def write_figures(
                     continue
                 left_out.append(f"{spec.title}: {error.what}" + (f" ({error.found})" if error.found else ""))
                 continue
-            file_name = "_".join([name, *(slug(value) for value in values.values())])
+            file_name = "_".join([name, *(slugs[key][value] for key, value in values.items())])
             corpus = _corpus_title(spec, values, of_several)
             if corpus:
                 _add_to_title(figure, corpus)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ser_probe.files import slug
+from ser_probe.files import distinct_slugs
 from ser_probe.report.compose_evaluation import draw_agreement, draw_confusions, draw_evaluation
 from ser_probe.report.figures import save_figure
 from ser_probe.runtime import SILENT, Progress
@@ -55,7 +55,8 @@ def write_evaluation_figures(
 def _class_figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
     if "confusion" not in tables:
         return
-    for corpus in dict.fromkeys(tables["confusion"]["corpus"]):
+    corpora = list(dict.fromkeys(tables["confusion"]["corpus"]))
+    for corpus, file_name in zip(corpora, distinct_slugs(corpora), strict=True):
         own = {name: table[table["corpus"] == corpus] for name, table in tables.items() if "corpus" in table}
         n_runs = _run_names(own["confusion"]).nunique()
         confusion, classes, scores = own["confusion"], own["classes"], own["scores"]
@@ -63,23 +64,24 @@ def _class_figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Fi
             confusion, classes, scores = own["confusion_mean"], _as_values(own["class_summary"]), own["summary"]
             scores = _as_values(scores)
         overall = scores[scores["group_by"] == "overall"]
-        yield f"evaluation_{slug(corpus)}", draw_evaluation(confusion, own["reliability"], classes, overall)
-        yield f"confusion_{slug(corpus)}", draw_confusions(confusion)
+        yield f"evaluation_{file_name}", draw_evaluation(confusion, own["reliability"], classes, overall)
+        yield f"confusion_{file_name}", draw_confusions(confusion)
         if 1 < n_runs <= MOST_RUN_FIGURES:
             for name, part in _by_run(own["confusion"]):
-                yield f"confusion_{slug(corpus)}_{name}", draw_confusions(part)
+                yield f"confusion_{file_name}_{name}", draw_confusions(part)
 
 
 def _number_figures(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
     if "agreement" not in tables:
         return
     scores = tables["scores"][tables["scores"]["group_by"] == "overall"]
-    for corpus, rows in tables["agreement"].groupby("corpus", sort=False):
-        runs = _by_run(rows)
+    corpora = list(dict.fromkeys(tables["agreement"]["corpus"]))
+    for corpus, file_name in zip(corpora, distinct_slugs(corpora), strict=True):
+        runs = _by_run(tables["agreement"][tables["agreement"]["corpus"] == corpus])
         for name, part in runs if len(runs) <= MOST_RUN_FIGURES else []:
             own = scores[(scores["corpus"] == corpus) & (_run_names(scores) == name)]
             suffix = "" if len(runs) == 1 else f"_{name}"
-            yield f"agreement_{slug(str(corpus))}{suffix}", draw_agreement(part, own)
+            yield f"agreement_{file_name}{suffix}", draw_agreement(part, own)
 
 
 def _as_values(summary: pd.DataFrame) -> pd.DataFrame:

@@ -17,9 +17,11 @@ class Headline:
         title: What the report calls it.
         remark: How to read it.
         make: Takes all tables by name; returns the rows, none where there is nothing to say.
+        say: Takes the same; returns the sentences that give the answer before the rows.
     """
 
     table: str
     title: str
     remark: str
     make: Callable[[Mapping[str, pd.DataFrame]], pd.DataFrame]
+    say: Callable[[Mapping[str, pd.DataFrame]], list[str]] = lambda _: []

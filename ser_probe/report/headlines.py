@@ -8,6 +8,7 @@ import pandas as pd
 
 from ser_probe.report.headlines_acoustics import ACOUSTICS_HEADLINE
 from ser_probe.report.headlines_drift import DRIFT_HEADLINE
+from ser_probe.report.headlines_evaluation import EVALUATION_HEADLINE
 from ser_probe.report.headlines_geometry import GEOMETRY_HEADLINE
 from ser_probe.report.headlines_probe import NUMBERS_HEADLINE, PROBE_CHANGES_HEADLINE, PROBE_HEADLINE
 from ser_probe.report.headlines_similarity import LAYERS_HEADLINE, SIMILARITY_HEADLINE
@@ -15,6 +16,7 @@ from ser_probe.report.headlines_stats import STATS_HEADLINE
 from ser_probe.report.tables import NO_STEP, step_name, with_steps
 
 HEADLINES = (
+    EVALUATION_HEADLINE,
     PROBE_HEADLINE,
     NUMBERS_HEADLINE,
     PROBE_CHANGES_HEADLINE,
@@ -28,13 +30,15 @@ HEADLINES = (
 """In the order of the report."""
 
 
-def headlines(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, str, pd.DataFrame]]:
-    """Return the headline tables that these tables allow, each with a title and a remark on how to read it."""
+def headlines(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, list[str], str, pd.DataFrame]]:
+    """Return the headline tables that these tables allow, each with a title, its sentences, and how to read it."""
     # An empty table has been reported where its figure could not be drawn.
     possible = [one for one in HEADLINES if one.table in tables and not tables[one.table].empty]
     stepped = {name: with_steps(table) for name, table in tables.items()}
-    made = [(one.title, one.remark, one.make(stepped)) for one in possible]
-    return [(title, remark, _with_step_names(table)) for title, remark, table in made if not table.empty]
+    made = [(one, one.make(stepped)) for one in possible]
+    return [
+        (one.title, one.say(stepped), one.remark, _with_step_names(table)) for one, table in made if not table.empty
+    ]
 
 
 def _with_step_names(table: pd.DataFrame) -> pd.DataFrame:

@@ -94,7 +94,9 @@ def write_report(
     text = environment.get_template("report.html.j2").render(
         title=title,
         facts={key: _cell(value) for key, value in (facts or {}).items()},
-        headlines=[(name, remark, view_table(table, decimals=3)) for name, remark, table in headlines(tables)],
+        headlines=[
+            (name, said, remark, view_table(table, decimals=3)) for name, said, remark, table in headlines(tables)
+        ],
         figures=[_view_figure(figure, path.parent) for figure in figures],
         audit=view_table(arrange_audit(audit)),
         shared_speakers=count_shared_speakers(audit),

@@ -9,9 +9,12 @@ from matplotlib.axes import Axes
 
 from ser_probe.report.style import (
     CLASS_COLOURS,
+    CLASS_MARKERS,
     GREY,
     LEGEND_CHARACTERS,
     PALE,
+    STEP_COLOURS,
+    line_colours,
     measure_name,
     short,
     text_colour,
@@ -136,6 +139,34 @@ def plot_class_scores(table: pd.DataFrame, ax: Axes, *, measure: str = "recall")
     ax.set_xlim(0, 1)
     ax.grid(axis="y", visible=False)
     ax.set(xlabel=f"{measure_name(measure)} per class")
+    return ax
+
+
+def plot_score_rows(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw one score of several checkpoints on several sets of clips, a row a set, a point and interval a checkpoint.
+
+    Args:
+        table: Columns `row`, `step`, `value`, `ci_low`, `ci_high`; rows are drawn in their order, from the top.
+        ax: Where to draw.
+    """
+    need(table, ["row", "step", "value", "ci_low", "ci_high"], "scores")
+    names, steps = list(dict.fromkeys(table["row"])), sorted(set(table["step"]))
+    colours = line_colours(len(steps), STEP_COLOURS)
+    for i, (step, colour) in enumerate(zip(steps, colours, strict=True)):
+        own = table[table["step"] == step].set_index("row").reindex(names)
+        y = np.arange(len(names)) + (i - (len(steps) - 1) / 2) * 0.6 / len(steps)
+        ends = own[["ci_low", "ci_high"]].to_numpy(dtype=float)
+        known = np.isfinite(ends).all(axis=1)
+        ax.hlines(y[known], ends[known, 0], ends[known, 1], color=colour, linewidth=1.6)
+        label = "step 0 (untrained head)" if step == 0 else f"step {step}"
+        ax.plot(
+            own["value"], y, linestyle="none", marker=CLASS_MARKERS[i % len(CLASS_MARKERS)], color=colour, label=label
+        )
+    ax.set_yticks(np.arange(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    if table["value"].between(0, 1).all():
+        ax.set_xlim(0, 1)
+    ax.grid(axis="y", visible=False)
     return ax
 
 

@@ -28,7 +28,7 @@ from ser_probe.steps.evaluation_tables import prediction, probability
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.predictions import read_outputs, refuse_non_finite_outputs
 from ser_probe.steps.preflight import check_packages
-from ser_probe.steps.trained_runs import AUDIO_FILE, find_runs, read_audio
+from ser_probe.steps.trained_runs import AUDIO_FILE, find_runs, read_audio, untrained_remarks
 
 _CLIPS_AT_ONCE = 512
 """Clips that are decoded before they are run, longest first: 512 clips of 4 s at 16 kHz are 130 MB."""
@@ -213,6 +213,8 @@ def _find_checkpoint(path: Path) -> Path:
             found=", ".join(str(run.checkpoint) for run in runs),
             fix=f"name one of them, such as {runs[0].checkpoint}",
         )
+    for remark in untrained_remarks(runs):
+        logger.warning("%s", remark)
     return runs[0].checkpoint
 
 

@@ -15,25 +15,34 @@ from ser_probe.config import AudioConfig
 from ser_probe.config.evaluation import EvaluateConfig
 from ser_probe.embeddings.passes import ClipList
 from ser_probe.errors import AudioError, CheckpointError
-from ser_probe.files import atomic_path, check_output_folder, write_json
-from ser_probe.models.checkpoint import load_classifier
+from ser_probe.files import atomic_path, check_output_folder, write_json, write_text
+from ser_probe.models.checkpoint import load_classifier, read_targets
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.targets import Targets
 from ser_probe.report.figures_evaluation import write_evaluation_figures
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
 from ser_probe.steps.evaluated_clips import EvaluatedClips, read_evaluated_clips
+from ser_probe.steps.evaluation_latex import latex_scores
 from ser_probe.steps.evaluation_tables import agreement_rows, score_predictions, summarise, tabulate_predictions
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.predictions import PredictionSettings, predict_clips
 from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.tables import write_table
-from ser_probe.steps.trained_runs import AUDIO_FILE, TrainedRun, find_runs, read_audio, training_clips
+from ser_probe.steps.trained_runs import (
+    AUDIO_FILE,
+    TrainedRun,
+    find_runs,
+    read_audio,
+    training_clips,
+    untrained_remarks,
+)
 
 TABLES = (
     *("scores", "summary", "classes", "class_summary"),
     *("confusion", "confusion_mean", "reliability", "left_out"),
 )
 """The tables in `tables/`; those that an evaluation does not make are removed, so that none is of another one."""
+LATEX = "scores.tex"
 HEADLINES = ("accuracy", "uar", "macro_f1", "ece", "kl_divergence", "ccc", "rmse")
 
 _KEYS = ("corpus", "group_by", "group", "target")
@@ -45,13 +54,28 @@ class Evaluated:
 
     Attributes:
         outcome: Files, facts, rejects.
-        headline: A row per corpus, group and numeric target: `n`, and of each measure of `HEADLINES` the mean over
-            runs, `<measure>_low` and `_high` (the interval over speakers of a single run) or `<measure>_std` (over
-            several). Empty where the manifests have nothing to score against.
+        headline: A row per corpus, group and numeric target: `n`, `n_speakers`, and of each measure of `HEADLINES` the
+            mean over runs, `<measure>_low` and `_high` (the interval over speakers of a single run) or `<measure>_std`
+            (over several). Empty where the manifests have nothing to score against.
     """
 
     outcome: Outcome
     headline: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class RunScores:
+    """What one run gives on one set of clips.
+
+    Attributes:
+        predictions: As `tabulate_predictions` makes them.
+        rejects: Clips that could not be decoded: `path`, `reason`.
+        tables: As `score_predictions` makes them.
+    """
+
+    predictions: pd.DataFrame
+    rejects: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
 
 
 @dataclass(eq=False)
@@ -61,6 +85,13 @@ class _Found:
     predictions: list[pd.DataFrame] = field(default_factory=list)
     rejects: list[pd.DataFrame] = field(default_factory=list)
     scored: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
+
+    def add(self, scores: RunScores) -> None:
+        """Add those of one run."""
+        self.predictions.append(scores.predictions)
+        self.rejects.append(scores.rejects)
+        for name, part in scores.tables.items():
+            self.scored.setdefault(name, []).append(part)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return the tables of all runs, and what is said over them."""
@@ -105,26 +136,25 @@ def evaluate_checkpoint(
         runs = [dataclasses.replace(run, model=name) for run in runs]
     for note in notes:
         progress.say(note)
+    for remark in untrained_remarks(runs):
+        progress.say(f"warning: {remark}")
     device = pick_device(config.device)
-    found, targets, clips = _Found(), None, None
+    targets = _targets_of(runs)  # and the clips, before a model is loaded
+    found = _Found()
+    audio = hear_as_trained(runs[0], config, progress)
+    limits = limit_lengths(audio, config)
+    clips = read_evaluated_clips(manifests, targets, config, limits, audio_root=audio_root, progress=progress)
+    found.rejects.append(clips.rejects)
     for run in runs:
+        audio = audio if run is runs[0] else hear_as_trained(run, config, progress)
         classifier = load_classifier(run.checkpoint, device=device)
-        audio = _audio(run, config, progress)
-        if targets is None or clips is None:
-            targets = classifier.targets
-            clips = read_evaluated_clips(
-                manifests, targets, config, _limits(audio, config), audio_root=audio_root, progress=progress
-            )
-            found.rejects.append(clips.rejects)
-        _refuse_other(run, classifier.targets, targets)
-        _evaluate_run(run, classifier, clips, audio, config, found, progress)
+        what = f"evaluate {run.name}" if run.run_seed is None else f"evaluate {run.name}, seed {run.run_seed}"
+        found.add(score_run(run, classifier, clips, audio, config, what=what, progress=progress))
         del classifier  # before the next one is loaded: memory may hold but one
-    assert targets is not None, "there is at least one run"
-    assert clips is not None, "there is at least one run"
     return _write(runs, targets, clips, config, found, output, progress)
 
 
-def _audio(run: TrainedRun, config: EvaluateConfig, progress: Progress) -> AudioSpec:
+def hear_as_trained(run: TrainedRun, config: EvaluateConfig, progress: Progress) -> AudioSpec:
     """Return how a classifier hears clips: as in its training, or as the command says."""
     spec = read_audio(run.checkpoint)
     if spec is None:
@@ -141,34 +171,57 @@ def _audio(run: TrainedRun, config: EvaluateConfig, progress: Progress) -> Audio
     return dataclasses.replace(spec, **changes)
 
 
-def _limits(audio: AudioSpec, config: EvaluateConfig) -> AudioConfig:
+def limit_lengths(audio: AudioSpec, config: EvaluateConfig) -> AudioConfig:
     """Return which lengths of clips are taken."""
     return AudioConfig().model_copy(
         update={"min_duration_s": config.min_duration_s, "max_duration_s": audio.max_duration_s}
     )
 
 
-def _refuse_other(run: TrainedRun, found: Targets, expected: Targets) -> None:
-    if (found.kind, found.names) != (expected.kind, expected.names):
-        raise CheckpointError(
-            "The runs of the folder predict different things",
-            where=run.checkpoint,
-            expected=f"{expected.kind}: {', '.join(expected.names)}",
-            found=f"{found.kind}: {', '.join(found.names)}",
-            fix="evaluate them one by one",
-        )
+def _targets_of(runs: Sequence[TrainedRun]) -> Targets:
+    """Return what the runs predict, which must be the same.
+
+    Raises:
+        CheckpointError: If it is not, or a checkpoint is incomplete.
+    """
+    expected = read_targets(runs[0].checkpoint)
+    for run in runs[1:]:
+        found = read_targets(run.checkpoint)
+        if (found.kind, found.names) != (expected.kind, expected.names):
+            raise CheckpointError(
+                "The runs of the folder predict different things",
+                where=run.checkpoint,
+                expected=f"{expected.kind}: {', '.join(expected.names)}",
+                found=f"{found.kind}: {', '.join(found.names)}",
+                fix="evaluate them one by one",
+            )
+    return expected
 
 
-def _evaluate_run(
+def score_run(
     run: TrainedRun,
     classifier: SerClassifier,
     clips: EvaluatedClips,
     audio: AudioSpec,
     config: EvaluateConfig,
-    found: _Found,
-    progress: Progress,
-) -> None:
-    """Add a run's predictions and scores, and the clips that could not be decoded, to what was found."""
+    *,
+    what: str = "evaluate",
+    progress: Progress = SILENT,
+) -> RunScores:
+    """Return a run's predictions of clips, and their scores.
+
+    Args:
+        run: Which run.
+        classifier: Its classifier, on the device to run it on.
+        clips: The clips.
+        audio: How they are heard.
+        config: How to run, and what to score.
+        what: What the work is called.
+        progress: Told of each clip.
+
+    Raises:
+        AudioError: If no clip can be decoded; if one cannot and `config.strict`.
+    """
     settings = PredictionSettings(
         precision=config.precision,
         batch_seconds=None if config.batch_seconds == "auto" else config.batch_seconds,
@@ -176,7 +229,6 @@ def _evaluate_run(
         workers=None if config.workers == "auto" else config.workers,
         strict=config.strict,
     )
-    what = f"evaluate {run.name}" if run.run_seed is None else f"evaluate {run.name}, seed {run.run_seed}"
     outputs = predict_clips(classifier, clips.clips, audio, settings, what=what, progress=progress)
     table = tabulate_predictions(run, clips, classifier.targets, outputs.values)
     if not len(table):
@@ -186,11 +238,9 @@ def _evaluate_run(
             found=outputs.rejects[0].error.what,
             fix="check the manifest's paths and the audio root",
         )
-    found.predictions.append(table)
     unread = [(clips.clips.table["path"].iloc[each.row], each.error.what) for each in outputs.rejects]
-    found.rejects.append(pd.DataFrame(unread, columns=["path", "reason"], dtype=str))
-    for name, part in score_predictions(table, classifier.targets, clips.by, config).items():
-        found.scored.setdefault(name, []).append(part)
+    rejects = pd.DataFrame(unread, columns=["path", "reason"], dtype=str)
+    return RunScores(table, rejects, score_predictions(table, classifier.targets, clips.by, config))
 
 
 def _write(
@@ -219,13 +269,15 @@ def _write(
     facts: dict[str, object] = {"clips": f"{len(found.predictions[0])}, {len(runs)} run{'s' * (len(runs) > 1)}"}
     if len(clips.left_out):
         facts["left out by label"] = int(clips.left_out["n"].sum())
-    if heard := _count_heard(runs, clips.clips, progress):
+    if heard := count_heard(runs, clips.clips, progress):
         facts["heard in training"] = heard
+    if remarks := untrained_remarks(runs):
+        facts["warning"] = "; ".join(remarks)
     outcome = Outcome((*files, output / "evaluation.json"), facts, len(rejects), rejects_path)
     return Evaluated(outcome, _headline(tables))
 
 
-def _count_heard(runs: Sequence[TrainedRun], clips: ClipList, progress: Progress) -> int:
+def count_heard(runs: Sequence[TrainedRun], clips: ClipList, progress: Progress) -> int:
     """Return how many clips a run was trained or chosen on, and say so: scores on them say nothing of others."""
     table = training_clips(list(runs))
     heard = table[table["clip_id"].isin(clips.table["clip_id"])]
@@ -251,6 +303,12 @@ def _write_tables(predictions: pd.DataFrame, tables: Mapping[str, pd.DataFrame],
         else:
             for suffix in (".parquet", ".csv"):
                 (output / "tables" / f"{name}{suffix}").unlink(missing_ok=True)
+    printed = output / "tables" / LATEX
+    if "scores" in tables:
+        write_text(printed, latex_scores(tables["scores"], tables["summary"]))
+        files.append(printed)
+    else:
+        printed.unlink(missing_ok=True)
     return files
 
 
@@ -292,13 +350,13 @@ def _headline(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     scores, summary = tables["scores"], tables["summary"]
     keys = [name for name in _KEYS if name in scores]
     several = int(summary["n_runs"].max()) > 1
-    clips = scores.drop_duplicates(keys).set_index(keys)["n"].to_dict()
+    counts = scores.drop_duplicates(keys).set_index(keys)[["n", "n_speakers"]].to_dict("index")
     rows: dict[Any, dict[str, Any]] = {}
     for record in (summary if several else scores).to_dict("records"):
         if record["measure"] not in HEADLINES:
             continue
         key, measure = tuple(record[name] for name in keys), str(record["measure"])
-        row = rows.setdefault(key, {**dict(zip(keys, key, strict=True)), "n": int(clips[key])})
+        row = rows.setdefault(key, {**dict(zip(keys, key, strict=True)), **counts[key]})
         if several:
             row |= {measure: record["mean"], f"{measure}_std": record["std"]}
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,12 @@ import pandas as pd
 from ser_probe.config import AudioConfig
 from ser_probe.config.evaluation import EvaluateConfig
 from ser_probe.data.columns import find_column
+from ser_probe.data.identities import find_value
 from ser_probe.data.label_map import check_label_map, map_labels
 from ser_probe.data.manifest import Manifest, read_manifest, require_column
 from ser_probe.embeddings.passes import ClipList
 from ser_probe.errors import AnalysisError, ManifestError, did_you_mean, show
+from ser_probe.files import distinct_names
 from ser_probe.models.targets import CLASSES, DISTRIBUTION, Targets
 from ser_probe.runtime import LARGEST_NUMBER, SILENT, Progress
 from ser_probe.steps.prepare import prepare_clips
@@ -69,13 +71,9 @@ def read_evaluated_clips(
             knows.
     """
     check_label_map(config.label_map, targets.names)  # before anything is read
-    chosen = [_choose_split(read_manifest(path, audio_root=audio_root), config.split, progress) for path in manifests]
-    chosen = [_settle_columns(manifest, targets, config.target_columns) for manifest in chosen]
-    columns = {name for manifest in chosen for name in manifest.table.columns}
-    by = _choose_columns(config.by, columns, [manifest.table for manifest in chosen])
-    left_out = pd.DataFrame(columns=["corpus", "label", "n", "reason"])
-    if "label" in columns and not targets.is_numeric:
-        chosen, left_out = _map_labels(chosen, targets, config, progress)
+    read = [read_manifest(path, audio_root=audio_root) for path in manifests]
+    chosen = [_choose_split(manifest, config.split, progress) for manifest in read]
+    chosen, by, left_out = settle_clips(chosen, targets, config, progress=progress)
     tables, paths, rejects = [], [], []
     for manifest in chosen:
         # The labels are settled; clips are decoded anyway, and only who is strict wants to know of all faults before.
@@ -94,6 +92,38 @@ def read_evaluated_clips(
         table[~again].reset_index(drop=True), [p for p, twice in zip(paths, again, strict=True) if not twice]
     )
     return EvaluatedClips(clips, by, left_out, pd.concat(rejects, ignore_index=True))
+
+
+def settle_clips(
+    manifests: Sequence[Manifest], targets: Targets, config: EvaluateConfig, *, progress: Progress = SILENT
+) -> tuple[list[Manifest], tuple[str, ...], pd.DataFrame]:
+    """Settle what the columns of manifests mean to a classifier: corpora, true values, classes.
+
+    Args:
+        manifests: The clips to score, of each manifest.
+        targets: What the classifier predicts.
+        config: Label map, columns.
+        progress: Told of what is left out or read otherwise.
+
+    Returns:
+        The manifests without the clips whose label is no class; the columns whose values are scored apart; the clips
+        left out, as `EvaluatedClips` has them.
+
+    Raises:
+        As `read_evaluated_clips`.
+    """
+    names = _unnamed_corpora([manifest.source for manifest in manifests])
+    settled = [
+        _settle_columns(manifest, targets, config, name, progress)
+        for manifest, name in zip(manifests, names, strict=True)
+    ]
+    _tell_shared_corpora(settled, progress)
+    columns = {name for manifest in settled for name in manifest.table.columns}
+    by = _choose_columns(config.by, columns, [manifest.table for manifest in settled])
+    left_out = pd.DataFrame(columns=["corpus", "label", "n", "reason"])
+    if "label" in columns and not targets.is_numeric:
+        settled, left_out = _map_labels(settled, targets, config, progress)
+    return settled, by, left_out
 
 
 def _choose_split(manifest: Manifest, split: str, progress: Progress) -> Manifest:
@@ -115,37 +145,72 @@ def _choose_split(manifest: Manifest, split: str, progress: Progress) -> Manifes
     return dataclasses.replace(manifest, table=table[table["split"] == wanted].reset_index(drop=True))
 
 
-def _settle_columns(manifest: Manifest, targets: Targets, target_columns: Mapping[str, str]) -> Manifest:
+def _settle_columns(
+    manifest: Manifest, targets: Targets, config: EvaluateConfig, unnamed: str, progress: Progress
+) -> Manifest:
     """Return a manifest with a corpus, with true values under the names of the targets, and with labels by vote.
+
+    Args:
+        manifest: The clips.
+        targets: What the classifier predicts.
+        config: Which columns hold true values, and what labels stand for.
+        unnamed: What the corpus of clips is called that no column names.
+        progress: Told where votes go before labels.
 
     Raises:
         AnalysisError: If a column that was named is missing, or is named for what is no target.
         ManifestError: If a column of true values or votes holds text.
     """
     table = manifest.table
-    for name, column in target_columns.items():
+    for name, column in config.target_columns.items():
         if name not in targets.names:
             raise AnalysisError(f"The model has no target {name!r}", fix=did_you_mean(name, targets.names))
         table = table.assign(**{name: table[require_column(table, column, manifest.source)]})
     if targets.kind != CLASSES:
         known = [name for name in targets.names if name in table]
         table = table.assign(**{name: _numbers(table, name, manifest.source) for name in known})
-    unnamed = _name_of(manifest.source)
     corpus = table["corpus"].where(table["corpus"] != "", unnamed) if "corpus" in table else unnamed
     table = table.assign(corpus=corpus)
-    if targets.kind == DISTRIBUTION and "label" not in table and {*targets.names} <= {*table.columns}:
-        # As fine-tuning does without labels: the class of most votes, of equals the first.
-        shares = table[list(targets.names)].fillna(0).to_numpy()
-        votes = np.array(targets.names, dtype=object)[shares.argmax(axis=1)]
-        table = table.assign(label=np.where(shares.sum(axis=1) > 0, votes, ""))
+    if targets.kind == DISTRIBUTION and {*targets.names} <= {*table.columns}:
+        known = "label" in table and any(_is_class(label, targets, config) for label in set(table["label"]))
+        if not known:
+            if "label" in table:
+                progress.say(f"{manifest.source}: no label is a class of the model; the class of most votes is scored")
+            # As fine-tuning does without labels: the class of most votes, of equals the first.
+            shares = table[list(targets.names)].fillna(0).to_numpy()
+            votes = np.array(targets.names, dtype=object)[shares.argmax(axis=1)]
+            table = table.assign(label=np.where(shares.sum(axis=1) > 0, votes, ""))
     return dataclasses.replace(manifest, table=table)
 
 
-def _name_of(source: Path | None) -> str:
-    """Return what a corpus is called that no column names: as its manifest, or the folder that has only the one."""
-    if source is None:
-        return "clips"
-    return source.stem if source.stem != "manifest" else source.resolve().parent.name
+def _is_class(label: str, targets: Targets, config: EvaluateConfig) -> bool:
+    return find_value(label, targets.names) is not None or bool(config.label_map)
+
+
+def _unnamed_corpora(sources: Sequence[Path | None]) -> list[str]:
+    """Return what the corpora of manifests are called that no column names.
+
+    As the file, or as the folder of one that is called `manifest`; where two are called alike, with as much of their
+    paths before as tells them apart.
+    """
+    paths = [None if source is None else source.expanduser().absolute() for source in sources]
+    parts = [
+        ("clips",) if path is None else path.parent.resolve().parts if path.stem == "manifest"
+        else (*path.parent.parts, path.stem)
+        for path in paths
+    ]  # fmt: skip
+    return distinct_names(parts)
+
+
+def _tell_shared_corpora(manifests: Sequence[Manifest], progress: Progress) -> None:
+    """Say which corpora several manifests have clips of: they are scored as one."""
+    homes: dict[str, list[str]] = {}
+    for manifest in manifests:
+        for corpus in manifest.table["corpus"].unique():
+            homes.setdefault(str(corpus), []).append(str(manifest.source))
+    for corpus, sources in homes.items():
+        if len(sources) > 1:
+            progress.say(f"{', '.join(sources)} have clips of the corpus {corpus}, which is scored as one")
 
 
 def _choose_columns(by: str | tuple[str, ...], columns: set[str], tables: Sequence[pd.DataFrame]) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, write_prepared
 from ser_probe.steps.tables import write_table
+from ser_probe.steps.trained_runs import untrained_remark
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, make_task
 from ser_probe.training.checkpoints import list_checkpoints
 from ser_probe.training.fine_tuning import fine_tune
@@ -180,6 +181,9 @@ def _report_runs(
         "best step": ", ".join(f"{each.best_step} (validation {metric} {each.best_value:.4g})" for each in results),
         "stopped early": ", ".join("yes" if each.stopped_early else "no" for each in results),
     }
+    folders = [result.checkpoints[0][1].parents[1] for result in results if result.best_step == 0]
+    if folders:
+        facts["warning"] = "; ".join(map(untrained_remark, folders))
     return Outcome(tuple(files), facts, n_rejected, rejects)
 
 

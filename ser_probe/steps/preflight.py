@@ -18,6 +18,7 @@ _TRANSFORMERS = ("torch", "transformers.models.wav2vec2.feature_extraction_wav2v
 _LOADED = {
     "prepare": ("soundfile", "soxr", "pyarrow"),
     "finetune": (*_TRANSFORMERS, "accelerate"),
+    "evaluate": (*_TRANSFORMERS, "soundfile", "soxr"),
     "extract": (*_TRANSFORMERS, "h5py"),
     "repeat": (*_TRANSFORMERS, "h5py"),
     "egemaps": ("h5py",),
@@ -87,6 +88,8 @@ def _is_wanted(study: StudyConfig | None, stage: str) -> bool:
         return True
     if stage == "finetune":
         return study.finetune.enabled
+    if stage == "evaluate":
+        return study.finetune.enabled and study.evaluate is not None
     if stage == "egemaps":
         return study.extract.egemaps
     return getattr(study.analyze, stage, True) is not None
@@ -147,11 +150,11 @@ def _extras(study: StudyConfig | None, stage: str) -> Iterator[Need]:
         yield Need("optuna", "search", "hyper-parameter search")
     if stage == "extract" and "speech-mean" in study.extract.pooling:
         yield Need("silero_vad", "vad", "the pooling 'speech-mean' (extract.pooling)")
+    if stage in ("finetune", "evaluate") and finetune.head.pooling == "ecapa":
+        yield Need("speechbrain.lobes.models.ECAPA_TDNN", "ecapa", "the pooling 'ecapa' (finetune.head.pooling)")
     if stage == "finetune":
         if finetune.trained == "lora":
             yield Need("peft", "peft", "training low-rank adapters (finetune.trained)")
-        if finetune.head.pooling == "ecapa":
-            yield Need("speechbrain.lobes.models.ECAPA_TDNN", "ecapa", "the pooling 'ecapa' (finetune.head.pooling)")
         for transform in finetune.augment.transforms if finetune.augment is not None else ():
             if transform.library != "ser-probe":
                 module = transform.library.replace("-", "_")

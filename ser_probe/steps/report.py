@@ -16,6 +16,7 @@ from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.left_out import read_left_out
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.study_files import StudyFiles
+from ser_probe.steps.trained_runs import untrained_remark
 
 ANALYSIS_OF_TABLE = {
     "probe": "probe",
@@ -57,6 +58,11 @@ ANALYSIS_OF_TABLE = {
     "residuals": "stats",
 }
 """The analysis that writes a table, by the table's name."""
+EVALUATION_TABLES = (
+    *("evaluation", "evaluation_classes", "evaluation_confusion", "evaluation_reliability", "evaluation_agreement"),
+    *("evaluation_left_out", "evaluation_rejects", "predictions"),
+)
+"""What the stage `evaluate` writes; it comes first."""
 
 
 def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
@@ -87,7 +93,9 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
         for name, analysis in ANALYSIS_OF_TABLE.items()
         if getattr(study.analyze, analysis) is not None and analysis not in without
     ]
-    wanted = [*(["training"] if study.finetune.enabled else []), *wanted]
+    if study.finetune.enabled:
+        scored = study.evaluate is not None and "evaluate" not in without
+        wanted = [*(EVALUATION_TABLES if scored else ()), "training", *wanted]
     read = {name: files.table(name) for name in wanted}
     tables = {name: table for name, table in read.items() if table is not None}
     audit = files.table("split_audit")
@@ -96,6 +104,7 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
     drawing: dict[str, dict[str, Any]] = {
         "umap": {"colours": list(study.analyze.umap.color) if study.analyze.umap is not None else []},
         "training": {} if training is None else {"saved_steps": _saved_steps(training)},
+        **_evaluation_drawing(tables),
     }
     if best:
         drawing["training"]["best_step"] = best["step"]
@@ -120,7 +129,7 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
         tables={name: table for name, table in tables.items() if name != "umap"},
         figures=figures,
         rejects=rejects,
-        notes=[*left_out.lines(), *notes, *pooling_warnings(tables)],
+        notes=[*_warnings(run_dir, best), *left_out.lines(), *notes, *pooling_warnings(tables)],
         facts=facts,
         pages={title: f"tables/{name}" for name, title in _PAGES.items() if (run_dir / "tables" / name).is_file()},
     )
@@ -130,10 +139,22 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
 
 _BEST = {"step": int, "metric": str, "value": float}
 _PAGES = {
+    "evaluation.tex": "The scores of the classifier as a table for a paper (LaTeX)",
     "umap.html": "Maps to move in and listen to",
     "stats_summary.md": "The statistics in words, with tables for a paper",
 }
 """Files among a study's tables that are read by themselves."""
+
+
+def _warnings(run_dir: Path, best: dict[str, Any] | None) -> list[str]:
+    return [f"warning: {untrained_remark(run_dir)}"] if best and best["step"] == 0 else []
+
+
+def _evaluation_drawing(tables: dict[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
+    """Return the tables beside that of a figure which it also shows."""
+    beside = {name: tables.get(f"evaluation_{name}") for name in ("reliability", "classes")}
+    scores = tables.get("evaluation")
+    return {"evaluation": {**beside, "scores": scores}, "evaluation_agreement": {"scores": scores}}
 
 
 def _saved_steps(training: pd.DataFrame) -> list[int]:

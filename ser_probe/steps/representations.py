@@ -284,7 +284,9 @@ def _model_of(file: CacheFile, cache: EmbeddingCache) -> str:
     if isinstance(file, NamedCache):
         return file.model
     named = cache.attributes
-    return str(named.get("model_path") or named.get("model", cache.path.stem))
+    # A file that does not say whose it is goes by its own name, which in another folder is another model's.
+    unnamed = str(cache.path.with_suffix("").absolute())
+    return str(named.get("model_path") or named.get("model") or unnamed)
 
 
 def _represent(file: CacheFile, cache: EmbeddingCache, model: str, clip_ids: list[str]) -> Representation:

@@ -16,6 +16,7 @@ from ser_probe.errors import ConfigError, DamagedFileError, SerProbeError, did_y
 from ser_probe.files import check_output_folder, fingerprint, write_json, write_text
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.model_folder import check_name
+from ser_probe.report.headlines_evaluation import evaluation_sentences
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
 from ser_probe.steps.analyze_probe import check_probes
 from ser_probe.steps.columns import check_columns
@@ -29,13 +30,15 @@ from ser_probe.steps.report import write_report
 from ser_probe.steps.representations import NamedCache
 from ser_probe.steps.stages import Stages, file_states
 from ser_probe.steps.study_analyses import ANALYSES, Material, run_analyses
+from ser_probe.steps.study_evaluation import StudyClips, count_rejects, evaluate_study, read_scores
 from ser_probe.steps.study_extractions import Extractions, folder_state
 from ser_probe.steps.study_files import read_rejects, read_runs
+from ser_probe.steps.trained_runs import find_runs, untrained_remarks
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, sound_files_state
 
 T = TypeVar("T")
 
-STAGES = ("prepare", "finetune", "extract", "repeat", "egemaps", *ANALYSES, "report")
+STAGES = ("prepare", "finetune", "evaluate", "extract", "repeat", "egemaps", *ANALYSES, "report")
 
 
 def run_study(study: StudyConfig, *, progress: Progress = SILENT, force: Iterable[str] = ()) -> Outcome:
@@ -82,6 +85,8 @@ class _Run:
         backbone = study.backbone
         pretrained = Source(backbone.name, "step-0", 0, backbone.revision, backbone.random_weights)
         sources = self._finetune() if study.finetune.enabled else [pretrained]
+        if study.finetune.enabled:
+            self._evaluate()
         extractions = Extractions(study, self.manifest, self.clips_print, self.folder, self.stages, self.progress)
         caches, control = extractions.embeddings(sources)
         repeats: list[NamedCache] = []
@@ -108,10 +113,14 @@ class _Run:
             "skipped": ", ".join(self.stages.skipped) or "nothing",
             **({"failed": ", ".join(self.left_out.failed)} if self.left_out.failed else {}),
             "time": f"{minutes:.1f} min",
+            **self._scores(),
             **({"left out in extraction": "; ".join(later)} if later else {}),
             "report": report,
         }
-        n_rejected, rejects = len(left_out) + len(later), self.folder / "rejects.csv"
+        n_unscored = count_rejects(self.tables) if study.finetune.enabled and study.evaluate is not None else 0
+        if n_unscored:
+            summary["left out in evaluation"] = f"{n_unscored} clips, see {self.tables / 'evaluation_rejects.csv'}"
+        n_rejected, rejects = len(left_out) + len(later) + n_unscored, self.folder / "rejects.csv"
         return Outcome((), summary, n_rejected, rejects, failed=tuple(self.left_out.failed))
 
     def _attempt(self, name: str, work: Callable[[], T], otherwise: T) -> T:
@@ -200,6 +209,35 @@ class _Run:
         model = model_name(study.backbone.name, study.backbone.random_weights)
         sources = [Source(str(folder), f"step-{_step(folder)}", _step(folder), model=model) for folder in folders]
         return [source for source in sources if wanted == "all" or source.step in wanted]
+
+    def _evaluate(self) -> None:
+        """Score the classifier; where that is not possible, the rest of the study is made all the same."""
+        if self.study.evaluate is None:
+            return
+        clips = StudyClips(self.study, self.manifest, self.folder)
+        if lack := clips.lack():
+            self.left_out.pass_over("evaluate", lack, self.progress)
+            return
+
+        def run(counted: Progress) -> None:
+            work = lambda: evaluate_study(clips, self.tables, progress=counted)  # noqa: E731 - one line, used once
+            self.stages.run("evaluate", clips.inputs(), work)
+
+        self.left_out.attempt("evaluate", run, None, self.progress)
+
+    def _scores(self) -> dict[str, object]:
+        """Return what the classifier reaches, in words, and a warning where its head is untrained."""
+        study = self.study
+        if not study.finetune.enabled:
+            return {}
+        (best,), _ = find_runs(self.folder)
+        remarks = untrained_remarks([best])
+        facts: dict[str, object] = {"warning": remarks[0]} if remarks else {}
+        if study.evaluate is None or "evaluate" in {**self.left_out.failed, **self.left_out.passed_over}:
+            return facts
+        scores = read_scores(self.tables)
+        found = {} if scores is None else evaluation_sentences(scores)
+        return {**{f"scores on {on}": text for on, text in found.items()}, **facts}
 
     def _record(self) -> None:
         """Write what this run was made with. A run that did nothing keeps the record of the one that did."""

@@ -31,6 +31,7 @@ from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, write_prepared
 from ser_probe.steps.search_speakers import draw_speakers
 from ser_probe.steps.tables import read_table, write_table
+from ser_probe.steps.trained_runs import untrained_remark
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels
 from ser_probe.training.processes import n_processes
 from ser_probe.training.search import (
@@ -231,6 +232,8 @@ def _train_best(study: StudyConfig, prepared: PreparedClips, run: Path, progress
     write_prepared(prepared, run / "manifest.csv", run / "tables", run / "rejects.csv")
     train_study(study, prepared.manifest, run, progress=progress)
     best = read_json(run / "best.json")
+    if best["step"] == 0:
+        progress.say(f"warning: {untrained_remark(run)}")
     return f"{run}, best step {best['step']} (validation {best['metric']} {best['value']:.4g})"
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ser_probe.models.model_folder import CHECKPOINT, refuse_non_folder
 AUDIO_FILE = "audio.json"
 _HEAD = "head.json"
 _SEED = re.compile(r"seed-(\d+)")
+_CHANCE = "its head is untrained, and its predictions are those of chance"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class TrainedRun:
         step: Optimiser steps; None where nobody knows.
         run: The run's folder; None for a checkpoint that lies by itself.
         model_path: The folder that `model` is the name of.
+        is_best: Whether it was chosen as the run's best.
     """
 
     checkpoint: Path
@@ -40,6 +43,7 @@ class TrainedRun:
     step: int | None
     run: Path | None
     model_path: Path
+    is_best: bool = field(default=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -61,7 +65,7 @@ def find_runs(place: Path) -> tuple[list[TrainedRun], list[str]]:
     if (folder / _HEAD).is_file() or CHECKPOINT.fullmatch(folder.name):
         return [_describe(folder)], []
     if (folder / "best.json").is_file():
-        return [_describe(_best_checkpoint(folder))], []
+        return [_best_of(folder)], []
     seeds = sorted((int(match[1]), path) for path in folder.glob("seed-*") if (match := _SEED.fullmatch(path.name)))
     finished = [path for _, path in seeds if (path / "best.json").is_file()]
     if not finished:
@@ -74,7 +78,31 @@ def find_runs(place: Path) -> tuple[list[TrainedRun], list[str]]:
         )
     unfinished = [path.name for _, path in seeds if path not in finished]
     notes = [f"left out, because their training is not finished: {', '.join(unfinished)}"] if unfinished else []
-    return [_describe(_best_checkpoint(path)) for path in finished], notes
+    return [_best_of(path) for path in finished], notes
+
+
+def untrained_remarks(runs: Iterable[TrainedRun]) -> list[str]:
+    """Return a line for each of these checkpoints that is from before training."""
+    return [
+        untrained_remark(run.run or run.checkpoint)
+        if run.is_best
+        else f"{run.checkpoint} is from before training: {_CHANCE}"
+        for run in runs
+        if run.step == 0
+    ]
+
+
+def untrained_remark(run: Path | str) -> str:
+    """Return what must be known of a run whose best step is 0."""
+    return (
+        f"the best step of {run} is 0: no evaluation after it was better by the metric that chooses. This is the "
+        f"checkpoint from before training: {_CHANCE}. Train longer or with another learning rate, or choose by another "
+        "metric (finetune.early_stopping.metric)"
+    )
+
+
+def _best_of(run: Path) -> TrainedRun:
+    return dataclasses.replace(_describe(_best_checkpoint(run)), is_best=True)
 
 
 def read_audio(checkpoint: Path) -> AudioSpec | None:

@@ -45,7 +45,7 @@ def test_a_table_and_the_files(manifest: Path, capsys: Captured) -> None:
     ]
     assert exit_code("runs/x", manifest, "-o", "out", *options) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["corpus", "clips", "n", "accuracy", "UAR", "macro", "F1", "ECE"]
+    assert lines[0].split() == ["corpus", "clips", "n", "speakers", "accuracy", "UAR", "macro", "F1", "ECE"]
     first = [line.split()[:4] for line in lines[1:8]]
     assert first == [
         ["voices", "all", "12", first[0][3]],

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from .acoustics_tables import acoustics_tables
+from .evaluation_tables import evaluation_tables
 from .geometry_tables import geometry_tables
 from .probe_extras_tables import probe_extras_tables
 from .probe_tables import probe_tables
@@ -215,6 +216,7 @@ def study_tables(n_layers: int, steps: Sequence[int], rng: np.random.Generator) 
         "audit": audit_table(),
         "training": training,
         "training_runs": pd.concat([training.assign(run=name) for name in ("plain", "adapters")]),
+        **evaluation_tables(LABELS),
         "similarity": similarity_table(layers, steps),
         "probe": probe_table(layers, steps, rng),
         "drift": drift_table(layers, steps),

@@ -368,3 +368,24 @@ def test_a_model_is_called_as_the_user_says() -> None:
     predictions = read_table(Path("out"), "predictions")
     assert set(predictions["model"]) == set(table("scores")["model"]) == {"WavLM, tuned"}
     assert set(predictions["model_path"]) == {"runs/x"}
+
+
+def test_test_sets_of_one_file_name_are_two_corpora() -> None:
+    for name in ("one", "two"):
+        write_corpus(Path(name), n_speakers=3, n_takes=1)
+        Path(name, "manifest.csv").rename(Path(name, "test.csv"))
+    checkpoint, said = save_run(Path("runs/x")), Said()
+    found = run(checkpoint, Path("one/test.csv"), Path("two/test.csv"), said=said)
+    assert list(dict.fromkeys(table("scores")["corpus"])) == ["one/test", "two/test", "one/test+two/test"]
+    overall = chosen(found.headline, group_by="overall").set_index("corpus")
+    assert overall["n"].to_dict() == {"one/test": 9, "two/test": 9, "one/test+two/test": 18}
+    assert overall["n_speakers"].to_dict() == {"one/test": 3, "two/test": 3, "one/test+two/test": 6}
+    assert not any("scored as one" in line for line in said.lines)
+    printed = Path("out/tables/scores.tex").read_text()
+    assert all(f"{name}/test & " in printed for name in ("one", "two"))
+    # A corpus that a column names is one, whichever files its clips are listed in.
+    for name in ("one", "two"):
+        edit(Path(name, "test.csv"), corpus="voices", speaker=lambda t, name=name: name + t["speaker"])
+    run(checkpoint, Path("one/test.csv"), Path("two/test.csv"), said=said)
+    assert set(table("scores")["corpus"]) == {"voices"}
+    assert "one/test.csv, two/test.csv have clips of the corpus voices, which is scored as one" in said.lines

@@ -10,7 +10,7 @@ import pytest
 
 from ser_probe.audio.load import AudioSpec
 from ser_probe.errors import CheckpointError
-from ser_probe.steps.trained_runs import TrainedRun, find_runs, read_audio, training_clips
+from ser_probe.steps.trained_runs import TrainedRun, find_runs, read_audio, training_clips, untrained_remarks
 
 
 def write_json(path: Path, value: object) -> None:
@@ -139,3 +139,15 @@ def test_clips_of_the_training() -> None:
     assert len(training_clips(runs[:1])) == 0
     write_json(Path("alone/head.json"), {})
     assert len(training_clips(find_runs(Path("alone"))[0])) == 0
+
+
+def test_an_untrained_head_is_told_from_a_trained_one() -> None:
+    runs, _ = find_runs(make_run(Path("runs/x")))
+    assert untrained_remarks(runs) == []
+    runs, _ = find_runs(make_run(Path("runs/y"), best=0))
+    (best,) = untrained_remarks(runs)
+    assert best.startswith("the best step of runs/y is 0: no evaluation after it was better by the metric")
+    assert "its head is untrained, and its predictions are those of chance" in best
+    runs, _ = find_runs(Path("runs/y/checkpoints/checkpoint-0"))
+    (named,) = untrained_remarks(runs)
+    assert named.startswith("runs/y/checkpoints/checkpoint-0 is from before training: its head is untrained")

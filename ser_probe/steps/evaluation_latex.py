@@ -1,0 +1,62 @@
+"""The scores of an evaluation as the table of a paper: a row per set of clips, each score with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from ser_probe.analysis.stats.typeset import latex_table, number
+
+_KEYS = {
+    "evaluated_on": "Evaluated on", "corpus": "Corpus", "checkpoint": "Checkpoint", "group_by": "By", "group": "Group",
+    "target": "Target",
+}  # fmt: skip
+_MEASURES = {
+    "uar": "UAR", "macro_f1": "Macro F1", "accuracy": "Accuracy (WA)", "ece": "ECE", "kl_divergence": "KL divergence",
+    "ccc": "CCC", "pearson": "Pearson's r", "rmse": "RMSE",
+}  # fmt: skip
+_COUNTS = {"n": "Clips", "n_speakers": "Speakers"}
+_MOST_GROUPS = 12
+"""Groups of one column that are printed; of more, such as speakers, the tables have them."""
+
+
+def latex_scores(scores: pd.DataFrame, summary: pd.DataFrame | None = None) -> str:
+    """Return scores as a table in LaTeX.
+
+    Args:
+        scores: Rows of `scores`, of one or several runs.
+        summary: The mean and deviation over several runs, which is printed in place of intervals over speakers.
+    """
+    several = summary is not None and int(summary["n_runs"].max()) > 1
+    keys = [name for name in _KEYS if name in scores and not (several and name == "checkpoint")]
+    counts = scores.drop_duplicates(keys).set_index(keys)[list(_COUNTS)].to_dict("index")
+    rows: dict[Any, dict[str, Any]] = {}
+    for record in (summary if several and summary is not None else _few_groups(scores)).to_dict("records"):
+        key = tuple(record[name] for name in keys)
+        row = rows.setdefault(key, {**dict(zip(keys, key, strict=True)), **counts[key]})
+        if record["measure"] in _MEASURES:
+            row[str(record["measure"])] = _cell(record)
+    table = pd.DataFrame(list(rows.values()))
+    silent = [
+        name for name in keys if name not in ("evaluated_on", "target") and table[name].nunique(dropna=False) == 1
+    ]
+    table = table.drop(columns=silent)
+    spread = "± one standard deviation over runs" if several else "with 95 % intervals over speakers"
+    return latex_table(
+        table, {**_KEYS, **_COUNTS, **_MEASURES}, caption=f"Scores of the classifier, {spread}.", label="tab:evaluation"
+    )
+
+
+def _few_groups(scores: pd.DataFrame) -> pd.DataFrame:
+    sizes = scores.groupby("group_by")["group"].transform("nunique")
+    return scores[sizes <= _MOST_GROUPS]
+
+
+def _cell(record: Mapping[Any, Any]) -> str:
+    """Return a score with the interval over speakers of a single run, or the deviation over several."""
+    if "mean" in record:
+        return f"{number(record['mean'], 3)} ± {number(record['std'], 3)}"
+    ends = [number(record[name], 3) for name in ("ci_low", "ci_high")]
+    return number(record["value"], 3) + ("" if pd.isna(record["ci_low"]) else f" [{ends[0]}, {ends[1]}]")
