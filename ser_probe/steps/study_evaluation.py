@@ -182,6 +182,7 @@ def evaluate_study(clips: StudyClips, tables: Path, *, progress: Progress = SILE
     for name, one in sets:
         if name not in clips.config.splits:
             count_heard(runs[:1], one.clips, progress)
+    chosen = next((run for run in runs if run.is_best), runs[-1])
     made: dict[str, list[pd.DataFrame]] = {}
 
     def keep(name: str, table: pd.DataFrame, on: str, **columns: Any) -> None:
@@ -197,7 +198,8 @@ def evaluate_study(clips: StudyClips, tables: Path, *, progress: Progress = SILE
                 progress.say(f"evaluate: {name} has no true values to score against; its predictions are written")
             for kind, table in scores.tables.items():
                 keep(kind, table, name, best=run.is_best)
-            keep("predictions", scores.predictions, name, best=run.is_best)
+            if run is chosen:  # of one model, as other commands take them
+                keep("predictions", scores.predictions, name, best=run.is_best)
             keep("rejects", scores.rejects, name)
             if targets.is_numeric and "scores" in scores.tables:
                 keep("agreement", agreement_rows(scores.predictions, targets, one.by), name, best=run.is_best)

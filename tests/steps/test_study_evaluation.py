@@ -70,6 +70,7 @@ def test_a_finished_study_says_what_its_classifier_reaches(finished: Path) -> No
     assert set(scores["model"]) == {"tiny-wavlm-base"}, "as in the other tables, not the folder's name"
     assert set(scores["corpus"]) == {"corpus"}
     manifest = pd.read_csv(FOLDER / "manifest.csv")
+    assert set(predictions["step"]) == {best}, "predictions of one model, as `compare` and `analyze umap` take them"
     for (on, step), rows in predictions.groupby(["evaluated_on", "step"]):
         assert set(rows["clip_id"]) == set(manifest.loc[manifest["split"] == on, "clip_id"])
         own = scores[(scores["evaluated_on"] == on) & (scores["step"] == step) & (scores["group_by"] == "overall")]
