@@ -99,6 +99,12 @@ def _check_parents(path: Path) -> None:
             "The output lies in what is no folder", where=path, expected=f"a folder {above}", found=kind,
             fix="name another place",
         )  # fmt: skip
+    place = path if _kind_of(path) == "a folder" else above
+    if place is not None and not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(
+            "The output cannot be written: there is no write access", where=path, found=f"no write access to {place}",
+            fix="name another place, or change its permissions",
+        )  # fmt: skip
 
 
 def _kind_of(path: Path) -> str | None:

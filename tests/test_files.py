@@ -258,3 +258,11 @@ def test_two_texts_never_become_one_file_name() -> None:
     assert distinct_slugs(["a/test", "b/test", "a/test"]) == ["a-test", "b-test", "a-test"]
     assert distinct_slugs(["a b", "a-b", "怒り", "喜び"]) == ["a-b", "a-b-2", "unnamed", "unnamed-2"]
     assert distinct_slugs(["Test", "test"]) == ["Test", "test-2"], "some disks do not tell them apart"
+
+
+def test_a_place_without_write_access_is_refused_before_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    for check in (check_output_folder, check_output_file):
+        with pytest.raises(ConfigError, match=r"there is no write access(.|\n)*no write access to"):
+            check(tmp_path / "new")
+    assert not (tmp_path / "new").exists()

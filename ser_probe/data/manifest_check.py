@@ -175,6 +175,18 @@ def check_manifest(
     return ManifestReport(usable, faults, warnings, rejected)
 
 
+def find_table_faults(manifest: Manifest, *, for_learning: bool = True) -> list[str]:
+    """Return the faults that the table alone shows, without a look at any file; `check_manifest` names them too.
+
+    Args:
+        manifest: What to check.
+        for_learning: Whether labels and speakers are needed.
+    """
+    table, _ = settle_identities(manifest.table.reset_index(drop=True), manifest.source)
+    faults = [*_missing_columns(table, for_learning), *_broken_cells(table, for_learning)]
+    return faults or list(_thin_labels(table, for_learning))
+
+
 def _missing_columns(table: pd.DataFrame, for_learning: bool) -> Iterator[str]:
     for name in ("path", "label", "speaker") if for_learning else ("path",):
         if name in table:

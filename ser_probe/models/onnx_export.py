@@ -71,6 +71,17 @@ class _OneClip(nn.Module):
         return outputs, outputs.softmax(dim=1)
 
 
+def require_packages() -> Any:
+    """Return onnxruntime, once all that the export needs is seen to be there.
+
+    Raises:
+        MissingExtraError: If onnx or its runtime is not installed.
+    """
+    for package in ("onnx", "onnxscript"):
+        require(package, extra=EXTRA, purpose="Exporting to ONNX")
+    return require("onnxruntime", extra=EXTRA, purpose="Comparing an ONNX model with torch")
+
+
 def export_onnx(classifier: SerClassifier, path: Path, metadata: Mapping[str, str] | None = None) -> float:
     """Write a classifier as an ONNX model, and compare it with torch on clips of several lengths.
 
@@ -90,9 +101,7 @@ def export_onnx(classifier: SerClassifier, path: Path, metadata: Mapping[str, st
         ConfigError: If something that is no file stands at the path.
     """
     check_output_file(path)
-    for package in ("onnx", "onnxscript"):
-        require(package, extra=EXTRA, purpose="Exporting to ONNX")
-    runtime = require("onnxruntime", extra=EXTRA, purpose="Comparing an ONNX model with torch")
+    runtime = require_packages()
     module = _OneClip(copy.deepcopy(classifier).cpu().eval())
     with torch.inference_mode(False), torch.no_grad():
         program = _export(module)

@@ -177,6 +177,11 @@ def classify_files(
         progress: Told of each clip.
     """
     check_packages(None, ("classify",))
+    # Seconds, before a model is loaded and hundreds of files are heard.
+    missing = [str(file) for file in files if not file.expanduser().is_file()]
+    if missing:
+        more = f" (and {len(missing) - 1} more do not)" if len(missing) > 1 else ""
+        raise AudioError(f"The clip does not exist{more}", where=missing[0])
     table = load_classifier(path, device=device).predict(list(files), progress=progress)
     if output is not None:
         with atomic_path(output) as temporary:
@@ -191,6 +196,7 @@ def export_checkpoint(path: Path, output: Path) -> Outcome:
         path: A checkpoint, or the folder of a run.
         output: The file to write.
     """
+    onnx_export.require_packages()
     classifier = load_classifier(path, device="cpu")
     difference = export_onnx(classifier, output)
     backbone = classifier.model.backbone

@@ -223,8 +223,10 @@ def extract_manifest(
     else:
         for name in names:  # checking a corpus takes minutes: first see whether there is a model
             check_name(name)
+    level = FUNCTIONALS if feature_set is None else find_level(study.extract.pooling)
     check_packages(study, ("prepare", "extract") if feature_set is None else ("prepare", "egemaps"))
-    manifest = read_clips(study.data, progress=progress)
+    _pick_device(study)
+    manifest = _choose_splits(read_clips(study.data, progress=progress), study)
     # Extraction needs no labels; what there is travels along. It decodes each clip anyway; who is strict wants to know
     # of all faults before.
     prepared = prepare_clips(
@@ -237,9 +239,8 @@ def extract_manifest(
         progress=progress,
     )
     progress.say(prepared.report.summary())
-    manifest = _choose_splits(prepared.manifest, study)
+    manifest = prepared.manifest
     if feature_set is not None:
-        level = find_level(study.extract.pooling)
         features = extract_features(
             manifest, study, output, feature_set=feature_set, level=level, share=share, progress=progress
         )
@@ -314,7 +315,14 @@ def _choose_splits(manifest: Manifest, study: StudyConfig) -> Manifest:
     if "split" not in manifest.table:
         raise AnalysisError("The manifest has no column 'split'", where=study.data.manifest, fix="extract all clips")
     table = manifest.table[manifest.table["split"].isin(study.extract.splits)]
-    return Manifest(table.reset_index(drop=True), manifest.audio_root, manifest.source)
+    if table.empty and len(manifest):
+        counts = manifest.table["split"].value_counts()
+        raise AnalysisError(
+            f"No clip of the manifest is in the split {' or '.join(study.extract.splits)}",
+            where=study.data.manifest, found=", ".join(f"{count} {name or '(none)'}" for name, count in counts.items()),
+            fix="name other splits (extract.splits), or extract all clips",
+        )  # fmt: skip
+    return dataclasses.replace(manifest, table=table.reset_index(drop=True))
 
 
 def _rejects_path(output: Path, share: Share | None) -> Path:

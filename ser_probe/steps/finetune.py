@@ -13,7 +13,7 @@ import torch
 from ser_probe.config import FinetuneConfig, StudyConfig
 from ser_probe.data.manifest import Manifest
 from ser_probe.embeddings.share import local_rank
-from ser_probe.errors import CheckpointError, ConfigError, SplitError
+from ser_probe.errors import CheckpointError, ConfigError
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.heads import refuse_untrainable
@@ -24,7 +24,7 @@ from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.extract import audio_spec
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.preflight import check_packages
-from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, write_prepared
+from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, require_splits, write_prepared
 from ser_probe.steps.tables import write_table
 from ser_probe.steps.trained_runs import untrained_remark
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, make_task
@@ -114,7 +114,9 @@ def finetune_manifest(
         raise ConfigError(
             "split.seed would be ignored: the manifest's own splits are taken", fix="set split.scheme, or leave it out"
         )
+    pick_device(study.finetune.device)
     manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)
+    require_splits(manifest, split, fix="name a scheme with --split study_e")
     runs = _runs(study, output, seeds)
     if must_continue and not any((folder / "training.json").is_file() for _, folder in runs):
         raise CheckpointError("There is no run to go on with", where=output, fix="leave out --continue to begin one")
@@ -129,10 +131,6 @@ def finetune_manifest(
         labelled=learns_labels(study.finetune),
         progress=progress,
     )
-    if "split" not in prepared.manifest.table:
-        raise SplitError(
-            "The manifest has no column 'split'", where=study.data.manifest, fix="name a scheme with --split study_e"
-        )
     progress.say(prepared.report.summary())
     for gap in describe_gaps(prepared.manifest.table, study.finetune):
         progress.say(f"warning: {gap}")

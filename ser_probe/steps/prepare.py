@@ -14,10 +14,10 @@ from ser_probe.config import AudioConfig, DataConfig, SplitConfig
 from ser_probe.data.corpora import import_corpus
 from ser_probe.data.identities import find_value
 from ser_probe.data.manifest import Manifest, check_suffix, read_manifest, require_column, write_manifest
-from ser_probe.data.manifest_check import ManifestReport, check_manifest
+from ser_probe.data.manifest_check import ManifestReport, check_manifest, find_table_faults
 from ser_probe.data.schemes import SPLITS
 from ser_probe.data.splits import audit_splits, check_splits, split_speakers, summarise_audit
-from ser_probe.errors import AudioError, ManifestError, SerProbeError, did_you_mean
+from ser_probe.errors import AudioError, ManifestError, SerProbeError, SplitError, did_you_mean
 from ser_probe.files import atomic_path
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
@@ -86,6 +86,21 @@ def prepare_clips(
         raise
 
 
+def require_splits(manifest: Manifest, split: SplitConfig | None, *, fix: str) -> None:
+    """Refuse a manifest without splits where none are to be made, before its clips are looked at.
+
+    Args:
+        manifest: The clips, from `read_clips`.
+        split: How the speakers are to be split; None: the manifest's own splits are taken.
+        fix: What to do, in the words of the command.
+
+    Raises:
+        SplitError: If it has none.
+    """
+    if split is None and "split" not in manifest.table:
+        raise SplitError("The manifest has no column 'split'", where=manifest.source, fix=fix)
+
+
 def _check_and_split(
     manifest: Manifest,
     audio: AudioConfig,
@@ -98,9 +113,14 @@ def _check_and_split(
 ) -> PreparedClips:
     import ser_probe.audio.load  # noqa: F401 - here, where what it cannot load is no fault of a clip's
 
+    # What the table alone shows to be wrong is found before minutes of decoding: then files are but looked at, so that
+    # all faults are in one message.
+    unusable = bool(find_table_faults(manifest, for_learning=for_learning and labelled))
+    if not unusable and for_learning and "speaker" in manifest.table and len(manifest):
+        _split(manifest.table, split)
     report = check_manifest(
         manifest,
-        functools.partial(_try_clip, audio=audio, decode=decode),
+        functools.partial(_try_clip, audio=audio, decode=decode and not unusable),
         min_duration_s=audio.min_duration_s,
         max_duration_s=audio.max_duration_s,
         for_learning=for_learning and labelled,
@@ -110,20 +130,29 @@ def _check_and_split(
     if for_learning and not labelled and "speaker" not in report.manifest.table:
         report.faults.append("column 'speaker' (or 'actor') is missing; nobody could be held out")
     report.raise_for_faults()
-    if split is None:
-        if not {"split", "speaker"} <= set(report.manifest.table):
-            return PreparedClips(report, None)
-        if for_learning:
-            check_splits(report.manifest.table)
-        return PreparedClips(report, audit_splits(report.manifest.table))
     table = report.manifest.table
+    if split is None and not {"split", "speaker"} <= set(table):
+        return PreparedClips(report, None)
+    if split is not None or for_learning:
+        table = _split(table, split)
+    report = dataclasses.replace(report, manifest=dataclasses.replace(report.manifest, table=table))
+    return PreparedClips(report, audit_splits(table))
+
+
+def _split(table: pd.DataFrame, split: SplitConfig | None) -> pd.DataFrame:
+    """Return clips with their split as asked for; their own, once it is seen to be one.
+
+    Raises:
+        SplitError: If the speakers cannot be split so, or their own splits cannot be used.
+    """
+    if split is None:
+        if "split" in table:
+            check_splits(table)
+        return table
     scheme: str | Mapping[str, float] = split.scheme
     if split.fractions is not None:
         scheme = split.fractions.model_dump()
-    parts = split_speakers(table, scheme=scheme, seed=split.seed, k=split.folds, fold=split.fold)
-    table = table.assign(split=parts)
-    report = dataclasses.replace(report, manifest=dataclasses.replace(report.manifest, table=table))
-    return PreparedClips(report, audit_splits(table))
+    return table.assign(split=split_speakers(table, scheme=scheme, seed=split.seed, k=split.folds, fold=split.fold))
 
 
 def _try_clip(path: Path, *, audio: AudioConfig, decode: bool) -> ClipFacts:

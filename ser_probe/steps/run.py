@@ -11,7 +11,7 @@ import pandas as pd
 
 from ser_probe.audio.load import PIPELINE_VERSION
 from ser_probe.config import ProbeConfig, StudyConfig, study_yaml
-from ser_probe.data.manifest import read_manifest
+from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.errors import ConfigError, DamagedFileError, SerProbeError, did_you_mean
 from ser_probe.files import check_output_folder, fingerprint, write_json, write_text
 from ser_probe.models.catalogue import model_name
@@ -25,12 +25,12 @@ from ser_probe.steps.finetune import train_study
 from ser_probe.steps.left_out import LeftOut
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.preflight import check_packages
-from ser_probe.steps.prepare import prepare_clips, read_clips, write_prepared
+from ser_probe.steps.prepare import prepare_clips, read_clips, require_splits, write_prepared
 from ser_probe.steps.report import write_report
 from ser_probe.steps.representations import NamedCache
 from ser_probe.steps.stages import Stages, file_states
 from ser_probe.steps.study_analyses import ANALYSES, Material, run_analyses
-from ser_probe.steps.study_evaluation import StudyClips, count_rejects, evaluate_study, read_scores
+from ser_probe.steps.study_evaluation import StudyClips, check_evaluation, count_rejects, evaluate_study, read_scores
 from ser_probe.steps.study_extractions import Extractions, folder_state
 from ser_probe.steps.study_files import read_rejects, read_runs
 from ser_probe.steps.trained_runs import find_runs, untrained_remarks
@@ -73,9 +73,7 @@ class _Run:
     def run(self) -> Outcome:
         """Run all stages; return the report's path and what was done."""
         study = self.study
-        for place in (self.folder, study.output.cache):
-            check_output_folder(place)
-        check_name(study.backbone.name)  # before hours of other work
+        self._check_settings()
         config, text = self.folder / "config.yaml", study_yaml(study)
         if not config.is_file() or config.read_bytes() != text.encode():
             write_text(config, text)
@@ -129,9 +127,34 @@ class _Run:
     def _is_to_be_done(self, stage: str) -> bool:
         return not self.stages.has_run(stage) or bool({stage, "all"} & self.stages.force)
 
+    def _check_settings(self) -> None:
+        """Raise now what the settings alone show, before hours of other work: model, folders, devices."""
+        study = self.study
+        for place in (self.folder, study.output.cache):
+            check_output_folder(place)
+        check_name(study.backbone.name)
+        scored = study.finetune.enabled and study.evaluate is not None
+        for device in (
+            study.extract.device,
+            *([study.finetune.device] if study.finetune.enabled else []),
+            *([study.evaluate.device] if scored and study.evaluate is not None else []),
+        ):
+            if device != "auto":  # which asks for nothing
+                pick_device(device)
+
+    def _check_clips(self, manifest: Manifest) -> None:
+        """Raise now what the table of the clips shows, before they are decoded."""
+        study = self.study
+        split = None if study.split.scheme == "manifest" else study.split
+        require_splits(manifest, split, fix="set split.scheme")
+        made = {name: "" for name in ("split", "clip_id", "duration_s") if name not in manifest.table}
+        check_columns(manifest.table.assign(**made), study.analyze)
+        check_evaluation(study, manifest)
+
     def _prepare(self) -> None:
         study = self.study
         manifest = label_clips(read_clips(study.data, progress=self.progress), study.finetune)
+        self._check_clips(manifest)
         inputs = {
             "data": study.data.model_dump(),
             "audio.min_duration_s": study.audio.min_duration_s,
@@ -169,7 +192,6 @@ class _Run:
     def _look_ahead(self) -> None:
         """Raise now what would end the study only after hours of fine-tuning."""
         study, table = self.study, self.manifest.table
-        check_columns(table, study.analyze)
         if study.analyze.probe is not None:
             self._check_probes(table)
 

@@ -18,17 +18,17 @@ from ser_probe.config import StudyConfig, study_yaml
 from ser_probe.config.search import SearchConfig
 from ser_probe.config.space import check_space, put_values, search_metric, search_section
 from ser_probe.data.manifest import Manifest, write_manifest
-from ser_probe.errors import ConfigError, SerProbeError, SplitError
+from ser_probe.errors import ConfigError, SerProbeError
 from ser_probe.files import atomic_path, check_output_folder, read_json, write_text
 from ser_probe.models.model_folder import check_name
 from ser_probe.report.figures import save_figure
 from ser_probe.report.plots_search import draw_history, draw_importance, draw_parameters
-from ser_probe.runtime import SILENT, Progress, derive_seed
+from ser_probe.runtime import SILENT, Progress, derive_seed, pick_device
 from ser_probe.steps.extract import accepted_audio
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.preflight import check_packages
-from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, write_prepared
+from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, require_splits, write_prepared
 from ser_probe.steps.search_speakers import draw_speakers
 from ser_probe.steps.tables import read_table, write_table
 from ser_probe.steps.trained_runs import untrained_remark
@@ -75,8 +75,10 @@ def search_study(study: StudyConfig, *, then_train: bool = False, progress: Prog
     check_packages(study, ("search", "prepare", "finetune"))
     config, run = search_section(study), study.output.runs / study.name
     check_output_folder(run)
+    pick_device(study.finetune.device)
     split = None if study.split.scheme == "manifest" else study.split
     manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)
+    require_splits(manifest, split, fix="set split.scheme")
     prepared = prepare_clips(
         manifest,
         accepted_audio(study),
@@ -86,8 +88,6 @@ def search_study(study: StudyConfig, *, then_train: bool = False, progress: Prog
         progress=progress,
     )
     progress.say(prepared.report.summary())
-    if "split" not in prepared.manifest.table:
-        raise SplitError("The manifest has no column 'split'", where=study.data.manifest, fix="set split.scheme")
     for gap in describe_gaps(prepared.manifest.table, study.finetune):
         progress.say(f"warning: {gap}")
     rng = np.random.default_rng(derive_seed(_seed(study), "search speakers"))

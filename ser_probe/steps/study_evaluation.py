@@ -5,6 +5,7 @@ Each set of clips is scored as the verb `evaluate` does it; the tables name the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ import pandas as pd
 
 from ser_probe.config import StudyConfig
 from ser_probe.config.evaluation import ClipSetConfig, EvaluateConfig, StudyEvaluateConfig
+from ser_probe.data.columns import find_column
+from ser_probe.data.label_map import check_label_map
 from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.embeddings.passes import ClipList
-from ser_probe.errors import CheckpointError
+from ser_probe.errors import AnalysisError, CheckpointError, did_you_mean
 from ser_probe.files import write_text
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.checkpoint import load_classifier, read_targets
 from ser_probe.models.model_names import shown_model
-from ser_probe.models.targets import Targets
+from ser_probe.models.targets import CLASSES, Targets
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.evaluate import count_heard, hear_as_trained, limit_lengths, score_run
 from ser_probe.steps.evaluated_clips import EvaluatedClips, read_evaluated_clips, settle_clips
@@ -124,11 +127,13 @@ class StudyClips:
                 progress.say(f"evaluate: no clip is in the split {split}, which is not scored")
                 continue
             found.append((split, self._own(split, targets, progress)))
-        limits = limit_lengths(audio, self.settings())
+        limits = limit_lengths(audio, self.settings(()))
         for one in self.config.test_sets:
             progress.say(f"evaluate: the test set {one.name}")
+            columns = read_manifest(one.manifest, audio_root=one.audio_root).table.columns
+            config = self.settings(columns, one)
             clips = read_evaluated_clips(
-                [one.manifest], targets, self.settings(one), limits, audio_root=one.audio_root, progress=progress
+                [one.manifest], targets, config, limits, audio_root=one.audio_root, progress=progress
             )
             found.append((one.name, clips))
         return found
@@ -140,18 +145,28 @@ class StudyClips:
         long = chosen & (table["duration_s"] > limit_s + 1e-3)
         if long.any():
             progress.say(f"evaluate: {int(long.sum())} clips of {split} are over {limit_s:g} s and are not scored")
-        rejects = pd.DataFrame({"path": table.loc[long, "path"], "reason": f"longer than {limit_s:g} s"}, dtype=str)
         # Named as the user's file: the study's own copy is called `manifest.csv` in every study.
         source = self.study.data.manifest or self.manifest.source
         own = Manifest(table[chosen & ~long].reset_index(drop=True), self.manifest.audio_root, source)
-        settled, by, left_out = settle_clips([own], targets, self.settings(), progress=progress)
+        settled, by, left_out = settle_clips([own], targets, self.settings(table.columns), progress=progress)
+        if long.any():  # nor does training take them, so that they are no rejects
+            row = {"corpus": "", "label": "", "n": int(long.sum()), "reason": f"longer than {limit_s:g} s"}
+            left_out = pd.concat([left_out, pd.DataFrame([row])], ignore_index=True)
         clips = ClipList(settled[0].table, settled[0].audio_paths())
-        return EvaluatedClips(clips, by, left_out, rejects.reset_index(drop=True))
+        return EvaluatedClips(clips, by, left_out, pd.DataFrame(columns=["path", "reason"], dtype=str))
 
-    def settings(self, one: ClipSetConfig | None = None) -> EvaluateConfig:
-        """Return how the study's own clips, or those of a test set, are scored."""
+    def settings(self, known: Iterable[str], one: ClipSetConfig | None = None) -> EvaluateConfig:
+        """Return how the study's own clips, or those of a test set, are scored.
+
+        Args:
+            known: Their columns; others that `by` names are those of another set.
+            one: The test set; None for the study's own clips.
+        """
         config, columns = self.config, self.study.finetune.target_columns
         own = {key: getattr(config, key) for key in {*EvaluateConfig.model_fields} & {*type(config).model_fields}}
+        if config.by != "auto":
+            known = {*map(str, known), "corpus"}
+            own["by"] = tuple(name for name in config.by if find_column(name, known) is not None)
         if one is None:
             named = columns if isinstance(columns, dict) else {name: name for name in columns}
             return EvaluateConfig(**own, target_columns=named)
@@ -159,6 +174,34 @@ class StudyClips:
             **own, split=one.split, label_map=one.label_map, target_columns=one.target_columns,
             min_duration_s=self.study.audio.min_duration_s,
         )  # fmt: skip
+
+
+def check_evaluation(study: StudyConfig, clips: Manifest) -> None:
+    """Raise now what would end the evaluation of a study only after its training.
+
+    Args:
+        study: The resolved config.
+        clips: The study's clips, as they are read.
+
+    Raises:
+        ManifestError: If the manifest of a test set cannot be read.
+        ConfigError: If a label map names a class that the study has not.
+        AnalysisError: If no clips have a column that scores are asked for by.
+    """
+    config = study.evaluate
+    if config is None or not study.finetune.enabled:
+        return
+    further = [read_manifest(one.manifest, audio_root=one.audio_root) for one in config.test_sets]
+    columns = {str(name) for manifest in (clips, *further) for name in manifest.table.columns} | {"corpus", "split"}
+    for name in config.by if config.by != "auto" else ():
+        if find_column(name, columns) is None:
+            raise AnalysisError(
+                f"No clips have the column {name!r}", where="evaluate.by", fix=did_you_mean(name, columns)
+            )
+    if study.finetune.targets == CLASSES and "label" in clips.table:
+        classes = sorted(set(clips.table["label"].astype(str)))
+        for one in config.test_sets:
+            check_label_map(one.label_map, classes)
 
 
 def evaluate_study(clips: StudyClips, tables: Path, *, progress: Progress = SILENT) -> list[Path]:
@@ -177,7 +220,7 @@ def evaluate_study(clips: StudyClips, tables: Path, *, progress: Progress = SILE
     device, targets = pick_device(clips.config.device), read_targets(runs[0].checkpoint)
     if (split := clips.study.split).scheme in ("kfold", "loso"):
         progress.say(f"evaluate: the test clips are those of fold {split.fold} alone; each other fold is another study")
-    audio = hear_as_trained(runs[0], clips.settings(), progress)
+    audio = hear_as_trained(runs[0], clips.settings(()), progress)
     sets = clips.sets(targets, audio, progress)
     for name, one in sets:
         if name not in clips.config.splits:
@@ -193,7 +236,7 @@ def evaluate_study(clips: StudyClips, tables: Path, *, progress: Progress = SILE
         classifier = load_classifier(run.checkpoint, device=device)
         for name, one in sets:
             what = f"evaluate {run.name} on {name}"
-            scores = score_run(run, classifier, one, audio, clips.settings(), what=what, progress=progress)
+            scores = score_run(run, classifier, one, audio, clips.settings(()), what=what, progress=progress)
             if "scores" not in scores.tables and run is runs[0]:
                 progress.say(f"evaluate: {name} has no true values to score against; its predictions are written")
             for kind, table in scores.tables.items():

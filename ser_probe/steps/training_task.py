@@ -43,10 +43,10 @@ def label_clips(manifest: Manifest, config: FinetuneConfig) -> Manifest:
     Raises:
         ManifestError: If a column of the targets is missing, or holds what is no target.
     """
-    if config.targets == CLASSES or "label" in manifest.table:
+    if config.targets == CLASSES:
         return manifest
     names, values = _columns(manifest, config)
-    if config.targets == NUMERIC:
+    if config.targets == NUMERIC or "label" in manifest.table:
         return manifest
     chosen = [names[column] for column in values.argmax(axis=1)]
     return dataclasses.replace(manifest, table=manifest.table.assign(label=chosen))

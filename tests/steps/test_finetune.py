@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from ser_probe.config import FinetuneConfig, StudyConfig, check_options
 from ser_probe.data.manifest import Manifest, read_manifest
-from ser_probe.errors import BackboneError, CheckpointError, SplitError
+from ser_probe.errors import BackboneError, CheckpointError, ManifestError, SerProbeError, SplitError
 from ser_probe.steps import finetune as module
 from ser_probe.steps.finetune import finetune_manifest, train_study, training_settings
 from ser_probe.training.locks import exclusive
@@ -78,9 +78,27 @@ def test_what_cannot_be_trained_is_said_before_a_clip_is_decoded(
     name: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "prepare_clips", lambda *_, **__: pytest.fail("clips were decoded"))
-    config = check_options(StudyConfig, {**OPTIONS, "split.scheme": "manifest", "backbone.name": name})
+    config = check_options(StudyConfig, {**OPTIONS, "backbone.name": name})
     with pytest.raises(BackboneError, match="cannot be fine-tuned here"):
         finetune_manifest(config, Path("out"))
+
+
+def test_what_the_table_and_the_settings_show_is_said_before_a_model_is_loaded(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "prepare_clips", lambda *_, **__: pytest.fail("clips were decoded"))
+    monkeypatch.setattr(module, "_load_trainable", lambda *_, **__: pytest.fail("a model was loaded"))
+
+    def train(*overrides: str) -> None:
+        finetune_manifest(small_study(*overrides), Path("out"))
+
+    with pytest.raises(SplitError, match=r"has no column 'split'(.|\n)*--split study_e"):
+        train("split.scheme=manifest")
+    with pytest.raises(ManifestError, match="The manifest has no column 'arousal'"):
+        train("finetune={targets: numeric, target_columns: [arousal]}")
+    with pytest.raises(SerProbeError, match="torch sees no CUDA device"):
+        train("finetune.device=cuda")
+    assert not Path("out").exists()
 
 
 def test_a_run_may_start_from_random_weights() -> None:

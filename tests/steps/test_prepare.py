@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from ser_probe.audio import load
 from ser_probe.config import AudioConfig, DataConfig, SplitConfig, check_options
 from ser_probe.errors import ManifestError, SplitError
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, prepare_corpus, read_clips
@@ -51,6 +52,24 @@ def test_a_split_column_is_kept_and_checked(corpus: Path) -> None:
     shared = table.assign(split=["train", "test"] * 36)
     shared.to_csv(corpus / "manifest.csv", index=False)
     with pytest.raises(SplitError, match="speaker"):
+        prepared()
+
+
+def test_what_the_table_shows_is_found_before_a_clip_is_decoded(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "hear_clip", lambda *_, **__: pytest.fail("a clip was decoded"))
+    table = pd.read_csv(corpus / "manifest.csv")
+    path = corpus / "manifest.csv"
+    table.drop(columns="speaker").to_csv(path, index=False)
+    with pytest.raises(ManifestError, match=r"column 'speaker' .* is missing"):
+        prepared(SplitConfig())
+    table.assign(label="anger").to_csv(path, index=False)
+    with pytest.raises(ManifestError, match="there is only one label, 'anger'"):
+        prepared(SplitConfig())
+    table[table["speaker"].isin(["s0", "s1"])].to_csv(path, index=False)
+    with pytest.raises(SplitError, match="too few speakers"):
+        prepared(SplitConfig())
+    table.assign(split=["train", "test"] * 36).to_csv(path, index=False)
+    with pytest.raises(SplitError, match="speaker 's0' is in test and train"):
         prepared()
 
 

@@ -16,7 +16,7 @@ from ser_probe.audio.load import PIPELINE_VERSION
 from ser_probe.config import FinetuneConfig
 from ser_probe.config.augmentation import AugmentConfig
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.errors import AnalysisError, ConfigError, MissingExtraError
+from ser_probe.errors import AnalysisError, ConfigError, MissingExtraError, SerProbeError
 from ser_probe.files import write_text
 from ser_probe.steps import run as module
 from ser_probe.steps import study_analyses, study_extractions
@@ -254,6 +254,28 @@ def test_faults_of_the_analyses_are_found_before_fine_tuning(finished: Path, mon
         run(later, "analyze.probe.targets=[lable]")
     with pytest.raises(AnalysisError, match="The clips have no column 'accent'"):
         run(later, "analyze.umap={color: [accent]}")
+
+
+def test_what_table_and_settings_show_is_found_before_a_clip_is_decoded(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "prepare_clips", lambda *_, **__: pytest.fail("clips were decoded"))
+    off = ("extract.egemaps=false", "analyze.similarity.egemaps=false")
+    Path("away.csv").write_text("path,label\na.wav,rage\n")
+    away = "evaluate.test_sets=[{name: away, manifest: %s.csv, label_map: {rage: %s}}]"
+    faults = {
+        "split.scheme=manifest": r"The manifest has no column 'split'(.|\n)*set split.scheme",
+        "analyze.drift.by=[accent]": "The clips have no column 'accent'",
+        "evaluate.by=[accent]": "No clips have the column 'accent'",
+        "evaluate.device=cuda": "torch sees no CUDA device",
+        "output.cache=corpus/manifest.csv": "the output is a file",
+        away % ("none", "anger"): "none.csv",
+        away % ("away", "angre"): "did you mean 'anger'",
+        "finetune={targets: numeric, target_columns: [arousal]}": "The manifest has no column 'arousal'",
+    }
+    for override, fault in faults.items():
+        with pytest.raises(SerProbeError, match=fault):
+            run(*off, override)
 
 
 def test_a_missing_extra_is_found_before_fine_tuning(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:

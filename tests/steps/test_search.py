@@ -183,7 +183,8 @@ def test_a_space_that_cannot_be_searched_is_said_first(corpus: Path, monkeypatch
         search_study(small_study())
 
 
-def test_a_manifest_without_splits_needs_a_scheme(corpus: Path) -> None:
+def test_a_manifest_without_splits_needs_a_scheme(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "prepare_clips", lambda *_, **__: pytest.fail("clips were decoded"))
     with pytest.raises(SplitError, match="The manifest has no column 'split'"):
         search_study(searched("split.scheme=manifest"))
 

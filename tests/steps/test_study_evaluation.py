@@ -126,11 +126,12 @@ def test_further_test_sets_are_scored_under_their_names(trained: Path) -> None:
         table = pd.read_csv(Path(name, "manifest.csv"))
         if name == "two":
             table["label"] = table["label"].replace({"anger": "rage", "joy": "boredom"})
-        table.to_csv(Path(name, "test.csv"), index=False)
+        table.assign(**{f"room of {name}": "hall"}).to_csv(Path(name, "test.csv"), index=False)
     Path("two/s0-sadness-0.wav").unlink()
     sets = "[{name: near, manifest: one/test.csv}, {name: far, manifest: two/test.csv, label_map: {rage: anger}}]"
     said = Said()
-    tables = score(f"evaluate.test_sets={sets}", "evaluate.checkpoints=[best]", said=said)
+    tables = score(f"evaluate.test_sets={sets}", "evaluate.checkpoints=[best]", "evaluate.by=[room of two]", said=said)
+    assert set(tables["scores"].query("group_by == 'room of two'")["evaluated_on"]) == {"far"}
     overall = tables["scores"][tables["scores"]["group_by"] == "overall"]
     counts = overall.groupby("evaluated_on", sort=False)["n"].first().to_dict()
     assert counts == {"test": 9, "validation": 6, "near": 9, "far": 5}
@@ -169,7 +170,8 @@ def test_long_clips_are_not_scored(trained: Path) -> None:
     said = Said()
     tables = score("evaluate.checkpoints=[best]", said=said)
     assert "evaluate: 1 clips of test are over 30 s and are not scored" in said.lines
-    assert len(tables["rejects"]) == 1
+    assert tables["left_out"][["n", "reason"]].to_numpy().tolist() == [[1, "longer than 30 s"]]
+    assert "rejects" not in tables, "training does not take them either"
     assert tables["predictions"]["evaluated_on"].value_counts()["test"] == 8
 
 
