@@ -23,10 +23,11 @@ from torch import Tensor
 from ser_probe.errors import CheckpointError, ConfigError, DamagedFileError
 from ser_probe.files import read_json, write_json
 from ser_probe.models.backbone import Backbone
+from ser_probe.models.contents import refuse_changed_files
 from ser_probe.models.heads import Head, HeadSettings, SerClassifier
 from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.models.model_files import refuse_non_finite
-from ser_probe.models.model_folder import refuse_non_folder
+from ser_probe.models.model_folder import WEIGHT_SUFFIXES, refuse_non_folder
 from ser_probe.models.targets import Targets
 
 _REQUIRED_FILES = ("config.json", "head.safetensors", "head.json", "labels.json")
@@ -70,12 +71,13 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> SerC
 
 
 def read_targets(folder: Path) -> Targets:
-    """Return what a checkpoint's classifier predicts, without loading its weights.
+    """Return what a checkpoint's classifier predicts, without reading its weights.
 
     Raises:
-        CheckpointError: If a file is missing, or says no such thing.
+        CheckpointError: If a file is missing, was changed, or says no such thing.
     """
     _refuse_incomplete(folder)
+    refuse_changed_files(folder, but=[path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES])
     return _read_targets(folder / "labels.json")
 
 
