@@ -23,7 +23,7 @@ from torch import Tensor
 from ser_probe.errors import CheckpointError, ConfigError, DamagedFileError
 from ser_probe.files import read_json, write_json
 from ser_probe.models.backbone import Backbone
-from ser_probe.models.contents import refuse_changed_files
+from ser_probe.models.contents import TRAINING_FILES, refuse_changed_files
 from ser_probe.models.heads import Head, HeadSettings, SerClassifier
 from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.models.model_files import refuse_non_finite
@@ -77,7 +77,8 @@ def read_targets(folder: Path) -> Targets:
         CheckpointError: If a file is missing, was changed, or says no such thing.
     """
     _refuse_incomplete(folder)
-    refuse_changed_files(folder, but=[path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES])
+    weights = [path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES]
+    refuse_changed_files(folder, but=[*TRAINING_FILES, *weights])
     return _read_targets(folder / "labels.json")
 
 

@@ -13,8 +13,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from ser_probe.errors import BackboneError, CheckpointError
+from ser_probe.files import write_json
 from ser_probe.models.backbone import Backbone
-from ser_probe.models.checkpoint import load_classifier, save_classifier
+from ser_probe.models.checkpoint import load_classifier, read_targets, save_classifier
+from ser_probe.models.contents import CONTENTS, describe_contents
 from ser_probe.models.embedding import pooled_layers
 from ser_probe.models.frame_pooling import HEAD_POOLINGS
 from ser_probe.models.heads import HeadSettings, SerClassifier
@@ -40,6 +42,19 @@ def shake(classifier: SerClassifier) -> None:
             if tensor.is_floating_point():
                 noise = 0.01 * torch.randn_like(tensor)
                 tensor += noise.abs() if name.endswith("running_var") else noise
+
+
+def test_what_it_predicts_is_known_without_its_weights(folder: Path) -> None:
+    write_json(folder / CONTENTS, describe_contents(folder))
+    (folder / "model.safetensors").write_bytes(b"")
+    assert read_targets(folder) == TARGETS
+    labels = (folder / "labels.json").read_text(encoding="utf-8")
+    (folder / "labels.json").write_text(labels.replace("joy", "jay"), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="The checkpoint is not as fine-tuning wrote it"):
+        read_targets(folder)
+    (folder / "labels.json").unlink()
+    with pytest.raises(CheckpointError, match="The folder is not a complete checkpoint"):
+        read_targets(folder)
 
 
 def test_save_and_load_give_the_same_classifier(backbone: Backbone, tmp_path: Path, clips: list[np.ndarray]) -> None:
