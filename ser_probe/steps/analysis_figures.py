@@ -45,6 +45,6 @@ def draw_analysis(outcome: Outcome, output: Path, *, progress: Progress = SILENT
 
 def _answers(tables: Mapping[str, pd.DataFrame]) -> Iterator[Answer]:
     """Yield the rows at the head of a report on these tables."""
-    for title, _, table in headlines(tables):
+    for title, _, _, table in headlines(tables):
         view = view_table(table, decimals=3)
         yield Answer(title, tuple(view.columns), tuple(map(tuple, view.rows)))

@@ -102,7 +102,7 @@ def test_numeric_targets_are_chosen_on_validation(tables: Tables) -> None:
 
 def test_files_that_name_no_step_have_a_headline(tables: Tables) -> None:
     bare = tables["similarity"].assign(step_a=float("nan"), step_b=float("nan"))
-    ((_, _, table), *_) = headlines({"similarity": bare})
+    ((_, _, _, table), *_) = headlines({"similarity": bare})
     assert set(table["step"]) == {"none"}
 
 
