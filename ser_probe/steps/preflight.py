@@ -18,7 +18,6 @@ _TRANSFORMERS = ("torch", "transformers.models.wav2vec2.feature_extraction_wav2v
 _LOADED = {
     "prepare": ("soundfile", "soxr", "pyarrow"),
     "finetune": (*_TRANSFORMERS, "accelerate"),
-    "evaluate": (*_TRANSFORMERS, "soundfile", "soxr"),
     "extract": (*_TRANSFORMERS, "h5py"),
     "repeat": (*_TRANSFORMERS, "h5py"),
     "egemaps": ("h5py",),
