@@ -97,7 +97,7 @@ class AudioConfig(Section):
     min_duration_s: Annotated[float, Field(strict=True, ge=0.025)] = 0.1
     """Clips shorter than this, in seconds, are rejected. Under 0.025 s (400 samples) no frame exists."""
     max_duration_s: Positive = 30.0
-    """Clips longer than this, in seconds, are rejected: memory grows with the square of the duration."""
+    """Clips longer than this, in seconds, are rejected: memory grows with the square of their length."""
 
 
 class Fractions(Section):

@@ -98,7 +98,7 @@ class ManifestReport:
         table = self.manifest.table
         parts = [f"{len(table)} clips"]
         if "duration_s" in table:
-            parts.append(f"{table['duration_s'].sum() / 3600:.2f} h")
+            parts.append(f"{table['duration_s'].sum() / 3600:.2f} h of audio")
         parts += [f"{table[name].nunique()} {name}s" for name in ("speaker", "label") if name in table]
         lines = [", ".join(parts)]
         if len(self.rejects):

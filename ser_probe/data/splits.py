@@ -243,7 +243,8 @@ def _by_level(split: str, measure: str, counts: pd.Series, column: pd.Series) ->
 
 def summarise_audit(audit: pd.DataFrame) -> str:
     """Return an audit as text: a column per split, and a last line that says whether speakers are shared."""
-    names = audit["measure"].where(audit["level"] == "", audit["measure"] + ": " + audit["level"])
+    measures = audit["measure"].replace("hours", "hours of audio")
+    names = measures.where(audit["level"] == "", measures + ": " + audit["level"])
     wide = audit.assign(row=names).pivot(index="row", columns="split", values="value")
     wide = wide.loc[list(dict.fromkeys(names)), list(dict.fromkeys(audit["split"]))]
     shown = wide.map(lambda value: f"{value:g}" if value == int(value) else f"{value:.3f}")

@@ -135,7 +135,7 @@ def arrange_audit(audit: pd.DataFrame) -> pd.DataFrame:
     wide = keyed.unstack("split")[order["split"]].reset_index()
     # As the audit lists them, and levels by name.
     wide = wide.sort_values("measure", key=lambda column: column.map(order["measure"].index), kind="stable")
-    wide["measure"] = wide["measure"].str.replace("_", " ")
+    wide["measure"] = wide["measure"].str.replace("_", " ").replace("hours", "hours of audio")
     return wide.rename(columns={"measure": "count", "level": "of"}).reset_index(drop=True)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from ser_probe.analysis.stats.agreement import opposite_answer, opposite_terms
 from ser_probe.analysis.stats.anova import RESIDUAL
 from ser_probe.analysis.stats.battery import TABLES, Statistics, StatsOptions, analyse
 from ser_probe.analysis.stats.comparisons import Test
@@ -22,6 +23,7 @@ from ser_probe.config import StatsConfig
 from ser_probe.data.columns import find_column
 from ser_probe.errors import AnalysisError
 from ser_probe.files import write_text
+from ser_probe.report.tables import has_corpora
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.results_file import read_results
@@ -82,6 +84,7 @@ def analyze_table(
     rows = read_results(table)
     stats = resolve_columns(stats, rows.columns)
     rows = pick_rows(rows, stats.where)
+    _refuse_pooled_beside_corpora(rows, stats)
     found: list[_Found] = []
     for part in _parts(rows, stats):
         if part.label:
@@ -93,10 +96,12 @@ def analyze_table(
             found.append(_analyse_rows(part, stats))
     facts: dict[str, object] = {}
     for one in found:
-        facts |= _facts(one.part.label, one.statistics)
+        facts |= _facts(one.part.label, one.statistics, stats.alpha)
     title = f"Statistics of {found[0].statistics.observations.response}"
-    files = _write(found, output, "summary.md", title, stats, context={}, remarks=())
-    return Outcome(tuple(files), facts)
+    words = () if from_moments else (_what_repeats(rows, stats),)
+    files = _write(found, output, "summary.md", title, stats, context={}, remarks=(), words=words)
+    warnings = [*([] if from_moments else _seed_warnings(rows, stats)), *_opposites(found)]
+    return Outcome(tuple(files), facts, warnings=tuple(warnings))
 
 
 def study_statistics(
@@ -126,6 +131,7 @@ def study_statistics(
     rows = read_table(tables_folder, stats.table)
     stats = resolve_columns(stats, rows.columns)
     rows = pick_rows(rows, stats.where)
+    _refuse_pooled_beside_corpora(rows, stats)
     found: list[_Found] = []
     rows, remarks = _with_factors(rows, stats)
     parts = list(_parts(rows, stats)) if len(rows) else []
@@ -265,11 +271,65 @@ def _what_repeats(rows: pd.DataFrame, stats: StatsConfig) -> str:
             "initialisations of the probe, and nothing about other fine-tuning runs, speakers or corpora. For these, "
             "fine-tune with several seeds, and see the intervals over speakers of the probe's own tables."
         )
+    if seeds := _seeds(rows, stats):
+        return _OF_SEEDS.format(seeds=seeds)
     what = "row of the table" if unit is None else unit
     return f"An observation is one {what}: the tests take these for independent, and say nothing beyond them."
 
 
-def _facts(label: str, statistics: Statistics) -> dict[str, object]:
+_OF_SEEDS = (
+    "The repetitions are seeds ({seeds}). Seeds tested on one set of speakers are no independent samples of speakers: "
+    "the tests say whether a difference would come again with other seeds, and nothing about other speakers or "
+    "corpora. For these, see the intervals over speakers of the probe's own tables, or test over speakers."
+)
+
+
+def _seeds(rows: pd.DataFrame, stats: StatsConfig) -> str:
+    """Return the columns of seeds that tell the observations apart; empty where they are something else."""
+    unit = _unit(rows, stats)
+    taken = {*stats.factors, *stats.apart}
+    varying = [name for name in rows if "seed" in str(name).lower() and name not in taken and rows[name].nunique() > 1]
+    return ", ".join(map(str, varying)) if unit is None or unit in varying else ""
+
+
+def _seed_warnings(rows: pd.DataFrame, stats: StatsConfig) -> list[str]:
+    seeds = _seeds(rows, stats)
+    return [_OF_SEEDS.format(seeds=seeds)] if seeds else []
+
+
+def _opposites(found: Sequence[_Found]) -> Iterator[str]:
+    """Yield what is printed where a test of another kind, or no correction, gives the opposite answer."""
+    for one in found:
+        before = f"{one.part.label}: " if one.part.label else ""
+        rows = one.statistics.tables["contrasts"].to_dict("records")
+        options = one.options
+        told = [(row, said) for row in rows if (said := opposite_answer(row, options.correct, options.alpha))]
+        for row, said in told[:_MOST_OPPOSITE]:
+            place = f" at {row['within']}" if row["within"] else ""
+            yield (
+                f"{before}{row['factor']} {row['level_a']} against {row['level_b']}{place}: p "
+                f"{p_value(row[f'p_{options.correct}'])} ({options.correct}). {said}"
+            )
+        if len(told) > _MOST_OPPOSITE:
+            yield f"{before}{len(told)} of {len(rows)} comparisons have opposite answers in all; see the summary"
+
+
+_MOST_OPPOSITE = 5
+
+
+def _refuse_pooled_beside_corpora(rows: pd.DataFrame, stats: StatsConfig) -> None:
+    """Raise where rows of all corpora pooled would be observations beside those of each corpus."""
+    if has_corpora(rows) and "corpus" not in {*stats.factors, *stats.apart, stats.unit}:
+        raise AnalysisError(
+            "The table holds rows of all corpora together beside rows of each corpus, so clips would count twice",
+            where="column corpus",
+            found=", ".join(map(str, rows["corpus"].unique())),
+            fix="take one kind of rows (--where corpus=all, in a study stats.where), or keep corpora apart (--apart "
+            "corpus, stats.apart)",
+        )
+
+
+def _facts(label: str, statistics: Statistics, alpha: float) -> dict[str, object]:
     """Return what is printed at a glance: the number of observations, and each term of the analysis of variance."""
     before = f"{label}: " if label else ""
     counts = statistics.observations.counts()
@@ -277,10 +337,12 @@ def _facts(label: str, statistics: Statistics) -> dict[str, object]:
     if statistics.observations.notes:
         facts[f"{before}note"] = "; ".join(statistics.observations.notes)
     anova = statistics.tables["anova"]
+    opposite = opposite_terms(statistics.tables, alpha)
     for row in anova[anova["term"] != RESIDUAL].to_dict("records"):
         facts[f"{before}{row['term']}"] = (
             f"F({row['df']}, {row['df_error']}) = {number(row['F'])}, p {p_value(row['p'])}, partial η² = "
             f"{share(row['partial_eta_sq'], 3)} [{share(row['ci_low'], 3)}, {share(row['ci_high'], 3)}]"
+            + (f" ({opposite[row['term']]})" if row["term"] in opposite else "")
         )
     if statistics.left_out:
         facts[f"{before}left out"] = "; ".join(statistics.left_out)

@@ -170,7 +170,7 @@ def _facts(study: StudyConfig, files: StudyFiles, best: dict[str, Any] | None) -
         facts["clips"] = len(clips)
         facts |= {f"{name}s": clips[name].nunique() for name in ("speaker", "label") if name in clips}
         if "duration_s" in clips:
-            facts["duration"] = f"{clips['duration_s'].sum() / 60:.1f} min"
+            facts["audio length"] = f"{clips['duration_s'].sum() / 60:.1f} min"
     if best:
         facts["best step"] = f"{best['step']} (validation {best['metric']} {best['value']:.4g})"
     if best and (trained := files.trained_part()):

@@ -110,7 +110,7 @@ class _Run:
             "done": ", ".join(self.stages.done) or "nothing, all was fresh",
             "skipped": ", ".join(self.stages.skipped) or "nothing",
             **({"failed": ", ".join(self.left_out.failed)} if self.left_out.failed else {}),
-            "time": f"{minutes:.1f} min",
+            "time taken": f"{minutes:.1f} min",
             **self._scores(),
             **({"left out in extraction": "; ".join(later)} if later else {}),
             "report": report,

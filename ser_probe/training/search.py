@@ -25,7 +25,7 @@ from ser_probe.training.locks import exclusive
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLE_COLUMNS = ("trial", "state", "reason", "value", "best_value", "duration_s")
+TABLE_COLUMNS = ("trial", "state", "reason", "value", "best_value", "time_taken_s")
 """Before the columns of the values, which are called as their keys."""
 
 _STUDY = "search"
@@ -314,7 +314,7 @@ class _Search:
                 "value": math.nan if failed or trial.value is None else trial.value,
                 "best_value": best,
                 # What was interrupted ended when that was noticed.
-                "duration_s": math.nan if failed else (trial.duration or datetime.timedelta()).total_seconds(),
+                "time_taken_s": math.nan if failed else (trial.duration or datetime.timedelta()).total_seconds(),
                 **{key: _cell(value) for key, value in self._decode(trial.params).items()},
             })  # fmt: skip
         table = pd.DataFrame(rows, columns=[*TABLE_COLUMNS, *self.space])

@@ -187,7 +187,7 @@ def test_a_heavy_vector_picture_is_shown_as_raster(arguments: dict[str, Any], tm
 def test_the_audit_has_a_column_per_split_in_their_order(tables: Tables) -> None:
     wide = arrange_audit(tables["audit"])
     assert list(wide.columns) == ["count", "of", "train", "validation", "test"]
-    assert list(wide["count"].drop_duplicates())[:3] == ["clips", "hours", "speakers"]
+    assert list(wide["count"].drop_duplicates())[:3] == ["clips", "hours of audio", "speakers"]
     speakers = wide[wide["count"] == "shared speakers"]
     assert speakers[["train", "validation", "test"]].to_numpy().tolist() == [[0, 0, 0]]
     assert len(wide) == len(tables["audit"]) / 3

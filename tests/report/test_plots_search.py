@@ -37,7 +37,7 @@ def table() -> pd.DataFrame:
         "reason": ["diverged", "", "interrupted", "", ""],
         "value": [0.2, 0.5, np.nan, 0.7, 0.6],
         "best_value": [np.nan, 0.5, 0.5, 0.7, 0.7],
-        "duration_s": [1.0, 5.0, np.nan, 5.0, 5.0],
+        "time_taken_s": [1.0, 5.0, np.nan, 5.0, 5.0],
         RATE: [1e-3, 1e-4, 2e-4, 3e-4, 4e-4],
         KIND: ["linear", "linear", "cosine", "cosine", "constant"],
     })  # fmt: skip

@@ -134,6 +134,47 @@ def test_any_table_is_analysed_and_its_rows_are_the_observations(tmp_path: Path,
 
 
 @needs_statsmodels
+def test_seeds_of_one_set_of_speakers_are_no_sample_of_speakers(tmp_path: Path, rng: np.random.Generator) -> None:
+    rows = [(model, seed, rng.standard_normal()) for model in "ab" for seed in range(5)]
+    path = tmp_path / "r.csv"
+    pd.DataFrame(rows, columns=["model", "run_seed", "uar"]).to_csv(path, index=False)
+    given = {"response": "uar", "factors": ("model",), "where": {}, "contrasts": (), "pairs": "all"}
+    for unit in (None, "run_seed"):
+        outcome = analyze_table(path, tmp_path, stats=StatsConfig(unit=unit, **given))
+        assert "no independent samples of speakers" in outcome.warnings[0]
+        assert "(run_seed)" in outcome.warnings[0]
+        page = (tmp_path / "summary.md").read_text(encoding="utf-8")
+        assert "nothing about other speakers" in page or "they say nothing about other speakers" in page
+    pd.read_csv(path).rename(columns={"run_seed": "speaker"}).to_csv(path, index=False)
+    assert analyze_table(path, tmp_path, stats=StatsConfig(unit="speaker", **given)).warnings == ()
+
+
+@needs_statsmodels
+def test_what_leads_to_the_opposite_answer_is_printed(tmp_path: Path) -> None:
+    values = {"a": [0.50, 0.51, 0.52, 0.53, 0.54, 0.55, 0.56], "b": [0.60, 0.61, 0.62, 0.63, 0.64, 0.65, 2.9]}
+    path = tmp_path / "r.csv"
+    pd.DataFrame(values).melt(var_name="model", value_name="uar").to_csv(path, index=False)
+    stats = StatsConfig(response="uar", factors=("model",), where={}, unit=None, contrasts=(), pairs="all")
+    outcome = analyze_table(path, tmp_path, stats=stats)
+    assert "(OPPOSITE at alpha = 0.05: by the Kruskal-Wallis test p = .00" in str(outcome.summary["model"])
+    (line,) = outcome.warnings
+    assert line.startswith("model b against a: p = ")
+    assert "by the Mann-Whitney test" in line
+
+
+@needs_statsmodels
+def test_rows_of_all_corpora_are_no_observations_beside_those_of_each(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    table = pd.DataFrame([(c, m, 0.1 * k) for c in ("all", "a", "b") for m in "xy" for k in range(3)])
+    table.set_axis(["corpus", "model", "uar"], axis=1).to_csv(path, index=False)
+    given = {"response": "uar", "factors": ("model",), "unit": None, "contrasts": (), "pairs": "all"}
+    with pytest.raises(AnalysisError, match="rows of all corpora together beside rows of each corpus"):
+        analyze_table(path, tmp_path, stats=StatsConfig(where={}, apart=(), **given))
+    outcome = analyze_table(path, tmp_path, stats=StatsConfig(where={"corpus": "all"}, apart=(), **given))
+    assert outcome.summary["observations"] == "6 in 2 cells"
+
+
+@needs_statsmodels
 def test_parts_are_analysed_apart(tmp_path: Path, rng: np.random.Generator) -> None:
     table = pd.concat([probe_table(rng, family=name) for name in ("linear", "mlp")])
     path = tmp_path / "t.parquet"

@@ -8,6 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
+from ser_probe.analysis.stats.agreement import with_other_test
 from ser_probe.analysis.stats.anova import Kind, table_of_fit
 from ser_probe.analysis.stats.assumptions import check_assumptions, residual_table
 from ser_probe.analysis.stats.comparisons import Contrast, Pairs, Test, compare, parse_contrast
@@ -92,8 +93,14 @@ def analyse(observations: Observations, options: StatsOptions, *, group: str | N
     tables = {
         "descriptives": describe_cells(observations, sd=options.sd, alpha=alpha),
         "anova": table_of_fit(fit, kind=options.kind, alpha=alpha),
-        "contrasts": compare(
-            observations, contrasts, test=options.test, pairs=options.pairs, fit=fit, alpha=alpha
+        "contrasts": with_other_test(
+            compare(observations, contrasts, test=options.test, pairs=options.pairs, fit=fit, alpha=alpha),
+            observations,
+            contrasts,
+            test=options.test,
+            pairs=options.pairs,
+            correct=options.correct,
+            alpha=alpha,
         ).assign(correction=options.correct, alpha=alpha),
         "robustness": robust_table(fit),
         "assumptions": check_assumptions(fit, alpha=alpha),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ser_probe.analysis.stats import wording
+from ser_probe.analysis.stats.agreement import opposite_terms
 from ser_probe.analysis.stats.battery import Statistics, StatsOptions
 from ser_probe.analysis.stats.observations import TIMES
 from ser_probe.analysis.stats.typeset import latex_table, markdown, markdown_table, one_line
@@ -20,7 +21,8 @@ ANOVA_COLUMNS = {
 CONTRAST_COLUMNS = {
     "analysis": "Analysis", "factor": "Factor", "level_a": "Level", "level_b": "against", "within": "within",
     "mean_a": "Mean", "mean_b": "against", "difference": "Difference", "statistic": "Statistic", "df": "df", "p": "p",
-    "p_holm": "p (Holm)", "p_bh": "p (BH)", "effect_size": "Effect size", "ci_low": "CI low", "ci_high": "CI high",
+    "p_holm": "p (Holm)", "p_bh": "p (BH)", "other_test": "Other test",
+    "p_other": "its p", "effect_size": "Effect size", "ci_low": "CI low", "ci_high": "CI high",
 }  # fmt: skip
 CELL_COLUMNS = {"mean": "Mean", "sd": "SD", "min": "Min", "max": "Max", "n": "n"}
 _SECTIONS: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -63,7 +65,7 @@ def paragraphs(
     tables, alpha = statistics.tables, options.alpha
     found = [
         wording.describe_data(statistics.observations, escape=escape),
-        wording.describe_anova(tables["anova"], alpha=alpha, escape=escape),
+        wording.describe_anova(tables["anova"], alpha=alpha, escape=escape, opposite=opposite_terms(tables, alpha)),
         wording.describe_contrasts(
             tables["contrasts"],
             n_factors=len(statistics.observations.factors),

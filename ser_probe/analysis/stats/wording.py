@@ -6,12 +6,13 @@ said to find nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ser_probe.analysis.stats.agreement import opposite_answer
 from ser_probe.analysis.stats.anova import RESIDUAL
 from ser_probe.analysis.stats.assumptions import DOUBT
 from ser_probe.analysis.stats.observations import TIMES, Observations
@@ -45,11 +46,27 @@ def describe_data(observations: Observations, *, escape: Escape = one_line) -> s
     return " ".join([text, *(_sentence(escape(note)) for note in observations.notes)])
 
 
-def describe_anova(table: pd.DataFrame, *, alpha: float = 0.05, escape: Escape = one_line) -> str:
-    """Return every term of an analysis of variance as a sentence, main effects first."""
+def describe_anova(
+    table: pd.DataFrame,
+    *,
+    alpha: float = 0.05,
+    escape: Escape = one_line,
+    opposite: Mapping[str, str] | None = None,
+) -> str:
+    """Return every term of an analysis of variance as a sentence, main effects first.
+
+    Args:
+        table: The analysis of variance.
+        alpha: Level.
+        escape: What makes names safe.
+        opposite: Which other tests lead to the opposite answer, by term.
+    """
     terms = table[table["term"] != RESIDUAL]
     kind = table["type"].iloc[0]
-    told = [_term(row, alpha, escape) for row in terms.to_dict("records")]
+    told = [
+        _term(row, alpha, escape) + _bracketed((opposite or {}).get(row["term"], ""))
+        for row in terms.to_dict("records")
+    ]
     text = f"In the analysis of variance (type {kind} sums of squares), {'; '.join(told)}."
     found = {row["term"] for row in terms.to_dict("records") if row["p"] < alpha}
     inside = [name for name in found if TIMES in name]
@@ -78,7 +95,6 @@ def describe_contrasts(
     if table.empty:
         return ""
     column, test = f"p_{correct}", str(table["test"].iloc[0])
-    level = f"{100 * (1 - alpha):g} %"
     pooling = n_factors > 1 and test != "residual" and bool((table["within"] == "").any())
     start = (
         f"Levels were compared by {_TESTS[test]}"
@@ -87,13 +103,15 @@ def describe_contrasts(
     )
     if len(table) <= _MOST_TOLD:
         rows = table.to_dict("records")
-        return f"{start}: " + "; ".join(_contrast(row, column, level, escape) for row in rows) + "."
+        return f"{start}: " + "; ".join(_contrast(row, column, alpha, escape) for row in rows) + "."
     found = table[table[column] < alpha]
     text = f"{start}; {len(found)} of {len(table)} were significant."
     if len(found):
         largest = found.loc[found["effect_size"].abs().sort_values(ascending=False).index].head(_TOLD)
         rows = largest.to_dict("records")
-        text += " The largest: " + "; ".join(_contrast(row, column, level, escape) for row in rows) + "."
+        text += " The largest: " + "; ".join(_contrast(row, column, alpha, escape) for row in rows) + "."
+    if n_opposite := sum(bool(opposite_answer(row, correct, alpha)) for row in table.to_dict("records")):
+        text += f" About {n_opposite} another test, or leaving out the correction, gives the OPPOSITE answer."
     untested = int(table["p"].isna().sum())
     return text + (f" {untested} could not be tested, for want of observations or spread." if untested else "")
 
@@ -208,7 +226,8 @@ def _term(row: dict[Any, Any], alpha: float, escape: Escape) -> str:
     return f"{what} {found}, F({df}) = {number(row['F'])}, p {p_value(row['p'])}, partial η² = {eta}, {interval}"
 
 
-def _contrast(row: dict[Any, Any], column: str, level: str, escape: Escape) -> str:
+def _contrast(row: dict[Any, Any], column: str, alpha: float, escape: Escape) -> str:
+    level = f"{100 * (1 - alpha):g} %"
     place = f" at {escape(row['within'])}" if row["within"] else ""
     who = f"{escape(row['factor'])} {escape(row['level_a'])} against {escape(row['level_b'])}{place}"
     if np.isnan(row["p"]):
@@ -219,7 +238,12 @@ def _contrast(row: dict[Any, Any], column: str, level: str, escape: Escape) -> s
     else:
         numbers = f"t({degrees(row['df'])}) = {number(row['statistic'])}, p {p_value(row[column])}, g = "
         size = f"{number(row['effect_size'])}, {level} CI [{number(row['ci_low'])}, {number(row['ci_high'])}]"
-    return f"{who}: difference {number(row['difference'], 4)}, {numbers}{size}"
+    said = _bracketed(opposite_answer(row, column.removeprefix("p_"), alpha))
+    return f"{who}: difference {number(row['difference'], 4)}, {numbers}{size}{said}"
+
+
+def _bracketed(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 def _statistic(row: dict[Any, Any]) -> str:
