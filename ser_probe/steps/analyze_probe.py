@@ -16,6 +16,7 @@ from ser_probe.analysis.probes.family_table import family
 from ser_probe.config import ProbeConfig, SplitConfig
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress, logger
+from ser_probe.steps.corpora import corpus_sizes
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.probe_division import Division, any_fine_tuned, embedded_clips, settle_division
 from ser_probe.steps.probe_extras import wants_extras, write_probe_extras
@@ -63,6 +64,13 @@ def probe_caches(
         progress.say(division.line())
     context = {**(context or {}), "division": probe.splits, "division_reason": division.reason}
     joined, random = _join(caches, probe, features, random_cache, clips)
+    if len(sizes := corpus_sizes(joined)) > 1:
+        listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        progress.say(
+            f"warning: the probes are of {len(sizes)} corpora pooled ({listed} clips): a probe can tell the corpus first "
+            "and guess the labels that are common there. The table probe_corpus_transfer has probes of each corpus "
+            "alone, tested on each" + ("" if probe.transfer else ", where transfer is on")
+        )
     check_families(probe, tasks := settle_tasks(joined, probe, split))
     tables = ProbeTables(context)
     for task in tasks:

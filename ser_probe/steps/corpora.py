@@ -58,7 +58,7 @@ def corpus_parts(joined: Joined, what: str, progress: Progress, *, apart: bool =
         AnalysisError: If a corpus is called as all of them together are.
     """
     everything = Part("", np.arange(len(joined.clips)), joined)
-    sizes = _sizes(joined)
+    sizes = corpus_sizes(joined)
     if not apart or len(sizes) < 2:
         return [everything]
     if POOLED in sizes:
@@ -128,7 +128,7 @@ def join_parts(parts: Sequence[Part], tables: Sequence[pd.DataFrame]) -> pd.Data
     return pd.concat(filled, ignore_index=True) if filled else named[0]
 
 
-def _sizes(joined: Joined) -> dict[str, int]:
+def corpus_sizes(joined: Joined) -> dict[str, int]:
     """Return the clips of each corpus, by name."""
     if "corpus" not in joined.clips:
         return {}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ser_probe.config import AnalyzeConfig, check_options
+from ser_probe.config import AnalyzeConfig, ProbeConfig, SplitConfig, check_options
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
@@ -20,6 +20,7 @@ from ser_probe.report.corpora import compared_corpora, pooling_warnings
 from ser_probe.steps.analyze_acoustics import predict_acoustics
 from ser_probe.steps.analyze_drift import measure_drift
 from ser_probe.steps.analyze_geometry import describe_caches
+from ser_probe.steps.analyze_probe import probe_caches
 from ser_probe.steps.analyze_similarity import compare_caches
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import read_table
@@ -147,6 +148,14 @@ def test_what_sets_corpora_apart_is_similarity_only_of_the_pooled_clips(files: F
         f"{found.pooled:.3f} over all clips pooled, and {low:.3f} to {high:.3f} within the corpora ("
     )
     assert "(channel, language, labels) dominates the pooled value" in line
+
+
+def test_probes_of_pooled_corpora_point_to_those_of_each(files: Files, tmp_path: Path) -> None:
+    probe = check_options(ProbeConfig, {"splits": "kfold", "among": "all", "families": ["logistic"], "folds": 3,
+                                        "controls": [], "directions": False})  # fmt: skip
+    probe_caches(files["all"][:1], tmp_path, probe=probe, split=SplitConfig(), progress=(heard := Said()))
+    (line,) = (line for line in heard.lines if "corpora pooled" in line)
+    assert line.startswith("warning: the probes are of 3 corpora pooled (berlin 36, rome 30, tiny 6 clips)")
 
 
 def test_a_study_names_its_corpora_and_each(files: Files, tmp_path: Path) -> None:
