@@ -83,7 +83,7 @@ def _side_with_steps(table: pd.DataFrame, side: str) -> pd.DataFrame:
 
 def has_corpora(table: pd.DataFrame) -> bool:
     """Tell whether a table holds rows of all corpora pooled and of each corpus beside them."""
-    return "corpus" in table and (table["corpus"] == POOLED).any() and table["corpus"].nunique() > 1
+    return "corpus" in table and bool((table["corpus"] == POOLED).any()) and table["corpus"].nunique() > 1
 
 
 def pooled_rows(table: pd.DataFrame) -> pd.DataFrame:

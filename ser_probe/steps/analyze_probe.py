@@ -68,8 +68,8 @@ def probe_caches(
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         progress.say(
             f"warning: the probes are of {len(sizes)} corpora pooled ({listed} clips): a probe can tell the corpus "
-            "first and guess the labels that are common there. The table probe_corpus_transfer has probes of each corpus "
-            "alone, tested on each" + ("" if probe.transfer else ", where transfer is on")
+            "first and guess the labels that are common there. The table probe_corpus_transfer has probes of each "
+            "corpus alone, tested on each" + ("" if probe.transfer else ", where transfer is on")
         )
     check_families(probe, tasks := settle_tasks(joined, probe, split))
     tables = ProbeTables(context)
