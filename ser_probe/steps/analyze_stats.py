@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ser_probe.analysis.stats.agreement import opposite_answer, opposite_terms
+from ser_probe.analysis.stats.agreement import opposite_terms
 from ser_probe.analysis.stats.anova import RESIDUAL
 from ser_probe.analysis.stats.battery import TABLES, Statistics, StatsOptions, analyse
 from ser_probe.analysis.stats.comparisons import Test
@@ -23,10 +23,10 @@ from ser_probe.config import StatsConfig
 from ser_probe.data.columns import find_column
 from ser_probe.errors import AnalysisError
 from ser_probe.files import write_text
-from ser_probe.report.tables import has_corpora
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.results_file import read_results
+from ser_probe.steps.stats_remarks import opposite_answers, refuse_pooled_beside_corpora
 from ser_probe.steps.tables import read_table, write_table
 
 _LATEX = ("descriptives.tex", "anova.tex", "contrasts.tex")
@@ -84,7 +84,7 @@ def analyze_table(
     rows = read_results(table)
     stats = resolve_columns(stats, rows.columns)
     rows = pick_rows(rows, stats.where)
-    _refuse_pooled_beside_corpora(rows, stats)
+    refuse_pooled_beside_corpora(rows, stats)
     found: list[_Found] = []
     for part in _parts(rows, stats):
         if part.label:
@@ -100,7 +100,10 @@ def analyze_table(
     title = f"Statistics of {found[0].statistics.observations.response}"
     words = () if from_moments else (_what_repeats(rows, stats),)
     files = _write(found, output, "summary.md", title, stats, context={}, remarks=(), words=words)
-    warnings = [*([] if from_moments else _seed_warnings(rows, stats)), *_opposites(found)]
+    warnings = [
+        *([] if from_moments else _seed_warnings(rows, stats)),
+        *(line for one in found for line in opposite_answers(one.part.label, one.statistics, one.options)),
+    ]
     return Outcome(tuple(files), facts, warnings=tuple(warnings))
 
 
@@ -131,7 +134,7 @@ def study_statistics(
     rows = read_table(tables_folder, stats.table)
     stats = resolve_columns(stats, rows.columns)
     rows = pick_rows(rows, stats.where)
-    _refuse_pooled_beside_corpora(rows, stats)
+    refuse_pooled_beside_corpora(rows, stats)
     found: list[_Found] = []
     rows, remarks = _with_factors(rows, stats)
     parts = list(_parts(rows, stats)) if len(rows) else []
@@ -295,38 +298,6 @@ def _seeds(rows: pd.DataFrame, stats: StatsConfig) -> str:
 def _seed_warnings(rows: pd.DataFrame, stats: StatsConfig) -> list[str]:
     seeds = _seeds(rows, stats)
     return [_OF_SEEDS.format(seeds=seeds)] if seeds else []
-
-
-def _opposites(found: Sequence[_Found]) -> Iterator[str]:
-    """Yield what is printed where a test of another kind, or no correction, gives the opposite answer."""
-    for one in found:
-        before = f"{one.part.label}: " if one.part.label else ""
-        rows = one.statistics.tables["contrasts"].to_dict("records")
-        options = one.options
-        told = [(row, said) for row in rows if (said := opposite_answer(row, options.correct, options.alpha))]
-        for row, said in told[:_MOST_OPPOSITE]:
-            place = f" at {row['within']}" if row["within"] else ""
-            yield (
-                f"{before}{row['factor']} {row['level_a']} against {row['level_b']}{place}: p "
-                f"{p_value(row[f'p_{options.correct}'])} ({options.correct}). {said}"
-            )
-        if len(told) > _MOST_OPPOSITE:
-            yield f"{before}{len(told)} of {len(rows)} comparisons have opposite answers in all; see the summary"
-
-
-_MOST_OPPOSITE = 5
-
-
-def _refuse_pooled_beside_corpora(rows: pd.DataFrame, stats: StatsConfig) -> None:
-    """Raise where rows of all corpora pooled would be observations beside those of each corpus."""
-    if has_corpora(rows) and "corpus" not in {*stats.factors, *stats.apart, stats.unit}:
-        raise AnalysisError(
-            "The table holds rows of all corpora together beside rows of each corpus, so clips would count twice",
-            where="column corpus",
-            found=", ".join(map(str, rows["corpus"].unique())),
-            fix="take one kind of rows (--where corpus=all, in a study stats.where), or keep corpora apart (--apart "
-            "corpus, stats.apart)",
-        )
 
 
 def _facts(label: str, statistics: Statistics, alpha: float) -> dict[str, object]:
