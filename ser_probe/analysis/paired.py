@@ -200,8 +200,8 @@ class _Pairs:
         """Return the two-sided p of each measure that has one."""
         if len(a.sums) == len(b.sums):
             return self._swapped(a.sums, b.sums, self.measures)
-        means = (each.sums.mean(axis=0, keepdims=True) for each in (a, b))
-        return self._swapped(*means, tuple(name for name in self.measures if name in _ADDITIVE))
+        mean_a, mean_b = (each.sums.mean(axis=0, keepdims=True) for each in (a, b))
+        return self._swapped(mean_a, mean_b, tuple(name for name in self.measures if name in _ADDITIVE))
 
     def _swapped(self, a: np.ndarray, b: np.ndarray, measures: tuple[str, ...]) -> dict[str, float]:
         if not measures:

@@ -54,8 +54,8 @@ def compare(
         rows = found.table.astype(object).where(found.table.notna(), None).to_dict("records")
         print_json({"comparison": rows, "sentences": found.sentences, "files": found.outcome.files})
         return
-    rows = [_row(record) for record in found.table.to_dict("records")]
-    print_table(rows, list(rows[0]))
+    shown = [_row(record) for record in found.table.to_dict("records")]
+    print_table(shown, list(shown[0]))
     print_result()
     for sentence in found.sentences:
         print_result(sentence)

@@ -146,7 +146,7 @@ def _measure_layers(
     found = {}
     for layer, table in run_side_by_side(work, names):
         found[layer] = table
-        progress.advance(**({"corpus": part.corpus} if part.corpus else {}))
+        progress.advance(**part.beside)
     return pd.concat([found[layer] for layer in names], ignore_index=True)
 
 

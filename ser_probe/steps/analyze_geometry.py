@@ -99,7 +99,7 @@ def _describe(part: Part, config: GeometryConfig, seed: int, progress: Progress)
         geometry,
         n_speakers=np.nan if speakers is None else len(np.unique(speakers)),
         n_components=config.components,
-        advance=lambda: progress.advance(**({"corpus": part.corpus} if part.corpus else {})),
+        advance=lambda: progress.advance(**part.beside),
     )
 
 

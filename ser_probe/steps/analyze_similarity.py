@@ -106,7 +106,7 @@ def _compare(
                 all_intervals=config.intervals == "all",
             )
         )
-        progress.advance(**({"corpus": part.corpus} if part.corpus else {}))
+        progress.advance(**part.beside)
     return pd.concat(tables, ignore_index=True)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -159,7 +160,7 @@ def _read(path: Path) -> pd.DataFrame:
             expected="columns clip_id and predicted, or predicted(TARGET), as `ser-probe evaluate` writes them",
             found=", ".join(map(str, table.columns[:12])) or "no columns",
         )
-    defaults = {"corpus": "clips", "run_seed": -1, "checkpoint": ""}
+    defaults: dict[str, Any] = {"corpus": "clips", "run_seed": -1, "checkpoint": ""}
     table = table.assign(**{name: value for name, value in defaults.items() if name not in table})
     table["run_seed"] = table["run_seed"].fillna(-1).astype("int64")
     twice = table.duplicated([*_CLIP, "run_seed"])

@@ -40,6 +40,11 @@ class Part:
     places: np.ndarray
     joined: Joined
 
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What progress shows beside its bar: the corpus, where corpora are told apart."""
+        return {"corpus": self.corpus} if self.corpus else {}
+
     def named(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return a table with the column `corpus`, where corpora are told apart."""
         return table.assign(corpus=self.corpus) if self.corpus else table

@@ -350,7 +350,9 @@ def _headline(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     scores, summary = tables["scores"], tables["summary"]
     keys = [name for name in _KEYS if name in scores]
     several = int(summary["n_runs"].max()) > 1
-    counts = scores.drop_duplicates(keys).set_index(keys)[["n", "n_speakers"]].to_dict("index")
+    counts: dict[Any, dict[Any, Any]] = (
+        scores.drop_duplicates(keys).set_index(keys)[["n", "n_speakers"]].to_dict("index")
+    )
     rows: dict[Any, dict[str, Any]] = {}
     for record in (summary if several else scores).to_dict("records"):
         if record["measure"] not in HEADLINES:

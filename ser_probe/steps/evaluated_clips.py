@@ -172,14 +172,15 @@ def _settle_columns(
     corpus = table["corpus"].where(table["corpus"] != "", unnamed) if "corpus" in table else unnamed
     table = table.assign(corpus=corpus)
     if targets.kind == DISTRIBUTION and {*targets.names} <= {*table.columns}:
-        known = "label" in table and any(_is_class(label, targets, config) for label in set(table["label"]))
-        if not known:
-            if "label" in table:
-                progress.say(f"{manifest.source}: no label is a class of the model; the class of most votes is scored")
-            # As fine-tuning does without labels: the class of most votes, of equals the first.
-            shares = table[list(targets.names)].fillna(0).to_numpy()
-            votes = np.array(targets.names, dtype=object)[shares.argmax(axis=1)]
-            table = table.assign(label=np.where(shares.sum(axis=1) > 0, votes, ""))
+        labels = set(table["label"]) if "label" in table else set()
+        if any(_is_class(label, targets, config) for label in labels):
+            return dataclasses.replace(manifest, table=table)
+        if labels:
+            progress.say(f"{manifest.source}: no label is a class of the model; the class of most votes is scored")
+        # As fine-tuning does without labels: the class of most votes, of equals the first.
+        shares = table[list(targets.names)].fillna(0).to_numpy()
+        votes = np.array(targets.names, dtype=object)[shares.argmax(axis=1)]
+        table = table.assign(label=np.where(shares.sum(axis=1) > 0, votes, ""))
     return dataclasses.replace(manifest, table=table)
 
 

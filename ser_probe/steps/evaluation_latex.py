@@ -31,7 +31,7 @@ def latex_scores(scores: pd.DataFrame, summary: pd.DataFrame | None = None) -> s
     """
     several = summary is not None and int(summary["n_runs"].max()) > 1
     keys = [name for name in _KEYS if name in scores and not (several and name == "checkpoint")]
-    counts = scores.drop_duplicates(keys).set_index(keys)[list(_COUNTS)].to_dict("index")
+    counts: dict[Any, dict[Any, Any]] = scores.drop_duplicates(keys).set_index(keys)[list(_COUNTS)].to_dict("index")
     rows: dict[Any, dict[str, Any]] = {}
     for record in (summary if several and summary is not None else _few_groups(scores)).to_dict("records"):
         key = tuple(record[name] for name in keys)

@@ -104,8 +104,9 @@ class StudyClips:
         study = self.study
         (best,), _ = find_runs(self.folder)
         saved = dict(list_checkpoints(self.folder / "checkpoints"))
-        wanted = {best.step if each == "best" else each for each in self.config.checkpoints}
-        if missing := sorted(step for step in wanted if step not in saved):
+        asked = {best.step if each == "best" else each for each in self.config.checkpoints}
+        wanted = sorted(step for step in asked if step is not None)
+        if missing := [step for step in wanted if step not in saved]:
             raise CheckpointError(
                 f"There is no checkpoint of step {missing[0]} to evaluate",
                 where=self.folder / "checkpoints", expected=f"steps {', '.join(map(str, saved))}",
@@ -115,7 +116,7 @@ class StudyClips:
         seed = study.finetune.seed
         return [
             TrainedRun(saved[step], model, seed, step, self.folder, self.folder, is_best=step == best.step)
-            for step in sorted(wanted)
+            for step in wanted
         ]
 
     def sets(self, targets: Targets, audio: Any, progress: Progress) -> list[tuple[str, EvaluatedClips]]:
