@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="Section")
 
 _NAME = r"[a-z][a-z0-9_]*"
-_SECTIONS = "analyze|audio|backbone|data|extract|finetune|output|search|split"
+_SECTIONS = "analyze|audio|backbone|data|evaluate|extract|finetune|output|search|split"
 _SET_HERE = re.compile(
     rf"(?P<key>{_NAME}(?:\.{_NAME})*)(?P<rest>(?:\[\d+\]|\.[^\s:()]+)*) \(command line\)(?P<colon>: )?"
 )

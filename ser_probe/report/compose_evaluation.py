@@ -116,7 +116,7 @@ def draw_agreement(values: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     need(values, ["target", "true", "predicted"], "predictions")
     targets = list(dict.fromkeys(values["target"]))[:_MOST_TARGETS]
     with styled():
-        figure = new_figure(PAGE_WIDTH_IN, PAGE_WIDTH_IN / max(2, len(targets)) + 0.8)
+        figure = new_figure(PAGE_WIDTH_IN, PAGE_WIDTH_IN / max(2, len(targets)) + 1.0)
         axes = figure.subplots(1, len(targets), squeeze=False)[0]
         for ax, target in zip(axes, targets, strict=True):
             plot_agreement(values[values["target"] == target], ax)

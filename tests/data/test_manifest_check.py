@@ -34,7 +34,7 @@ def test_a_sound_manifest_gains_facts_and_nothing_else(small_manifest: Manifest)
     pd.testing.assert_frame_equal(table[small_manifest.table.columns], small_manifest.table)
     assert table["clip_id"].tolist() == [content_id(path) for path in small_manifest.audio_paths()]
     assert (table["duration_s"] == 0.05).all()
-    assert report.summary() == "8 clips, 0.00 h, 4 speakers, 2 labels"
+    assert report.summary() == "8 clips, 0.00 h of audio, 4 speakers, 2 labels"
 
 
 def test_each_kind_of_useless_file_is_a_reject(
