@@ -293,6 +293,12 @@ def _named_value(value: Any) -> str:
     return text if len(text) <= 40 else f"{_KIND_NAMES[type(value)]} {text[:30]}..."
 
 
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hex digits; it lets other threads run meanwhile."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def content_id(path: Path) -> str:
     """Return the id of a file's bytes: 32 hex digits of BLAKE2b. Equal content has an equal id under any name."""
     digest = hashlib.blake2b(digest_size=16)

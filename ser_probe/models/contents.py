@@ -7,20 +7,18 @@ that record, as any model that others made, is taken as it is.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ser_probe.errors import CheckpointError, DamagedFileError
-from ser_probe.files import check_entries, read_json
+from ser_probe.files import check_entries, file_sha256, read_json
 
 CONTENTS = "checkpoint.json"
 TRAINING_FILES = frozenset(("optimizer.pt", "scheduler.pt", "trainer_state.json", "adapters.safetensors"))
 """What resuming alone reads."""
 
-_BLOCK_BYTES = 1 << 22
 _THREADS = 4
 _OF_A_CLASSIFIER = "head.json"
 
@@ -29,7 +27,7 @@ def describe_contents(folder: Path) -> dict[str, Any]:
     """Return `files`, the sizes of a folder's files in bytes, and `sha256`, 64 hex digits of each; by name."""
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     with ThreadPoolExecutor(_THREADS) as threads:  # hashlib lets the others run meanwhile
-        digests = list(threads.map(_sha256, paths))
+        digests = list(threads.map(file_sha256, paths))
     return {
         "files": {path.name: path.stat().st_size for path in paths},
         "sha256": {path.name: digest for path, digest in zip(paths, digests, strict=True)},
@@ -81,7 +79,7 @@ def refuse_changed_files(folder: Path, *, but: Collection[str] = TRAINING_FILES)
             found = f"{path.stat().st_size:,} bytes"
             raise _changed(path, expected=f"{sizes[path.name]:,} bytes", found=found)
     with ThreadPoolExecutor(_THREADS) as threads:
-        digests = list(threads.map(_sha256, [path for path in paths if path.name in hashes]))
+        digests = list(threads.map(file_sha256, [path for path in paths if path.name in hashes]))
     for path, digest in zip([path for path in paths if path.name in hashes], digests, strict=True):
         if digest != hashes[path.name]:
             raise _changed(
@@ -95,11 +93,3 @@ def _changed(where: Path, *, expected: str, found: str) -> CheckpointError:
         where=where, expected=expected, found=found,
         fix=f"put the file back; if you changed it on purpose, delete {CONTENTS}, which makes it a model of its own",
     )  # fmt: skip
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -2,9 +2,11 @@
 
     <key>/values.f32     float32 [sum of T, C], flat, clip after clip, read through a memory map
     <key>/lengths.i64    int64 [N]: T of each clip
-    <key>/contents.json  ids of the clips in order, channels, and what the key was made of
+    <key>/contents.json  ids of the clips in order, channels, what the key was made of, and SHA-256 of the files
 
-The folder is filled as `<key>.partial` and renamed when whole; a killed fill goes on after its last whole clip.
+Values that were changed train other weights: a file that was written to since the folder was finished is compared with
+its hash. The folder is filled as `<key>.partial` and renamed when whole; a killed fill goes on after its last whole
+clip.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ser_probe.errors import CacheError
-from ser_probe.files import fingerprint, fsync_path, read_json, write_json
+from ser_probe.files import file_sha256, fingerprint, fsync_path, read_json, write_json
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.training.locks import exclusive
 
-_VALUES, _LENGTHS = "values.f32", "lengths.i64"
+_VALUES, _LENGTHS, _FILES = "values.f32", "lengths.i64", "files"
 _COMMIT_CLIPS = 32  # lost at most, and computed again, when a fill is killed
 _LARGE_GIB = 4.0  # from here on the user is told of the size
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -62,13 +64,14 @@ class ClipCache:
     def __init__(self, folder: Path) -> None:
         try:
             contents = read_json(folder / "contents.json")
+            _refuse_changed(folder, contents.get(_FILES, {}))  # folders of earlier versions have no hashes
             self._rows = {clip_id: row for row, clip_id in enumerate(contents["clips"])}
             offsets = np.concatenate([[0], np.cumsum(_read_lengths(folder))])
             shape = (int(offsets[-1]), int(contents["channels"]))
             values = np.memmap(folder / _VALUES, np.float32, mode="r")
             if values.size != shape[0] * shape[1] or len(offsets) != len(self._rows) + 1:
                 raise ValueError(f"{values.size} values of {len(offsets) - 1} clips, not those of the contents")
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CacheError(
                 "What was kept of the clips is damaged", where=folder, found=error,
                 fix="delete this folder; it is made anew",
@@ -104,15 +107,32 @@ def open_clip_cache(
             unfinished = final.with_suffix(".partial")
             try:
                 _fill(unfinished, content, [sources[clip_id] for clip_id in ids], progress)
-                write_json(
-                    unfinished / "contents.json", {"clips": ids, "channels": content.channels, **content.ingredients}
-                )
+                about = {
+                    "clips": ids,
+                    "channels": content.channels,
+                    **content.ingredients,
+                    _FILES: _describe(unfinished),
+                }
+                write_json(unfinished / "contents.json", about)
                 fsync_path(unfinished)
                 os.replace(unfinished, final)
                 fsync_path(folder)
             except OSError as error:
                 raise _write_error(error, unfinished, content) from error
     return ClipCache(final)
+
+
+def _describe(folder: Path) -> dict[str, dict[str, Any]]:
+    files = ((name, folder / name) for name in (_VALUES, _LENGTHS))
+    return {name: {"sha256": file_sha256(path), "mtime_ns": path.stat().st_mtime_ns} for name, path in files}
+
+
+def _refuse_changed(folder: Path, files: Mapping[str, Any]) -> None:
+    """Raise ValueError where a file was written to since it was described and is not what it was."""
+    for name in {_VALUES, _LENGTHS} & files.keys():
+        path, known = folder / name, files[name]
+        if path.stat().st_mtime_ns != known["mtime_ns"] and file_sha256(path) != known["sha256"]:
+            raise ValueError(f"{name} was changed since it was made")
 
 
 def _n_done(folder: Path, frame_bytes: int) -> int:

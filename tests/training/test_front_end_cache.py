@@ -142,6 +142,21 @@ def test_a_damaged_cache_is_refused(tmp_path: Path) -> None:
         open_front_end(backbone, (clips,), tmp_path, recipe=RECIPE)
 
 
+@pytest.mark.parametrize("name", ["values.f32", "lengths.i64"])
+def test_changed_values_are_refused_and_copied_ones_are_not(tmp_path: Path, name: str) -> None:
+    backbone, clips = load_backbone("tiny-wavlm-base"), make_clips(3, seed=1)
+    open_front_end(backbone, (clips,), tmp_path, recipe=RECIPE)
+    path = finished(tmp_path)[0] / name
+    content = path.read_bytes()
+    path.write_bytes(content)
+    open_front_end(backbone, (clips,), tmp_path, recipe=RECIPE)
+    swapped = content[8:16] + content[:8] + content[16:]  # as many values, and as many frames
+    assert swapped != content
+    path.write_bytes(swapped)
+    with pytest.raises(CacheError, match=f"(?s)damaged.*{name} was changed since it was made.*delete this folder"):
+        open_front_end(backbone, (clips,), tmp_path, recipe=RECIPE)
+
+
 def test_a_large_cache_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.training.conftest import Interrupting
 
