@@ -189,3 +189,5 @@ class OutputConfig(Section):
     """Folder of the studies; this one writes to `runs/<name>/`."""
     cache: FilePath = Path("cache")
     """Folder of the embedding files, shared by all studies: what one has computed the others reuse."""
+    figures: Flag = True
+    """Draw the report's figures, most of the time of a small study; false leaves them to `ser-probe report`."""

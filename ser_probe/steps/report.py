@@ -10,7 +10,7 @@ import pandas as pd
 from ser_probe.config import StudyConfig, load_study
 from ser_probe.errors import AnalysisError, ConfigError
 from ser_probe.report.corpora import pooling_warnings
-from ser_probe.report.figures import write_figures
+from ser_probe.report.figures import FigureEntry, write_figures
 from ser_probe.report.html import write_report as write_html
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.left_out import read_left_out
@@ -65,13 +65,14 @@ EVALUATION_TABLES = (
 """What the stage `evaluate` writes; it comes first."""
 
 
-def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
+def write_report(run_dir: Path, *, draw: bool = True, progress: Progress = SILENT) -> Outcome:
     """Draw all figures of a study again and write its report.
 
     A table or record that is damaged, or is not what the study wrote, is left out; the report says which and why.
 
     Args:
         run_dir: The study's folder, with its config and tables.
+        draw: Whether there are figures at all.
         progress: Told of what could not be drawn.
 
     Raises:
@@ -108,14 +109,17 @@ def write_report(run_dir: Path, *, progress: Progress = SILENT) -> Outcome:
     }
     if best:
         drawing["training"]["best_step"] = best["step"]
-    progress.start("figures", 1, "set")
-    figures, undrawn = write_figures(
-        {**tables, **({} if audit is None or audit.empty else {"audit": audit})},
-        run_dir / "figures",
-        options=drawing,
-    )
-    progress.advance()
-    progress.finish()
+    figures: list[FigureEntry] = []
+    undrawn = [] if draw else [f"all figures (output.figures: false); `ser-probe report {run_dir}` draws them"]
+    if draw:
+        progress.start("figures", 1, "set")
+        figures, undrawn = write_figures(
+            {**tables, **({} if audit is None or audit.empty else {"audit": audit})},
+            run_dir / "figures",
+            options=drawing,
+        )
+        progress.advance()
+        progress.finish()
     record, rejects, facts = files.last_run(), files.rejects(), _facts(study, files, best)
     notes = [*files.notes, *(f"not drawn: {line}" for line in undrawn)]
     for line in notes:

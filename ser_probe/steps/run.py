@@ -292,7 +292,8 @@ class _Run:
             "record": file_states([self.folder / "record.json"]),
             "left out": self.left_out.lines(),
         }
-        work = lambda: write_report(self.folder, progress=self.progress).files  # noqa: E731 - one line, used once
+        draw = self.study.output.figures
+        work = lambda: write_report(self.folder, draw=draw, progress=self.progress).files  # noqa: E731 - used once
         return self.stages.run("report", inputs, work)[-1]
 
 

@@ -45,11 +45,11 @@ OPTIONS: dict[str, Any] = {
     "analyze.probe.seeds": 2,
     "analyze.probe.max_epochs": 20,
 }
-OFF = ("finetune.early_stopping=null", "analyze.umap=null")
+OFF = ("finetune.early_stopping=null", "analyze.umap=null", "output.figures=false")
 
 
 def small_study(*overrides: str) -> StudyConfig:
-    """Return the study of the small corpus: 4 steps of fine-tuning, no maps; `a.b=value` changes it."""
+    """Return the study of the small corpus: 4 steps of fine-tuning, no maps, no figures; `a.b=value` changes it."""
     return check_options(StudyConfig, OPTIONS, [*OFF, *overrides])
 
 

@@ -17,7 +17,6 @@ def test_tables_are_enough(finished: Path) -> None:
     """Neither embeddings nor weights are needed: the folder can be sent to someone."""
     shutil.rmtree("cache")
     shutil.rmtree(FOLDER / "checkpoints")
-    shutil.rmtree(FOLDER / "figures")
     (FOLDER / "report.html").unlink()
     outcome = write_report(FOLDER)
     assert outcome.files[-1] == FOLDER / "report.html"

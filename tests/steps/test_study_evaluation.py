@@ -81,6 +81,7 @@ def test_a_finished_study_says_what_its_classifier_reaches(finished: Path) -> No
     assert r"Evaluated on" in text
     assert "Speakers" in text
     assert "test & " in text
+    report.write_report(FOLDER)
     figures = {path.stem for path in (FOLDER / "figures").glob("*.png")}
     assert {"evaluation_scores", "evaluation_test", "evaluation_validation"} <= figures
     page = (FOLDER / "report.html").read_text(encoding="utf-8")
