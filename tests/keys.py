@@ -62,7 +62,7 @@ CHANGED = {
     "evaluate.max_clips": "3", "evaluate.workers": "3", "evaluate.device": "cuda",
     "search.trials": "3", "search.fraction": "0.9", "search.metric": "accuracy", "search.seed": "5",
     "search.pruning": "none", "search.space": "{finetune.weight_decay: {low: 0.1, high: 0.2}}",
-    "output.runs": "elsewhere", "output.cache": "elsewhere",
+    "output.runs": "elsewhere", "output.cache": "elsewhere", "output.figures": "false",
 }  # fmt: skip
 """Another value for each key outside of the analyses, in YAML; see `TOGETHER`."""
 
