@@ -62,7 +62,7 @@ COMMANDS: dict[str, Callable[[Path, Path, Path], tuple[object, ...]]] = {
     "why": lambda file, other, out: ("cache", "why", file, other),
     "merge": lambda file, other, out: ("cache", "merge", file),
     "similarity": lambda file, other, out: ("analyze", "similarity", file, other, "-o", out / "t"),
-    "drift": lambda file, other, out: ("analyze", "drift", file, other, "-o", out / "t"),
+    "drift": lambda file, other, out: ("analyze", "drift", other, "--reference", file, "-o", out / "t"),
 }
 
 
