@@ -79,4 +79,8 @@ def test_a_record_of_an_older_release_has_sizes_alone(folder: Path) -> None:
 
 def test_a_name_that_leads_out_of_the_folder_is_not_followed(folder: Path) -> None:
     (folder / CONTENTS).write_text(json.dumps({"files": {"../secret": 1}, "sha256": {"../secret": "0"}}))
+    (folder.parent / "secret").write_text("of another size")
     refuse_changed_files(folder)
+    (folder / CONTENTS).write_text(json.dumps({"files": {"secret": 1}, "sha256": {"secret": "0"}}))
+    with pytest.raises(CheckpointError, match="missing: secret"):
+        refuse_changed_files(folder)
