@@ -10,7 +10,7 @@
 # pass all tests together. Another interpreter: make test PYTHON=python3.12
 
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,10 +51,11 @@ $(STAMP): pyproject.toml $(LOCK)
 demo: $(STAMP)
 	$(BIN)/ser-probe run configs/quickstart.yaml
 
-# One thread per worker: processes that each use all processors wait for each other. Tests of one file stay together,
-# so that a study that several look at is run once.
+# One thread per worker: processes that each use all processors wait for each other. One worker more than the two
+# processors they are meant for, since tests also wait: for processes they start, and for signals. Those processes find
+# the modules compiled, whatever the shell says of that.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # Not part of the tests: counting lines slows them down.
 coverage: $(STAMP)

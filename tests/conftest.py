@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,10 @@ import pytest
 
 # Two cores are shared by several test processes; one thread each is faster than two that wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Started in a shell's background, Ctrl-C is ignored, also by every process that a test starts to interrupt it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SAMPLE_RATE_HZ = 16_000
@@ -53,6 +59,15 @@ def write_clip(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def pytest_collection_finish() -> None:
+    """Take what is loaded by now out of the garbage collector's sight: it lives as long as the tests do.
+
+    Whole collections, which figures and the guard of memory ask for, otherwise look through all of it each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ser_probe.cli.main import app
+from ser_probe.steps.tables import read_table
 
 PAGES = Path(__file__).resolve().parents[1] / "docs"
 EXAMPLE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -19,7 +20,7 @@ def run_examples(page: str) -> dict[str, object]:
     """Run a page's examples in the current folder; return the names that its Python has made."""
     names: dict[str, object] = {}
     examples = EXAMPLE.findall((PAGES / page).read_text(encoding="utf-8"))
-    assert len(examples) >= 6
+    assert len(examples) >= 4
     for language, text in examples:
         if language == "python":
             exec(compile(text, f"docs/{page}", "exec"), names)
@@ -52,3 +53,18 @@ def test_the_examples_of_fine_tuning_run(tmp_path: Path, monkeypatch: pytest.Mon
     assert table["predicted"].notna().all()  # type: ignore[index]
     assert (tmp_path / "curves" / "training_runs.png").is_file()
     assert (tmp_path / "evaluation" / "tables" / "scores.csv").is_file()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="the sample needs espeakng-loader")
+@pytest.mark.skipif(importlib.util.find_spec("opensmile") is None, reason="the features need opensmile")
+@pytest.mark.skipif(importlib.util.find_spec("openpyxl") is None, reason="a workbook needs openpyxl")
+def test_the_jobs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_examples("jobs.md")
+    across = read_table(tmp_path / "scores" / "across" / "tables", "scores")
+    assert (across["n_speakers"] <= 4).all(), "the other corpus alone"
+    models = read_table(tmp_path / "answers", "probe_models")
+    assert {*models["model_a"], *models["model_b"]} == {"tiny-wavlm-base", "eGeMAPSv02"}
+    models = read_table(tmp_path / "versus" / "probe", "probe_models")
+    assert set(models["n_speakers"]) == {6}
+    assert set(read_table(tmp_path / "versus" / "similarity", "similarity")["model_b"]) == {"tiny-hubert-base"}

@@ -1,4 +1,4 @@
-"""UMAP panels that can be compared with each other. The only door to umap.
+"""UMAP panels that can be compared with each other. The door to umap.
 
 UMAP (McInnes et al. 2018) keeps neighbourhoods, not distances: gaps between clusters, their sizes and densities mean
 nothing, and the map is one of many. Two maps fitted apart cannot be compared at all, so the panels of one layer over
@@ -29,6 +29,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
+from ser_probe.analysis.compiled_umap import keep_compiled
 from ser_probe.analysis.inputs import check_features
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import logger
@@ -86,7 +87,7 @@ def umap_panels(
     dims = min(pca_dims, *every[0].shape)
     # AlignedUMAP draws its layout from transform_seed, which is fixed unless set.
     options = {"n_neighbors": n_neighbors, "min_dist": min_dist, "random_state": seed, "transform_seed": seed}
-    logger.info("Loading UMAP, which is compiled on first use; that takes some twenty seconds")
+    logger.info("Loading UMAP; its first map on a machine takes up to a minute, because it is compiled")
     with warnings.catch_warnings(), _own_threads():
         # umap warns of its single thread (the price of a repeatable map) and of spectral starts that it replaces.
         warnings.simplefilter("ignore")
@@ -128,8 +129,15 @@ def _check_panels(panels: Sequence[np.ndarray], n_neighbors: int, fit: str) -> N
         )
 
 
-def _place_aligned(panels: Sequence[np.ndarray], dims: int, seed: int, options: dict[str, Any]) -> list[np.ndarray]:
+def _load_umap() -> Any:
     import umap
+
+    keep_compiled()
+    return umap
+
+
+def _place_aligned(panels: Sequence[np.ndarray], dims: int, seed: int, options: dict[str, Any]) -> list[np.ndarray]:
+    umap = _load_umap()
 
     # Only distances within a panel enter a map, so each panel may have axes of its own.
     reduced = [PCA(dims, random_state=seed).fit_transform(panel).astype(np.float32) for panel in panels]
@@ -141,8 +149,7 @@ def _place_aligned(panels: Sequence[np.ndarray], dims: int, seed: int, options: 
 def _place_on_reference(
     panels: Sequence[np.ndarray], dims: int, seed: int, options: dict[str, Any]
 ) -> list[np.ndarray]:
-    import umap
-
+    umap = _load_umap()
     pca = PCA(dims, random_state=seed).fit(panels[0])
     reduced = [pca.transform(panel).astype(np.float32) for panel in panels]
     mapper = umap.UMAP(**options, n_jobs=1).fit(reduced[0])

@@ -28,6 +28,10 @@ from ser_probe.report.tables import POOLED, has_corpora, pooled_rows, variants, 
 from ser_probe.report.titles import fit_titles
 
 PNG_DPI = 200
+_MADE_BY = "ser-probe"
+# How that stands in a PNG and in an SVG.
+_MARKS = (f"Software\0{_MADE_BY}".encode(), f"<dc:title>{_MADE_BY}</dc:title>".encode())
+_HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     """
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     # Neither the date nor the drawing library's version goes into a file, so that a repeated run shows no change.
-    metadata: list[dict[str, Any]] = [{"Software": None}, {"Date": None, "Creator": None}]
+    metadata: list[dict[str, Any]] = [{"Software": _MADE_BY}, {"Date": None, "Creator": _MADE_BY}]
     with styled():
         # One pass makes room for the legends, the next one for what their room displaced.
         figure.draw_without_rendering()
@@ -81,6 +85,13 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
             # Saving has laid it out; the next file shows the same places, in half the time.
             figure.set_layout_engine(None)
     return paths
+
+
+def is_saved_figure(path: Path) -> bool:
+    """Return whether a file is one that `save_figure` wrote, as its first bytes say: such a file may be deleted."""
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    return any(mark in head for mark in _MARKS)
 
 
 def write_figures(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser_probe.files import slug
+from ser_probe.files import distinct_slugs
 from ser_probe.report.compose_comparison import NAME, draw_comparison
 from ser_probe.report.figures import save_figure
 
@@ -23,6 +23,9 @@ def write_comparison_figures(table: pd.DataFrame, folder: Path) -> list[Path]:
     """
     files: list[Path] = []
     keys = [name for name in ("corpus", "target") if name in table]
+    found = {key: [str(value) for value in table[key].unique()] for key in keys}
+    slugs = {key: dict(zip(values, distinct_slugs(values), strict=True)) for key, values in found.items()}
     for values, rows in table.groupby(keys, sort=False):
-        files += save_figure(draw_comparison(rows), folder, "_".join([NAME, *(slug(str(value)) for value in values)]))
+        names = [slugs[key][str(value)] for key, value in zip(keys, values, strict=True)]
+        files += save_figure(draw_comparison(rows), folder, "_".join([NAME, *names]))
     return files

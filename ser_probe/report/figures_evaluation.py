@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ser_probe.files import distinct_slugs
 from ser_probe.report.compose_evaluation import draw_agreement, draw_confusions, draw_evaluation
-from ser_probe.report.figures import save_figure
+from ser_probe.report.figures import is_saved_figure, save_figure
 from ser_probe.runtime import SILENT, Progress
 
 MOST_RUN_FIGURES = 20
@@ -47,7 +47,8 @@ def write_evaluation_figures(
             progress.advance()
         progress.finish()
     for path in folder.glob("*"):
-        if path.stem.split("_")[0] in _KINDS and path.suffix in (".png", ".svg") and path not in files:
+        named_so = path.stem.split("_")[0] in _KINDS and path.suffix in (".png", ".svg")
+        if named_so and path not in files and path.is_file() and is_saved_figure(path):
             path.unlink()
     return files
 

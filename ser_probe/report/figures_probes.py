@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ser_probe.report.compose_comparison import draw_comparison
 from ser_probe.report.compose_layers import draw_scores
 from ser_probe.report.compose_probes import (
     draw_centres,
@@ -59,6 +60,13 @@ each layer's recall above its control; near the middle where all layers read ali
 mean depth at which the best score so far rises; noisy where the curve is flat. Both say where, not how well: a centre
 that moves while scores are at their controls has moved by chance.
 """
+_MODELS = """
+Score of one model less that of another on the same test clips, each read at the layer that its own validation scores
+chose, at its last checkpoint, means over probe seeds. Bars: 95 % intervals over speakers, not corrected for the number
+of pairs; filled dots: significant at 0.05 after Holm's correction over the pairs, by swaps of whole speakers. What
+differs are these embeddings as this probe reads them: a wider layer has more to read, and another division of the
+speakers would choose and train otherwise.
+"""
 _NUMBERS = """
 R2 of ridge probes of numeric targets per layer, on speakers they have not seen; a line per checkpoint, bands (first and
 last) are 95 % intervals over speakers. 1 is exact; 0 is no better than the mean; below 0 is worse than the mean, which
@@ -99,6 +107,9 @@ PROBES_FIGURES: dict[str, FigureSpec] = {
     ),
     "probe_centre": FigureSpec(
         "Where in the network the target is read", "probe_centre", draw_centres, _CENTRES, apart=_PROBE_KEYS
+    ),
+    "probe_models": FigureSpec(
+        "Models side by side", "probe_models", draw_comparison, _MODELS, apart=("corpus", "target", "family")
     ),
     "probe_numbers": FigureSpec(
         "Numeric targets per layer and checkpoint", "probe_numbers", draw_numbers, _NUMBERS,

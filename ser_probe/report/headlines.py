@@ -10,7 +10,12 @@ from ser_probe.report.headlines_acoustics import ACOUSTICS_HEADLINE
 from ser_probe.report.headlines_drift import DRIFT_HEADLINE
 from ser_probe.report.headlines_evaluation import EVALUATION_HEADLINE
 from ser_probe.report.headlines_geometry import GEOMETRY_HEADLINE
-from ser_probe.report.headlines_probe import NUMBERS_HEADLINE, PROBE_CHANGES_HEADLINE, PROBE_HEADLINE
+from ser_probe.report.headlines_probe import (
+    NUMBERS_HEADLINE,
+    PROBE_CHANGES_HEADLINE,
+    PROBE_HEADLINE,
+    PROBE_MODELS_HEADLINE,
+)
 from ser_probe.report.headlines_similarity import LAYERS_HEADLINE, SIMILARITY_HEADLINE
 from ser_probe.report.headlines_stats import STATS_HEADLINE
 from ser_probe.report.tables import NO_STEP, step_name, with_steps
@@ -18,6 +23,7 @@ from ser_probe.report.tables import NO_STEP, step_name, with_steps
 HEADLINES = (
     EVALUATION_HEADLINE,
     PROBE_HEADLINE,
+    PROBE_MODELS_HEADLINE,
     NUMBERS_HEADLINE,
     PROBE_CHANGES_HEADLINE,
     SIMILARITY_HEADLINE,

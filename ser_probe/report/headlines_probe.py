@@ -126,6 +126,33 @@ def numbers_headline(numbers: pd.DataFrame, *, measure: str = "r2") -> pd.DataFr
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
+def models_headline(models: pd.DataFrame, *, measure: str = "uar") -> pd.DataFrame:
+    """Return a row per pair of models: both layers with their scores, and the test of the difference.
+
+    Args:
+        models: The table of models compared.
+        measure: Which measure.
+    """
+    need(models, ["model_a", "model_b", "layer_a", "layer_b", "measure", "value", "p_holm"], "probe_models")
+    rows: list[dict[str, object]] = []
+    for values, part in variants(models[models["measure"] == measure], ("corpus", "target", "family")):
+        rows += [
+            {
+                **values, "A": row["model_a"], "B": row["model_b"], "layer of A": row["layer_a"],
+                "layer of B": row["layer_b"], f"test {measure_name(measure)} of A": row["score_a"],
+                "of B": row["score_b"], "A - B": row["value"],
+                "95 % over speakers": _range(row["ci_low"], row["ci_high"]), "p (Holm)": row["p_holm"],
+                "test speakers": int(row["n_speakers"]),
+            }
+            for row in part.to_dict("records")
+        ]  # fmt: skip
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+def _range(low: float, high: float) -> str | None:
+    return None if pd.isna(low) else f"{low:.3f} to {high:.3f}"
+
+
 NUMBERS_HEADLINE = Headline(
     "probe_numbers",
     "Where the probes read numeric targets",
@@ -140,6 +167,14 @@ PROBE_HEADLINE = Headline(
     "The layer is chosen on the validation speakers and scored on the test speakers; scores are means over probe "
     "seeds. A score says something only as far as it is above the controls to its right.",
     lambda tables: probe_headline(tables["probe"], summary=tables.get("probe_summary"), best=tables.get("best_layers")),
+)
+
+PROBE_MODELS_HEADLINE = Headline(
+    "probe_models",
+    "Which model the probes read better",
+    "Each model at its last checkpoint and at the layer that its own validation chose, on the same test clips. "
+    "p by swaps of whole speakers with Holm's correction over the pairs. Not shown to differ is not shown to be equal.",
+    lambda tables: models_headline(tables["probe_models"]),
 )
 
 PROBE_CHANGES_HEADLINE = Headline(

@@ -15,6 +15,7 @@ from ser_probe.analysis.probes.change_table import centre_table, change_table, n
 from ser_probe.analysis.probes.class_tables import class_table, confusion_table
 from ser_probe.analysis.probes.families import TEST
 from ser_probe.analysis.probes.fitting import SCORED_PARTS, Probes
+from ser_probe.analysis.probes.model_table import model_table
 from ser_probe.analysis.probes.numbers import Regressions, best_number_layers, number_table
 from ser_probe.analysis.probes.scoring import (
     PartScores,
@@ -32,7 +33,7 @@ from ser_probe.steps.tables import write_table
 
 PROBE_TABLES = (
     *("probe", "probe_summary", "best_layers", "probe_classes", "probe_confusion", "probe_changes", "probe_centre"),
-    *("probe_layer_weights", "probe_numbers", "probe_number_changes"),
+    *("probe_models", "probe_layer_weights", "probe_numbers", "probe_number_changes"),
 )
 """What the analysis may write, in the order in which it is written."""
 
@@ -108,6 +109,7 @@ class ProbeTables:
                 self._say_different_layers(first.probes, one.probes)
                 table = change_table(first.probes, one.probes, first_scores, test)
                 self.add("probe_changes", table, task, family, one.source)
+        self._add_models(task, family, [one for one, *_ in states])
 
     def add_numbers(self, task: Task, family: str, trained: Sequence[Trained]) -> None:
         """Add everything about the regressions of one family; as `add_classes`."""
@@ -143,6 +145,19 @@ class ProbeTables:
         layers = [name.layer for name in one.probes.names]
         return [layers.index(layer) for layer in best["layer"]]
 
+    def _add_models(self, task: Task, family: str, trained: Sequence[Trained]) -> None:
+        """Add comparisons of the models, each at its last checkpoint, and of the acoustic features with them."""
+        last = _last_of_each(trained)
+        table = model_table({name: one.probes for name, one in last.items()}, measure=HEADLINE_MEASURE)
+        if not table.empty:
+            poolings = {name: one.source.pooling for name, one in last.items()}
+            table = table.assign(
+                target=task.targets[0].name, family=family, pooling_a=table["model_a"].map(poolings),
+                pooling_b=table["model_b"].map(poolings), divided_by=task.divided_by,
+                shares_speakers=task.shares_speakers, **self.context,
+            )  # fmt: skip
+            self.parts.setdefault("probe_models", []).append(table)
+
     def _say_different_layers(self, before: Any, after: Any) -> None:
         shared = len(shared_layers(before.names, after.names))
         n = max(len(before.names), len(after.names))
@@ -162,6 +177,19 @@ def _series(states: Sequence[tuple[Trained, Any, Any]]) -> list[list[tuple[Train
         if one.probes.control == "none" and not np.isnan(one.source.step):
             models.setdefault(one.source.model, []).append(state)
     return [sorted(series, key=lambda state: state[0].source.step) for series in models.values()]
+
+
+def _last_of_each(trained: Sequence[Trained]) -> dict[str, Trained]:
+    """Return the last checkpoint of each model, controls left out; a model of several poolings is as many models."""
+    last: dict[tuple[str, str], Trained] = {}
+    for one in trained:
+        key = (one.source.model, one.source.pooling)
+        if one.probes.control == "none" and not (key in last and one.source.step <= last[key].source.step):
+            last[key] = one
+    models = [model for model, _ in last]
+    return {
+        model if models.count(model) == 1 else f"{model} ({pooling})": one for (model, pooling), one in last.items()
+    }
 
 
 def _layer_weights(one: Trained) -> pd.DataFrame:

@@ -26,6 +26,7 @@ ANALYSIS_OF_TABLE = {
     "probe_confusion": "probe",
     "probe_changes": "probe",
     "probe_centre": "probe",
+    "probe_models": "probe",
     "probe_layer_weights": "probe",
     "probe_numbers": "probe",
     "probe_number_changes": "probe",

@@ -57,6 +57,11 @@ def probe_tables(layers: Sequence[str], steps: Sequence[int]) -> Tables:
         for measure in ("centre_of_gravity", "expected_layer"):
             ends = {"first_layer": 0.0, "last_layer": len(layers) - 1.0}
             add("probe_centre", 1 + done, 0.5, **_place(step, "", measure=measure, **ends))
+    pair = {"corpus": "emovo", "target": "label", "family": "linear", "model_a": "wavlm-large", "model_b": "eGeMAPSv02"}
+    pair |= {"step_a": float(max(steps)), "step_b": np.nan, "layer_a": layers[-1], "layer_b": "functionals", "n": 84}
+    for measure in ("uar", "macro_f1", "accuracy"):
+        add("probe_models", 0.3, 0.1, **pair, measure=measure, score_a=0.7, score_b=0.4, p=0.01, p_holm=0.01,
+            n_speakers=12)  # fmt: skip
     acoustic = _place(np.nan, "functionals", model="eGeMAPSv02", measure="selectivity_uar")
     add("probe_summary", 0.25, 0.08, **acoustic)
     return {name: pd.DataFrame(own) for name, own in rows.items()}

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
 from ser_probe.report.compose_evaluation import draw_agreement, draw_confusions, draw_evaluation, group_column
+from ser_probe.report.figures import save_figure
 from ser_probe.report.figures_evaluation import write_evaluation_figures
 from ser_probe.report.plots_evaluation import plot_agreement, plot_class_scores, plot_confusion, plot_reliability
 
@@ -189,10 +190,10 @@ def test_agreement_names_each_target() -> None:
 
 
 def test_files(confusion: pd.DataFrame, rng: np.random.Generator, tmp_path: Path) -> None:
-    other = tmp_path / "drift_steps.png"
-    old = tmp_path / "confusion_elsewhere.svg"
-    for path in (other, old):
-        path.write_text("")
+    others = [tmp_path / "confusion_notes.png", tmp_path / "drift_steps.png", tmp_path / "evaluation_notes.svg"]
+    for path in others:
+        path.write_text("the user's own")
+    save_figure(Figure(), tmp_path, "confusion_elsewhere")
     tables = {
         "confusion": confusion, "classes": class_rows(rng), "reliability": reliability_rows(), "scores": score_rows(),
     }  # fmt: skip
@@ -200,7 +201,7 @@ def test_files(confusion: pd.DataFrame, rng: np.random.Generator, tmp_path: Path
     assert [path.name for path in files] == [
         f"{kind}_emovo.{suffix}" for kind in ("evaluation", "confusion") for suffix in ("png", "svg")
     ]
-    assert sorted(tmp_path.iterdir()) == sorted([*files, other]), "figures of another evaluation are gone, others stay"
+    assert sorted(tmp_path.iterdir()) == sorted([*files, *others]), "only figures of an evaluation before are gone"
     assert write_evaluation_figures({"scores": score_rows()}, tmp_path) == []
 
 

@@ -59,7 +59,7 @@ def test_probe_rows(caches: list[Path], features: Path, tmp_path: Path) -> None:
     outcome = run(caches, tmp_path / "t", features)
     assert names(outcome) == {
         "probe", "probe_summary", "best_layers", "probe_classes", "probe_confusion", "probe_changes", "probe_centre",
-        "probe_transfer", "probe_directions",
+        "probe_models", "probe_transfer", "probe_directions",
     }  # fmt: skip
     assert {path.suffix for path in outcome.files} == {".parquet", ".csv"}
     table = read_table(tmp_path / "t", "probe")
@@ -97,6 +97,24 @@ def test_probes_find_what_is_there_and_controls_do_not(caches: list[Path], tmp_p
     best = read_table(tmp_path / "t", "best_layers")
     assert set(best["layer"]) == {"1"}
     assert "majority_class" not in set(best["model"])
+
+
+def test_models_are_compared_at_their_last_checkpoint(
+    caches: list[Path], features: Path, write_cache: Write, clips: pd.DataFrame, tmp_path: Path
+) -> None:
+    other = write_cache("other", clips, {**tuned(0), "model": "other"})
+    run([*caches, other], tmp_path / "t", features, splits="kfold", among="all", folds=3)
+    table = read_table(tmp_path / "t", "probe_models")
+    uar = table[table["measure"] == "uar"]
+    pairs = {("other", "tiny"), ("eGeMAPSv02", "tiny"), ("eGeMAPSv02", "other")}
+    assert {tuple(sorted(pair)) for pair in zip(uar["model_a"], uar["model_b"], strict=True)} == pairs
+    steps = {row[f"model_{side}"]: row[f"step_{side}"] for side in "ab" for row in uar.to_dict("records")}
+    assert (steps["tiny"], steps["other"]) == (50, 0)
+    assert np.isnan(steps["eGeMAPSv02"])
+    assert {"corpus", "target", "family", "pooling_a", "divided_by"} <= set(table.columns)
+    best = read_table(tmp_path / "t", "best_layers").set_index(["model", "checkpoint"])["test_value"]
+    tiny = uar[uar["model_b"] == "tiny"].iloc[0]
+    assert tiny["score_b"] == pytest.approx(best["tiny", "step-50"])
 
 
 def test_the_first_step_is_what_changes_are_counted_from(caches: list[Path], tmp_path: Path) -> None:

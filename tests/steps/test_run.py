@@ -72,20 +72,31 @@ def test_what_a_study_leaves(finished: Path) -> None:
         assert (FOLDER / f"checkpoints/checkpoint-{step}/model.safetensors").is_file()
     assert "not drawn: all figures (output.figures: false)" in (FOLDER / "report.html").read_text(encoding="utf-8")
     assert not (FOLDER / "figures").exists()
-    write_report(FOLDER)
+    # Neither embeddings nor weights are needed to draw: the folder can be sent to someone.
+    n_embedded, n_leftovers = len(list(Path("cache").glob("*.h5"))), len(leftovers(finished))
+    shutil.rmtree("cache")
+    shutil.rmtree(FOLDER / "checkpoints")
+    (FOLDER / "report.html").unlink()
+    outcome = write_report(FOLDER)
+    assert outcome.files[-1] == FOLDER / "report.html"
+    assert all(path.is_file() and path.stat().st_size for path in outcome.files)
     figures = {path.stem for path in (FOLDER / "figures").glob("*.png")}
     assert {"f1_layers", "training", "splits", "cka_layers"} <= figures
+    assert {"evaluation_scores", "evaluation_test", "evaluation_validation"} <= figures
     assert figures == {path.stem for path in (FOLDER / "figures").glob("*.svg")}
     if HAS_EGEMAPS:
         assert "cka_egemaps" in figures
     report = (FOLDER / "report.html").read_text(encoding="utf-8")
     assert report.count("<img") + report.count("<svg") >= len(figures)
+    for expected in ("small", "tiny-wavlm-base", "72", "best step"):
+        assert expected in report
+    assert report.index("1. Scores of the fine-tuned classifier") < report.index("Fine-tuning</h3>")
     record = json.loads((FOLDER / "record.json").read_text())["runs"]
     assert len(record) == 1
     # The report shows the record, so it is written after it.
     assert record[0]["stages"] == [name for name in DONE if name != "report"]
-    assert not leftovers(finished)
-    assert len(list(Path("cache").glob("*.h5"))) == 5 + HAS_EGEMAPS, "three checkpoints, random weights, step 0 in bf16"
+    assert n_leftovers == 0
+    assert n_embedded == 5 + HAS_EGEMAPS, "three checkpoints, random weights, step 0 in bf16"
 
 
 def test_tables_agree_on_their_keys(finished: Path) -> None:

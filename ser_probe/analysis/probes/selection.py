@@ -25,22 +25,16 @@ class Choice:
         index: Position among the checkpoint's representations of the layer chosen most often.
         per_fold: The position that each fold chooses, [F].
         validation: The chosen layers' mean validation score over folds.
-        test: The pooled test answers' score, each fold's from the layer that it chose.
-        low: Lower end of the 95 % interval of `test` over speakers.
-        high: Upper end.
+        answers: The test answers, each fold's from the layer that it chose, int16 [S, M].
     """
 
     index: int
     per_fold: tuple[int, ...]
     validation: float
-    test: float
-    low: float
-    high: float
+    answers: np.ndarray
 
 
-def choose_layer(
-    probes: Probes, members: Sequence[int], *, measure: str = "uar", n_resamples: int = N_RESAMPLES, seed: int = 0
-) -> Choice:
+def choose_layer(probes: Probes, members: Sequence[int], *, measure: str = "uar") -> Choice:
     """Choose the best of some representations, such as the layers of one checkpoint.
 
     Each fold chooses by its own validation clips and is tested at its own choice. Choosing once for all folds would
@@ -50,16 +44,14 @@ def choose_layer(
         probes: The probes.
         members: Positions of the representations to choose among, in the order of the network: of equals the first.
         measure: What to choose by.
-        n_resamples: Resamples of the speakers.
-        seed: Seed of the resamples.
     """
-    rows, n_classes = np.asarray(members), probes.target.n_classes
+    rows = np.asarray(members)
     validation, test = scored_clips(probes.folds, VALIDATION), scored_clips(probes.folds, TEST)
     # By fold and representation, the mean over seeds.
     by_fold = answer_scores(
         count_answers(
             probes.truth(VALIDATION), probes.answers[VALIDATION][rows], validation.fold,
-            n_groups=len(probes.folds.names), n_classes=n_classes,
+            n_groups=len(probes.folds.names), n_classes=probes.target.n_classes,
         )
     )[measure].mean(axis=1).T  # fmt: skip
     per_fold = by_fold.argmax(axis=1)
@@ -67,18 +59,33 @@ def choose_layer(
     for fold, best in enumerate(per_fold):
         own = test.fold == fold
         answers[:, own] = probes.answers[TEST][rows[best]][:, own]
-    speakers, codes = group_codes(probes.speakers(TEST))
-    counts = count_answers(probes.truth(TEST), answers, codes, n_groups=len(speakers), n_classes=n_classes)
-    value = answer_scores(counts.sum(axis=1))[measure].mean()
-    draws = bootstrap_counts(len(speakers), n_resamples=n_resamples, seed=seed).astype(float)
-    resampled = answer_scores(np.tensordot(draws, counts.astype(float), axes=(1, 1)))[measure].mean(axis=1)
-    low, high = bootstrap_interval(value, resampled, len(speakers), bounds=(0.0, 1.0))
     often = Counter(per_fold.tolist())
     most = min(often, key=lambda position: (-often[position], position))
     return Choice(
         int(rows[most]), tuple(int(rows[best]) for best in per_fold),
-        float(by_fold[np.arange(len(per_fold)), per_fold].mean()), float(value), float(low), float(high),
+        float(by_fold[np.arange(len(per_fold)), per_fold].mean()), answers,
     )  # fmt: skip
+
+
+def score_choice(
+    probes: Probes, choice: Choice, *, measure: str = "uar", n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return the test score of a choice, the mean over seeds, and both ends of its 95 % interval over speakers."""
+    speakers, codes = group_codes(probes.speakers(TEST))
+    counts = count_answers(
+        probes.truth(TEST), choice.answers, codes, n_groups=len(speakers), n_classes=probes.target.n_classes
+    )
+    value = answer_scores(counts.sum(axis=1))[measure].mean()
+    draws = bootstrap_counts(len(speakers), n_resamples=n_resamples, seed=seed).astype(float)
+    resampled = answer_scores(np.tensordot(draws, counts.astype(float), axes=(1, 1)))[measure].mean(axis=1)
+    low, high = bootstrap_interval(value, resampled, len(speakers), bounds=(0.0, 1.0))
+    return float(value), float(low), float(high)
+
+
+def chosen_by(probes: Probes, choice: Choice) -> str:
+    """Return how many folds chose which layer, in words: `7: 3 of 5, 8: 2 of 5`."""
+    often = Counter(_layer(probes.names[index]) for index in choice.per_fold)
+    return ", ".join(f"{layer}: {count} of {len(choice.per_fold)}" for layer, count in often.most_common())
 
 
 def best_layers(probes: Probes, scores: PartScores, *, measure: str = "uar", seed: int = 0) -> pd.DataFrame:
@@ -102,16 +109,15 @@ def best_layers(probes: Probes, scores: PartScores, *, measure: str = "uar", see
         places.setdefault(place, []).append(index)
     rows = []
     for members in places.values():
-        choice = choose_layer(probes, members, measure=measure, seed=seed)
+        choice = choose_layer(probes, members, measure=measure)
+        value, low, high = score_choice(probes, choice, measure=measure, seed=seed)
         key = probes.names[choice.index]
-        often = Counter(_layer(probes.names[index]) for index in choice.per_fold)
         own = {} if isinstance(key, str) else {"model": key.model, "checkpoint": key.checkpoint, "step": key.step}
-        folds = [f"{layer}: {count} of {len(choice.per_fold)}" for layer, count in often.most_common()]
         rows.append({
-            **own, "layer": _layer(key), "validation_value": choice.validation, "test_value": choice.test,
-            "ci_low": choice.low, "ci_high": choice.high, "measure": measure,
+            **own, "layer": _layer(key), "validation_value": choice.validation, "test_value": value,
+            "ci_low": low, "ci_high": high, "measure": measure,
             "n": scores.n_clips, "n_speakers": scores.n_groups, "n_seeds": len(probes.seeds),
-            "chosen_by": ", ".join(folds),
+            "chosen_by": chosen_by(probes, choice),
         })  # fmt: skip
     return pd.DataFrame(rows)
 

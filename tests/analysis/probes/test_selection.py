@@ -9,7 +9,7 @@ from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.analysis.probes.families import TEST, VALIDATION
 from ser_probe.analysis.probes.fitting import Probes, scored_clips
 from ser_probe.analysis.probes.scoring import score_part
-from ser_probe.analysis.probes.selection import best_layers, choose_layer
+from ser_probe.analysis.probes.selection import best_layers, choose_layer, score_choice
 
 from .conftest import LABELS, Study
 
@@ -36,8 +36,9 @@ def test_the_layer_is_chosen_on_validation_and_scored_on_test(study: Study) -> N
     })  # fmt: skip
     choice = choose_layer(probes, [0, 1, 2], measure="accuracy")
     assert choice.index == 1, "of equals the first; layer 2 is only lucky on test"
-    assert (choice.validation, choice.test) == (0.75, 0.5)
-    assert choice.low <= 0.5 <= choice.high
+    value, low, high = score_choice(probes, choice, measure="accuracy")
+    assert (choice.validation, value) == (0.75, 0.5)
+    assert low <= 0.5 <= high
     assert choose_layer(probes, [0, 2], measure="accuracy").index == 2
     table = best_layers(probes, score_part(probes), measure="accuracy")
     assert table["layer"].tolist() == ["weak"]
@@ -48,11 +49,13 @@ def test_each_fold_chooses_for_itself(study: Study) -> None:
     right = {(VALIDATION, layer, fold): 0.25 for layer in range(3) for fold in range(3)}
     right |= {(VALIDATION, 0, 0): 1.0, (VALIDATION, 2, 1): 1.0, (VALIDATION, 2, 2): 1.0}
     right |= {(TEST, 0, 0): 0.5, (TEST, 2, 1): 0.75, (TEST, 2, 2): 0.25, (TEST, 1, 0): 1.0, (TEST, 0, 1): 1.0}
-    choice = choose_layer(planted(study.fit(folds=study.rotated), right), [0, 1, 2], measure="accuracy")
+    probes = planted(study.fit(folds=study.rotated), right)
+    choice = choose_layer(probes, [0, 1, 2], measure="accuracy")
     assert choice.per_fold == (0, 2, 2)
     assert choice.index == 2
     assert choice.validation == 1
-    assert choice.test == pytest.approx((0.5 + 0.75 + 0.25) / 3, abs=0.01)
+    test, *_ = score_choice(probes, choice, measure="accuracy")
+    assert test == pytest.approx((0.5 + 0.75 + 0.25) / 3, abs=0.01)
 
 
 def test_pooling_before_choosing_would_flatter(study: Study, rng: np.random.Generator) -> None:
@@ -66,7 +69,7 @@ def test_pooling_before_choosing_would_flatter(study: Study, rng: np.random.Gene
         answers = {TEST: own[..., test.clip].astype(np.int16), VALIDATION: own[..., validation.clip].astype(np.int16)}
         names = [str(layer) for layer in range(n_layers)]
         probes = replace(fitted, names=names, seeds=[0], answers=answers)
-        nested.append(choose_layer(probes, range(n_layers), n_resamples=2).test)
+        nested.append(score_choice(probes, choose_layer(probes, range(n_layers)), n_resamples=2)[0])
         scores = score_part(probes, n_resamples=1).values["uar"].mean(axis=1)
         chosen = score_part(probes, VALIDATION, n_resamples=1).values["uar"].mean(axis=1).argmax()
         pooled.append(scores[chosen])

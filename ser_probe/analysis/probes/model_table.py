@@ -1,0 +1,51 @@
+"""Does one model read better than another? Each at the layer that validation chose, paired on the same test clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from ser_probe.analysis.inputs import RepresentationKey
+from ser_probe.analysis.paired import compare_classifiers
+from ser_probe.analysis.probes.families import TEST
+from ser_probe.analysis.probes.fitting import Probes
+from ser_probe.analysis.probes.selection import choose_layer, chosen_by
+
+
+def model_table(models: Mapping[str, Probes], *, measure: str = "uar", seed: int = 0) -> pd.DataFrame:
+    """Compare every two of several models, each with the layer that its own validation scores choose.
+
+    Layers of two models do not correspond, and the best of many on test would be the luckiest. Each fold chooses for
+    itself, as in `best_layers`; the tests are those of `compare_classifiers`: whole speakers are swapped or drawn, and
+    several probe seeds are averaged.
+
+    Args:
+        models: By what tables call the model: the probes of its layers, all on one division of the same clips.
+        measure: What a layer is chosen by.
+        seed: Seed of the resamples and of drawn swaps.
+
+    Returns:
+        The columns of `compare_classifiers`, and of both models `checkpoint_a`, `step_a`, `layer_a` (the most frequent
+        choice), `chosen_by_a` and so on. No row for fewer than two models.
+    """
+    if len(models) < 2:
+        return pd.DataFrame()
+    one = next(iter(models.values()))
+    choices = {name: choose_layer(probes, range(len(probes.names)), measure=measure) for name, probes in models.items()}
+    table = compare_classifiers(
+        one.truth(TEST), {name: choice.answers for name, choice in choices.items()}, one.target.n_classes,
+        one.speakers(TEST), seed=seed,
+    )  # fmt: skip
+    for side in "ab":
+        for column in ("checkpoint", "step", "layer"):
+            of_model = {name: getattr(_key(probes, choices[name].index), column) for name, probes in models.items()}
+            table[f"{column}_{side}"] = table[f"model_{side}"].map(of_model)
+        words = {name: chosen_by(probes, choices[name]) for name, probes in models.items()}
+        table[f"chosen_by_{side}"] = table[f"model_{side}"].map(words)
+    return table.assign(chosen_on=measure)
+
+
+def _key(probes: Probes, index: int) -> RepresentationKey:
+    name = probes.names[index]
+    return name if isinstance(name, RepresentationKey) else RepresentationKey("", "", float("nan"), name)
