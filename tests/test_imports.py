@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,13 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path, *, at_import: bool = False) -> Iterator[str]:
-    """Yield the modules that a file imports; with `at_import` only those loaded when the file itself is."""
+@cache
+def imports_of(path: Path, *, at_import: bool = False) -> tuple[str, ...]:
+    """Return the modules that a file imports; with `at_import` only those loaded when the file itself is."""
+    return tuple(_walk_imports(path, at_import=at_import))
+
+
+def _walk_imports(path: Path, *, at_import: bool) -> Iterator[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes: list[ast.AST] = [tree]
     while nodes:
@@ -90,9 +96,14 @@ def imports_of(path: Path, *, at_import: bool = False) -> Iterator[str]:
         nodes += ast.iter_child_nodes(node)
 
 
+@cache
+def known_modules() -> frozenset[str]:
+    return frozenset(dotted(module) for module in MODULES)
+
+
 def own_imports(path: Path, *, at_import: bool = False) -> set[str]:
     """Return the modules of ser_probe that a file imports, as `data.manifest`."""
-    known = {dotted(module) for module in MODULES}
+    known = known_modules()
     found = set()
     for name in imports_of(path, at_import=at_import):
         if name.startswith("ser_probe."):

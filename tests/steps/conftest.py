@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,12 +77,21 @@ class Said:
 
 @pytest.fixture(scope="session")
 def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder with the corpus and the study, run to its end; copy it before changing anything."""
-    folder = tmp_path_factory.mktemp("finished")
-    write_corpus(folder / "corpus")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        run_study(small_study())
+    """A working folder with the corpus and the study, run to its end; copy it before changing anything.
+
+    Of several processes of tests the first one runs it, and the others wait.
+    """
+    folder = tmp_path_factory.getbasetemp() / "finished"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = tmp_path_factory.getbasetemp().parent / "finished"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.with_suffix(".done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            write_corpus(folder / "corpus")
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(folder)
+                run_study(small_study())
+            folder.with_suffix(".done").touch()
     return folder
 
 

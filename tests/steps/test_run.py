@@ -123,9 +123,9 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
     ("stage", "function"),
     [
         ("prepare", "prepare_clips"),
-        ("finetune", "train_study"),
+        pytest.param("finetune", "train_study", marks=pytest.mark.slow),
         ("extract", "extract_sources"),
-        ("probe", "probe_caches"),
+        pytest.param("probe", "probe_caches", marks=pytest.mark.slow),
         ("drift", "measure_drift"),
     ],
 )

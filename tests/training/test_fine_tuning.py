@@ -249,17 +249,25 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"spec_augment": True}, id="masks from numpy's generator"),
-        pytest.param({"gradient_accumulation": 3, "batch_size": 2}, id="the rest of an epoch's accumulated batches"),
-        pytest.param({"trained": "all"}, id="front end trained"),
-        pytest.param({"trained": "lora"}, id="adapters"),
-        pytest.param({"group_by_length": False}, id="batches of any lengths"),
         pytest.param(
-            {"early_stopping_patience": 3, "early_stopping_threshold": 10.0, "max_steps": 9},
-            id="early stopping's count",
+            {"spec_augment": True, "gradient_accumulation": 3, "batch_size": 2},
+            id="masks from numpy's generator, the rest of an epoch's accumulated batches",
         ),
-        pytest.param({"precision": "bf16"}, id="bf16"),
-        pytest.param({"scheduler": "cosine", "head_learning_rate": 1e-2, "metric": "uar"}, id="two learning rates"),
+        pytest.param({"trained": "all"}, id="front end trained"),
+        pytest.param(
+            {"trained": "lora", "early_stopping_patience": 3, "early_stopping_threshold": 10.0, "max_steps": 9},
+            id="adapters, early stopping's count",
+        ),
+        pytest.param(
+            {
+                "precision": "bf16",
+                "group_by_length": False,
+                "scheduler": "cosine",
+                "head_learning_rate": 1e-2,
+                "metric": "uar",
+            },
+            id="bf16, batches of any lengths, two learning rates",
+        ),
     ],
 )
 def test_all_that_training_depends_on_is_restored(tune: Tune, tmp_path: Path, changes: dict[str, object]) -> None:
@@ -516,7 +524,7 @@ def test_a_full_disk_leaves_the_checkpoints_before(tune: Tune, tmp_path: Path, m
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-0"]
 
 
-@pytest.mark.parametrize("trained", ["encoder", "all"])
+@pytest.mark.parametrize("trained", [pytest.param("encoder", marks=pytest.mark.slow), "all"])
 @pytest.mark.parametrize("name", ["tiny-data2vec-audio-base", "tiny-unispeech-sat-large", "tiny-hubert-batchnorm"])
 def test_other_families_are_trained_and_go_on(name: str, trained: str, tune: Tune, tmp_path: Path) -> None:
     settings = make_settings(max_steps=3, checkpoint_every=1, trained=trained)
