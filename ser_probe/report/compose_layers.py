@@ -8,7 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
-from ser_probe.errors import AnalysisError
+from ser_probe.errors import AnalysisError, NothingToDrawError
 from ser_probe.report.plots_probes import WEIGHTED_SUM, plot_scores_by_layer, plot_scores_by_step
 from ser_probe.report.plots_similarity import (
     DIRECTED,
@@ -125,7 +125,8 @@ def draw_layer_similarity(table: pd.DataFrame, *, measure: str | None = None) ->
         measure: Which measure; the main one by default.
 
     Raises:
-        AnalysisError: If the table holds no comparison between a model's layers, or not this measure.
+        NothingToDrawError: If the table holds no comparison between a model's layers.
+        AnalysisError: If it does not hold this measure.
     """
     with styled():
         rows = rows_of_measure(table, measure)
@@ -136,7 +137,7 @@ def draw_layer_similarity(table: pd.DataFrame, *, measure: str | None = None) ->
         order = sorted(pairs, key=lambda pair: (pair[0] != pair[1], pair))
         parts = {pair: part for pair in order if not (part := _between(own, *pair, measure)).empty}
         if not parts:
-            raise AnalysisError(
+            raise NothingToDrawError(
                 "The similarity table holds no comparison between the layers of a model",
                 expected="rows with model_a = model_b at the first or the last step",
             )

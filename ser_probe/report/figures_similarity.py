@@ -70,6 +70,7 @@ SIMILARITY_FIGURES: dict[str, FigureSpec] = {
         draw_layer_similarity,
         _LAYER_SIMILARITY,
         apart=("corpus", "model_a"),
+        optional=True,
     ),
     "cka_biased": FigureSpec(
         "Biased CKA beside its independence baseline",

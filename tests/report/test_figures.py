@@ -234,6 +234,15 @@ def test_without_comparisons_of_layers_there_is_no_matrix(tables: Tables) -> Non
         draw_layer_similarity(similarity[similarity["layer_b"] == "functionals"])
 
 
+def test_what_an_analysis_was_not_asked_for_is_not_called_missing(tables: Tables, figures_folder: Path) -> None:
+    """As `analyze similarity --pairs models`, which compares no layers of one model."""
+    similarity = tables["similarity"]
+    between = similarity[similarity["model_a"] != similarity["model_b"]]
+    entries, left_out = write_figures({"similarity": between}, figures_folder)
+    assert entries
+    assert left_out == []
+
+
 def test_many_checkpoints_are_shown_by_a_colour_bar(make_tables: MakeTables) -> None:
     tables = make_tables(2, range(0, 1000, 50))
     figure = draw_scores(tables["probe"])
