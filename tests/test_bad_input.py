@@ -223,6 +223,7 @@ def test_a_label_with_one_speaker(work: Path, fail: Fail) -> None:
     before = files(work)
     error = fail("finetune", "corpus/manifest.csv", "-m", MODEL, "-o", "out", "--split", "study_e")
     assert "label 'bliss' has 1 speaker; at least 2 are needed" in error
+    assert "to do: name the labels to keep with --labels (anger, joy, sadness)" in error
     assert files(work) == before
 
 

@@ -23,6 +23,7 @@ import pandas as pd
 from ser_probe.data.columns import ALIASES, NUMBER_COLUMNS
 from ser_probe.data.identities import settle_identities
 from ser_probe.data.manifest import Manifest
+from ser_probe.data.thin_labels import labels_to_keep, thin_labels
 from ser_probe.errors import AudioError, ManifestError, collect, did_you_mean
 from ser_probe.files import is_lfs_pointer
 from ser_probe.packages import import_fault
@@ -91,7 +92,8 @@ class ManifestReport:
         """
         if self.faults:
             where = self.manifest.source or self.manifest.audio_root
-            raise collect(ManifestError, "The manifest cannot be used", self.faults, where=where)
+            fix = labels_to_keep(self.faults, self.manifest.table)
+            raise collect(ManifestError, "The manifest cannot be used", self.faults, where=where, fix=fix)
 
     def summary(self) -> str:
         """Return what was found in a few lines."""
@@ -169,7 +171,7 @@ def check_manifest(
     elif strict:
         faults += _describe(rejected)
     if len(clips):
-        faults += _thin_labels(clips, for_learning)
+        faults += thin_labels(clips) if for_learning else ()
     warnings = [*notes, *warnings]
     usable = dataclasses.replace(manifest, table=clips.reset_index(drop=True))
     return ManifestReport(usable, faults, warnings, rejected)
@@ -184,7 +186,7 @@ def find_table_faults(manifest: Manifest, *, for_learning: bool = True) -> list[
     """
     table, _ = settle_identities(manifest.table.reset_index(drop=True), manifest.source)
     faults = [*_missing_columns(table, for_learning), *_broken_cells(table, for_learning)]
-    return faults or list(_thin_labels(table, for_learning))
+    return faults or (list(thin_labels(table)) if for_learning else [])
 
 
 def _missing_columns(table: pd.DataFrame, for_learning: bool) -> Iterator[str]:
@@ -353,17 +355,6 @@ def _find_duplicates(
     )
     warnings = [f"{len(rejects)} {repeat} left out"] if rejects else []
     return faults, rejects, warnings
-
-
-def _thin_labels(clips: pd.DataFrame, for_learning: bool) -> Iterator[str]:
-    """Labels from which nothing can be learned about other speakers."""
-    if not for_learning or not {"label", "speaker"} <= {*clips.columns}:
-        return
-    speakers = clips[clips["label"] != ""].groupby("label")["speaker"].nunique()
-    for label, count in speakers[speakers < 2].items():
-        yield f"label {label!r} has {count} speaker; at least 2 are needed to test on a speaker not trained on"
-    if len(speakers) == 1:
-        yield f"there is only one label, {speakers.index[0]!r}"
 
 
 def _reject_table(rejects: Iterable[tuple[str, str, str]]) -> pd.DataFrame:

@@ -134,12 +134,13 @@ def models_headline(models: pd.DataFrame, *, measure: str = "uar") -> pd.DataFra
         measure: Which measure.
     """
     need(models, ["model_a", "model_b", "layer_a", "layer_b", "measure", "value", "p_holm"], "probe_models")
+    name = "UAR" if measure == "uar" else measure_name(measure)
     rows: list[dict[str, object]] = []
     for values, part in variants(models[models["measure"] == measure], ("corpus", "target", "family")):
         rows += [
             {
                 **values, "A": row["model_a"], "B": row["model_b"], "layer of A": row["layer_a"],
-                "layer of B": row["layer_b"], f"test {measure_name(measure)} of A": row["score_a"],
+                "layer of B": row["layer_b"], f"test {name} of A": row["score_a"],
                 "of B": row["score_b"], "A - B": row["value"],
                 "95 % over speakers": _range(row["ci_low"], row["ci_high"]), "p (Holm)": row["p_holm"],
                 "test speakers": int(row["n_speakers"]),
