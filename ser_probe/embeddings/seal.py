@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ser_probe.embeddings import store_file
+from ser_probe.embeddings.altered import check_unaltered
 from ser_probe.embeddings.key import CacheKey, check_key
 from ser_probe.embeddings.merge import Source, check_merged, merge_blocks
 from ser_probe.embeddings.notes import NotedClips, describe_reasons, read_noted_clips, read_unread, remove_notes
@@ -141,6 +142,8 @@ def seal(
                 attributes=record,
             )
             _write(path, merged, sources)
+        elif old is not None:
+            check_unaltered(path, old)
         for shard, _ in stock.shards:
             shard.unlink(missing_ok=True)
         remove_notes(path, stock.noted, {*ids, *stock.rejects["clip_id"], *stock.unread["clip_id"]})
@@ -206,8 +209,7 @@ def _read_finished(path: Path, key: CacheKey) -> list[tuple[Path, Header]]:
     if not path.exists():
         return []
     with path.open("rb") as stream:
-        header = store_file.read_header(stream, path)
-    check_key(header.key, key, where=path)
+        check_key((header := store_file.read_header(stream, path)).key, key, where=path)
     return [(path, header)]
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -241,6 +242,36 @@ def flip(path: Path, offset: int) -> None:
         byte = stream.read(1)[0]
         stream.seek(offset)
         stream.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize("after_s", [0, 3600])
+def test_a_finished_file_that_was_altered_since_is_not_taken_for_complete(run: Run, after_s: int) -> None:
+    """Its time of modification says when to look; readers look in any case."""
+    run.commit(EVERYTHING)
+    seal(run.path, run.key, run.clips)
+    with h5py.File(run.path, "r") as file:
+        place = file["embeddings"].id.get_offset()
+    with run.path.open("r+b") as stream:
+        stream.seek(place)
+        first = stream.read(4)
+        stream.seek(place)
+        stream.write(bytes(byte ^ 1 for byte in first))
+    made_s = run.path.stat().st_mtime
+    os.utime(run.path, (made_s + after_s, made_s + after_s))
+    if not after_s:
+        assert not seal(run.path, run.key, run.clips).written
+        return
+    with pytest.raises(DamagedCacheError, match=r"not what was written[\s\S]*layer \S+ is not[\s\S]*cache verify"):
+        seal(run.path, run.key, run.clips)
+
+
+def test_a_copied_file_is_complete(run: Run) -> None:
+    run.commit(EVERYTHING)
+    seal(run.path, run.key, run.clips)
+    later_s = run.path.stat().st_mtime + 3600
+    os.utime(run.path, (later_s, later_s))
+    assert not seal(run.path, run.key, run.clips).written
+    assert run.path.stat().st_mtime == later_s
 
 
 def test_shard_that_changed_on_disk_is_not_merged_but_computed_again(run: Run) -> None:
