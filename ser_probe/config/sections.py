@@ -17,8 +17,9 @@ from ser_probe.models.pooling import parse_pooling
 # Strict: YAML has its own numbers and truth values, so text or `true` in a number's place is a slip.
 Count = Annotated[int, Field(strict=True, ge=1)]
 Whole = Annotated[int, Field(strict=True, ge=0)]
-# Numpy's older generators, which other packages use, take no larger one.
-Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+N_SEEDS = 2**32
+"""Numpy's older generators, which other packages use, take no larger seed."""
+Seed = Annotated[int, Field(strict=True, ge=0, lt=N_SEEDS)]
 Number = Annotated[float, Field(strict=True)]
 Level = Annotated[float, Field(strict=True, le=0)]
 Positive = Annotated[float, Field(strict=True, gt=0)]

@@ -15,6 +15,7 @@ from ser_probe.config.evaluation import StudyEvaluateConfig
 from ser_probe.config.finetune import FinetuneConfig
 from ser_probe.config.search import SearchConfig
 from ser_probe.config.sections import (
+    N_SEEDS,
     AudioConfig,
     BackboneConfig,
     DataConfig,
@@ -74,8 +75,8 @@ class StudyConfig(Section):
     @classmethod
     def _hand_down_seed(cls, study: Any) -> Any:
         """Give the study's seed to the sections that state none, so that the resolved study shows it."""
-        if not isinstance(study, dict) or type(study.get("seed")) is not int:
-            return study
+        if not isinstance(study, dict) or type(study.get("seed")) is not int or not 0 <= study["seed"] < N_SEEDS:
+            return study  # what is wrong with it is said once
         sections = {section: study.get(section, {}) for section in ("split", "finetune", "evaluate")}
         seeded = {
             section: {"seed": study["seed"], **values}
