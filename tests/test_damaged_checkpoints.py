@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from ser_probe.config.evaluation import EvaluateConfig
-from ser_probe.errors import SerProbeError
+from ser_probe.errors import CacheError, SerProbeError
 from ser_probe.models.backbone import hash_tensors
 from ser_probe.models.checkpoint import load_classifier
 from ser_probe.models.embedding import pooled_layers
@@ -86,7 +86,10 @@ def forget_hashes(run: Path) -> None:
 
 
 def extracted(run: Path) -> np.ndarray:
-    return pooled_layers(load_backbone(run / STEP), [voice(1, 150.0, 0.5)])
+    layers = pooled_layers(load_backbone(run / STEP), [voice(1, 150.0, 0.5)])
+    if not np.isfinite(layers).all():  # as whatever stores them refuses, which has tests of its own
+        raise CacheError("The model's output is not finite")
+    return layers
 
 
 def classified(run: Path) -> pd.DataFrame:
