@@ -19,11 +19,16 @@ def find_caches(paths: Sequence[Path]) -> list[Path]:
     """
     listed = []
     for path in paths:
-        found = sorted(path.glob("*.h5")) if path.is_dir() else [path]
+        found = files_in(path) if path.is_dir() else [path]
         if not found:
             raise CacheError("The folder holds no embedding file", where=path, expected="*.h5")
         listed += found
     return listed
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the embedding files of a folder, without the hidden ones, which a killed process was writing."""
+    return sorted(path for path in folder.glob("*.h5") if not path.name.startswith("."))
 
 
 def find_unfinished(paths: Sequence[Path]) -> list[Path]:

@@ -14,7 +14,7 @@ from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_file import SchemaVersionError
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import CacheError
-from ser_probe.steps.cache_files import SHARDS_SUFFIX, find_unfinished, size_of
+from ser_probe.steps.cache_files import SHARDS_SUFFIX, files_in, find_unfinished, size_of
 
 COLUMNS = (
     "file", "state", "model", "checkpoint", "pooling", "layers", "clips", "width", "storage", "precision",
@@ -32,7 +32,7 @@ def list_caches(paths: Sequence[Path]) -> list[dict[str, Any]]:
         CacheError: If a path does not exist.
     """
     named = [path for path in paths if not path.name.endswith(SHARDS_SUFFIX)]
-    files = [file for path in named for file in (sorted(path.glob("*.h5")) if path.is_dir() else [path])]
+    files = [file for path in named for file in (files_in(path) if path.is_dir() else [path])]
     unfinished = find_unfinished(paths)
     rows = []
     for path in sorted({*files, *unfinished}):

@@ -104,6 +104,15 @@ def test_describe(write_cache: Write, clips: pd.DataFrame, tmp_path: Path) -> No
         describe_caches([tmp_path / "x.h5"])
 
 
+def test_what_a_killed_process_was_writing_is_no_file_of_the_folder(
+    write_cache: Write, clips: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = write_cache("whole", clips, tuned(0))
+    path.with_name(".whole.123.partial.h5").write_bytes(b"half")
+    assert [row["file"] for row in list_caches([path.parent])] == [str(path)]
+    assert [facts["file"] for facts in describe_caches([path.parent])] == [str(path)]
+
+
 def test_settings_fold_into_one_line() -> None:
     settings = {"rate": 16000, "loudness": {"target_lufs": -23.0, "to": {"x": None}}, "none": {}, "kernels": [10, 3]}
     assert fold_settings(settings) == "rate 16000, loudness.target_lufs -23, loudness.to.x none, kernels [10, 3]"
