@@ -58,6 +58,7 @@ def test_the_examples_of_fine_tuning_run(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="the sample needs espeakng-loader")
 @pytest.mark.skipif(importlib.util.find_spec("opensmile") is None, reason="the features need opensmile")
 @pytest.mark.skipif(importlib.util.find_spec("openpyxl") is None, reason="a workbook needs openpyxl")
+@pytest.mark.slow  # each of its commands has tests of its own
 def test_the_jobs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_examples("jobs.md")

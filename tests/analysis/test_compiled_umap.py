@@ -42,6 +42,7 @@ def test_maps_of_kept_code_are_the_same(tmp_path: Path, monkeypatch: pytest.Monk
     assert maps("without", tmp_path / "b", monkeypatch) == compiled
 
 
+@pytest.mark.slow  # umap and pynndescent are compiled when they are first loaded
 def test_a_folder_that_cannot_be_written_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numba
 
