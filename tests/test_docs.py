@@ -68,4 +68,5 @@ def test_the_jobs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {*models["model_a"], *models["model_b"]} == {"tiny-wavlm-base", "eGeMAPSv02"}
     models = read_table(tmp_path / "versus" / "probe", "probe_models")
     assert set(models["n_speakers"]) == {6}
-    assert set(read_table(tmp_path / "versus" / "similarity", "similarity")["model_b"]) == {"tiny-hubert-base"}
+    similar = read_table(tmp_path / "versus" / "similarity", "similarity")
+    assert (similar["model_a"] != similar["model_b"]).all()
