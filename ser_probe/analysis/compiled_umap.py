@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 _PACKAGES = ("umap-learn", "pynndescent", "numba", "llvmlite", "numpy")
 _MODULES = ("umap", "pynndescent")
@@ -23,8 +24,9 @@ def keep_compiled() -> None:
     from numba.core.dispatcher import Dispatcher
 
     names = "-".join(f"{name}-{version(name)}" for name in _PACKAGES)
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(Path(before or Path(umap.__file__).parent / "__pycache__") / names)
+    config: Any = numba.config  # whose values come from the environment
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(Path(before or Path(umap.__file__).parent / "__pycache__") / names)
     try:
         for name, module in list(sys.modules.items()):
             if name.partition(".")[0] in _MODULES:
@@ -34,4 +36,4 @@ def keep_compiled() -> None:
     except (RuntimeError, OSError):  # there is no folder for it: compiled anew, as without this
         return
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
