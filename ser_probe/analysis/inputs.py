@@ -21,6 +21,11 @@ class RepresentationKey(NamedTuple):
     layer: str
 
 
+def as_key(name: str | RepresentationKey) -> RepresentationKey:
+    """Return a representation's name as a key; a plain string is a layer's name."""
+    return name if isinstance(name, RepresentationKey) else RepresentationKey("", "", np.nan, name)
+
+
 def key_columns(name: str | RepresentationKey) -> dict[str, Any]:
     """Return a representation's name as table columns; a plain string is a layer's name."""
     return {"layer": name} if isinstance(name, str) else name._asdict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -61,7 +62,7 @@ def _interval(summary: pd.DataFrame, measure: str, values: Mapping[str, str], st
     wanted = {**values, "control": "none", "split": "test", "measure": measure, "layer": layer}
     rows = summary[(summary["step"] == step) & (summary[list(wanted)] == pd.Series(wanted)).all(axis="columns")]
     rows = rows.dropna(subset=["ci_low", "ci_high"])
-    return None if len(rows) != 1 else f"{rows['ci_low'].iloc[0]:.3f} to {rows['ci_high'].iloc[0]:.3f}"
+    return None if len(rows) != 1 else _range(rows["ci_low"].iloc[0], rows["ci_high"].iloc[0])
 
 
 def _chosen(
@@ -77,7 +78,7 @@ def _chosen(
     row = rows.iloc[0]
     found: dict[str, object] = {"layer chosen on validation": row["layer"], f"test {name}": row["test_value"]}
     if "ci_low" in rows and pd.notna(row["ci_low"]):
-        found["95 % over speakers"] = f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"
+        found["95 % over speakers"] = _range(row["ci_low"], row["ci_high"])
     return found
 
 
@@ -95,7 +96,7 @@ def changes_headline(changes: pd.DataFrame, *, measure: str = "uar") -> pd.DataF
         last = part[part["step"] == last_step]
         most = last.iloc[int(last["value"].abs().to_numpy().argmax())]
         found = int((last["p_holm"] < 0.05).sum())
-        interval = f"{most['ci_low']:.3f} to {most['ci_high']:.3f}" if pd.notna(most["ci_low"]) else None
+        interval = _range(most["ci_low"], most["ci_high"])
         row: dict[str, object] = {**values, "step": last_step, "most changed layer": most["layer"]}
         row |= {"change of UAR": most["value"], "95 % over speakers": interval, "p (Holm)": most["p_holm"]}
         row |= {"layers with p < 0.05": f"{found} of {len(last)}", "test speakers": int(most["n_speakers"])}
@@ -120,7 +121,7 @@ def numbers_headline(numbers: pd.DataFrame, *, measure: str = "r2") -> pd.DataFr
             row: dict[str, object] = {**values, "step": step, "layer chosen on validation": layer}
             row[f"test {measure_name(measure)}"] = found["value"].get(measure)
             low, high = found["ci_low"].get(measure), found["ci_high"].get(measure)
-            row["95 % over speakers"] = None if pd.isna(low) else f"{low:.3f} to {high:.3f}"
+            row["95 % over speakers"] = _range(low, high)
             row["test CCC"] = found["value"].get("ccc")
             rows.append(row)
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
@@ -150,7 +151,8 @@ def models_headline(models: pd.DataFrame, *, measure: str = "uar") -> pd.DataFra
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
-def _range(low: float, high: float) -> str | None:
+def _range(low: Any, high: Any) -> str | None:
+    """Return an interval as text; None where there is none (too few speakers)."""
     return None if pd.isna(low) else f"{low:.3f} to {high:.3f}"
 
 

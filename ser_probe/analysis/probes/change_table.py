@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ser_probe.analysis.inputs import RepresentationKey
+from ser_probe.analysis.inputs import RepresentationKey, as_key
 from ser_probe.analysis.metrics import answer_scores, count_answers
 from ser_probe.analysis.probes.centre import centre_of_gravity, expected_layer, layer_positions
 from ser_probe.analysis.probes.comparisons import COMPARED, compare_layers, contributions, fold_tests, holm
@@ -136,7 +136,7 @@ def centre_table(probes: Probes, scores: PartScores, control: PartScores | None)
 
 
 def _keys(names: Sequence[str | Key]) -> list[Key]:
-    return [name if isinstance(name, RepresentationKey) else RepresentationKey("", "", np.nan, name) for name in names]
+    return [as_key(name) for name in names]
 
 
 def _rows(before: Probes | Regressions, after: Probes | Regressions, second: list[int], measure: str) -> pd.DataFrame:

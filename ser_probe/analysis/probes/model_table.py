@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ser_probe.analysis.inputs import RepresentationKey
+from ser_probe.analysis.inputs import as_key
 from ser_probe.analysis.paired import compare_classifiers
 from ser_probe.analysis.probes.families import TEST
 from ser_probe.analysis.probes.fitting import Probes
@@ -37,15 +37,10 @@ def model_table(models: Mapping[str, Probes], *, measure: str = "uar", seed: int
         one.truth(TEST), {name: choice.answers for name, choice in choices.items()}, one.target.n_classes,
         one.speakers(TEST), seed=seed,
     )  # fmt: skip
+    keys = {name: as_key(probes.names[choices[name].index]) for name, probes in models.items()}
+    words = {name: chosen_by(probes, choices[name]) for name, probes in models.items()}
     for side in "ab":
         for column in ("checkpoint", "step", "layer"):
-            of_model = {name: getattr(_key(probes, choices[name].index), column) for name, probes in models.items()}
-            table[f"{column}_{side}"] = table[f"model_{side}"].map(of_model)
-        words = {name: chosen_by(probes, choices[name]) for name, probes in models.items()}
+            table[f"{column}_{side}"] = [getattr(keys[name], column) for name in table[f"model_{side}"]]
         table[f"chosen_by_{side}"] = table[f"model_{side}"].map(words)
     return table.assign(chosen_on=measure)
-
-
-def _key(probes: Probes, index: int) -> RepresentationKey:
-    name = probes.names[index]
-    return name if isinstance(name, RepresentationKey) else RepresentationKey("", "", float("nan"), name)
