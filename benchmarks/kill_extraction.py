@@ -60,7 +60,8 @@ def prepare_modules() -> None:
     from ser_probe.embeddings.computation import Computation
     from ser_probe.embeddings.passes import ExtractionSettings
     from ser_probe.models.loading import load_backbone
-    from ser_probe.steps import cache_merge, extract  # noqa: F401
+    from ser_probe.steps import extract
+    from ser_probe.steps.caches import merge  # noqa: F401
 
     torch.set_num_threads(1)
     load_backbone(MODEL)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ser_probe.embeddings.store import EmbeddingCache
     from ser_probe.errors import SerProbeError
     from ser_probe.steps.classify import export_onnx, load_classifier
-    from ser_probe.steps.run import run_study
+    from ser_probe.steps.study.run import run_study
     from ser_probe.steps.tables import read_table
 
 __version__ = "0.1.0"
@@ -54,7 +54,7 @@ _ON_USE = {
     "load_study": "ser_probe.config",
     "read_manifest": "ser_probe.data.manifest",
     "read_table": "ser_probe.steps.tables",
-    "run_study": "ser_probe.steps.run",
+    "run_study": "ser_probe.steps.study.run",
 }
 
 

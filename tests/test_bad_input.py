@@ -475,7 +475,7 @@ def test_ctrl_c_during_a_study(work: Path, fail: Fail, monkeypatch: pytest.Monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("ser_probe.steps.study_extractions.extract_sources", stop)
+        patch.setattr("ser_probe.steps.study.extractions.extract_sources", stop)
         error = fail("run", "study.yaml", code=130)
     assert error.splitlines()[-1] == INTERRUPTED
     assert_nothing_partial(work)

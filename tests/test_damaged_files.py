@@ -22,7 +22,7 @@ from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import ConfigError, SerProbeError
-from ser_probe.steps.analyze_stats import analyze_table
+from ser_probe.steps.analyses.stats import analyze_table
 from ser_probe.steps.results_file import read_results
 
 from .mutation import mutate

@@ -23,7 +23,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, for scripts.
 @app.command("info")
 def info(files: Files, as_json: flags.AsJson = False) -> None:
     """Show what embedding files hold: model, checkpoint, layers, clips, preprocessing, how they were made, key."""
-    from ser_probe.steps.cache_info import describe_caches, fold_description
+    from ser_probe.steps.caches.info import describe_caches, fold_description
 
     descriptions = describe_caches(files)
     if as_json:
@@ -47,8 +47,8 @@ def ls(
     as_json: flags.AsJson = False,
 ) -> None:
     """List embedding files, a line each, and unfinished extractions with what they have committed."""
-    from ser_probe.steps.cache_files import format_size
-    from ser_probe.steps.cache_ls import COLUMNS, list_caches
+    from ser_probe.steps.caches.files import format_size
+    from ser_probe.steps.caches.ls import COLUMNS, list_caches
 
     rows = list_caches(files or [Path("cache")])
     if as_json:
@@ -92,7 +92,7 @@ def verify(
     machine that is said, and is a fault only if it was named.
     """
     from ser_probe.cli.progress import open_progress
-    from ser_probe.steps.cache_verify import verify_caches
+    from ser_probe.steps.caches.verify import verify_caches
 
     with open_progress() as progress:
         checks = verify_caches(files, rerun=rerun, model=model, audio_root=audio_root, progress=progress)
@@ -117,7 +117,7 @@ def merge(
 ) -> None:
     """Finish extractions that several processes left as shards. Exit code 1 if clips are missing."""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.steps.cache_merge import merge_caches
+    from ser_probe.steps.caches.merge import merge_caches
 
     with open_progress() as progress:
         rows = merge_caches(files, allow_missing=allow_missing, progress=progress)
@@ -152,8 +152,8 @@ def export(
     ids in the metadata. Frames are written one after another; clips.csv or a column says whose they are.
     """
     from ser_probe.cli.progress import open_progress
-    from ser_probe.steps.cache_export import ASK_ABOVE_BYTES, plan_export, write_export
-    from ser_probe.steps.cache_files import format_size
+    from ser_probe.steps.caches.export import ASK_ABOVE_BYTES, plan_export, write_export
+    from ser_probe.steps.caches.files import format_size
 
     chosen = None if layers == "all" else flags.names(layers)
     plan = plan_export(cache, output, kind, layers=chosen, force=force)
@@ -182,8 +182,8 @@ def prune(
 
     What a living process may still be writing, links, folders within, and what ser-probe did not write stay.
     """
-    from ser_probe.steps.cache_files import format_size
-    from ser_probe.steps.cache_prune import plan_prune, remove
+    from ser_probe.steps.caches.files import format_size
+    from ser_probe.steps.caches.prune import plan_prune, remove
 
     planned = plan_prune(folder, older_than_days=older_than, model=model, checkpoint=checkpoint)
     if not planned:
@@ -213,7 +213,7 @@ def why(
     as_json: flags.AsJson = False,
 ) -> None:
     """Say in words why two files have different keys, how their clips differ, and how they were made otherwise."""
-    from ser_probe.steps.cache_difference import compare_caches
+    from ser_probe.steps.caches.difference import compare_caches
 
     found = compare_caches(first, second)
     if as_json:

@@ -54,7 +54,7 @@ def run(
         print_result(study_yaml(study).rstrip())
         return
     from ser_probe.cli.progress import open_progress
-    from ser_probe.steps.run import run_study
+    from ser_probe.steps.study.run import run_study
 
     with open_progress() as progress:
         outcome = run_study(study, progress=progress, force=force or [])

@@ -12,20 +12,20 @@ from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError, NothingToDrawError
 from ser_probe.files import atomic_path, distinct_slugs
+from ser_probe.report.acoustics.figures import ACOUSTICS_FIGURES
+from ser_probe.report.classifier.figures import CLASSIFIER_FIGURES
+from ser_probe.report.drift.figures import DRIFT_FIGURES
 from ser_probe.report.figure_specs import FigureSpec
-from ser_probe.report.figures_acoustics import ACOUSTICS_FIGURES
-from ser_probe.report.figures_classifier import CLASSIFIER_FIGURES
-from ser_probe.report.figures_drift import DRIFT_FIGURES
-from ser_probe.report.figures_geometry import GEOMETRY_FIGURES
-from ser_probe.report.figures_probe_extras import PROBE_EXTRAS_FIGURES
-from ser_probe.report.figures_probes import PROBES_FIGURES
-from ser_probe.report.figures_similarity import SIMILARITY_FIGURES
-from ser_probe.report.figures_stats import STATS_FIGURES
-from ser_probe.report.figures_training import TRAINING_FIGURES
-from ser_probe.report.figures_umap import UMAP_FIGURES
+from ser_probe.report.geometry.figures import GEOMETRY_FIGURES
+from ser_probe.report.probes.figures import PROBES_FIGURES
+from ser_probe.report.probes.figures_extras import PROBE_EXTRAS_FIGURES
+from ser_probe.report.similarity.figures import SIMILARITY_FIGURES
+from ser_probe.report.stats.figures import STATS_FIGURES
 from ser_probe.report.style import short, styled
 from ser_probe.report.tables import POOLED, has_corpora, pooled_rows, variants, with_steps
 from ser_probe.report.titles import fit_titles
+from ser_probe.report.training.figures import TRAINING_FIGURES
+from ser_probe.report.umap.figures import UMAP_FIGURES
 
 PNG_DPI = 200
 _MADE_BY = "ser-probe"

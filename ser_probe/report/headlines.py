@@ -6,18 +6,18 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ser_probe.report.headlines_acoustics import ACOUSTICS_HEADLINE
-from ser_probe.report.headlines_drift import DRIFT_HEADLINE
-from ser_probe.report.headlines_evaluation import EVALUATION_HEADLINE
-from ser_probe.report.headlines_geometry import GEOMETRY_HEADLINE
-from ser_probe.report.headlines_probe import (
+from ser_probe.report.acoustics.headline import ACOUSTICS_HEADLINE
+from ser_probe.report.drift.headline import DRIFT_HEADLINE
+from ser_probe.report.evaluation.headline import EVALUATION_HEADLINE
+from ser_probe.report.geometry.headline import GEOMETRY_HEADLINE
+from ser_probe.report.probes.headline import (
     NUMBERS_HEADLINE,
     PROBE_CHANGES_HEADLINE,
     PROBE_HEADLINE,
     PROBE_MODELS_HEADLINE,
 )
-from ser_probe.report.headlines_similarity import LAYERS_HEADLINE, SIMILARITY_HEADLINE
-from ser_probe.report.headlines_stats import STATS_HEADLINE
+from ser_probe.report.similarity.headline import LAYERS_HEADLINE, SIMILARITY_HEADLINE
+from ser_probe.report.stats.headline import STATS_HEADLINE
 from ser_probe.report.tables import NO_STEP, step_name, with_steps
 
 HEADLINES = (

@@ -27,7 +27,7 @@ from ser_probe.runtime import SILENT, Progress, logger, pick_device
 from ser_probe.steps.evaluation_tables import prediction, probability
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.predictions import read_outputs, refuse_non_finite_outputs
-from ser_probe.steps.preflight import check_packages
+from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.trained_runs import AUDIO_FILE, find_runs, read_audio, untrained_remarks
 
 _CLIPS_AT_ONCE = 512

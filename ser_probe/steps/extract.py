@@ -34,8 +34,8 @@ from ser_probe.models.model_names import is_folder_name, shown_model
 from ser_probe.runtime import SILENT, Progress, logger, memory_bytes, pick_device
 from ser_probe.steps.extraction_facts import describe, describe_all
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.prepare import prepare_clips, read_clips
+from ser_probe.steps.study.preflight import check_packages
 
 _SHARE_FOR_MODELS = {"cpu": 0.5, "cuda": 0.4}
 """Part of a device's memory that weights may take; more checkpoints than fit are extracted in several passes."""

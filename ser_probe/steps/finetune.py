@@ -23,8 +23,8 @@ from ser_probe.report.figures import write_figures
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.extract import audio_spec
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, require_splits, write_prepared
+from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.tables import write_table
 from ser_probe.steps.trained_runs import untrained_remark
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, make_task

@@ -9,13 +9,13 @@ import pandas as pd
 
 from ser_probe.config import StudyConfig, load_study
 from ser_probe.errors import AnalysisError, ConfigError
-from ser_probe.report.corpora import pooling_warnings
+from ser_probe.report.corpora.warnings import pooling_warnings
 from ser_probe.report.figures import FigureEntry, write_figures
 from ser_probe.report.html import write_report as write_html
 from ser_probe.runtime import SILENT, Progress
-from ser_probe.steps.left_out import read_left_out
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.study_files import StudyFiles
+from ser_probe.steps.study.files import StudyFiles
+from ser_probe.steps.study.left_out import read_left_out
 from ser_probe.steps.trained_runs import untrained_remark
 
 ANALYSIS_OF_TABLE = {

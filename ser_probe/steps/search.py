@@ -22,14 +22,14 @@ from ser_probe.errors import ConfigError, SerProbeError
 from ser_probe.files import atomic_path, check_output_folder, read_json, write_text
 from ser_probe.models.model_folder import check_name
 from ser_probe.report.figures import save_figure
-from ser_probe.report.plots_search import draw_history, draw_importance, draw_parameters
+from ser_probe.report.training.plots_search import draw_history, draw_importance, draw_parameters
 from ser_probe.runtime import SILENT, Progress, derive_seed, pick_device
 from ser_probe.steps.extract import accepted_audio
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.preflight import check_packages
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, require_splits, write_prepared
 from ser_probe.steps.search_speakers import draw_speakers
+from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.tables import read_table, write_table
 from ser_probe.steps.trained_runs import untrained_remark
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels

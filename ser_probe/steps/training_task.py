@@ -30,7 +30,7 @@ from ser_probe.models.lora import LoraSettings
 from ser_probe.models.targets import CLASSES, DISTRIBUTION, NUMERIC, Targets, numeric_targets
 from ser_probe.runtime import LARGEST_NUMBER
 from ser_probe.steps.extract import audio_spec
-from ser_probe.steps.stages import file_states
+from ser_probe.steps.study.stages import file_states
 from ser_probe.training.fine_tuning import Task
 from ser_probe.training.settings import Clips
 

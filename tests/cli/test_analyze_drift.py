@@ -55,7 +55,7 @@ def test_floor_seeds_weights_and_groups(
 ) -> None:
     drawn: list[str] = []
     monkeypatch.setattr(
-        "ser_probe.steps.analysis_figures.write_figures",
+        "ser_probe.steps.analyses.figures.write_figures",
         lambda tables, _folder, **_: ([], drawn.extend(tables) or []),
     )
     first = write_cache("first", 0, weights="a", noise=0)

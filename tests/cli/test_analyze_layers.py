@@ -61,7 +61,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         tables.extend(path for path in outcome.files if path.suffix == ".parquet")
         return outcome
 
-    monkeypatch.setattr("ser_probe.steps.analysis_figures.draw_analysis", record)
+    monkeypatch.setattr("ser_probe.steps.analyses.figures.draw_analysis", record)
     return tables
 
 

@@ -17,8 +17,8 @@ from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter, shards_folder
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_header import Layout
-from ser_probe.steps import cache_export
-from ser_probe.steps.cache_ls import COLUMNS
+from ser_probe.steps.caches import export as cache_export
+from ser_probe.steps.caches.ls import COLUMNS
 
 Captured = pytest.CaptureFixture[str]
 KEY = CacheKey(
@@ -139,7 +139,7 @@ def test_prune_shows_and_asks(cache_file: Path, capsys: Captured, monkeypatch: p
     commit(folder / "b.h5")
     assert run("prune", folder) == 0
     assert "There is nothing to remove" in capsys.readouterr().err, "this very process wrote it"
-    monkeypatch.setattr("ser_probe.steps.cache_prune.is_alive", lambda _: False)
+    monkeypatch.setattr("ser_probe.steps.caches.prune.is_alive", lambda _: False)
     assert run("prune", folder, "--dry-run") == 0
     shown = capsys.readouterr().out
     assert "unfinished extraction" in shown

@@ -16,7 +16,7 @@ from ser_probe.data.manifest import read_manifest, write_manifest
 from ser_probe.data.manifest_check import check_manifest
 from ser_probe.data.splits import audit_splits, split_speakers, summarise_audit
 from ser_probe.errors import SerProbeError
-from ser_probe.steps.stages import file_states
+from ser_probe.steps.study.stages import file_states
 from tests.data.conftest import Facts
 from tests.mutation import BYTES, Mutator, mutate, mutators_for
 

@@ -16,20 +16,20 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.compose_changes import draw_splits
-from ser_probe.report.compose_drift import draw_drift
-from ser_probe.report.compose_layers import (
+from ser_probe.report.canvas import (
     draw_acoustic_similarity,
     draw_biased_cka,
     draw_layer_similarity,
     draw_scores,
 )
-from ser_probe.report.compose_training import draw_training
-from ser_probe.report.compose_umap import draw_umap
+from ser_probe.report.drift.compose import draw_drift
 from ser_probe.report.figures import FIGURES, PNG_DPI, save_figure, write_figures
 from ser_probe.report.style import PAGE_WIDTH_IN, styled
 from ser_probe.report.tables import POOLED
 from ser_probe.report.titles import fit_titles
+from ser_probe.report.training.compose import draw_training
+from ser_probe.report.training.splits import draw_splits
+from ser_probe.report.umap.compose import draw_umap
 
 Tables = dict[str, pd.DataFrame]
 MakeTables = Callable[[int, Sequence[int]], Tables]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from ser_probe.report.drift.headline import drift_headline
 from ser_probe.report.headlines import HEADLINES, headlines
-from ser_probe.report.headlines_drift import drift_headline
-from ser_probe.report.headlines_probe import numbers_headline, probe_headline
-from ser_probe.report.headlines_similarity import layers_headline, similarity_headline
+from ser_probe.report.probes.headline import numbers_headline, probe_headline
+from ser_probe.report.similarity.headline import layers_headline, similarity_headline
 
 Tables = dict[str, pd.DataFrame]
 

@@ -12,17 +12,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.plots_drift import of_reference, plot_drift_over_layers, plot_drift_over_steps
-from ser_probe.report.plots_probes import plot_scores_by_layer
-from ser_probe.report.plots_similarity import colour_limits, plot_layer_checkpoint_map, plot_layer_matrix
-from ser_probe.report.plots_training import (
-    mark_steps,
-    plot_clips_per_split,
-    plot_learning_rate,
-    plot_loss,
-    plot_validation_scores,
-)
-from ser_probe.report.plots_umap import plot_projection, projection_limits
+from ser_probe.report.drift.plots import of_reference, plot_drift_over_layers, plot_drift_over_steps
+from ser_probe.report.probes.plots import plot_scores_by_layer
+from ser_probe.report.similarity.plots import colour_limits, plot_layer_checkpoint_map, plot_layer_matrix
 from ser_probe.report.style import (
     CLASS_COLOURS,
     LAYER_COLOURS,
@@ -34,6 +26,14 @@ from ser_probe.report.style import (
     text_colour,
 )
 from ser_probe.report.tables import between_layers, with_acoustics
+from ser_probe.report.training.plots import (
+    mark_steps,
+    plot_clips_per_split,
+    plot_learning_rate,
+    plot_loss,
+    plot_validation_scores,
+)
+from ser_probe.report.umap.plots import plot_projection, projection_limits
 
 Tables = dict[str, pd.DataFrame]
 

@@ -19,7 +19,7 @@ from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store_header import Layout
-from ser_probe.steps.run import run_study
+from ser_probe.steps.study.run import run_study
 
 from ..voices import write_corpus
 

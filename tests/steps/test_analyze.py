@@ -11,8 +11,8 @@ import pytest
 
 from ser_probe.config import AnalyzeConfig, SimilarityConfig
 from ser_probe.errors import AnalysisError
-from ser_probe.steps.analyze_drift import measure_drift
-from ser_probe.steps.analyze_similarity import compare_caches
+from ser_probe.steps.analyses.drift import measure_drift
+from ser_probe.steps.analyses.similarity import compare_caches
 from ser_probe.steps.tables import read_table
 
 from .conftest import FEATURES, tuned

@@ -11,10 +11,10 @@ import pytest
 
 from ser_probe.config import AnalyzeConfig, check_options
 from ser_probe.errors import AnalysisError
-from ser_probe.steps.analyze_acoustics import predict_acoustics
-from ser_probe.steps.analyze_drift import measure_drift
-from ser_probe.steps.analyze_geometry import describe_caches
-from ser_probe.steps.analyze_similarity import compare_caches
+from ser_probe.steps.analyses.acoustics import predict_acoustics
+from ser_probe.steps.analyses.drift import measure_drift
+from ser_probe.steps.analyses.geometry import describe_caches
+from ser_probe.steps.analyses.similarity import compare_caches
 
 from .conftest import FEATURES, Said, tuned
 

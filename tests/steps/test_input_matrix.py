@@ -26,13 +26,13 @@ from ser_probe.errors import AnalysisError
 from ser_probe.report import figures
 from ser_probe.report.style import styled
 from ser_probe.report.titles import fit_titles
-from ser_probe.steps.analysis_figures import draw_analysis
-from ser_probe.steps.analyze_acoustics import predict_acoustics
-from ser_probe.steps.analyze_drift import measure_drift
-from ser_probe.steps.analyze_geometry import describe_caches
-from ser_probe.steps.analyze_probe import probe_caches
-from ser_probe.steps.analyze_similarity import compare_caches
-from ser_probe.steps.analyze_umap import map_caches
+from ser_probe.steps.analyses.acoustics import predict_acoustics
+from ser_probe.steps.analyses.drift import measure_drift
+from ser_probe.steps.analyses.figures import draw_analysis
+from ser_probe.steps.analyses.geometry import describe_caches
+from ser_probe.steps.analyses.probe import probe_caches
+from ser_probe.steps.analyses.similarity import compare_caches
+from ser_probe.steps.analyses.umap import map_caches
 from ser_probe.steps.outcome import Outcome
 
 from .conftest import FEATURES, tuned

@@ -46,10 +46,10 @@ def acoustics(
     """Predict every acoustic functional from each layer: what is kept of the voice, what is lost and gained?"""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig
-    from ser_probe.steps.analysis_figures import draw_analysis
-    from ser_probe.steps.analyze_acoustics import predict_acoustics
-    from ser_probe.steps.cache_names import name_caches
-    from ser_probe.steps.representations import read_clips
+    from ser_probe.steps.analyses.acoustics import predict_acoustics
+    from ser_probe.steps.analyses.cache_names import name_caches
+    from ser_probe.steps.analyses.figures import draw_analysis
+    from ser_probe.steps.analyses.representations import read_clips
 
     options = {
         "splits": flags.listed(splits) or "all",

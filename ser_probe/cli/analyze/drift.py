@@ -57,11 +57,11 @@ def drift(
     """Measure how far each layer moved from a reference file and from the checkpoint before."""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig
-    from ser_probe.steps.analysis_figures import draw_analysis
-    from ser_probe.steps.analyze_drift import measure_drift
-    from ser_probe.steps.cache_names import name_caches, named_like
-    from ser_probe.steps.checkpoint_weights import find_checkpoints
-    from ser_probe.steps.representations import read_clips
+    from ser_probe.steps.analyses.cache_names import name_caches, named_like
+    from ser_probe.steps.analyses.checkpoint_weights import find_checkpoints
+    from ser_probe.steps.analyses.drift import measure_drift
+    from ser_probe.steps.analyses.figures import draw_analysis
+    from ser_probe.steps.analyses.representations import read_clips
 
     options = {
         "splits": flags.listed(splits) or "all",

@@ -43,10 +43,10 @@ def geometry(
     """Measure the shape of each layer: dimension, isotropy, and what its variance is about."""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig
-    from ser_probe.steps.analysis_figures import draw_analysis
-    from ser_probe.steps.analyze_geometry import describe_caches
-    from ser_probe.steps.cache_names import name_caches
-    from ser_probe.steps.representations import read_clips
+    from ser_probe.steps.analyses.cache_names import name_caches
+    from ser_probe.steps.analyses.figures import draw_analysis
+    from ser_probe.steps.analyses.geometry import describe_caches
+    from ser_probe.steps.analyses.representations import read_clips
 
     options = {
         "splits": flags.listed(splits) or "all",

@@ -82,10 +82,10 @@ def probe(
     """Train probe heads on every layer of every file: where is the target readable, and did that change?"""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import ProbeConfig, SplitConfig
-    from ser_probe.steps.analysis_figures import draw_analysis
-    from ser_probe.steps.analyze_probe import probe_caches
-    from ser_probe.steps.cache_names import name_caches
-    from ser_probe.steps.representations import read_clips
+    from ser_probe.steps.analyses.cache_names import name_caches
+    from ser_probe.steps.analyses.figures import draw_analysis
+    from ser_probe.steps.analyses.probe import probe_caches
+    from ser_probe.steps.analyses.representations import read_clips
 
     config = checked(
         ProbeConfig,

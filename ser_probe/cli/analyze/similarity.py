@@ -52,10 +52,10 @@ def similarity(
     """Compare layers with features, with each other, and between files."""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig
-    from ser_probe.steps.analysis_figures import draw_analysis
-    from ser_probe.steps.analyze_similarity import compare_caches
-    from ser_probe.steps.cache_names import name_caches
-    from ser_probe.steps.representations import read_clips
+    from ser_probe.steps.analyses.cache_names import name_caches
+    from ser_probe.steps.analyses.figures import draw_analysis
+    from ser_probe.steps.analyses.representations import read_clips
+    from ser_probe.steps.analyses.similarity import compare_caches
 
     options = {
         "splits": flags.listed(splits) or "all",

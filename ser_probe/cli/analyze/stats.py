@@ -83,8 +83,8 @@ def stats(
     """Test what explains a result: analysis of variance, comparisons, effect sizes, power, in tables and words."""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import NULL, StatsConfig
-    from ser_probe.steps.analysis_figures import draw_analysis
-    from ser_probe.steps.analyze_stats import analyze_table
+    from ser_probe.steps.analyses.figures import draw_analysis
+    from ser_probe.steps.analyses.stats import analyze_table
 
     options: dict[str, Any] = {
         "response": response,

@@ -58,10 +58,10 @@ def umap(
     """Draw maps of the clips in two dimensions, coloured by label, speaker, gender, or right and wrong."""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import AnalyzeConfig
-    from ser_probe.steps.analysis_figures import draw_analysis
-    from ser_probe.steps.analyze_umap import map_caches
-    from ser_probe.steps.cache_names import name_caches
-    from ser_probe.steps.representations import read_clips
+    from ser_probe.steps.analyses.cache_names import name_caches
+    from ser_probe.steps.analyses.figures import draw_analysis
+    from ser_probe.steps.analyses.representations import read_clips
+    from ser_probe.steps.analyses.umap import map_caches
 
     options = {
         "splits": flags.listed(splits) or "all",

@@ -1,0 +1,270 @@
+"""Figures about a classifier's predictions: matrices by group, and the best of it on one page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ser_probe.errors import AnalysisError
+from ser_probe.report.canvas import new_figure
+from ser_probe.report.evaluation.headline import chosen_step
+from ser_probe.report.evaluation.plots import (
+    plot_agreement,
+    plot_class_scores,
+    plot_confusion,
+    plot_reliability,
+    plot_score_rows,
+)
+from ser_probe.report.style import PAGE_WIDTH_IN, measure_name, short, styled
+from ser_probe.report.tables import need, pick
+
+# More matrices side by side cannot be read; a column with more values (speakers) is left to the tables.
+MOST_PANELS = 4
+_MOST_TARGETS = 4
+# What tick labels and axis names take of a panel's width, and of the height below it, in inches.
+_LABELS_IN = 1.1
+_TITLES = {"uar": "UAR", "ece": "ECE", "ccc": "CCC", "rmse": "RMSE"}
+
+
+def group_column(table: pd.DataFrame) -> str | None:
+    """Return the first column by which there are few enough groups for panels side by side; None if there is none."""
+    need(table, ["group_by", "group"], "confusion")
+    for name, rows in table.groupby("group_by", sort=False):
+        if name != "overall" and 2 <= rows["group"].nunique() <= MOST_PANELS:
+            return str(name)
+    return None
+
+
+def draw_evaluation(
+    confusion: pd.DataFrame, reliability: pd.DataFrame, classes: pd.DataFrame, scores: pd.DataFrame
+) -> Figure:
+    """Draw the best of an evaluation of one model on one corpus: matrices by group, reliability, recall per class.
+
+    The lines on the bars are what `classes` gives as intervals: over speakers, or over runs. Groups are of different
+    people: a difference between them is one between these speakers, and with few of them no more than that.
+
+    Args:
+        confusion: Rows of one run, or the mean over runs.
+        reliability: Rows of one or several runs, of all clips.
+        classes: Scores of each class, of one run or the mean over runs.
+        scores: What the title says: `measure` and `value` over all clips, of one run or the mean over runs.
+
+    Raises:
+        AnalysisError: If a table is empty or lacks a column.
+    """
+    by = group_column(confusion)
+    panels = _panels(confusion, by)
+    with styled():
+        width = min(PAGE_WIDTH_IN / len(panels), 3.4)
+        top_height = width + 0.5
+        figure = new_figure(PAGE_WIDTH_IN, top_height + 3.6)
+        halves: Any = figure.subfigures(2, 1, height_ratios=[top_height, 3.0])
+        top, bottom = halves
+        _draw_matrices(panels, list(top.subplots(1, len(panels), squeeze=False)[0]), width - 0.6)
+        left, right = bottom.subplots(1, 2, width_ratios=[1, 1.25])
+        plot_reliability(pick(reliability, "reliability", group_by="overall"), left)
+        shown = classes[classes["group_by"] == (by or "overall")]
+        plot_class_scores(shown, right)
+        several = "n_runs" in classes and int(classes["n_runs"].max()) > 1
+        lines = "± 1 SD over runs" if several else "95 % over speakers"
+        right.set_xlabel(f"{right.get_xlabel()} (lines: {lines})")
+        for ax in (left, right):
+            ax.legend(
+                loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=MOST_PANELS, columnspacing=0.9, handlelength=1.6
+            )
+        figure.suptitle(f"{_heading(confusion)}\n{_values(scores)}")
+        return figure
+
+
+def draw_confusions(confusion: pd.DataFrame) -> Figure:
+    """Draw the confusion matrix of all clips with counts, and beside it those of each of a few groups.
+
+    Args:
+        confusion: Rows of one run on one corpus, or the mean over runs.
+
+    Raises:
+        AnalysisError: If the table is empty or lacks a column.
+    """
+    by = group_column(confusion)
+    panels = _panels(confusion, by)
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    with styled():
+        width = min(PAGE_WIDTH_IN / columns, 4.6)
+        figure = new_figure(width * columns, (width + 0.2) * rows + 0.4)
+        axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+        for ax in axes[len(panels) :]:
+            ax.set_axis_off()
+        _draw_matrices(panels, axes[: len(panels)], width - _LABELS_IN, counts=True, columns=columns)
+        figure.suptitle(f"{_heading(confusion)}\npercent of the true class (clips)")
+        return figure
+
+
+def draw_agreement(values: pd.DataFrame, scores: pd.DataFrame) -> Figure:
+    """Draw predicted against true values of each target, with its concordance.
+
+    Args:
+        values: Columns `target`, `true`, `predicted`, with those that name the model and the corpus.
+        scores: Rows over all clips: `target`, `measure`, `value`, of one run or the mean over runs.
+
+    Raises:
+        AnalysisError: If there is nothing to draw.
+    """
+    need(values, ["target", "true", "predicted"], "predictions")
+    targets = list(dict.fromkeys(values["target"]))[:_MOST_TARGETS]
+    with styled():
+        figure = new_figure(PAGE_WIDTH_IN, PAGE_WIDTH_IN / max(2, len(targets)) + 1.0)
+        axes = figure.subplots(1, len(targets), squeeze=False)[0]
+        for ax, target in zip(axes, targets, strict=True):
+            plot_agreement(values[values["target"] == target], ax)
+            ax.set_title(f"{short(target)}\n{_values(scores[scores['target'] == target], ('ccc', 'rmse'))}")
+        figure.suptitle(_heading(values))
+        return figure
+
+
+def draw_chosen(
+    confusion: pd.DataFrame,
+    *,
+    reliability: pd.DataFrame | None = None,
+    classes: pd.DataFrame | None = None,
+    scores: pd.DataFrame | None = None,
+) -> Figure:
+    """Draw the page of the chosen checkpoint on one set of clips of a study; without the other tables its matrices.
+
+    Args:
+        confusion: Rows of `evaluation_confusion` of one set of clips and one corpus, of several checkpoints.
+        reliability: The study's table of reliability, of all sets.
+        classes: The study's table of scores per class, of all sets.
+        scores: The study's table of scores, of all sets.
+    """
+    confusion = _chosen(confusion)
+    if reliability is None or classes is None or scores is None:
+        return draw_confusions(confusion)
+    others = [_like(table, confusion) for table in (reliability, classes, scores)]
+    overall = others[2][others[2]["group_by"] == "overall"]
+    return draw_evaluation(confusion, others[0], others[1], overall)
+
+
+def draw_chosen_agreement(values: pd.DataFrame, *, scores: pd.DataFrame | None = None) -> Figure:
+    """Draw predicted against true values of the chosen checkpoint on one set of clips of a study.
+
+    Args:
+        values: Rows of `evaluation_agreement` of one set of clips and one corpus, of several checkpoints.
+        scores: The study's table of scores, of all sets.
+    """
+    values = _chosen(values)
+    if scores is None:
+        return draw_agreement(values, pd.DataFrame(columns=["target", "measure", "value"]))
+    own = _like(scores, values)
+    return draw_agreement(values, own[own["group_by"] == "overall"])
+
+
+def draw_score_rows(scores: pd.DataFrame) -> Figure:
+    """Draw what checkpoints reach on each set of clips, a panel a measure.
+
+    Args:
+        scores: The study's table of scores.
+
+    Raises:
+        AnalysisError: If it lacks a column.
+    """
+    need(scores, ["evaluated_on", "corpus", "step", "measure", "value", "ci_low", "ci_high", "n"], "evaluation")
+    overall = scores[scores["group_by"] == "overall"]
+    present = set(overall["measure"])
+    measures = [name for name in ("uar", "accuracy", "macro_f1", "ccc") if name in present]
+    measures = measures or [name for name in ("kl_divergence",) if name in present]
+    overall = overall.assign(row=_row_names(overall))
+    n_rows = overall["row"].nunique()
+    with styled():
+        figure = new_figure(PAGE_WIDTH_IN, 1.5 + 0.2 * n_rows * overall["step"].nunique())
+        axes = figure.subplots(1, max(1, len(measures)), sharey=True, squeeze=False)[0]
+        for ax, measure in zip(axes, measures, strict=True):
+            plot_score_rows(pick(overall, "evaluation", measure=measure), ax)
+            ax.set_xlabel(_TITLES.get(measure, measure_name(measure)))
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=MOST_PANELS)
+        figure.suptitle(" · ".join([short(name) for name in overall["model"].unique()]))
+        return figure
+
+
+def _row_names(scores: pd.DataFrame) -> list[str]:
+    """Return what each score is about: its set of clips, of several corpora which one, and the numeric target."""
+    corpora = scores.groupby("evaluated_on")["corpus"].transform("nunique") > 1
+    names = []
+    for on, corpus, several, n, target in zip(
+        scores["evaluated_on"], scores["corpus"], corpora, scores["n"],
+        scores["target"] if "target" in scores else [None] * len(scores), strict=True,
+    ):  # fmt: skip
+        what = " ".join(
+            short(part, 20) for part in (on, *([f"({corpus})"] if several else []), *([target] if target else []))
+        )
+        names.append(f"{what}\nn = {n}")
+    return names
+
+
+def _chosen(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the chosen checkpoint."""
+    need(table, ["step", "best"], "evaluation")
+    return table[table["step"] == chosen_step(table)]
+
+
+def _like(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the checkpoint, set of clips and corpus that another table is of."""
+    for name in ("model", "evaluated_on", "corpus", "step"):
+        table = table[table[name] == other[name].iloc[0]]
+    return table
+
+
+def _panels(confusion: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:
+    """Return the matrices to draw, by title: of all clips, and of each group of a column."""
+    panels = {"all clips": pick(confusion, "confusion", group_by="overall")}
+    if by is not None:
+        rows = confusion[confusion["group_by"] == by]
+        panels |= {f"{by}: {short(group, 20)}": part for group, part in rows.groupby("group", sort=False)}
+    for title, part in panels.items():
+        if part.duplicated(["true", "predicted"]).any():
+            raise AnalysisError(
+                "A confusion matrix is drawn of one run or of the mean over runs",
+                found=f"several rows of a pair of classes ({title})",
+            )
+    return panels
+
+
+def _draw_matrices(
+    panels: dict[str, pd.DataFrame],
+    axes: list[Axes],
+    width_in: float,
+    *,
+    counts: bool = False,
+    columns: int | None = None,
+) -> None:
+    for i, (ax, (title, part)) in enumerate(zip(axes, panels.items(), strict=True)):
+        plot_confusion(part, ax, width_in=width_in, counts=counts)
+        clips = f"\nn = {part['count'].sum():.0f}" if "count" in part else ""
+        ax.set_title(title + clips)
+        if i % (columns or len(panels)):
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
+
+
+def _heading(table: pd.DataFrame) -> str:
+    """Return a title of the model and the corpus, and of which run or how many."""
+    named = ("model", "evaluated_on", "corpus")
+    parts = [short(name) for column in named if column in table for name in table[column].unique()]
+    if "n_runs" in table and int(table["n_runs"].max()) > 1:
+        parts.append(f"mean of {int(table['n_runs'].max())} runs")
+    elif "checkpoint" in table:
+        parts += [short(name) for name in table["checkpoint"].unique()]
+        parts += [f"seed {seed}" for seed in table["run_seed"].dropna().unique()]
+    return " · ".join(parts)
+
+
+def _values(scores: pd.DataFrame, measures: tuple[str, ...] = ("accuracy", "uar", "macro_f1", "ece")) -> str:
+    """Return measures with their values as text."""
+    values = dict(zip(scores["measure"], scores["value"], strict=True))
+    return ", ".join(
+        f"{_TITLES.get(name, measure_name(name))} {values[name]:.3f}" for name in measures if name in values
+    )

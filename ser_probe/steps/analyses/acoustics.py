@@ -1,0 +1,293 @@
+"""The analysis `acoustics`: which acoustic functionals each layer keeps, and what fine-tuning loses and gains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ser_probe.analysis.acoustics.folds import speaker_folds
+from ser_probe.analysis.acoustics.functional_groups import functional_group
+from ser_probe.analysis.acoustics.functionals import (
+    FEW_CLIPS,
+    describe_functionals,
+    flag_targets,
+    transform_targets,
+)
+from ser_probe.analysis.acoustics.prediction import Targets, group_means, prepare_targets, score_layers, training_means
+from ser_probe.analysis.acoustics.scores import speaker_sums, widening
+from ser_probe.analysis.acoustics.table import Functionals, acoustics_table, changes_table, groups_table
+from ser_probe.analysis.inputs import RepresentationKey
+from ser_probe.analysis.similarity.cka import cka_pairs
+from ser_probe.analysis.similarity.table import standardised
+from ser_probe.config import AcousticsConfig, AnalyzeConfig
+from ser_probe.embeddings.store import EmbeddingCache
+from ser_probe.errors import AnalysisError
+from ser_probe.report.tables import POOLED
+from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.analyses.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
+from ser_probe.steps.analyses.representations import (
+    FEATURE_LAYER,
+    CacheFile,
+    Joined,
+    Representation,
+    join_caches,
+    path_of,
+)
+from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.tables import write_table
+
+_LAYERS_AT_ONCE = 8
+_FACTORS = ("speaker", "gender", "label", "sentence")
+_ALL = "all"
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What one run of the analysis works on."""
+
+    joined: Joined
+    random: Representation | None
+    functionals: Functionals
+    raw: np.ndarray
+    predicted: np.ndarray
+    targets: Targets
+
+
+def predict_acoustics(
+    caches: Sequence[CacheFile],
+    output: Path,
+    *,
+    features: Path,
+    analyze: AnalyzeConfig,
+    random_cache: CacheFile | None = None,
+    clips: pd.DataFrame | None = None,
+    context: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Outcome:
+    """Write `acoustics_functionals`, `acoustics_groups`, `acoustics_changes` and `acoustics`.
+
+    Clips of several corpora are also predicted corpus by corpus, with a column `corpus` that is `all` for all of them
+    together.
+
+    Args:
+        caches: One file per checkpoint.
+        output: Folder of the tables.
+        features: The acoustic functionals.
+        analyze: How to predict, on which splits.
+        random_cache: The same architecture with random weights, as a control.
+        clips: The study's clips; by default the columns of the caches.
+        context: Columns to add to the tables, such as corpus and run seed.
+        seed: Seed of the folds and of the shuffled clips.
+        progress: Told of each layer, and of functionals that cannot be used.
+
+    Raises:
+        AnalysisError: If there are fewer than three speakers, or no functional varies.
+    """
+    config = analyze.acoustics or AcousticsConfig()
+    splits = None if analyze.splits == "all" else analyze.splits
+    files = [*caches, *([random_cache] if random_cache is not None else [])]
+    joined, random = _apart(join_caches(files, features=features, clips=clips, splits=splits), random_cache)
+    parts = corpus_parts(joined, "acoustics", progress, apart=analyze.by_corpus)
+    represented = [*joined.checkpoints, *([] if random is None else [random])]
+    progress.start("acoustics", len(parts) * sum(len(one.layer_names) for one in represented), "layers")
+
+    def predict(part: Part, counted: Progress) -> tuple[_Material, dict[str, pd.DataFrame]]:
+        own_random = None if random is None else replace(random, rows=random.rows[part.places])
+        material = _prepare(part, own_random, features, config, seed, counted)
+        return material, _tables(material, config, counted)
+
+    parts, made = of_each(parts, predict, "acoustics", progress)
+    progress.finish()
+    written: list[Path] = []
+    for name in made[0][1]:
+        table = join_parts(parts, [tables[name] for _, tables in made])
+        if not table.empty:
+            table = table.assign(pooling=joined.checkpoints[0].pooling, transform=config.transform)
+            written += write_table(in_context(table, context), output, name)
+    flags = list(made[0][0].functionals.flags)
+    facts = (
+        joined.counts()
+        | corpus_counts(parts)
+        | {
+            "functionals": len(flags),
+            "that cannot be relied on": sum(flag != "" for flag in flags),
+            "folds of speakers": len(made[0][0].targets.folds.names),
+        }
+    )
+    return Outcome(tuple(written), facts)
+
+
+def _tables(material: _Material, config: AcousticsConfig, progress: Progress) -> dict[str, pd.DataFrame]:
+    """Return the tables over some clips, the most important last."""
+    scored = _score(material, config, progress)
+    n, widened = len(material.joined.clips), widening(material.targets.folds)
+    groups = groups_table(scored, material.functionals, n, widened)
+    if config.cka:
+        groups = pd.concat([groups, _group_similarity(material)], ignore_index=True)
+    return {
+        "acoustics_functionals": _description(material),
+        "acoustics_groups": groups,
+        "acoustics_changes": changes_table(scored, material.functionals, n, widened),
+        "acoustics": acoustics_table(scored, material.functionals, n, widened),
+    }
+
+
+def _apart(joined: Joined, random_cache: CacheFile | None) -> tuple[Joined, Representation | None]:
+    """Return the checkpoints, and the file with random weights apart from them."""
+    if random_cache is None:
+        return joined, None
+    own = [one for one in joined.checkpoints if one.path == path_of(random_cache)]
+    models = tuple(one for one in joined.checkpoints if one.path != path_of(random_cache))
+    if not models:
+        raise AnalysisError(
+            "The control with random weights is the only file",
+            where=path_of(random_cache),
+            fix="give the files of the model's checkpoints, and this one with --random",
+        )
+    return replace(joined, checkpoints=models), own[0]
+
+
+def _prepare(
+    part: Part,
+    random: Representation | None,
+    features: Path,
+    config: AcousticsConfig,
+    seed: int,
+    progress: Progress,
+) -> _Material:
+    joined, where = part.joined, f" in {part.corpus}" if part.corpus not in ("", POOLED) else ""
+    assert joined.features is not None
+    raw = joined.features.layer(FEATURE_LAYER)
+    with EmbeddingCache.open(features) as cache:
+        stored = cache.attributes.get("feature_names")
+    names = [str(name) for name in stored] if stored is not None else [f"feature {i}" for i in range(raw.shape[1])]
+    predicted = transform_targets(raw, config.transform)
+    functionals = Functionals(names, [functional_group(name) for name in names], flag_targets(predicted))
+    for flag in dict.fromkeys(flag for flag in functionals.flags if flag):
+        own = [name for name, each in zip(names, functionals.flags, strict=True) if each == flag]
+        remedy = " (the transform `rank` takes their say away)" if flag == FEW_CLIPS else ""
+        progress.say(f"acoustics: {len(own)} functionals are left out of means and rankings{where}: {flag}{remedy}")
+    if not len(functionals.scored):
+        raise AnalysisError("No acoustic feature varies over these clips", where=features, found=f"{len(raw)} clips")
+    speakers = joined.column("speaker")
+    genders = _genders(joined, config, where, progress)
+    folds = speaker_folds(speakers, config.folds, genders=genders, seed=seed)
+    if len(folds.names) < config.folds:
+        progress.say(f"acoustics: {len(folds.names)} speakers{where} are {len(folds.names)} folds, not {config.folds}")
+    targets = prepare_targets(
+        predicted[:, functionals.scored],
+        folds,
+        speakers=speakers,
+        strengths=config.strengths,
+        n_inner=config.inner_folds,
+        seed=seed,
+    )
+    return _Material(joined, random, functionals, raw, predicted, targets)
+
+
+def _genders(joined: Joined, config: AcousticsConfig, where: str, progress: Progress) -> np.ndarray | None:
+    """Return the gender of each clip [N], None where it is not known of all.
+
+    Raises:
+        AnalysisError: If the control that needs it is asked for, beyond the defaults, and the clips have no such
+            column.
+    """
+    if _is_known(joined, "gender"):
+        return joined.column("gender")
+    if "gender_only" in config.controls:
+        if "gender" not in joined.clips and config.controls != AcousticsConfig().controls:
+            raise AnalysisError("The clips have no column 'gender'", where="analyze.acoustics.controls")
+        if "gender" in joined.clips:
+            progress.say(f"acoustics without the control gender_only{where}: the clips do not all have a gender")
+        elif not where:  # said of all clips
+            progress.say("acoustics without the control gender_only: the clips have no column 'gender'")
+    return None
+
+
+def _score(
+    material: _Material, config: AcousticsConfig, progress: Progress
+) -> dict[tuple[RepresentationKey, str], np.ndarray]:
+    """Return the sums of every layer and control."""
+    joined, targets = material.joined, material.targets
+    scored: dict[tuple[RepresentationKey, str], np.ndarray] = {}
+    shuffles = "shuffled_clips" in config.controls
+    random = [] if material.random is None else [material.random]
+    represented = [*joined.checkpoints, *random]
+    for one in represented:
+        is_random = one is material.random
+        for names, x in _chunks(one):
+            for name, (real, control) in zip(names, score_layers(x, targets, control=shuffles), strict=True):
+                key = one.key(name)
+                if is_random:
+                    key = RepresentationKey(joined.checkpoints[0].model, "", float("nan"), name)
+                scored[key, "random_weights" if is_random else "none"] = real
+                if shuffles and not is_random:
+                    scored[key, "shuffled_clips"] = control
+                progress.advance()
+    if "gender_only" in config.controls and _is_known(joined, "gender"):
+        guessed = group_means(targets.y, joined.column("gender"), targets.folds)
+        sums = speaker_sums(targets.y, guessed, training_means(targets.y, targets.folds), targets.speakers)
+        for model in dict.fromkeys(one.model for one in joined.checkpoints):
+            scored[RepresentationKey(model, "", float("nan"), ""), "gender_only"] = sums
+    return scored
+
+
+def _chunks(one: Representation) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+    for start in range(0, len(one.layer_names), _LAYERS_AT_ONCE):
+        names = one.layer_names[start : start + _LAYERS_AT_ONCE]
+        yield names, np.stack([one.layer(name) for name in names])
+
+
+def _group_similarity(material: _Material) -> pd.DataFrame:
+    """Return the debiased CKA of every layer with the functionals of each group, flagged ones left out."""
+    functionals, joined = material.functionals, material.joined
+    sound = np.array([not flag for flag in functionals.flags])
+    groups = np.asarray(functionals.groups, object)
+    chosen = {group: sound & ((groups == group) | (group == _ALL)) for group in (_ALL, *dict.fromkeys(groups))}
+    chosen = {group: columns for group, columns in chosen.items() if columns.any()}
+    others = [standardised(material.predicted[:, columns]) for columns in chosen.values()]
+    rows = []
+    for one in joined.checkpoints:
+        layers = list(one.layer_names)
+        found = cka_pairs(
+            [_reader(one, name) for name in layers],
+            others,
+            groups=material.targets.speakers,
+            names=[f"{one.model} {one.checkpoint} layer {name}" for name in layers],
+            other_names=[f"functionals of group {group}" for group in chosen],
+        ).debiased
+        for row, name in enumerate(layers):
+            for column, (group, columns) in enumerate(chosen.items()):
+                rows.append({
+                    **one.key(name)._asdict(), "group": group, "control": "none", "measure": "cka_debiased",
+                    "value": found.value[row, column], "ci_low": found.ci_low[row, column],
+                    "ci_high": found.ci_high[row, column], "n": len(joined.clips),
+                    "n_speakers": len(np.unique(material.targets.speakers)), "n_features": int(columns.sum()),
+                })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _reader(one: Representation, layer: str) -> Any:
+    return lambda: one.layer(layer)
+
+
+def _description(material: _Material) -> pd.DataFrame:
+    joined, functionals = material.joined, material.functionals
+    factors = {name: joined.column(name) for name in _FACTORS if _is_known(joined, name)}
+    return describe_functionals(
+        material.raw,
+        functionals.names,
+        dict(zip(functionals.names, functionals.groups, strict=True)),
+        predicted=material.predicted,
+        factors=factors,
+    )
+
+
+def _is_known(joined: Joined, name: str) -> bool:
+    return name in joined.clips and bool(joined.clips[name].notna().all()) and joined.clips[name].nunique() > 1

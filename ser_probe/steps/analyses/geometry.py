@@ -1,0 +1,152 @@
+"""The analysis `geometry`: the shape of each layer, and what its variance is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ser_probe.analysis.geometry.table import Geometry, geometry_table
+from ser_probe.analysis.inputs import RepresentationKey
+from ser_probe.config import AnalyzeConfig, GeometryConfig
+from ser_probe.report.tables import POOLED
+from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.analyses.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
+from ser_probe.steps.analyses.representations import CacheFile, Joined, Representation, join_caches
+from ser_probe.steps.columns import named_columns, say_without, say_without_intervals
+from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.tables import write_table
+
+# Of more values than this share of the clips, a column names clips and explains everything.
+_MOST_VALUES = 0.5
+
+
+def describe_caches(
+    caches: Sequence[CacheFile],
+    output: Path,
+    *,
+    analyze: AnalyzeConfig,
+    features: Path | None = None,
+    clips: pd.DataFrame | None = None,
+    context: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Outcome:
+    """Write `geometry` (a row per layer, checkpoint, measure and factor) and `geometry_spectrum`.
+
+    Args:
+        caches: One file per checkpoint.
+        output: Folder of the tables.
+        analyze: What to measure, on which splits.
+        features: Acoustic features, measured too: what the clips themselves are about. They are standardised.
+        clips: The study's clips; by default the columns of the caches.
+        context: Columns to add to the tables, such as corpus and run seed.
+        seed: Seed of the permutations.
+        progress: Told of each representation, and of columns that are left out.
+
+    Raises:
+        AnalysisError: If no clip is in all files, or a representation has no shape.
+    """
+    config = analyze.geometry or GeometryConfig()
+    splits = None if analyze.splits == "all" else analyze.splits
+    joined = join_caches(caches, features=features, clips=clips, splits=splits)
+    columns = {"factors": joined.known_names(config.factors), "by": joined.known_names(config.by)}
+    config = config.model_copy(update=columns)
+    say_without_intervals("geometry", joined.clips, progress)
+    parts = corpus_parts(joined, "geometry", progress, apart=analyze.by_corpus)
+    represented = [*joined.checkpoints, *([joined.features] if joined.features is not None else [])]
+    n_layers = sum(len(one.layer_names) for one in represented)
+    progress.start("geometry", len(parts) * n_layers, "representations")
+
+    def describe(part: Part, counted: Progress) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return _describe(part, config, seed, counted)
+
+    parts, made = of_each(parts, describe, "geometry", progress)
+    progress.finish()
+    pooling = {(one.model, one.checkpoint): one.pooling for one in represented}
+    files = []
+    for name, tables in (("geometry_spectrum", [spectrum for _, spectrum in made]),
+                         ("geometry", [table for table, _ in made])):  # fmt: skip
+        own = join_parts(parts, tables)
+        places = zip(own["model"], own["checkpoint"], strict=True)
+        own = own.assign(pooling=[pooling[place] for place in places])
+        files += write_table(in_context(own, context), output, name)
+    facts = joined.counts() | corpus_counts(parts) | {"representations": n_layers}
+    return Outcome(tuple(files), facts)
+
+
+def _describe(part: Part, config: GeometryConfig, seed: int, progress: Progress) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the geometry and the spectra of all representations over some clips."""
+    joined = part.joined
+    factors = _factors(part, config, progress)
+    speakers = factors.get("speaker")
+    if speakers is None and _is_known(joined, "speaker"):
+        speakers = joined.column("speaker")
+    geometry = Geometry(
+        len(joined.clips),
+        speakers=speakers,
+        factors=factors,
+        by=config.by,
+        n_permutations=config.permutations,
+        rank_intervals=config.rank_intervals,
+        seed=seed,
+    )
+    return geometry_table(
+        _representations(joined),
+        geometry,
+        n_speakers=np.nan if speakers is None else len(np.unique(speakers)),
+        n_components=config.components,
+        advance=lambda: progress.advance(**part.beside),
+    )
+
+
+def _representations(joined: Joined) -> Iterator[tuple[RepresentationKey, np.ndarray]]:
+    for one in joined.checkpoints:
+        yield from ((one.key(layer), one.layer(layer)) for layer in one.layer_names)
+    if joined.features is not None:
+        yield from _standardised(joined.features)
+
+
+def _standardised(one: Representation) -> Iterator[tuple[RepresentationKey, np.ndarray]]:
+    """Yield features in units of their standard deviation: in their own, those in Hz would be all there is."""
+    for layer in one.layer_names:
+        x = one.layer(layer).astype(np.float64)
+        spread = x.std(axis=0)
+        varying = spread > 4 * np.finfo(np.float32).eps * np.abs(x).max(axis=0)
+        yield one.key(layer), (x[:, varying] - x[:, varying].mean(axis=0)) / spread[varying]
+
+
+def _is_known(joined: Joined, name: str) -> bool:
+    return name in joined.clips and bool(joined.clips[name].notna().all())
+
+
+def _factors(part: Part, config: GeometryConfig, progress: Progress) -> dict[str, np.ndarray]:
+    """Return the columns that can be factors; those that cannot are named.
+
+    Raises:
+        AnalysisError: If a column is asked for, beyond the defaults, that the clips do not have.
+    """
+    joined, where = part.joined, f" in {part.corpus}" if part.corpus not in ("", POOLED) else ""
+    for key in ("factors", "by"):
+        named_columns(joined.clips, config, f"analyze.geometry.{key}")
+    found, missing = {}, []
+    for name in dict.fromkeys([*config.factors, *config.by]):
+        if name not in joined.clips:
+            missing.append(name)
+            continue
+        if joined.clips[name].isna().any():
+            reason = f"{int(joined.clips[name].isna().sum())} clips have no value"
+        elif (n_values := joined.clips[name].nunique()) < 2:
+            reason = "all clips have the same value"
+        elif n_values > _MOST_VALUES * len(joined.clips):
+            reason = f"it has {n_values} values for {len(joined.clips)} clips"
+        else:
+            found[name] = joined.column(name)
+            continue
+        progress.say(f"geometry without {name}{where}: {reason}")
+    if not where:  # said of all clips
+        say_without("geometry", missing, progress)
+    return found

@@ -1,0 +1,377 @@
+"""The analysis `stats`: tests over a table of results, the study's own or any other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ser_probe.analysis.stats.agreement import opposite_terms
+from ser_probe.analysis.stats.anova import RESIDUAL
+from ser_probe.analysis.stats.battery import TABLES, Statistics, StatsOptions, analyse
+from ser_probe.analysis.stats.comparisons import Test
+from ser_probe.analysis.stats.linear_model import require_statsmodels
+from ser_probe.analysis.stats.moments import observations_from_moments
+from ser_probe.analysis.stats.observations import Observations, make_observations, natural_order, pick_rows
+from ser_probe.analysis.stats.summary import latex_files, markdown_section
+from ser_probe.analysis.stats.typeset import markdown, number, p_value, share
+from ser_probe.config import StatsConfig
+from ser_probe.data.columns import find_column
+from ser_probe.errors import AnalysisError
+from ser_probe.files import write_text
+from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.analyses.stats_remarks import opposite_answers, refuse_pooled_beside_corpora
+from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.results_file import read_results
+from ser_probe.steps.tables import read_table, write_table
+
+_LATEX = ("descriptives.tex", "anova.tex", "contrasts.tex")
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The rows that are analysed together.
+
+    Args:
+        label: What tells them from the other parts; empty where there is one part.
+        names: Their value of each column that is kept apart.
+        table: The rows.
+    """
+
+    label: str
+    names: Mapping[str, Any]
+    table: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What was found in a part, how, and with which random effect."""
+
+    part: _Part
+    statistics: Statistics
+    options: StatsOptions
+    random: str | None
+
+
+def analyze_table(
+    table: Path, output: Path, *, stats: StatsConfig, from_moments: bool = False, progress: Progress = SILENT
+) -> Outcome:
+    """Write the statistics of a table of results: tables, LaTeX, and `summary.md`.
+
+    Args:
+        table: A row a result; or, `from_moments`, a row a cell with `mean`, `sd` and `n`.
+        output: Folder of what is written.
+        stats: What is tested, and how.
+        from_moments: Whether the table holds means and deviations; these are of the kind `stats.sd`.
+        progress: Told of each part.
+
+    Raises:
+        AnalysisError: If the table does not admit the analysis.
+        MissingExtraError: If statsmodels is not installed.
+    """
+    require_statsmodels()
+    if from_moments and not {stats.random, stats.unit} <= {None, "auto"}:
+        raise AnalysisError(
+            "Means and deviations do not say which observations belong together",
+            expected="neither a unit nor a random effect with --from-moments",
+            found=f"unit {stats.unit}, random {stats.random}",
+            fix="give the table of single results",
+        )
+    rows = read_results(table)
+    stats = resolve_columns(stats, rows.columns)
+    rows = pick_rows(rows, stats.where)
+    refuse_pooled_beside_corpora(rows, stats)
+    found: list[_Found] = []
+    for part in _parts(rows, stats):
+        if part.label:
+            progress.say(f"statistics: {part.label}")
+        if from_moments:
+            observations = observations_from_moments(part.table, stats.factors, response=stats.response, sd=stats.sd)
+            found.append(_analyse(part, observations, None, stats))
+        else:
+            found.append(_analyse_rows(part, stats))
+    facts: dict[str, object] = {}
+    for one in found:
+        facts |= _facts(one.part.label, one.statistics, stats.alpha)
+    title = f"Statistics of {found[0].statistics.observations.response}"
+    words = () if from_moments else (_what_repeats(rows, stats),)
+    files = _write(found, output, "summary.md", title, stats, context={}, remarks=(), words=words)
+    warnings = [
+        *([] if from_moments else _seed_warnings(rows, stats)),
+        *(line for one in found for line in opposite_answers(one.part.label, one.statistics, one.options)),
+    ]
+    return Outcome(tuple(files), facts, warnings=tuple(warnings))
+
+
+def study_statistics(
+    tables_folder: Path,
+    output: Path,
+    *,
+    stats: StatsConfig,
+    context: Mapping[str, Any] | None = None,
+    progress: Progress = SILENT,
+) -> Outcome:
+    """Write the statistics of a study's own table, and `stats_summary.md` in words.
+
+    A part of the table that admits no test is left out, and the summary says why.
+
+    Args:
+        tables_folder: The study's tables.
+        output: Folder of what is written.
+        stats: Which table is tested, and how.
+        context: Columns to add to the tables, such as corpus and run seed.
+        progress: Told of each part, and of what is left out.
+
+    Raises:
+        AnalysisError: If the study has no such table, or it lacks a column.
+        MissingExtraError: If statsmodels is not installed.
+    """
+    require_statsmodels()
+    rows = read_table(tables_folder, stats.table)
+    stats = resolve_columns(stats, rows.columns)
+    rows = pick_rows(rows, stats.where)
+    refuse_pooled_beside_corpora(rows, stats)
+    found: list[_Found] = []
+    rows, remarks = _with_factors(rows, stats)
+    parts = list(_parts(rows, stats)) if len(rows) else []
+    progress.start("statistics", len(parts), "tables")
+    for part in parts:
+        try:
+            found.append(_analyse_rows(part, stats))
+        except AnalysisError as error:
+            why = f"{error.what}" + (f" ({error.found})" if error.found else "")
+            remarks.append(f"{part.label}: {why}" if part.label else why)
+        progress.advance()
+    progress.finish()
+    for line in remarks:
+        progress.say(f"statistics leave out: {line}")
+    title = f"Statistics of the table {stats.table}"
+    words = (_what_repeats(rows, stats),)
+    files = _write(found, output, "stats_summary.md", title, stats, context=context or {}, remarks=remarks, words=words)
+    facts: dict[str, object] = {"tests": f"{len(found)} of {len(parts)} parts of the table {stats.table}"}
+    return Outcome(tuple(files), facts)
+
+
+def resolve_columns(stats: StatsConfig, columns: Iterable[object]) -> StatsConfig:
+    """Return the options with the table's own name for each column that they name by an alias (`emotion`, `actor`)."""
+    known = [str(column) for column in columns]
+
+    def own(name: str) -> str:
+        return find_column(name, known) or name
+
+    def own_all(names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(own, names)))
+
+    chosen = {key: getattr(stats, key) for key in ("unit", "random")}
+    return stats.model_copy(
+        update={
+            "response": own(stats.response),
+            "where": {own(name): wanted for name, wanted in stats.where.items()},
+            "factors": own_all(stats.factors),
+            "apart": own_all(stats.apart),
+            "contrasts": tuple(":".join(map(own, text.split(":"))) for text in stats.contrasts),
+            **{key: name if name in (None, "auto") else own(name) for key, name in chosen.items()},
+        }
+    )
+
+
+def _analyse_rows(part: _Part, stats: StatsConfig) -> _Found:
+    """Analyse a part whose rows are single results."""
+    unit = _unit(part.table, stats)
+    random = unit if stats.random == "auto" else stats.random
+    observations = make_observations(part.table, stats.response, stats.factors, unit=unit, random=random)
+    # A unit that has a result in one cell only has nothing to be compared with itself.
+    recurs = observations.units is not None and len(set(observations.units)) < len(observations.units)
+    if stats.random == "auto" and not recurs:
+        random = None
+    test = stats.test if stats.test != "auto" else "paired" if recurs else "welch"
+    return _analyse(part, observations, random, stats, test)
+
+
+def _analyse(
+    part: _Part, observations: Observations, random: str | None, stats: StatsConfig, test: Test = "welch"
+) -> _Found:
+    options = _options(stats, test if stats.test == "auto" else stats.test)
+    return _Found(part, analyse(_named(observations, stats), options, group=random), options, random)
+
+
+def _options(stats: StatsConfig, test: Test) -> StatsOptions:
+    bound = stats.equivalence
+    return StatsOptions(
+        contrasts=stats.contrasts,
+        order=stats.order,
+        kind=stats.type,
+        test=test,
+        pairs=stats.pairs,
+        correct=stats.correct,
+        equivalence=None if bound is None else str(bound),
+        effects=stats.effects,
+        power=stats.power,
+        alpha=stats.alpha,
+        sd=stats.sd,
+    )
+
+
+def _parts(rows: pd.DataFrame, stats: StatsConfig) -> Iterator[_Part]:
+    """Yield the rows of each combination of the columns that are kept apart."""
+    taken = {stats.response, *stats.factors, stats.unit, stats.random}
+    columns = [name for name in stats.apart if name in rows.columns and name not in taken]
+    if not columns:
+        yield _Part("", {}, rows)
+        return
+    filled = rows.assign(**{name: rows[name].astype(object).where(rows[name].notna(), "") for name in columns})
+    varying = [name for name in columns if filled[name].nunique() > 1]
+    for values, part in filled.groupby(columns, sort=False):
+        names = dict(zip(columns, values, strict=True))
+        label = ", ".join(f"{name} {names[name]}".strip() for name in varying)
+        yield _Part(label, names, part)
+
+
+def _with_factors(rows: pd.DataFrame, stats: StatsConfig) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows that have a level of every factor, and what is said about the others (features have no step)."""
+    factors = [name for name in stats.factors if name in rows.columns]
+    complete = rows[factors].notna().all(axis=1)
+    if complete.all():
+        return rows, []
+    lacking = [name for name in factors if rows[name].isna().any()]
+    models = f" ({', '.join(map(str, rows.loc[~complete, 'model'].unique()))})" if "model" in rows else ""
+    return rows[complete], [f"{int((~complete).sum())} rows without {' or '.join(lacking)}{models}"]
+
+
+def _named(observations: Observations, stats: StatsConfig) -> Observations:
+    """Return observations whose response is called as what was measured, where the column says only `value`."""
+    measure = stats.where.get("measure")
+    named = stats.response == "value" and isinstance(measure, str)
+    return dataclasses.replace(observations, response=str(measure)) if named else observations
+
+
+def _unit(rows: pd.DataFrame, stats: StatsConfig) -> str | None:
+    """Return the column of what counts as one observation."""
+    if stats.unit != "auto":
+        return stats.unit
+    used = {*stats.factors, stats.random}
+    if "run_seed" in rows and "run_seed" not in used and rows["run_seed"].nunique() > 1:
+        return "run_seed"
+    return "probe_seed" if "probe_seed" in rows and "probe_seed" not in used else None
+
+
+def _what_repeats(rows: pd.DataFrame, stats: StatsConfig) -> str:
+    """Return what the repetitions are, and so what the tests say and do not say."""
+    unit = _unit(rows, stats)
+    if unit == "run_seed":
+        return (
+            "An observation is one fine-tuning run, the mean over its probes. The tests say whether a difference would "
+            "come again with other runs on these speakers; they say nothing about other speakers or corpora."
+        )
+    if unit == "probe_seed" or (stats.unit == "auto" and "probe_seed" in rows):
+        return (
+            "The repetitions are seeds of the probe on one fine-tuned model and the same clips. They are no "
+            "independent repetitions of fine-tuning: the tests say whether a difference would come again with other "
+            "initialisations of the probe, and nothing about other fine-tuning runs, speakers or corpora. For these, "
+            "fine-tune with several seeds, and see the intervals over speakers of the probe's own tables."
+        )
+    if seeds := _seeds(rows, stats):
+        return _OF_SEEDS.format(seeds=seeds)
+    what = "row of the table" if unit is None else unit
+    return f"An observation is one {what}: the tests take these for independent, and say nothing beyond them."
+
+
+_OF_SEEDS = (
+    "The repetitions are seeds ({seeds}). Seeds tested on one set of speakers are no independent samples of speakers: "
+    "the tests say whether a difference would come again with other seeds, and nothing about other speakers or "
+    "corpora. For these, see the intervals over speakers of the probe's own tables, or test over speakers."
+)
+
+
+def _seeds(rows: pd.DataFrame, stats: StatsConfig) -> str:
+    """Return the columns of seeds that tell the observations apart; empty where they are something else."""
+    unit = _unit(rows, stats)
+    taken = {*stats.factors, *stats.apart}
+    varying = [name for name in rows if "seed" in str(name).lower() and name not in taken and rows[name].nunique() > 1]
+    return ", ".join(map(str, varying)) if unit is None or unit in varying else ""
+
+
+def _seed_warnings(rows: pd.DataFrame, stats: StatsConfig) -> list[str]:
+    seeds = _seeds(rows, stats)
+    return [_OF_SEEDS.format(seeds=seeds)] if seeds else []
+
+
+def _facts(label: str, statistics: Statistics, alpha: float) -> dict[str, object]:
+    """Return what is printed at a glance: the number of observations, and each term of the analysis of variance."""
+    before = f"{label}: " if label else ""
+    counts = statistics.observations.counts()
+    facts: dict[str, object] = {f"{before}observations": f"{int(counts.sum())} in {counts.size} cells"}
+    if statistics.observations.notes:
+        facts[f"{before}note"] = "; ".join(statistics.observations.notes)
+    anova = statistics.tables["anova"]
+    opposite = opposite_terms(statistics.tables, alpha)
+    for row in anova[anova["term"] != RESIDUAL].to_dict("records"):
+        facts[f"{before}{row['term']}"] = (
+            f"F({row['df']}, {row['df_error']}) = {number(row['F'])}, p {p_value(row['p'])}, partial η² = "
+            f"{share(row['partial_eta_sq'], 3)} [{share(row['ci_low'], 3)}, {share(row['ci_high'], 3)}]"
+            + (f" ({opposite[row['term']]})" if row["term"] in opposite else "")
+        )
+    if statistics.left_out:
+        facts[f"{before}left out"] = "; ".join(statistics.left_out)
+    return facts
+
+
+def _write(
+    found: Sequence[_Found],
+    output: Path,
+    summary: str,
+    title: str,
+    stats: StatsConfig,
+    *,
+    context: Mapping[str, Any],
+    remarks: Sequence[str],
+    words: Sequence[str] = (),
+) -> list[Path]:
+    """Write tables, LaTeX and the page of words; what an earlier run wrote and this one did not is removed."""
+    tables = {
+        name: _join(name, found, context) for name in TABLES if any(name in each.statistics.tables for each in found)
+    }
+    files: list[Path] = []
+    for name in TABLES:
+        if name in tables:
+            files += write_table(tables[name], output, name)
+        else:
+            for suffix in (".parquet", ".csv"):
+                (output / f"{name}{suffix}").unlink(missing_ok=True)
+    printed = latex_files(tables, found[0].statistics.observations.response) if found else {}
+    for name in _LATEX:
+        if name in printed:
+            write_text(output / name, printed[name])
+            files.append(output / name)
+        else:
+            (output / name).unlink(missing_ok=True)
+    lines = [f"# {markdown(title)}", "", *(f"{line}\n" for line in words)]
+    if stats.where:
+        lines += [f"Rows: {', '.join(f'{markdown(k)} = {markdown(_shown(v))}' for k, v in stats.where.items())}.", ""]
+    for one in found:
+        heading = one.part.label or f"{one.statistics.observations.response} by {', '.join(stats.factors)}"
+        lines.append(markdown_section(one.statistics, one.options, title=heading, group=one.random, level=2))
+    if remarks:
+        lines += ["## Not tested", "", *(f"- {markdown(line)}" for line in remarks), ""]
+    write_text(output / summary, "\n".join(lines))
+    return [*files, output / summary]
+
+
+def _join(name: str, found: Sequence[_Found], context: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a table of all parts, with the columns that tell them apart and those of the study."""
+    pieces = []
+    for one in found:
+        if name in one.statistics.tables:
+            table = one.statistics.tables[name]
+            extra = {"analysis": one.part.label, **context, **one.part.names}
+            pieces.append(table.assign(**{key: value for key, value in extra.items() if key not in table.columns}))
+    return pd.concat(pieces, ignore_index=True)
+
+
+def _shown(value: Any) -> str:
+    listed = list(value) if isinstance(value, tuple | list) else [value]
+    return " or ".join(natural_order([str(each) for each in listed]))
