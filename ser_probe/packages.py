@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from types import ModuleType
+from typing import NamedTuple
 
 from ser_probe.errors import MissingExtraError, PackageError
 
@@ -32,6 +33,20 @@ Each was tried: torchaudio 2.11.1 asks for torch 2.11 or newer and uses what cam
 
 _set_aside: dict[str, str] = {}
 """Packages that are kept out of this process -> why they cannot be loaded."""
+
+
+class Need(NamedTuple):
+    """An optional package that a stage needs.
+
+    Args:
+        module: What is loaded.
+        extra: The extra that brings it.
+        purpose: What it is for.
+    """
+
+    module: str
+    extra: str
+    purpose: str
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:

@@ -22,7 +22,8 @@ from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import ConfigError, SerProbeError
-from ser_probe.steps.analyses.stats import analyze_table
+from ser_probe.steps.analyses.inputs import Inputs
+from ser_probe.steps.analyses.stats import run
 from ser_probe.steps.results_file import read_results
 
 from .mutation import mutate
@@ -154,7 +155,7 @@ def try_tables(folder: Path, seeds: range) -> collections.Counter[str]:
             assert all(isinstance(name, str) for name in read.columns), what
             count["read"] += 1
             if seed % 5 == 0:
-                analyze_table(path, folder / "out", stats=config)
+                run(Inputs(folder / "out", table=path), config)
                 count["analysed"] += 1
         except SerProbeError:
             count["refused"] += 1

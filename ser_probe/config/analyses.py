@@ -1,44 +1,58 @@
-"""The section `analyze`: what is computed from the caches. Every analysis can be turned off with `null`."""
+"""All analyses: what a study runs, in its order, what `ser-probe analyze` offers, and what the report shows."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import sys
 
-from pydantic import Field
+from ser_probe.config import (
+    analyze_acoustics,
+    analyze_drift,
+    analyze_geometry,
+    analyze_probe,
+    analyze_similarity,
+    analyze_stats,
+    analyze_umap,
+)
+from ser_probe.config.analysis import Analysis
+from ser_probe.errors import ConfigError
 
-from ser_probe.config.analyze_acoustics import AcousticsConfig
-from ser_probe.config.analyze_drift import DriftConfig
-from ser_probe.config.analyze_geometry import GeometryConfig
-from ser_probe.config.analyze_probe import ProbeConfig
-from ser_probe.config.analyze_similarity import SimilarityConfig
-from ser_probe.config.analyze_stats import StatsConfig
-from ser_probe.config.analyze_umap import UmapConfig
-from ser_probe.config.sections import Flag, Section, Split
+__all__ = ["ANALYSES", "Analysis", "analysis_of_table", "register"]
 
-
-class AnalyzeConfig(Section):
-    """The analyses; `null` turns one off."""
-
-    splits: Literal["all"] | Annotated[tuple[Split, ...], Field(min_length=1)] = ("test",)
-    """Clips that similarity, drift and maps look at; `[test]`: speakers that fine-tuning has not seen."""
-    by_corpus: Flag = True
-    """Where the clips are of several corpora, also give similarity, drift, geometry and acoustics for each corpus as if
-    it were alone: pooled values say first of all what sets the corpora apart. Takes up to as long again."""
-    probe: ProbeConfig | None = ProbeConfig()
-    """Probe heads per layer and checkpoint."""
-    similarity: SimilarityConfig | None = SimilarityConfig()
-    """CKA with eGeMAPS and between layers."""
-    drift: DriftConfig | None = DriftConfig()
-    """Change of each layer against step 0."""
-    umap: UmapConfig | None = UmapConfig()
-    """Two-dimensional maps; seconds per layer and checkpoint."""
-    geometry: GeometryConfig | None = GeometryConfig()
-    """Shape of each layer: dimension, isotropy, variance by label and speaker."""
-    acoustics: AcousticsConfig | None = AcousticsConfig()
-    """Which acoustic functionals each layer keeps; needs `extract.egemaps`."""
-    stats: StatsConfig | None = StatsConfig()
-    """Tests over the probe's scores."""
+ANALYSES: dict[str, Analysis] = {
+    entry.name: entry
+    for entry in (
+        analyze_probe.ANALYSIS,
+        analyze_similarity.ANALYSIS,
+        analyze_drift.ANALYSIS,
+        analyze_geometry.ANALYSIS,
+        analyze_acoustics.ANALYSIS,
+        analyze_umap.ANALYSIS,
+        analyze_stats.ANALYSIS,
+    )
+}
+"""By name, in the order in which a study runs them."""
 
 
-ANALYSES = tuple(name for name in AnalyzeConfig.model_fields if name not in ("splits", "by_corpus"))
-"""The keys that are an analysis each."""
+def register(analysis: Analysis) -> None:
+    """Add an analysis that is no part of ser-probe; it runs after those that are.
+
+    Register it where the process begins, before a study is read: the sections of a study are settled then.
+
+    Raises:
+        ConfigError: If there is an analysis or a table of that name, or the sections are settled.
+    """
+    if "ser_probe.config.analyze" in sys.modules:
+        raise ConfigError(
+            f"The analysis {analysis.name!r} comes too late: the sections of a study are settled",
+            fix="call register before anything that reads a study, such as ser_probe.config.StudyConfig, is imported",
+        )
+    if analysis.name in ANALYSES:
+        raise ConfigError(f"There is an analysis {analysis.name!r} already", fix="give it another name")
+    if taken := [table for table in analysis.tables if table in analysis_of_table()]:
+        raise ConfigError(f"There is a table {taken[0]!r} already", fix=f"give that of {analysis.name} another name")
+    ANALYSES[analysis.name] = analysis
+
+
+def analysis_of_table() -> dict[str, str]:
+    """Return the analysis that writes each table, by the table's name, in the report's order."""
+    return {table: name for name, analysis in ANALYSES.items() for table in analysis.tables}

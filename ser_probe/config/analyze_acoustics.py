@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from ser_probe.config.analysis import Analysis
+from ser_probe.config.clashes import Clash, splits_not_extracted
 from ser_probe.config.sections import Flag, Positive, Section, Split
+
+if TYPE_CHECKING:
+    from ser_probe.config.study import StudyConfig
 
 _AtLeastTwo = Annotated[int, Field(strict=True, ge=2)]
 
@@ -31,3 +37,24 @@ class AcousticsConfig(Section):
     the mean of the speaker's gender."""
     cka: Flag = True
     """CKA with the functionals of each group beside the means of R2."""
+
+
+def acoustics_clashes(acoustics: AcousticsConfig, study: StudyConfig) -> Iterator[Clash]:
+    """Yield what the splits to look at and what a study extracts exclude."""
+    if missing := splits_not_extracted(acoustics.splits or (), study.extract):
+        yield Clash(("analyze.acoustics.splits", "extract.splits"), f"not in extract.splits: {', '.join(missing)}")
+
+
+ANALYSIS = Analysis(
+    name="acoustics",
+    section=AcousticsConfig,
+    summary="Which acoustic functionals each layer keeps; needs `extract.egemaps`.",
+    run="ser_probe.steps.analyses.acoustics:run",
+    tables=("acoustics", "acoustics_changes", "acoustics_groups", "acoustics_functionals"),
+    needs=frozenset({"caches", "features", "control", "splits", "by_corpus", "seed"}),
+    requires=frozenset({"features"}),
+    figures=("ser_probe.report.acoustics.figures:ACOUSTICS_FIGURES",),
+    headlines=("ser_probe.report.acoustics.headline:ACOUSTICS_HEADLINE",),
+    clashes=acoustics_clashes,
+    lack="ser_probe.steps.analyses.acoustics:lack",
+)

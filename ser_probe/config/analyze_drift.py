@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ser_probe.config.analysis import Analysis
 from ser_probe.config.sections import Count, Flag, Name, Section
 
 DriftMeasure = Literal[
@@ -35,3 +36,18 @@ class DriftConfig(Section):
     floor: tuple[Literal["precision", "batch"], ...] = ("precision",)
     """What drift has to exceed: step 0 is extracted again in bf16 (in fp32 where the study is not), or with clips
     batched otherwise. Each costs one more pass over the clips. Empty: drift has no threshold."""
+
+
+ANALYSIS = Analysis(
+    name="drift",
+    section=DriftConfig,
+    summary="Change of each layer against step 0.",
+    run="ser_probe.steps.analyses.drift:run",
+    tables=("drift", "drift_groups", "drift_floor", "weight_drift"),
+    needs=frozenset({"caches", "repeats", "checkpoints", "splits", "by_corpus"}),
+    accepts=frozenset({"reference", "seed_caches"}),
+    requires=frozenset({"reference"}),
+    figures=("ser_probe.report.drift.figures:DRIFT_FIGURES",),
+    headlines=("ser_probe.report.drift.headline:DRIFT_HEADLINE",),
+    columns=("by",),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ser_probe.config.analysis import Analysis
 from ser_probe.config.sections import Count, Flag, Name, Section, Whole
 
 
@@ -19,3 +20,17 @@ class GeometryConfig(Section):
     """Components of the spectrum that are listed."""
     rank_intervals: Flag = False
     """Intervals of the effective ranks too: an eigendecomposition per speaker, layer and checkpoint."""
+
+
+ANALYSIS = Analysis(
+    name="geometry",
+    section=GeometryConfig,
+    summary="Shape of each layer: dimension, isotropy, variance by label and speaker.",
+    run="ser_probe.steps.analyses.geometry:run",
+    tables=("geometry", "geometry_spectrum"),
+    needs=frozenset({"caches", "splits", "by_corpus", "seed"}),
+    accepts=frozenset({"features"}),
+    figures=("ser_probe.report.geometry.figures:GEOMETRY_FIGURES",),
+    headlines=("ser_probe.report.geometry.headline:GEOMETRY_HEADLINE",),
+    columns=("by", "factors"),
+)

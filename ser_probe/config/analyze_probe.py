@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from ser_probe.config.analysis import Analysis
+from ser_probe.config.clashes import Clash, splits_not_extracted
 from ser_probe.config.sections import Count, Flag, Name, NonNegative, Positive, Section, as_list
+
+if TYPE_CHECKING:
+    from ser_probe.config.study import StudyConfig
 
 ProbeFamily = Literal["linear", "logistic", "ridge", "mlp", "knn", "layer_sum"]
 ProbeControl = Literal["shuffled_labels", "majority_class"]
@@ -62,3 +68,44 @@ class ProbeConfig(Section):
     """Also the scores of each checkpoint's linear probes on the embeddings of the first and last checkpoints."""
     directions: Flag = True
     """Also the cosine between the directions of linear probes of different checkpoints."""
+
+
+def probe_clashes(probe: ProbeConfig, study: StudyConfig) -> Iterator[Clash]:
+    """Yield what the options of the probes and what a study extracts exclude."""
+    everything = probe.splits == "study" or (probe.splits in ("kfold", "loso") and probe.among == "all")
+    # `auto` divides what is there.
+    needed = () if probe.splits == "auto" else "all" if everything else ("test",)
+    if missing := splits_not_extracted(needed, study.extract):
+        yield Clash(
+            ("analyze.probe.splits", "extract.splits"),
+            f"'{probe.splits}' needs clips that extract.splits leaves out: {', '.join(missing)}",
+        )
+    if not study.extract.egemaps and any(target.split(":")[0] == "egemaps" for target in probe.targets):
+        yield Clash(("analyze.probe.targets", "extract.egemaps"), "egemaps as a target needs extract.egemaps: true")
+
+
+ANALYSIS = Analysis(
+    name="probe",
+    section=ProbeConfig,
+    summary="Probe heads per layer and checkpoint.",
+    run="ser_probe.steps.analyses.probe:run",
+    tables=(
+        *("probe", "probe_summary", "best_layers", "probe_classes", "probe_confusion", "probe_changes"),
+        *("probe_centre", "probe_models", "probe_layer_weights", "probe_numbers", "probe_number_changes"),
+        *("probe_description_length", "probe_curve", "probe_transfer", "probe_directions", "probe_corpus_transfer"),
+    ),
+    needs=frozenset({"caches", "features", "control", "split"}),
+    figures=(
+        "ser_probe.report.probes.figures:PROBES_FIGURES",
+        "ser_probe.report.probes.figures_extras:PROBE_EXTRAS_FIGURES",
+    ),
+    headlines=(
+        "ser_probe.report.probes.headline:PROBE_HEADLINE",
+        "ser_probe.report.probes.headline:PROBE_MODELS_HEADLINE",
+        "ser_probe.report.probes.headline:NUMBERS_HEADLINE",
+        "ser_probe.report.probes.headline:PROBE_CHANGES_HEADLINE",
+    ),
+    clashes=probe_clashes,
+    look_ahead="ser_probe.steps.analyses.probe:look_ahead",
+    loads=("sklearn", "numba"),
+)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ser_probe.config.analysis import Analysis
+from ser_probe.config.clashes import Clash
 from ser_probe.config.sections import Count, Flag, Positive, Section, Whole
+
+if TYPE_CHECKING:
+    from ser_probe.config.study import StudyConfig
 
 SimilarityMeasure = Literal[
     "cka_debiased", "cka", "cka_rbf", "cka_rbf_debiased", "cka_minibatch",
@@ -94,3 +100,26 @@ class SimilarityConfig(Section):
                 "analyze.similarity.permutations is 0"
             )
         return self
+
+
+def similarity_clashes(similarity: SimilarityConfig, study: StudyConfig) -> Iterator[Clash]:
+    """Yield what the options of similarity and what a study extracts exclude."""
+    if similarity.egemaps and not study.extract.egemaps:
+        yield Clash(("analyze.similarity.egemaps", "extract.egemaps"), "needs extract.egemaps: true")
+
+
+ANALYSIS = Analysis(
+    name="similarity",
+    section=SimilarityConfig,
+    summary="CKA with eGeMAPS and between layers.",
+    run="ser_probe.steps.analyses.similarity:run",
+    tables=("similarity",),
+    needs=frozenset({"caches", "features", "splits", "by_corpus"}),
+    accepts=frozenset({"seed"}),
+    figures=("ser_probe.report.similarity.figures:SIMILARITY_FIGURES",),
+    headlines=(
+        "ser_probe.report.similarity.headline:SIMILARITY_HEADLINE",
+        "ser_probe.report.similarity.headline:LAYERS_HEADLINE",
+    ),
+    clashes=similarity_clashes,
+)

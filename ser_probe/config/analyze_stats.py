@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ser_probe.config.analysis import Analysis
 from ser_probe.config.sections import Count, Name, Positive, Section
+from ser_probe.packages import Need
 
 Probability = Annotated[float, Field(strict=True, gt=0, lt=1)]
 Value = bool | int | float | str
@@ -59,3 +61,23 @@ class StatsConfig(Section):
     """Level of all tests; intervals are of 1 - alpha."""
     sd: Literal["sample", "population"] = "sample"
     """Standard deviation that is printed: divided by n - 1, or by n."""
+
+
+ANALYSIS = Analysis(
+    name="stats",
+    section=StatsConfig,
+    summary="Tests over the probe's scores.",
+    run="ser_probe.steps.analyses.stats:run",
+    tables=(
+        *("descriptives", "anova", "contrasts", "assumptions", "robustness"),
+        *("mixed", "equivalence", "power", "power_curve", "residuals"),
+    ),
+    needs=frozenset({"tables"}),
+    accepts=frozenset({"table", "from_moments"}),
+    requires=frozenset({"table"}),
+    figures=("ser_probe.report.stats.figures:STATS_FIGURES",),
+    headlines=("ser_probe.report.stats.headline:STATS_HEADLINE",),
+    pages={"stats_summary.md": "The statistics in words, with tables for a paper"},
+    table_key="table",
+    extra=Need("statsmodels.formula.api", "stats", "the analysis of variance (analyze.stats)"),
+)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ser_probe.config.analysis import Analysis
+from ser_probe.config.clashes import Clash, known_depth
 from ser_probe.config.sections import Count, Flag, Layer, Name, Section, Share
+
+if TYPE_CHECKING:
+    from ser_probe.config.study import StudyConfig
 
 
 class UmapConfig(Section):
@@ -43,3 +49,34 @@ class UmapConfig(Section):
         if self.embed_audio and not self.page:
             raise ValueError("analyze.umap.embed_audio would be ignored: analyze.umap.page is false")
         return self
+
+
+def umap_clashes(umap: UmapConfig, study: StudyConfig) -> Iterator[Clash]:
+    """Yield the layers to draw that the backbone does not have."""
+    depth = known_depth(study.backbone.name)
+    beyond = [layer for layer in umap.layers if layer != "final" and depth is not None and layer > depth]
+    if beyond:
+        yield Clash(
+            ("analyze.umap.layers", "backbone.name"),
+            f"'{study.backbone.name}' has the layers 0 to {depth} and 'final'; found {beyond}",
+        )
+
+
+ANALYSIS = Analysis(
+    name="umap",
+    section=UmapConfig,
+    summary="Two-dimensional maps; seconds per layer and checkpoint.",
+    run="ser_probe.steps.analyses.umap:run",
+    tables=("umap",),
+    needs=frozenset({"caches", "splits", "seed", "audio_root"}),
+    accepts=frozenset({"predictions"}),
+    figures=("ser_probe.report.umap.figures:UMAP_FIGURES",),
+    figure_options={"umap": {"colours": "color"}},
+    pages={"umap.html": "Maps to move in and listen to"},
+    unlisted=("umap",),
+    columns=("color",),
+    clashes=umap_clashes,
+    loads=("sklearn", "numba"),  # numba stands for umap, which takes longer
+    finds=("umap",),
+    key_follows="drift",
+)

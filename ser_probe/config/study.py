@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from ser_probe.config.analyses import ANALYSES, AnalyzeConfig
-from ser_probe.config.analyze_probe import ProbeConfig
+from ser_probe.config.analyses import ANALYSES
+from ser_probe.config.analyze import AnalyzeConfig
+from ser_probe.config.clashes import Clash, known_depth, splits_not_extracted
 from ser_probe.config.evaluation import StudyEvaluateConfig
 from ser_probe.config.finetune import FinetuneConfig
 from ser_probe.config.search import SearchConfig
@@ -28,19 +29,12 @@ from ser_probe.config.sections import (
 from ser_probe.data.corpora import IMPORTERS
 from ser_probe.data.schemes import SPLITS
 from ser_probe.errors import did_you_mean
-from ser_probe.models.catalogue import KNOWN_CHECKPOINTS, TINY_CONFIGS
+from ser_probe.models.catalogue import TINY_CONFIGS
 from ser_probe.training.settings import LOSSES, METRICS_OF
 
 FRACTION_TOLERANCE = 1e-6  # 0.64 + 0.2 + 0.16 is not 1 in binary
 COMBINATION = "impossible_combination"
 _DEFAULT_SPLIT = SplitConfig()
-
-
-class Clash(NamedTuple):
-    """Values that exclude each other: the keys involved, the first of them the one to mend, and why."""
-
-    keys: tuple[str, ...]
-    message: str
 
 
 class StudyConfig(Section):
@@ -212,7 +206,7 @@ def _training_clashes(study: StudyConfig) -> Iterator[Clash]:
             ("finetune.head.mix", "finetune.head.layers"),
             f"would be ignored: there is nothing to mix in finetune.head.layers {finetune.head.layers!r}",
         )
-    depth = _depth(backbone.name)
+    depth = known_depth(backbone.name)
     if isinstance(finetune.head.layers, int) and depth is not None and finetune.head.layers > depth:
         yield Clash(("finetune.head.layers", "backbone.name"), f"'{backbone.name}' has the layers 0 to {depth}")
     if not finetune.enabled and extract.checkpoints != "all" and any(extract.checkpoints):
@@ -264,45 +258,14 @@ def _evaluation_clashes(study: StudyConfig) -> Iterator[Clash]:
 
 
 def _analysis_clashes(study: StudyConfig) -> Iterator[Clash]:
-    analyze, extract = study.analyze, study.extract
-    if not any(getattr(analyze, name) is not None for name in ANALYSES):
+    wanted = study.analyze.wanted()
+    if not wanted:
         return
-    extracted = set(SPLITS if extract.splits == "all" else extract.splits)
-    looked_at = SPLITS if analyze.splits == "all" else analyze.splits
-    missing = [split for split in looked_at if split not in extracted]
-    if missing:
+    if missing := splits_not_extracted(study.analyze.splits, study.extract):
         yield Clash(("analyze.splits", "extract.splits"), f"not in extract.splits: {', '.join(missing)}")
-    if analyze.acoustics is not None and analyze.acoustics.splits is not None:
-        wanted = SPLITS if analyze.acoustics.splits == "all" else analyze.acoustics.splits
-        missing = [split for split in wanted if split not in extracted]
-        if missing:
-            yield Clash(("analyze.acoustics.splits", "extract.splits"), f"not in extract.splits: {', '.join(missing)}")
-    if analyze.probe is not None:
-        yield from _probe_clashes(analyze.probe, extract, extracted)
-    if analyze.similarity is not None and analyze.similarity.egemaps and not extract.egemaps:
-        yield Clash(("analyze.similarity.egemaps", "extract.egemaps"), "needs extract.egemaps: true")
-    if analyze.umap is not None:
-        depth = _depth(study.backbone.name)
-        beyond = [layer for layer in analyze.umap.layers if layer != "final" and depth is not None and layer > depth]
-        if beyond:
-            yield Clash(
-                ("analyze.umap.layers", "backbone.name"),
-                f"'{study.backbone.name}' has the layers 0 to {depth} and 'final'; found {beyond}",
-            )
-
-
-def _probe_clashes(probe: ProbeConfig, extract: ExtractConfig, extracted: set[str]) -> Iterator[Clash]:
-    everything = probe.splits == "study" or (probe.splits in ("kfold", "loso") and probe.among == "all")
-    # `auto` divides what is there.
-    needed = () if probe.splits == "auto" else SPLITS if everything else ("test",)
-    missing = [split for split in needed if split not in extracted]
-    if missing:
-        yield Clash(
-            ("analyze.probe.splits", "extract.splits"),
-            f"'{probe.splits}' needs clips that extract.splits leaves out: {', '.join(missing)}",
-        )
-    if not extract.egemaps and any(target.split(":")[0] == "egemaps" for target in probe.targets):
-        yield Clash(("analyze.probe.targets", "extract.egemaps"), "egemaps as a target needs extract.egemaps: true")
+    for name, section in wanted.items():
+        if check := ANALYSES[name].clashes:
+            yield from check(section, study)
 
 
 def _changed(section: Section) -> set[str]:
@@ -311,11 +274,3 @@ def _changed(section: Section) -> set[str]:
     return {
         name for name, field in fields.items() if getattr(section, name) != field.get_default(call_default_factory=True)
     }
-
-
-def _depth(backbone: str) -> int | None:
-    """Return the number of blocks of a backbone that the catalogue knows."""
-    if backbone in KNOWN_CHECKPOINTS:
-        return KNOWN_CHECKPOINTS[backbone].layers
-    config = TINY_CONFIGS.get(backbone)
-    return None if config is None else int(config["num_hidden_layers"])

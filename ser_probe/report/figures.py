@@ -1,4 +1,4 @@
-"""Whole figures: panels put together from tables, saved as PNG and SVG, and the table of all there are."""
+"""Whole figures: panels put together from tables, saved as PNG and SVG, one for each part of a table."""
 
 from __future__ import annotations
 
@@ -12,20 +12,10 @@ from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError, NothingToDrawError
 from ser_probe.files import atomic_path, distinct_slugs
-from ser_probe.report.acoustics.figures import ACOUSTICS_FIGURES
-from ser_probe.report.classifier.figures import CLASSIFIER_FIGURES
-from ser_probe.report.drift.figures import DRIFT_FIGURES
 from ser_probe.report.figure_specs import FigureSpec
-from ser_probe.report.geometry.figures import GEOMETRY_FIGURES
-from ser_probe.report.probes.figures import PROBES_FIGURES
-from ser_probe.report.probes.figures_extras import PROBE_EXTRAS_FIGURES
-from ser_probe.report.similarity.figures import SIMILARITY_FIGURES
-from ser_probe.report.stats.figures import STATS_FIGURES
 from ser_probe.report.style import short, styled
 from ser_probe.report.tables import POOLED, has_corpora, pooled_rows, variants, with_steps
 from ser_probe.report.titles import fit_titles
-from ser_probe.report.training.figures import TRAINING_FIGURES
-from ser_probe.report.umap.figures import UMAP_FIGURES
 
 PNG_DPI = 200
 _MADE_BY = "ser-probe"
@@ -43,21 +33,6 @@ class FigureEntry:
     png: Path
     svg: Path
     caption: str
-
-
-FIGURES: dict[str, FigureSpec] = {
-    **CLASSIFIER_FIGURES,
-    **TRAINING_FIGURES,
-    **PROBES_FIGURES,
-    **PROBE_EXTRAS_FIGURES,
-    **SIMILARITY_FIGURES,
-    **DRIFT_FIGURES,
-    **GEOMETRY_FIGURES,
-    **ACOUSTICS_FIGURES,
-    **UMAP_FIGURES,
-    **STATS_FIGURES,
-}
-"""All figures of a report, in its order."""
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
@@ -98,29 +73,31 @@ def write_figures(
     tables: Mapping[str, pd.DataFrame],
     folder: Path,
     *,
+    specs: Mapping[str, FigureSpec],
     options: Mapping[str, Mapping[str, Any]] | None = None,
     names: Sequence[str] | None = None,
 ) -> tuple[list[FigureEntry], list[str]]:
     """Draw and save every figure that the tables allow.
 
     Args:
-        tables: The tables by name: those that `FIGURES` names. Absent ones are passed over.
+        tables: The tables by name: those that the figures name. Absent ones are passed over.
         folder: Where to.
+        specs: The figures by name, in their order.
         options: More for a figure's draw function, by figure name (`{"training": {"best_step": 150}}`).
-        names: Which figures; all of `FIGURES` by default.
+        names: Which figures; all by default.
 
     Returns:
         What was written, and a line for each figure that could not be drawn although its table is there.
 
     Raises:
-        AnalysisError: If a name is not one of `FIGURES`.
+        AnalysisError: If a name is not one of the figures.
     """
-    unknown = sorted({*(names or ()), *(options or {})} - set(FIGURES))
+    unknown = sorted({*(names or ()), *(options or {})} - set(specs))
     if unknown:
-        raise AnalysisError("There is no such figure", found=", ".join(unknown), expected=", ".join(FIGURES))
+        raise AnalysisError("There is no such figure", found=", ".join(unknown), expected=", ".join(specs))
     written: list[FigureEntry] = []
     left_out: list[str] = []
-    for name, spec in FIGURES.items():
+    for name, spec in specs.items():
         if spec.table not in tables or (names is not None and name not in names):
             continue
         given = {**(spec.options or {}), **(options or {}).get(name, {})}

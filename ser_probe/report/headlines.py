@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ser_probe.report.acoustics.headline import ACOUSTICS_HEADLINE
-from ser_probe.report.drift.headline import DRIFT_HEADLINE
-from ser_probe.report.evaluation.headline import EVALUATION_HEADLINE
-from ser_probe.report.geometry.headline import GEOMETRY_HEADLINE
-from ser_probe.report.probes.headline import (
-    NUMBERS_HEADLINE,
-    PROBE_CHANGES_HEADLINE,
-    PROBE_HEADLINE,
-    PROBE_MODELS_HEADLINE,
-)
-from ser_probe.report.similarity.headline import LAYERS_HEADLINE, SIMILARITY_HEADLINE
-from ser_probe.report.stats.headline import STATS_HEADLINE
+from ser_probe.report.headline import Headline
 from ser_probe.report.tables import NO_STEP, step_name, with_steps
 
-HEADLINES = (
-    EVALUATION_HEADLINE,
-    PROBE_HEADLINE,
-    PROBE_MODELS_HEADLINE,
-    NUMBERS_HEADLINE,
-    PROBE_CHANGES_HEADLINE,
-    SIMILARITY_HEADLINE,
-    LAYERS_HEADLINE,
-    DRIFT_HEADLINE,
-    GEOMETRY_HEADLINE,
-    ACOUSTICS_HEADLINE,
-    STATS_HEADLINE,
-)
-"""In the order of the report."""
 
-
-def headlines(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, list[str], str, pd.DataFrame]]:
-    """Return the headline tables that these tables allow, each with a title, its sentences, and how to read it."""
+def headlines(
+    tables: Mapping[str, pd.DataFrame], wanted: Sequence[Headline]
+) -> list[tuple[str, list[str], str, pd.DataFrame]]:
+    """Return those of the headline tables that these tables allow: title, sentences, how to read it, and rows."""
     # An empty table has been reported where its figure could not be drawn.
-    possible = [one for one in HEADLINES if one.table in tables and not tables[one.table].empty]
+    possible = [one for one in wanted if one.table in tables and not tables[one.table].empty]
     stepped = {name: with_steps(table) for name, table in tables.items()}
     made = [(one, one.make(stepped)) for one in possible]
     return [

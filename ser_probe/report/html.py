@@ -17,7 +17,6 @@ import pandas as pd
 
 from ser_probe.errors import AnalysisError
 from ser_probe.files import write_text
-from ser_probe.report.headlines import headlines
 
 if TYPE_CHECKING:
     from ser_probe.report.figures import FigureEntry
@@ -58,6 +57,7 @@ def write_report(
     audit: pd.DataFrame,
     tables: Mapping[str, pd.DataFrame],
     figures: Sequence[FigureEntry],
+    headlines: Sequence[tuple[str, Sequence[str], str, pd.DataFrame]] = (),
     rejects: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
     facts: Mapping[str, object] | None = None,
@@ -73,6 +73,7 @@ def write_report(
         audit: The audit of the splits: columns `split`, `measure`, `level`, `value`.
         tables: The study's tables by name; the file of each is taken to be `tables/NAME.csv`.
         figures: The figures, in the order of the report.
+        headlines: The rows at its head: title, sentences, how to read them, and the rows.
         rejects: The clips left out: columns `path`, `reason`.
         notes: Warnings and what was skipped, a line each.
         facts: What the head of the report says at a glance (clips, speakers, backbone), label to value.
@@ -94,9 +95,7 @@ def write_report(
     text = environment.get_template("report.html.j2").render(
         title=title,
         facts={key: _cell(value) for key, value in (facts or {}).items()},
-        headlines=[
-            (name, said, remark, view_table(table, decimals=3)) for name, said, remark, table in headlines(tables)
-        ],
+        headlines=[(name, said, remark, view_table(table, decimals=3)) for name, said, remark, table in headlines],
         figures=[_view_figure(figure, path.parent) for figure in figures],
         audit=view_table(arrange_audit(audit)),
         shared_speakers=count_shared_speakers(audit),

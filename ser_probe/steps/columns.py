@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from ser_probe.config import AnalyzeConfig
+from ser_probe.config.analyses import ANALYSES
 from ser_probe.config.sections import Section
 from ser_probe.data.columns import find_column
 from ser_probe.errors import AnalysisError, did_you_mean
 from ser_probe.runtime import SILENT, Progress
-
-COLUMN_KEYS: Mapping[str, tuple[str, ...]] = {"umap": ("color",), "geometry": ("by", "factors"), "drift": ("by",)}
-"""Keys that name columns of the clips, by their analysis."""
 
 
 def say_without(analysis: str, names: Sequence[str], progress: Progress) -> None:
@@ -69,7 +67,6 @@ def check_columns(clips: pd.DataFrame, analyze: AnalyzeConfig) -> None:
     Raises:
         AnalysisError: If an analysis is asked for by a column that the clips do not have.
     """
-    for analysis, fields in COLUMN_KEYS.items():
-        config = getattr(analyze, analysis)
-        for field in fields if config is not None else ():
-            named_columns(clips, config, f"analyze.{analysis}.{field}")
+    for name, options in analyze.wanted().items():
+        for field in ANALYSES[name].columns:
+            named_columns(clips, options, f"analyze.{name}.{field}")

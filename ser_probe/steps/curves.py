@@ -10,6 +10,7 @@ import pandas as pd
 from ser_probe.errors import AnalysisError
 from ser_probe.models.model_folder import refuse_non_folder
 from ser_probe.report.figures import write_figures
+from ser_probe.report.training.figures import TRAINING_FIGURES
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import read_table, write_table
 
@@ -37,7 +38,7 @@ def compare_runs(runs: Sequence[Path], output: Path) -> Outcome:
         tables.append(read_table(run / "tables", "training").assign(run=name))
     table = pd.concat(tables, ignore_index=True)
     files = write_table(table, output, "training_runs")
-    figures, undrawn = write_figures({"training_runs": table}, output)
+    figures, undrawn = write_figures({"training_runs": table}, output, specs=TRAINING_FIGURES)
     if undrawn:
         raise AnalysisError("The curves cannot be drawn", found="; ".join(undrawn))
     return Outcome((*files, *(path for figure in figures for path in (figure.svg, figure.png))), {"runs": len(runs)})

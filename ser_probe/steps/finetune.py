@@ -20,6 +20,7 @@ from ser_probe.models.heads import refuse_untrainable
 from ser_probe.models.loading import load_backbone
 from ser_probe.models.model_names import shown_model
 from ser_probe.report.figures import write_figures
+from ser_probe.report.training.figures import TRAINING_FIGURES
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.extract import audio_spec
 from ser_probe.steps.outcome import Outcome
@@ -168,7 +169,8 @@ def _report_runs(
     if len(results) == 1:
         saved = [step for step, _ in results[0].checkpoints]
         marks = {"best_step": results[0].best_step, "saved_steps": saved}
-    entries, _ = write_figures({"training": table}, output / "figures", options={"training": marks})
+    options = {"training": marks}
+    entries, _ = write_figures({"training": table}, output / "figures", specs=TRAINING_FIGURES, options=options)
     files = _write_training(table, runs[0], output)
     files += [path for entry in entries for path in (entry.svg, entry.png)]
     files += [result.checkpoints[0][1].parents[1] / BEST for result in results]

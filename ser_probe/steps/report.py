@@ -7,58 +7,20 @@ from typing import Any
 
 import pandas as pd
 
-from ser_probe.config import StudyConfig, load_study
+from ser_probe.config import AnalyzeConfig, StudyConfig, load_study
+from ser_probe.config.analyses import ANALYSES, analysis_of_table
 from ser_probe.errors import AnalysisError, ConfigError
 from ser_probe.report.corpora.warnings import pooling_warnings
 from ser_probe.report.figures import FigureEntry, write_figures
+from ser_probe.report.headlines import headlines
 from ser_probe.report.html import write_report as write_html
 from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.analyses.figures import report_figures, report_headlines
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.study.files import StudyFiles
 from ser_probe.steps.study.left_out import read_left_out
 from ser_probe.steps.trained_runs import untrained_remark
 
-ANALYSIS_OF_TABLE = {
-    "probe": "probe",
-    "probe_summary": "probe",
-    "best_layers": "probe",
-    "probe_classes": "probe",
-    "probe_confusion": "probe",
-    "probe_changes": "probe",
-    "probe_centre": "probe",
-    "probe_models": "probe",
-    "probe_layer_weights": "probe",
-    "probe_numbers": "probe",
-    "probe_number_changes": "probe",
-    "probe_description_length": "probe",
-    "probe_curve": "probe",
-    "probe_transfer": "probe",
-    "probe_directions": "probe",
-    "probe_corpus_transfer": "probe",
-    "similarity": "similarity",
-    "drift": "drift",
-    "drift_groups": "drift",
-    "drift_floor": "drift",
-    "weight_drift": "drift",
-    "geometry": "geometry",
-    "geometry_spectrum": "geometry",
-    "acoustics": "acoustics",
-    "acoustics_changes": "acoustics",
-    "acoustics_groups": "acoustics",
-    "acoustics_functionals": "acoustics",
-    "umap": "umap",
-    "descriptives": "stats",
-    "anova": "stats",
-    "contrasts": "stats",
-    "assumptions": "stats",
-    "robustness": "stats",
-    "mixed": "stats",
-    "equivalence": "stats",
-    "power": "stats",
-    "power_curve": "stats",
-    "residuals": "stats",
-}
-"""The analysis that writes a table, by the table's name."""
 EVALUATION_TABLES = (
     *("evaluation", "evaluation_classes", "evaluation_confusion", "evaluation_reliability", "evaluation_agreement"),
     *("evaluation_left_out", "evaluation_rejects", "predictions"),
@@ -92,8 +54,8 @@ def write_report(run_dir: Path, *, draw: bool = True, progress: Progress = SILEN
     # A table of an analysis that was turned off since, or failed the last time, may be of other checkpoints.
     wanted = [
         name
-        for name, analysis in ANALYSIS_OF_TABLE.items()
-        if getattr(study.analyze, analysis) is not None and analysis not in without
+        for name, analysis in analysis_of_table().items()
+        if study.analyze.options_of(analysis) is not None and analysis not in without
     ]
     if study.finetune.enabled:
         scored = study.evaluate is not None and "evaluate" not in without
@@ -104,7 +66,7 @@ def write_report(run_dir: Path, *, draw: bool = True, progress: Progress = SILEN
     best = files.json("best.json", _BEST) if study.finetune.enabled else None
     training = tables.get("training")
     drawing: dict[str, dict[str, Any]] = {
-        "umap": {"colours": list(study.analyze.umap.color) if study.analyze.umap is not None else []},
+        **_analysis_drawing(study.analyze),
         "training": {} if training is None else {"saved_steps": _saved_steps(training)},
         **_evaluation_drawing(tables),
     }
@@ -117,6 +79,7 @@ def write_report(run_dir: Path, *, draw: bool = True, progress: Progress = SILEN
         figures, undrawn = write_figures(
             {**tables, **({} if audit is None or audit.empty else {"audit": audit})},
             run_dir / "figures",
+            specs=report_figures(),
             options=drawing,
         )
         progress.advance()
@@ -125,18 +88,23 @@ def write_report(run_dir: Path, *, draw: bool = True, progress: Progress = SILEN
     notes = [*files.notes, *(f"not drawn: {line}" for line in undrawn)]
     for line in notes:
         progress.say(line)
+    pages, unlisted = dict(_PAGES), set[str]()
+    for analysis in ANALYSES.values():
+        pages |= analysis.pages
+        unlisted |= {*analysis.unlisted}
     path = write_html(
         run_dir / "report.html",
         title=study.name,
         config_yaml=config_yaml,
         record=record,
         audit=pd.DataFrame() if audit is None else audit,
-        tables={name: table for name, table in tables.items() if name != "umap"},
+        tables={name: table for name, table in tables.items() if name not in unlisted},
+        headlines=headlines(tables, report_headlines()),
         figures=figures,
         rejects=rejects,
         notes=[*_warnings(run_dir, best), *left_out.lines(), *notes, *pooling_warnings(tables)],
         facts=facts,
-        pages={title: f"tables/{name}" for name, title in _PAGES.items() if (run_dir / "tables" / name).is_file()},
+        pages={title: f"tables/{name}" for name, title in pages.items() if (run_dir / "tables" / name).is_file()},
     )
     written = [file for figure in figures for file in (figure.png, figure.svg)]
     return Outcome((*written, path), {"figures": len(figures)})
@@ -145,14 +113,21 @@ def write_report(run_dir: Path, *, draw: bool = True, progress: Progress = SILEN
 _BEST = {"step": int, "metric": str, "value": float}
 _PAGES = {
     "evaluation.tex": "The scores of the classifier as a table for a paper (LaTeX)",
-    "umap.html": "Maps to move in and listen to",
-    "stats_summary.md": "The statistics in words, with tables for a paper",
 }
-"""Files among a study's tables that are read by themselves."""
+"""Files among a study's tables that are read by themselves, beside those of its analyses."""
 
 
 def _warnings(run_dir: Path, best: dict[str, Any] | None) -> list[str]:
     return [f"warning: {untrained_remark(run_dir)}"] if best and best["step"] == 0 else []
+
+
+def _analysis_drawing(analyze: AnalyzeConfig) -> dict[str, dict[str, Any]]:
+    """Return what the figures of analyses are given of a study's options, by figure."""
+    drawing: dict[str, dict[str, Any]] = {}
+    for name, options in analyze.wanted().items():
+        for figure, keys in ANALYSES[name].figure_options.items():
+            drawing[figure] = {option: getattr(options, key) for option, key in keys.items()}
+    return drawing
 
 
 def _evaluation_drawing(tables: dict[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:

@@ -23,17 +23,19 @@ from ser_probe.report.canvas import (
     draw_scores,
 )
 from ser_probe.report.drift.compose import draw_drift
-from ser_probe.report.figures import FIGURES, PNG_DPI, save_figure, write_figures
+from ser_probe.report.figures import PNG_DPI, save_figure, write_figures
 from ser_probe.report.style import PAGE_WIDTH_IN, styled
 from ser_probe.report.tables import POOLED
 from ser_probe.report.titles import fit_titles
 from ser_probe.report.training.compose import draw_training
 from ser_probe.report.training.splits import draw_splits
 from ser_probe.report.umap.compose import draw_umap
+from ser_probe.steps.analyses.figures import report_figures
 
 Tables = dict[str, pd.DataFrame]
 MakeTables = Callable[[int, Sequence[int]], Tables]
 
+FIGURES = report_figures()
 BY_CORPUS = {name for name in FIGURES if name.endswith("_corpora")}
 SMALLEST_FONT_PT = 9
 # 88 rows have names of 6 points, or two pages.
@@ -149,9 +151,10 @@ def test_bytes_do_not_depend_on_the_process(tables: Tables, tmp_path: Path) -> N
     tables["drift"].to_csv(tmp_path / "drift.csv", index=False)
     script = (
         "import pandas, pathlib, sys\n"
+        "from ser_probe.report.drift.figures import DRIFT_FIGURES\n"
         "from ser_probe.report.figures import write_figures\n"
         "table = pandas.read_csv('drift.csv', dtype={'layer': str})\n"
-        "write_figures({'drift': table}, pathlib.Path(sys.argv[1]), names=['drift_steps'])\n"
+        "write_figures({'drift': table}, pathlib.Path(sys.argv[1]), specs=DRIFT_FIGURES, names=['drift_steps'])\n"
     )
     for folder in ("a", "b"):
         subprocess.run([sys.executable, "-c", script, folder], cwd=tmp_path, check=True)
@@ -162,7 +165,7 @@ def test_bytes_do_not_depend_on_the_process(tables: Tables, tmp_path: Path) -> N
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone(tables: Tables, tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
-    write_figures({"audit": tables["audit"]}, tmp_path)
+    write_figures({"audit": tables["audit"]}, tmp_path, specs=FIGURES)
     assert dict(matplotlib.rcParams) == before
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
@@ -172,7 +175,7 @@ def test_figures_of_a_study_are_written_in_their_parts(tables: Tables, figures_f
     options = {"training": {"best_step": 100, "saved_steps": [0, 50, 100, 150]}}
     apart = ("umap", "drift_groups", "evaluation", "evaluation_agreement")
     names = ["training", "probe_models", *apart]
-    entries, left_out = write_figures(tables, figures_folder, options=options, names=names)
+    entries, left_out = write_figures(tables, figures_folder, specs=FIGURES, options=options, names=names)
     assert left_out == []
     assert {entry.name for entry in entries} == {
         "training", "probe_models",
@@ -186,7 +189,7 @@ def test_figures_of_a_study_are_written_in_their_parts(tables: Tables, figures_f
 
 def test_two_models_get_a_figure_each(tables: Tables, figures_folder: Path) -> None:
     drift = pd.concat([tables["drift"], tables["drift"].assign(model="../../hubert large")])
-    entries, _ = write_figures({"drift": drift}, figures_folder, names=["drift_steps"])
+    entries, _ = write_figures({"drift": drift}, figures_folder, specs=FIGURES, names=["drift_steps"])
     # A name from a table is never a path.
     assert [entry.name for entry in entries] == ["drift_steps_wavlm-large", "drift_steps_hubert-large"]
     assert {path.parent for entry in entries for path in (entry.png, entry.svg)} == {figures_folder}
@@ -194,7 +197,7 @@ def test_two_models_get_a_figure_each(tables: Tables, figures_folder: Path) -> N
 
 def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(tables: Tables, figures_folder: Path) -> None:
     similarity = tables["similarity"].drop(columns="baseline")
-    entries, left_out = write_figures({"similarity": similarity}, figures_folder)
+    entries, left_out = write_figures({"similarity": similarity}, figures_folder, specs=FIGURES)
     assert {entry.name for entry in entries} == {
         "cka_egemaps", "cka_layers", "similarity_groups", "similarity_measures", "similarity_models",
     }  # fmt: skip
@@ -207,7 +210,7 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(tables: Tables, figu
 @pytest.mark.parametrize("arguments", [{"names": ["heat"]}, {"options": {"heat": {}}}])
 def test_an_unknown_figure_is_refused(tables: Tables, tmp_path: Path, arguments: dict[str, object]) -> None:
     with pytest.raises(AnalysisError, match=r"no such figure[\s\S]*found: heat"):
-        write_figures(tables, tmp_path, **arguments)  # type: ignore[arg-type]
+        write_figures(tables, tmp_path, specs=FIGURES, **arguments)  # type: ignore[arg-type]
 
 
 def test_biased_cka_never_stands_alone(tables: Tables) -> None:
@@ -238,7 +241,7 @@ def test_what_an_analysis_was_not_asked_for_is_not_called_missing(tables: Tables
     """As `analyze similarity --pairs models`, which compares no layers of one model."""
     similarity = tables["similarity"]
     between = similarity[similarity["model_a"] != similarity["model_b"]]
-    entries, left_out = write_figures({"similarity": between}, figures_folder)
+    entries, left_out = write_figures({"similarity": between}, figures_folder, specs=FIGURES)
     assert entries
     assert left_out == []
 
@@ -336,7 +339,7 @@ def test_of_several_corpora_figures_are_of_all_pooled_or_of_each_and_say_so(
 ) -> None:
     several = pd.concat([tables["drift"].assign(corpus=name) for name in ("all", "berlin")], ignore_index=True)
     names = ["drift_layers", "drift_previous", "drift_corpora"]
-    entries, left_out = write_figures({"drift": several}, figures_folder, names=names)
+    entries, left_out = write_figures({"drift": several}, figures_folder, specs=FIGURES, names=names)
     assert left_out == []
     assert {entry.name: entry.title for entry in entries} == {
         "drift_layers_all": "Drift along the layers (all corpora pooled)",

@@ -6,11 +6,13 @@ import pandas as pd
 import pytest
 
 from ser_probe.report.drift.headline import drift_headline
-from ser_probe.report.headlines import HEADLINES, headlines
+from ser_probe.report.headlines import headlines
 from ser_probe.report.probes.headline import numbers_headline, probe_headline
 from ser_probe.report.similarity.headline import layers_headline, similarity_headline
+from ser_probe.steps.analyses.figures import report_headlines
 
 Tables = dict[str, pd.DataFrame]
+HEADLINES = report_headlines()
 
 
 def test_the_layer_is_chosen_on_validation_and_scored_on_test(tables: Tables) -> None:
@@ -102,7 +104,7 @@ def test_numeric_targets_are_chosen_on_validation(tables: Tables) -> None:
 
 def test_files_that_name_no_step_have_a_headline(tables: Tables) -> None:
     bare = tables["similarity"].assign(step_a=float("nan"), step_b=float("nan"))
-    ((_, _, _, table), *_) = headlines({"similarity": bare})
+    ((_, _, _, table), *_) = headlines({"similarity": bare}, HEADLINES)
     assert set(table["step"]) == {"none"}
 
 
@@ -118,8 +120,8 @@ def test_large_change_is_low_similarity_but_a_norm_far_from_before(tables: Table
 
 
 def test_empty_and_absent_tables_make_no_headline(tables: Tables) -> None:
-    assert headlines({}) == []
-    assert headlines({"probe": tables["probe"].head(0), "umap": tables["umap"]}) == []
+    assert headlines({}, HEADLINES) == []
+    assert headlines({"probe": tables["probe"].head(0), "umap": tables["umap"]}, HEADLINES) == []
     drift = tables["drift"]
-    assert headlines({"drift": drift[drift["step"] == 0]}) == []
-    assert len(headlines(tables)) == len([one for one in HEADLINES if one.table in tables]) >= 4
+    assert headlines({"drift": drift[drift["step"] == 0]}, HEADLINES) == []
+    assert len(headlines(tables, HEADLINES)) == len([one for one in HEADLINES if one.table in tables]) >= 4

@@ -12,11 +12,16 @@ import pandas as pd
 import pytest
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.figures import FIGURES, FigureEntry, write_figures
+from ser_probe.report.drift.figures import DRIFT_FIGURES
+from ser_probe.report.figures import FigureEntry, write_figures
+from ser_probe.report.headlines import headlines
 from ser_probe.report.html import arrange_audit, count_shared_speakers, flatten, view_table, write_report
+from ser_probe.report.training.figures import TRAINING_FIGURES
+from ser_probe.steps.analyses.figures import report_headlines
 from tests.report.conftest import audit_table, drift_table
 
 Tables = dict[str, pd.DataFrame]
+FIGURES = {**TRAINING_FIGURES, **DRIFT_FIGURES}
 
 HOSTILE = "<script>alert(1)</script>"
 RECORD = {"time_utc": "2024-06-01T12:00:00+00:00", "command": ["ser-probe", "run"], "packages": {"torch": "2.11.0"}}
@@ -50,7 +55,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two figures, drawn once."""
     folder = tmp_path_factory.mktemp("drawn")
     tables = {"audit": audit_table(), "drift": drift_table(["0", "final"], [0, 50])}
-    write_figures(tables, folder, names=["splits", "drift_steps"])
+    write_figures(tables, folder, specs=FIGURES, names=["splits", "drift_steps"])
     return folder
 
 
@@ -61,9 +66,10 @@ def arguments(tables: Tables, drawn: Path, tmp_path: Path) -> dict[str, Any]:
         FigureEntry(name, FIGURES[name].title, folder / f"{name}.png", folder / f"{name}.svg", "how to read it")
         for name in ("splits", "drift_steps")
     ]
+    shown = {name: tables[name] for name in ("probe", "similarity", "drift")}
     return dict(
         title="emovo tiny", config_yaml="seed: 0\nbackbone: tiny-wavlm-base\n", record=RECORD, audit=tables["audit"],
-        tables={name: tables[name] for name in ("probe", "similarity", "drift")}, figures=figures,
+        tables=shown, figures=figures, headlines=headlines(shown, report_headlines()),
         rejects=pd.DataFrame({"path": ["a.wav"], "reason": ["empty"]}), notes=["one clip was left out"],
         facts={"clips": 588},
     )  # fmt: skip

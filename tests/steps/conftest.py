@@ -14,11 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ser_probe.config import StudyConfig, check_options
+from ser_probe.config import AnalyzeConfig, StudyConfig, check_options
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store_header import Layout
+from ser_probe.steps.analyses.entries import run_analysis
+from ser_probe.steps.analyses.inputs import Inputs
+from ser_probe.steps.analyses.representations import CacheFile
+from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.study.run import run_study
 
 from ..voices import write_corpus
@@ -164,6 +168,17 @@ def clips() -> pd.DataFrame:
         "gender": np.array(["female", "male"])[row % 2],
         "split": np.array(["train", "train", "train", "train", "validation", "test"])[row % 6],
     })  # fmt: skip
+
+
+def analyse(
+    name: str, caches: Sequence[CacheFile], output: Path, *, analyze: AnalyzeConfig | None = None, **given: Any
+) -> Outcome:
+    """Run an analysis over caches, with its options, splits and corpora as a section `analyze` has them."""
+    analyze = AnalyzeConfig() if analyze is None else analyze
+    options = analyze.options_of(name)
+    assert options is not None
+    inputs = Inputs(output, caches=caches, splits=analyze.splits, by_corpus=analyze.by_corpus, **given)
+    return run_analysis(name, inputs, options)
 
 
 def tuned(step: int) -> dict[str, Any]:

@@ -11,11 +11,9 @@ import pytest
 
 from ser_probe.config import AnalyzeConfig, SimilarityConfig
 from ser_probe.errors import AnalysisError
-from ser_probe.steps.analyses.drift import measure_drift
-from ser_probe.steps.analyses.similarity import compare_caches
 from ser_probe.steps.tables import read_table
 
-from .conftest import FEATURES, tuned
+from .conftest import FEATURES, analyse, tuned
 
 Write = Callable[..., Path]
 CONTEXT = {"corpus": "emovo", "run_seed": 7}
@@ -34,7 +32,7 @@ def features(write_cache: Write, clips: pd.DataFrame) -> Path:
 
 
 def test_similarity_rows(caches: list[Path], features: Path, tmp_path: Path) -> None:
-    compare_caches(caches, tmp_path, analyze=AnalyzeConfig(splits="all"), features=features, context=CONTEXT)
+    analyse("similarity", caches, tmp_path, analyze=AnalyzeConfig(splits="all"), features=features, context=CONTEXT)
     table = read_table(tmp_path, "similarity")
     columns = [f"{name}_{side}" for side in "ab" for name in ("model", "checkpoint", "step", "layer")]
     assert {*columns, "measure", "value", "ci_low", "ci_high", "p", "n", "baseline", "corpus"} <= set(table.columns)
@@ -56,7 +54,7 @@ def test_no_feature_drowns_the_others(write_cache: Write, clips: pd.DataFrame, t
     found = []
     for unit in (1.0, 1000.0):
         features = write_cache(f"{unit:g}", clips, FEATURES, layers=("functionals",), width=5, unit=unit)
-        compare_caches([path], tmp_path / f"{unit:g}", analyze=options, features=features)
+        analyse("similarity", [path], tmp_path / f"{unit:g}", analyze=options, features=features)
         table = read_table(tmp_path / f"{unit:g}", "similarity")
         found.append(table.query("measure == 'cka_debiased' and layer_a == '1'")["value"].item())
     # Other noise in each file, the same labels: both find the labels in layer 1.
@@ -66,11 +64,11 @@ def test_no_feature_drowns_the_others(write_cache: Write, clips: pd.DataFrame, t
 def test_nothing_to_compare(caches: list[Path], tmp_path: Path) -> None:
     nothing = AnalyzeConfig(splits="all", similarity=SimilarityConfig(pairs=("across",)))
     with pytest.raises(AnalysisError, match="There is nothing to compare"):
-        compare_caches(caches[:1], tmp_path / "t", analyze=nothing)
-    assert len(compare_caches(caches, tmp_path / "t", analyze=nothing).files) == 2
+        analyse("similarity", caches[:1], tmp_path / "t", analyze=nothing)
+    assert len(analyse("similarity", caches, tmp_path / "t", analyze=nothing).files) == 2
 
 
 def test_analyses_look_at_the_splits_asked_for(caches: list[Path], tmp_path: Path) -> None:
-    outcome = measure_drift(caches, tmp_path, reference=caches[1], analyze=AnalyzeConfig())
+    outcome = analyse("drift", caches, tmp_path, reference=caches[1], analyze=AnalyzeConfig())
     assert outcome.summary == {"clips": 12}, "by default the test speakers alone"
     assert set(read_table(tmp_path, "drift")["n"]) == {12}

@@ -11,12 +11,8 @@ import pytest
 
 from ser_probe.config import AnalyzeConfig, check_options
 from ser_probe.errors import AnalysisError
-from ser_probe.steps.analyses.acoustics import predict_acoustics
-from ser_probe.steps.analyses.drift import measure_drift
-from ser_probe.steps.analyses.geometry import describe_caches
-from ser_probe.steps.analyses.similarity import compare_caches
 
-from .conftest import FEATURES, Said, tuned
+from .conftest import FEATURES, Said, analyse, tuned
 
 Write = Callable[..., Path]
 
@@ -31,13 +27,13 @@ def test_columns_that_the_clips_lack_are_said(write_cache: Write, clips: pd.Data
     first, later = write_cache("first", bare, tuned(0)), write_cache("later", bare, tuned(50))
     said = Said()
     drift = options(**{"drift.measures": ["mean_cosine"]})
-    measure_drift([first, later], tmp_path / "drift", reference=first, analyze=drift, progress=said)
+    analyse("drift", [first, later], tmp_path / "drift", reference=first, analyze=drift, progress=said)
     assert said.lines == [
         "drift without intervals over speakers: the clips have no column 'speaker'",
         "drift without speaker: the clips do not have it",
     ]
     said = Said()
-    describe_caches([first], tmp_path / "geometry", analyze=options(), progress=said)
+    analyse("geometry", [first], tmp_path / "geometry", analyze=options(), progress=said)
     (line,) = [line for line in said.lines if "the clips do not have" in line]
     assert line.endswith(": the clips do not have them")
     assert {"speaker", "gender"} <= {*line.removeprefix("geometry without ").partition(":")[0].split(", ")}
@@ -45,7 +41,7 @@ def test_columns_that_the_clips_lack_are_said(write_cache: Write, clips: pd.Data
     for intervals, lines in (("fast", ["similarity without intervals over speakers"]), ("none", [])):
         said = Said()
         chosen = options(**{"similarity.egemaps": False, "similarity.intervals": intervals})
-        compare_caches([first], tmp_path / "similarity", analyze=chosen, progress=said)
+        analyse("similarity", [first], tmp_path / "similarity", analyze=chosen, progress=said)
         assert [line.partition(":")[0] for line in said.lines] == lines
 
 
@@ -55,7 +51,7 @@ def test_a_control_that_needs_a_column(write_cache: Write, clips: pd.DataFrame, 
         cache = write_cache("x", kept, tuned(0))
         features = write_cache("f", kept, FEATURES, layers=("functionals",), width=5)
         said = Said()
-        predict_acoustics([cache], tmp_path / "out", features=features, analyze=options(), progress=said)
+        analyse("acoustics", [cache], tmp_path / "out", features=features, analyze=options(), progress=said)
         assert f"acoustics without the control gender_only: the clips {lack}" in said.lines
         cache.unlink()
         features.unlink()
@@ -63,4 +59,4 @@ def test_a_control_that_needs_a_column(write_cache: Write, clips: pd.DataFrame, 
     features = write_cache("f", clips.drop(columns="gender"), FEATURES, layers=("functionals",), width=5)
     asked = options(**{"acoustics.controls": ["gender_only"]})
     with pytest.raises(AnalysisError, match="The clips have no column 'gender'"):
-        predict_acoustics([cache], tmp_path / "out", features=features, analyze=asked)
+        analyse("acoustics", [cache], tmp_path / "out", features=features, analyze=asked)

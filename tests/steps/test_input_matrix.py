@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from ser_probe.config import AnalyzeConfig, ProbeConfig, SplitConfig, check_options
+from ser_probe.config import AnalyzeConfig, ProbeConfig, check_options
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
@@ -26,16 +26,12 @@ from ser_probe.errors import AnalysisError
 from ser_probe.report import figures
 from ser_probe.report.style import styled
 from ser_probe.report.titles import fit_titles
-from ser_probe.steps.analyses.acoustics import predict_acoustics
-from ser_probe.steps.analyses.drift import measure_drift
+from ser_probe.steps.analyses.entries import run_analysis
 from ser_probe.steps.analyses.figures import draw_analysis
-from ser_probe.steps.analyses.geometry import describe_caches
-from ser_probe.steps.analyses.probe import probe_caches
-from ser_probe.steps.analyses.similarity import compare_caches
-from ser_probe.steps.analyses.umap import map_caches
+from ser_probe.steps.analyses.inputs import Inputs
 from ser_probe.steps.outcome import Outcome
 
-from .conftest import FEATURES, tuned
+from .conftest import FEATURES, analyse, tuned
 
 WIDTH = 8
 NAMES = [
@@ -147,7 +143,7 @@ def _probe(**options: Any) -> Callable[[Files, Path | None, Path], Outcome]:
     probe = check_options(ProbeConfig, {"seeds": 1, "max_epochs": 8, "controls": ["shuffled_labels"], **options})
 
     def run(files: Files, features: Path | None, output: Path) -> Outcome:
-        return probe_caches(files.caches, output, probe=probe, split=SplitConfig(), features=features)
+        return run_analysis("probe", Inputs(output, caches=files.caches, features=features), probe)
 
     return run
 
@@ -158,24 +154,25 @@ def _analyze(**options: Any) -> AnalyzeConfig:
 
 def _similarity(files: Files, features: Path | None, output: Path) -> Outcome:
     analyze = _analyze(**{"similarity.egemaps": features is not None, "similarity.permutations": 9})
-    return compare_caches(files.caches, output, features=features, analyze=analyze)
+    return analyse("similarity", files.caches, output, features=features, analyze=analyze)
 
 
 def _drift(files: Files, features: Path | None, output: Path) -> Outcome:
-    return measure_drift(files.caches, output, reference=files.caches[0], analyze=_analyze())
+    return analyse("drift", files.caches, output, reference=files.caches[0], analyze=_analyze())
 
 
 def _geometry(files: Files, features: Path | None, output: Path) -> Outcome:
-    return describe_caches(files.caches, output, features=features, analyze=_analyze(**{"geometry.permutations": 2}))
+    analyze = _analyze(**{"geometry.permutations": 2})
+    return analyse("geometry", files.caches, output, features=features, analyze=analyze)
 
 
 def _acoustics(files: Files, features: Path | None, output: Path) -> Outcome:
-    return predict_acoustics(files.caches, output, features=files.features, analyze=_analyze())
+    return analyse("acoustics", files.caches, output, features=files.features, analyze=_analyze())
 
 
 def _umap(files: Files, features: Path | None, output: Path) -> Outcome:
     analyze = _analyze(**{"umap.n_neighbors": 3, "umap.stability_seeds": 1})
-    return map_caches(files.caches, output, analyze=analyze)
+    return analyse("umap", files.caches, output, analyze=analyze)
 
 
 ANALYSES: dict[str, Callable[[Files, Path | None, Path], Outcome]] = {

@@ -45,10 +45,11 @@ def acoustics(
 ) -> None:  # fmt: skip
     """Predict every acoustic functional from each layer: what is kept of the voice, what is lost and gained?"""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import AnalyzeConfig
-    from ser_probe.steps.analyses.acoustics import predict_acoustics
+    from ser_probe.config import AcousticsConfig, AnalyzeConfig
     from ser_probe.steps.analyses.cache_names import name_caches
+    from ser_probe.steps.analyses.entries import run_analysis
     from ser_probe.steps.analyses.figures import draw_analysis
+    from ser_probe.steps.analyses.inputs import Inputs
     from ser_probe.steps.analyses.representations import read_clips
 
     options = {
@@ -62,15 +63,10 @@ def acoustics(
     }
     config = checked(AnalyzeConfig, options, section="analyze")
     with open_progress() as progress:
-        outcome = predict_acoustics(
-            name_caches(caches, name),
-            output,
-            features=features,
-            analyze=config,
-            random_cache=random,
-            clips=read_clips(clips),
-            seed=seed,
-            progress=progress,
-        )
+        inputs = Inputs(
+            output, caches=name_caches(caches, name), features=features, control=random, clips=read_clips(clips),
+            splits=config.splits, by_corpus=config.by_corpus, seed=seed, progress=progress,
+        )  # fmt: skip
+        outcome = run_analysis("acoustics", inputs, config.section(AcousticsConfig) or AcousticsConfig())
         outcome = draw_analysis(outcome, output, progress=progress)
     finish(outcome)

@@ -56,11 +56,12 @@ def drift(
 ) -> None:  # fmt: skip
     """Measure how far each layer moved from a reference file and from the checkpoint before."""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import AnalyzeConfig
+    from ser_probe.config import AnalyzeConfig, DriftConfig
     from ser_probe.steps.analyses.cache_names import name_caches, named_like
     from ser_probe.steps.analyses.checkpoint_weights import find_checkpoints
-    from ser_probe.steps.analyses.drift import measure_drift
+    from ser_probe.steps.analyses.entries import run_analysis
     from ser_probe.steps.analyses.figures import draw_analysis
+    from ser_probe.steps.analyses.inputs import Inputs
     from ser_probe.steps.analyses.representations import read_clips
 
     options = {
@@ -72,19 +73,14 @@ def drift(
         "drift.neighbours": neighbours,
     }
     config = checked(AnalyzeConfig, options, section="analyze")
-    checkpoints = find_checkpoints(weights) if weights else None
+    checkpoints = find_checkpoints(weights) if weights else {}
     named = name_caches(caches, name)
     with open_progress() as progress:
-        outcome = measure_drift(
-            named,
-            output,
-            reference=named_like(reference, named),
-            analyze=config,
-            floor=floor or (),
-            seed_caches=seed_caches or (),
-            checkpoints=checkpoints,
-            clips=read_clips(clips),
-            progress=progress,
-        )
+        inputs = Inputs(
+            output, caches=named, reference=named_like(reference, named), repeats=floor or (),
+            seed_caches=seed_caches or (), checkpoints=checkpoints, clips=read_clips(clips),
+            splits=config.splits, by_corpus=config.by_corpus, progress=progress,
+        )  # fmt: skip
+        outcome = run_analysis("drift", inputs, config.section(DriftConfig) or DriftConfig())
         outcome = draw_analysis(outcome, output, progress=progress)
     finish(outcome)

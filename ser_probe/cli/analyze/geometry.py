@@ -42,10 +42,11 @@ def geometry(
 ) -> None:  # fmt: skip
     """Measure the shape of each layer: dimension, isotropy, and what its variance is about."""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import AnalyzeConfig
+    from ser_probe.config import AnalyzeConfig, GeometryConfig
     from ser_probe.steps.analyses.cache_names import name_caches
+    from ser_probe.steps.analyses.entries import run_analysis
     from ser_probe.steps.analyses.figures import draw_analysis
-    from ser_probe.steps.analyses.geometry import describe_caches
+    from ser_probe.steps.analyses.inputs import Inputs
     from ser_probe.steps.analyses.representations import read_clips
 
     options = {
@@ -59,14 +60,10 @@ def geometry(
     }
     config = checked(AnalyzeConfig, options, section="analyze")
     with open_progress() as progress:
-        outcome = describe_caches(
-            name_caches(caches, name),
-            output,
-            analyze=config,
-            features=features,
-            clips=read_clips(clips),
-            seed=seed,
-            progress=progress,
-        )
+        inputs = Inputs(
+            output, caches=name_caches(caches, name), features=features, clips=read_clips(clips),
+            splits=config.splits, by_corpus=config.by_corpus, seed=seed, progress=progress,
+        )  # fmt: skip
+        outcome = run_analysis("geometry", inputs, config.section(GeometryConfig) or GeometryConfig())
         outcome = draw_analysis(outcome, output, progress=progress)
     finish(outcome)

@@ -83,8 +83,9 @@ def probe(
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import ProbeConfig, SplitConfig
     from ser_probe.steps.analyses.cache_names import name_caches
+    from ser_probe.steps.analyses.entries import run_analysis
     from ser_probe.steps.analyses.figures import draw_analysis
-    from ser_probe.steps.analyses.probe import probe_caches
+    from ser_probe.steps.analyses.inputs import Inputs
     from ser_probe.steps.analyses.representations import read_clips
 
     config = checked(
@@ -113,9 +114,10 @@ def probe(
     )
     split = checked(SplitConfig, {"scheme": scheme, "seed": split_seed}, section="split")
     with open_progress() as progress:
-        outcome = probe_caches(
-            name_caches(caches, name), output, probe=config, split=split, features=features, random_cache=random,
+        inputs = Inputs(
+            output, caches=name_caches(caches, name), split=split, features=features, control=random,
             clips=read_clips(clips), progress=progress,
         )  # fmt: skip
+        outcome = run_analysis("probe", inputs, config)
         outcome = draw_analysis(outcome, output, progress=progress)
     finish(outcome)

@@ -51,11 +51,12 @@ def similarity(
 ) -> None:  # fmt: skip
     """Compare layers with features, with each other, and between files."""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import AnalyzeConfig
+    from ser_probe.config import AnalyzeConfig, SimilarityConfig
     from ser_probe.steps.analyses.cache_names import name_caches
+    from ser_probe.steps.analyses.entries import run_analysis
     from ser_probe.steps.analyses.figures import draw_analysis
+    from ser_probe.steps.analyses.inputs import Inputs
     from ser_probe.steps.analyses.representations import read_clips
-    from ser_probe.steps.analyses.similarity import compare_caches
 
     options = {
         "splits": flags.listed(splits) or "all",
@@ -72,14 +73,10 @@ def similarity(
     }
     config = checked(AnalyzeConfig, options, section="analyze")
     with open_progress() as progress:
-        outcome = compare_caches(
-            name_caches(caches, name),
-            output,
-            features=features,
-            analyze=config,
-            clips=read_clips(clips),
-            seed=seed,
-            progress=progress,
-        )
+        inputs = Inputs(
+            output, caches=name_caches(caches, name), features=features, clips=read_clips(clips),
+            splits=config.splits, by_corpus=config.by_corpus, seed=seed, progress=progress,
+        )  # fmt: skip
+        outcome = run_analysis("similarity", inputs, config.section(SimilarityConfig) or SimilarityConfig())
         outcome = draw_analysis(outcome, output, progress=progress)
     finish(outcome)

@@ -83,8 +83,9 @@ def stats(
     """Test what explains a result: analysis of variance, comparisons, effect sizes, power, in tables and words."""
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import NULL, StatsConfig
+    from ser_probe.steps.analyses.entries import run_analysis
     from ser_probe.steps.analyses.figures import draw_analysis
-    from ser_probe.steps.analyses.stats import analyze_table
+    from ser_probe.steps.analyses.inputs import Inputs
 
     options: dict[str, Any] = {
         "response": response,
@@ -107,7 +108,8 @@ def stats(
     }
     config = checked(StatsConfig, options, section="analyze.stats")
     with open_progress() as progress:
-        outcome = analyze_table(table, output, stats=config, from_moments=from_moments, progress=progress)
+        inputs = Inputs(output, table=table, from_moments=from_moments, progress=progress)
+        outcome = run_analysis("stats", inputs, config)
         outcome = draw_analysis(outcome, output, progress=progress)
     finish(outcome)
 

@@ -57,11 +57,12 @@ def umap(
 ) -> None:  # fmt: skip
     """Draw maps of the clips in two dimensions, coloured by label, speaker, gender, or right and wrong."""
     from ser_probe.cli.progress import open_progress
-    from ser_probe.config import AnalyzeConfig
+    from ser_probe.config import AnalyzeConfig, UmapConfig
     from ser_probe.steps.analyses.cache_names import name_caches
+    from ser_probe.steps.analyses.entries import run_analysis
     from ser_probe.steps.analyses.figures import draw_analysis
+    from ser_probe.steps.analyses.inputs import Inputs
     from ser_probe.steps.analyses.representations import read_clips
-    from ser_probe.steps.analyses.umap import map_caches
 
     options = {
         "splits": flags.listed(splits) or "all",
@@ -80,10 +81,10 @@ def umap(
     if audio_root is None and clips is not None:
         audio_root = clips.expanduser().parent
     with open_progress() as progress:
-        outcome = map_caches(
-            name_caches(caches, name), output, analyze=config, seed=seed, clips=read_clips(clips),
-            predictions=predictions,
-            audio_root=audio_root, progress=progress,
+        inputs = Inputs(
+            output, caches=name_caches(caches, name), clips=read_clips(clips), predictions=predictions,
+            audio_root=audio_root, splits=config.splits, seed=seed, progress=progress,
         )  # fmt: skip
+        outcome = run_analysis("umap", inputs, config.section(UmapConfig) or UmapConfig())
         outcome = draw_analysis(outcome, output, progress=progress)
     finish(outcome)

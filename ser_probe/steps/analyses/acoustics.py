@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_probe.analysis.acoustics.folds import speaker_folds
+from ser_probe.analysis.acoustics.folds import MIN_SPEAKERS, speaker_folds
 from ser_probe.analysis.acoustics.functional_groups import functional_group
 from ser_probe.analysis.acoustics.functionals import (
     FEW_CLIPS,
@@ -24,20 +24,14 @@ from ser_probe.analysis.acoustics.table import Functionals, acoustics_table, cha
 from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.analysis.similarity.cka import cka_pairs
 from ser_probe.analysis.similarity.table import standardised
-from ser_probe.config import AcousticsConfig, AnalyzeConfig
+from ser_probe.config import AcousticsConfig
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError
 from ser_probe.report.tables import POOLED
-from ser_probe.runtime import SILENT, Progress
+from ser_probe.runtime import Progress
 from ser_probe.steps.analyses.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
-from ser_probe.steps.analyses.representations import (
-    FEATURE_LAYER,
-    CacheFile,
-    Joined,
-    Representation,
-    join_caches,
-    path_of,
-)
+from ser_probe.steps.analyses.inputs import Inputs
+from ser_probe.steps.analyses.representations import FEATURE_LAYER, CacheFile, Joined, Representation, path_of
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import write_table
 
@@ -58,48 +52,32 @@ class _Material:
     targets: Targets
 
 
-def predict_acoustics(
-    caches: Sequence[CacheFile],
-    output: Path,
-    *,
-    features: Path,
-    analyze: AnalyzeConfig,
-    random_cache: CacheFile | None = None,
-    clips: pd.DataFrame | None = None,
-    context: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    progress: Progress = SILENT,
-) -> Outcome:
+def run(inputs: Inputs, config: AcousticsConfig) -> Outcome:
     """Write `acoustics_functionals`, `acoustics_groups`, `acoustics_changes` and `acoustics`.
 
     Clips of several corpora are also predicted corpus by corpus, with a column `corpus` that is `all` for all of them
     together.
 
     Args:
-        caches: One file per checkpoint.
-        output: Folder of the tables.
-        features: The acoustic functionals.
-        analyze: How to predict, on which splits.
-        random_cache: The same architecture with random weights, as a control.
-        clips: The study's clips; by default the columns of the caches.
-        context: Columns to add to the tables, such as corpus and run seed.
-        seed: Seed of the folds and of the shuffled clips.
-        progress: Told of each layer, and of functionals that cannot be used.
+        inputs: Caches, features that are predicted from them, and a control. The seed is that of the folds and of the
+            shuffled clips.
+        config: How to predict; its splits, where it names any, take the place of those of the inputs.
 
     Raises:
-        AnalysisError: If there are fewer than three speakers, or no functional varies.
+        AnalysisError: If there are no features, fewer than three speakers, or no functional varies.
     """
-    config = analyze.acoustics or AcousticsConfig()
-    splits = None if analyze.splits == "all" else analyze.splits
-    files = [*caches, *([random_cache] if random_cache is not None else [])]
-    joined, random = _apart(join_caches(files, features=features, clips=clips, splits=splits), random_cache)
-    parts = corpus_parts(joined, "acoustics", progress, apart=analyze.by_corpus)
+    progress, features = inputs.progress, inputs.features
+    if features is None:
+        raise AnalysisError("There are no acoustic features to predict", fix="give the file of eGeMAPS")
+    looked_at = replace(inputs, splits=config.splits or inputs.splits)
+    joined, random = _apart(looked_at.join(with_control=True), inputs.control)
+    parts = corpus_parts(joined, "acoustics", progress, apart=inputs.by_corpus)
     represented = [*joined.checkpoints, *([] if random is None else [random])]
     progress.start("acoustics", len(parts) * sum(len(one.layer_names) for one in represented), "layers")
 
     def predict(part: Part, counted: Progress) -> tuple[_Material, dict[str, pd.DataFrame]]:
         own_random = None if random is None else replace(random, rows=random.rows[part.places])
-        material = _prepare(part, own_random, features, config, seed, counted)
+        material = _prepare(part, own_random, features, config, inputs.seed, counted)
         return material, _tables(material, config, counted)
 
     parts, made = of_each(parts, predict, "acoustics", progress)
@@ -109,7 +87,7 @@ def predict_acoustics(
         table = join_parts(parts, [tables[name] for _, tables in made])
         if not table.empty:
             table = table.assign(pooling=joined.checkpoints[0].pooling, transform=config.transform)
-            written += write_table(in_context(table, context), output, name)
+            written += write_table(in_context(table, inputs.context), inputs.output, name)
     flags = list(made[0][0].functionals.flags)
     facts = (
         joined.counts()
@@ -121,6 +99,17 @@ def predict_acoustics(
         }
     )
     return Outcome(tuple(written), facts)
+
+
+def lack(inputs: Inputs, config: AcousticsConfig) -> str:
+    """Return why the clips of a study admit no prediction for unheard speakers; empty where they do."""
+    clips, splits = inputs.clips, config.splits or inputs.splits
+    if clips is None:
+        return ""
+    known = clips if splits == "all" else clips[clips["split"].isin(splits)]
+    if known["speaker"].nunique() < MIN_SPEAKERS:
+        return f"because it needs {MIN_SPEAKERS} speakers: set analyze.acoustics.splits to all"
+    return ""
 
 
 def _tables(material: _Material, config: AcousticsConfig, progress: Progress) -> dict[str, pd.DataFrame]:

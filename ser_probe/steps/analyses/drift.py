@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,12 +12,13 @@ from ser_probe.analysis.drift.floor import REPEAT, SEED, add_floor, floor_table
 from ser_probe.analysis.drift.table import OVERALL, layer_drift
 from ser_probe.analysis.drift.weights import weight_drift
 from ser_probe.analysis.threads import run_side_by_side
-from ser_probe.config import AnalyzeConfig, DriftConfig
-from ser_probe.runtime import SILENT, Progress
+from ser_probe.config import DriftConfig
+from ser_probe.runtime import Progress
 from ser_probe.steps.analyses.checkpoint_weights import read_parts
 from ser_probe.steps.analyses.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
 from ser_probe.steps.analyses.drift_pairs import DriftStates, Pair, join_states
-from ser_probe.steps.analyses.representations import CacheFile, Joined
+from ser_probe.steps.analyses.inputs import Inputs
+from ser_probe.steps.analyses.representations import Joined
 from ser_probe.steps.columns import named_columns, say_without_intervals
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import write_table
@@ -26,47 +26,29 @@ from ser_probe.steps.tables import write_table
 FIRST, PREVIOUS = "first", "previous"
 
 
-def measure_drift(
-    caches: Sequence[CacheFile],
-    output: Path,
-    *,
-    reference: CacheFile,
-    analyze: AnalyzeConfig,
-    floor: Sequence[CacheFile] = (),
-    seed_caches: Sequence[CacheFile] = (),
-    checkpoints: Mapping[str, Path] | None = None,
-    clips: pd.DataFrame | None = None,
-    context: Mapping[str, Any] | None = None,
-    progress: Progress = SILENT,
-) -> Outcome:
+def run(inputs: Inputs, config: DriftConfig) -> Outcome:
     """Write the tables `drift`, `drift_groups`, and where it can be `drift_floor` and `weight_drift`.
 
     Clips of several corpora are also measured corpus by corpus, with a column `corpus` that is `all` for all of them
     together. Weights have no clips.
 
     Args:
-        caches: One file per checkpoint; the reference may be among them (its drift is none).
-        output: Folder of the tables.
-        reference: The file to measure from, usually step 0.
-        analyze: What to measure, on which splits.
-        floor: The reference extracted again: the same weights, another batch size or precision.
-        seed_caches: Checkpoints of other fine-tuning seeds, each of a step that is among the caches.
-        checkpoints: Folders of weights by the checkpoint's name (`step-50`), in the order of their steps.
-        clips: The study's clips; by default the columns of the caches.
-        context: Columns to add to the tables, such as corpus and run seed.
-        progress: Told of each layer.
+        inputs: Caches, of which the reference may be one (its drift is none), its repeats, and weights.
+        config: What to measure.
 
     Raises:
         AnalysisError: If a cache has other layers than the reference, a repeat is of other weights, or a seed's
             checkpoint is of a step that is not among the caches.
         CheckpointError: If weights cannot be read, or are of another architecture.
     """
-    config = analyze.drift or DriftConfig()
-    splits = None if analyze.splits == "all" else analyze.splits
-    states = join_states(reference, caches, floor, seed_caches, clips=clips, splits=splits)
+    progress = inputs.progress
+    reference = inputs.caches[0] if inputs.reference is None else inputs.reference
+    states = join_states(
+        reference, inputs.caches, inputs.repeats, inputs.seed_caches, clips=inputs.clips, splits=inputs.chosen_splits
+    )
     pairs = [pair for pair in states.pairs if pair.kind not in (FIRST, PREVIOUS) or pair.kind in config.against]
-    weights = _weights(checkpoints, states) if checkpoints and config.weights else None
-    parts = corpus_parts(states.joined, "drift", progress, apart=analyze.by_corpus)
+    weights = _weights(inputs.checkpoints, states) if inputs.checkpoints and config.weights else None
+    parts = corpus_parts(states.joined, "drift", progress, apart=inputs.by_corpus)
     say_without_intervals("drift", states.joined.clips, progress)
     groupings = _groupings(states.joined, config, progress)
     progress.start("drift", len(parts) * len(states.reference.layer_names), "layers")
@@ -83,7 +65,7 @@ def measure_drift(
         path
         for name, table in tables.items()
         if name == "drift" or not table.empty
-        for path in write_table(in_context(table, context), output, name)
+        for path in write_table(in_context(table, inputs.context), inputs.output, name)
     ]
     counts = states.joined.counts() | corpus_counts(parts)
     return Outcome(tuple(files), counts | _facts(made[0]["drift"], made[0]["drift_floor"]))

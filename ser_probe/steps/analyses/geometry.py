@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from ser_probe.analysis.geometry.table import Geometry, geometry_table
 from ser_probe.analysis.inputs import RepresentationKey
-from ser_probe.config import AnalyzeConfig, GeometryConfig
+from ser_probe.config import GeometryConfig
 from ser_probe.report.tables import POOLED
-from ser_probe.runtime import SILENT, Progress
+from ser_probe.runtime import Progress
 from ser_probe.steps.analyses.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
-from ser_probe.steps.analyses.representations import CacheFile, Joined, Representation, join_caches
+from ser_probe.steps.analyses.inputs import Inputs
+from ser_probe.steps.analyses.representations import Joined, Representation
 from ser_probe.steps.columns import named_columns, say_without, say_without_intervals
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import write_table
@@ -24,45 +23,29 @@ from ser_probe.steps.tables import write_table
 _MOST_VALUES = 0.5
 
 
-def describe_caches(
-    caches: Sequence[CacheFile],
-    output: Path,
-    *,
-    analyze: AnalyzeConfig,
-    features: Path | None = None,
-    clips: pd.DataFrame | None = None,
-    context: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    progress: Progress = SILENT,
-) -> Outcome:
+def run(inputs: Inputs, config: GeometryConfig) -> Outcome:
     """Write `geometry` (a row per layer, checkpoint, measure and factor) and `geometry_spectrum`.
 
     Args:
-        caches: One file per checkpoint.
-        output: Folder of the tables.
-        analyze: What to measure, on which splits.
-        features: Acoustic features, measured too: what the clips themselves are about. They are standardised.
-        clips: The study's clips; by default the columns of the caches.
-        context: Columns to add to the tables, such as corpus and run seed.
-        seed: Seed of the permutations.
-        progress: Told of each representation, and of columns that are left out.
+        inputs: Caches; features are measured too, standardised: what the clips themselves are about. The seed is that
+            of the permutations.
+        config: What to measure.
 
     Raises:
         AnalysisError: If no clip is in all files, or a representation has no shape.
     """
-    config = analyze.geometry or GeometryConfig()
-    splits = None if analyze.splits == "all" else analyze.splits
-    joined = join_caches(caches, features=features, clips=clips, splits=splits)
+    progress = inputs.progress
+    joined = inputs.join()
     columns = {"factors": joined.known_names(config.factors), "by": joined.known_names(config.by)}
     config = config.model_copy(update=columns)
     say_without_intervals("geometry", joined.clips, progress)
-    parts = corpus_parts(joined, "geometry", progress, apart=analyze.by_corpus)
+    parts = corpus_parts(joined, "geometry", progress, apart=inputs.by_corpus)
     represented = [*joined.checkpoints, *([joined.features] if joined.features is not None else [])]
     n_layers = sum(len(one.layer_names) for one in represented)
     progress.start("geometry", len(parts) * n_layers, "representations")
 
     def describe(part: Part, counted: Progress) -> tuple[pd.DataFrame, pd.DataFrame]:
-        return _describe(part, config, seed, counted)
+        return _describe(part, config, inputs.seed, counted)
 
     parts, made = of_each(parts, describe, "geometry", progress)
     progress.finish()
@@ -73,7 +56,7 @@ def describe_caches(
         own = join_parts(parts, tables)
         places = zip(own["model"], own["checkpoint"], strict=True)
         own = own.assign(pooling=[pooling[place] for place in places])
-        files += write_table(in_context(own, context), output, name)
+        files += write_table(in_context(own, inputs.context), inputs.output, name)
     facts = joined.counts() | corpus_counts(parts) | {"representations": n_layers}
     return Outcome(tuple(files), facts)
 

@@ -13,57 +13,41 @@ import pandas as pd
 
 from ser_probe.analysis.probes.families import PART_NAMES
 from ser_probe.analysis.probes.family_table import family
-from ser_probe.config import ProbeConfig, SplitConfig
-from ser_probe.errors import AnalysisError
-from ser_probe.runtime import SILENT, Progress, logger
+from ser_probe.config import ProbeConfig, SplitConfig, StudyConfig
+from ser_probe.errors import AnalysisError, SerProbeError
+from ser_probe.runtime import Progress, logger
 from ser_probe.steps.analyses.corpora import corpus_sizes
+from ser_probe.steps.analyses.inputs import Inputs
 from ser_probe.steps.analyses.probe_division import Division, any_fine_tuned, embedded_clips, settle_division
 from ser_probe.steps.analyses.probe_extras import wants_extras, write_probe_extras
 from ser_probe.steps.analyses.probe_tables import ProbeTables
 from ser_probe.steps.analyses.probe_targets import Task, probed_splits, settle_tasks
 from ser_probe.steps.analyses.probe_training import NUMBER_FAMILY, class_families, train_majority, train_task
-from ser_probe.steps.analyses.representations import CacheFile, Joined, Representation, join_caches, path_of
+from ser_probe.steps.analyses.representations import Joined, Representation, path_of
 from ser_probe.steps.outcome import Outcome
 
 _SIGNIFICANT = 0.05
 
 
-def probe_caches(
-    caches: Sequence[CacheFile],
-    output: Path,
-    *,
-    probe: ProbeConfig,
-    split: SplitConfig,
-    features: Path | None = None,
-    random_cache: CacheFile | None = None,
-    clips: pd.DataFrame | None = None,
-    context: Mapping[str, Any] | None = None,
-    progress: Progress = SILENT,
-) -> Outcome:
-    """Write those tables of `PROBE_TABLES` that the targets and families give.
+def run(inputs: Inputs, config: ProbeConfig) -> Outcome:
+    """Write those tables of the entry `probe` that the targets and families give.
 
     `probe` has a row a seed, `probe_summary` means with intervals over speakers, `best_layers` what validation chose.
 
     Args:
-        caches: One file per checkpoint.
-        output: Folder of the tables.
-        probe: What to predict, and how.
-        split: How held-out speakers are divided anew.
-        features: Acoustic features, as a baseline or as targets.
-        random_cache: The same architecture with random weights, as a control.
-        clips: The study's clips; by default the columns of the caches.
-        context: Columns to add to the tables, such as corpus and run seed.
-        progress: Told of each representation.
+        inputs: Caches, features as a baseline or as targets, a control, and how held-out speakers are divided anew.
+        config: What to predict, and how.
 
     Raises:
         AnalysisError: If a target, family or division cannot be used, or embeddings are not finite.
     """
-    division = settle_division(probe, embedded_clips(caches, clips), fine_tuned=any_fine_tuned(caches))
+    progress, caches, clips = inputs.progress, inputs.caches, inputs.clips
+    division = settle_division(config, embedded_clips(caches, clips), fine_tuned=any_fine_tuned(caches))
     probe = division.probe
     if division.reason:
         progress.say(division.line())
-    context = {**(context or {}), "division": probe.splits, "division_reason": division.reason}
-    joined, random = _join(caches, probe, features, random_cache, clips)
+    context = {**inputs.context, "division": probe.splits, "division_reason": division.reason}
+    joined, random = _join(inputs, probe)
     if len(sizes := corpus_sizes(joined)) > 1:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         progress.say(
@@ -71,7 +55,7 @@ def probe_caches(
             "first and guess the labels that are common there. The table probe_corpus_transfer has probes of each "
             "corpus alone, tested on each" + ("" if probe.transfer else ", where transfer is on")
         )
-    check_families(probe, tasks := settle_tasks(joined, probe, split))
+    check_families(probe, tasks := settle_tasks(joined, probe, inputs.split))
     tables = ProbeTables(context)
     for task in tasks:
         _tell(task, progress)
@@ -84,9 +68,9 @@ def probe_caches(
                 tables.add_classes(task, name, list(members), majority)
             else:
                 tables.add_numbers(task, name, list(members))
-    files = tables.write(output)
+    files = tables.write(inputs.output)
     _require_tables(files, probe)
-    files += _extras(tasks, output, probe, context, progress)
+    files += _extras(tasks, inputs.output, probe, context, progress)
     for remark in dict.fromkeys(tables.remarks):
         logger.warning(remark)
     return Outcome(tuple(files), _facts(joined, tasks, division))
@@ -112,6 +96,25 @@ def check_probes(clips: pd.DataFrame, probe: ProbeConfig, split: SplitConfig, *,
     check_families(probe, settle_tasks(joined, probe, split, features_known=False))
 
 
+def look_ahead(study: StudyConfig, clips: pd.DataFrame, progress: Progress) -> None:
+    """Raise where probes as they were asked for are impossible; with the defaults, they fail alone and later.
+
+    Raises:
+        SerProbeError: As `check_probes` does.
+    """
+    default = ProbeConfig()
+    probe = study.analyze.section(ProbeConfig) or default
+    as_default = all(getattr(probe, key) == getattr(default, key) for key in ("splits", "targets", "groups"))
+    if study.extract.splits != "all":
+        clips = clips[clips["split"].isin(study.extract.splits)].reset_index(drop=True)
+    try:
+        check_probes(clips, probe, study.split, fine_tuned=study.finetune.enabled)
+    except SerProbeError as error:
+        if not as_default:
+            raise
+        progress.say(f"probe: will be left out. {error.line()}")
+
+
 def check_families(probe: ProbeConfig, tasks: Sequence[Task]) -> None:
     """Check that every target has a family that can predict it.
 
@@ -127,13 +130,10 @@ def check_families(probe: ProbeConfig, tasks: Sequence[Task]) -> None:
         family(probe.families[0], "classes")
 
 
-def _join(
-    caches: Sequence[CacheFile], probe: ProbeConfig, features: Path | None, random: CacheFile | None,
-    clips: pd.DataFrame | None,
-) -> tuple[Joined, Representation | None]:  # fmt: skip
+def _join(inputs: Inputs, probe: ProbeConfig) -> tuple[Joined, Representation | None]:
     """Return the joined caches, and the one with random weights apart from them."""
-    files = [*caches, *([random] if random is not None else [])]
-    joined = join_caches(files, features=features, clips=clips, splits=probed_splits(probe, caches, clips))
+    random, splits = inputs.control, probed_splits(probe, inputs.caches, inputs.clips)
+    joined = replace(inputs, splits="all" if splits is None else splits).join(with_control=True)
     if random is None:
         return joined, None
     own = [one for one in joined.checkpoints if one.path == path_of(random)]

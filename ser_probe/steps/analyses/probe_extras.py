@@ -28,11 +28,6 @@ from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.analyses.representations import Joined, Representation
 from ser_probe.steps.tables import write_table
 
-EXTRA_TABLES = (
-    *("probe_description_length", "probe_curve"),
-    *("probe_transfer", "probe_directions", "probe_corpus_transfer"),
-)
-
 # Enough to tell the noise of a seed from a difference between checkpoints; more cost as much again each.
 _MOST_SEEDS = 3
 
@@ -85,7 +80,7 @@ def write_probe_extras(
     context: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> list[Path]:
-    """Write those of the tables `EXTRA_TABLES` that the study asks for.
+    """Write those of the further tables that the study asks for, from `probe_description_length` on.
 
     They use linear softmax probes trained as the study's; code lengths use regularised ones, which are not sure of
     themselves on few clips.

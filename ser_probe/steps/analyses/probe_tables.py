@@ -26,16 +26,11 @@ from ser_probe.analysis.probes.scoring import (
     with_selectivity,
 )
 from ser_probe.analysis.probes.selection import best_layers
+from ser_probe.config.analyze_probe import ANALYSIS
 from ser_probe.steps.analyses.probe_targets import Task
 from ser_probe.steps.analyses.probe_training import Trained
 from ser_probe.steps.analyses.representations import FEATURE_LAYER, Representation
 from ser_probe.steps.tables import write_table
-
-PROBE_TABLES = (
-    *("probe", "probe_summary", "best_layers", "probe_classes", "probe_confusion", "probe_changes", "probe_centre"),
-    *("probe_models", "probe_layer_weights", "probe_numbers", "probe_number_changes"),
-)
-"""What the analysis may write, in the order in which it is written."""
 
 HEADLINE_MEASURE = "uar"
 
@@ -55,7 +50,7 @@ class ProbeTables:
     def write(self, output: Path) -> list[Path]:
         """Write the tables that have rows; return their paths."""
         files: list[Path] = []
-        for name in PROBE_TABLES:
+        for name in ANALYSIS.tables:
             rows = [part for part in self.parts.get(name, []) if not part.empty]
             if rows:
                 files += write_table(pd.concat(rows, ignore_index=True), output, name)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,64 +11,49 @@ import pandas as pd
 from ser_probe.analysis.similarity.measures import MEASURES
 from ser_probe.analysis.similarity.options import Options
 from ser_probe.analysis.similarity.table import Permutations, similarity_table
-from ser_probe.config import AnalyzeConfig, SimilarityConfig
+from ser_probe.config import SimilarityConfig
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.analyses.compared_layers import FEATURES, ComparedLayers, collect_layers
 from ser_probe.steps.analyses.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
-from ser_probe.steps.analyses.representations import CacheFile, join_caches
+from ser_probe.steps.analyses.inputs import Inputs
 from ser_probe.steps.columns import say_without_intervals
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import write_table
 
 
-def compare_caches(
-    caches: Sequence[CacheFile],
-    output: Path,
-    *,
-    analyze: AnalyzeConfig,
-    features: Path | None = None,
-    clips: pd.DataFrame | None = None,
-    context: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    progress: Progress = SILENT,
-) -> Outcome:
+def run(inputs: Inputs, config: SimilarityConfig) -> Outcome:
     """Write the table `similarity`: with features, within checkpoints, across them, and between models.
 
     All layers of all files are compared in one computation, and the pairs that were asked for are written. Clips of
     several corpora are also compared corpus by corpus, with a column `corpus` that is `all` for all of them together.
 
     Args:
-        caches: One file per checkpoint.
-        output: Folder of the table.
-        analyze: What to compare, on which splits.
-        features: Acoustic features to compare with.
-        clips: The study's clips; by default the columns of the caches.
-        context: Columns to add to the tables, such as corpus and run seed.
-        seed: Of permutations, folds and minibatches.
-        progress: Told of each measure.
+        inputs: Caches, and features to compare them with. The seed is that of permutations, folds and minibatches.
+        config: What to compare.
 
     Raises:
         AnalysisError: If no pair is left to compare, or the clips do not admit a measure.
     """
-    config = analyze.similarity or SimilarityConfig()
-    splits = None if analyze.splits == "all" else analyze.splits
-    joined = join_caches(caches, features=features, clips=clips, splits=splits)
+    progress = inputs.progress
+    joined = inputs.join()
     layers = collect_layers(joined)
     if config.intervals != "none":
         say_without_intervals("similarity", joined.clips, progress)
-    parts = corpus_parts(joined, "similarity", progress, apart=analyze.by_corpus)
+    parts = corpus_parts(joined, "similarity", progress, apart=inputs.by_corpus)
     n_families = len(list(_families(_measures(config, len(joined.clips), SILENT))))
     progress.start("similarity", len(parts) * n_families, "parts" if len(parts) > 1 else "kinds of measure")
 
     def compare(part: Part, counted: Progress) -> pd.DataFrame:
-        return _compare(part, layers if part.joined is joined else layers.of_clips(part.places), config, seed, counted)
+        of_part = layers if part.joined is joined else layers.of_clips(part.places)
+        return _compare(part, of_part, config, inputs.seed, counted)
 
     parts, tables = of_each(parts, compare, "similarity", progress)
     progress.finish()
     table = join_parts(parts, tables)
     facts = joined.counts() | corpus_counts(parts) | {"pairs of representations": len(table)}
-    return Outcome(tuple(write_table(in_context(table, context), output, "similarity")), facts)
+    files = write_table(in_context(table, inputs.context), inputs.output, "similarity")
+    return Outcome(tuple(files), facts)
 
 
 def _compare(

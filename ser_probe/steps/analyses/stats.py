@@ -23,7 +23,7 @@ from ser_probe.config import StatsConfig
 from ser_probe.data.columns import find_column
 from ser_probe.errors import AnalysisError
 from ser_probe.files import write_text
-from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.analyses.inputs import Inputs
 from ser_probe.steps.analyses.stats_remarks import opposite_answers, refuse_pooled_beside_corpora
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.results_file import read_results
@@ -57,24 +57,28 @@ class _Found:
     random: str | None
 
 
-def analyze_table(
-    table: Path, output: Path, *, stats: StatsConfig, from_moments: bool = False, progress: Progress = SILENT
-) -> Outcome:
-    """Write the statistics of a table of results: tables, LaTeX, and `summary.md`.
+def run(inputs: Inputs, config: StatsConfig) -> Outcome:
+    """Write the statistics of one table of results, or else of a study's own table.
 
     Args:
-        table: A row a result; or, `from_moments`, a row a cell with `mean`, `sd` and `n`.
-        output: Folder of what is written.
-        stats: What is tested, and how.
-        from_moments: Whether the table holds means and deviations; these are of the kind `stats.sd`.
-        progress: Told of each part.
+        inputs: The table, or the folder of a study's tables.
+        config: What is tested, and how.
 
     Raises:
-        AnalysisError: If the table does not admit the analysis.
+        AnalysisError: If the table does not admit the analysis, or there is none.
         MissingExtraError: If statsmodels is not installed.
     """
     require_statsmodels()
-    if from_moments and not {stats.random, stats.unit} <= {None, "auto"}:
+    if inputs.table is not None:
+        return _analyze_table(inputs, inputs.table, config)
+    if inputs.tables is not None:
+        return _study_statistics(inputs, inputs.tables, config)
+    raise AnalysisError("There is no table to test", fix="give a table of results")
+
+
+def _analyze_table(inputs: Inputs, table: Path, stats: StatsConfig) -> Outcome:
+    """Write the statistics of a table of results: tables, LaTeX, and `summary.md`."""
+    if inputs.from_moments and not {stats.random, stats.unit} <= {None, "auto"}:
         raise AnalysisError(
             "Means and deviations do not say which observations belong together",
             expected="neither a unit nor a random effect with --from-moments",
@@ -88,8 +92,8 @@ def analyze_table(
     found: list[_Found] = []
     for part in _parts(rows, stats):
         if part.label:
-            progress.say(f"statistics: {part.label}")
-        if from_moments:
+            inputs.progress.say(f"statistics: {part.label}")
+        if inputs.from_moments:
             observations = observations_from_moments(part.table, stats.factors, response=stats.response, sd=stats.sd)
             found.append(_analyse(part, observations, None, stats))
         else:
@@ -98,39 +102,21 @@ def analyze_table(
     for one in found:
         facts |= _facts(one.part.label, one.statistics, stats.alpha)
     title = f"Statistics of {found[0].statistics.observations.response}"
-    words = () if from_moments else (_what_repeats(rows, stats),)
-    files = _write(found, output, "summary.md", title, stats, context={}, remarks=(), words=words)
+    words = () if inputs.from_moments else (_what_repeats(rows, stats),)
+    files = _write(found, inputs.output, "summary.md", title, stats, context={}, remarks=(), words=words)
     warnings = [
-        *([] if from_moments else _seed_warnings(rows, stats)),
+        *([] if inputs.from_moments else _seed_warnings(rows, stats)),
         *(line for one in found for line in opposite_answers(one.part.label, one.statistics, one.options)),
     ]
     return Outcome(tuple(files), facts, warnings=tuple(warnings))
 
 
-def study_statistics(
-    tables_folder: Path,
-    output: Path,
-    *,
-    stats: StatsConfig,
-    context: Mapping[str, Any] | None = None,
-    progress: Progress = SILENT,
-) -> Outcome:
+def _study_statistics(inputs: Inputs, tables_folder: Path, stats: StatsConfig) -> Outcome:
     """Write the statistics of a study's own table, and `stats_summary.md` in words.
 
     A part of the table that admits no test is left out, and the summary says why.
-
-    Args:
-        tables_folder: The study's tables.
-        output: Folder of what is written.
-        stats: Which table is tested, and how.
-        context: Columns to add to the tables, such as corpus and run seed.
-        progress: Told of each part, and of what is left out.
-
-    Raises:
-        AnalysisError: If the study has no such table, or it lacks a column.
-        MissingExtraError: If statsmodels is not installed.
     """
-    require_statsmodels()
+    progress = inputs.progress
     rows = read_table(tables_folder, stats.table)
     stats = resolve_columns(stats, rows.columns)
     rows = pick_rows(rows, stats.where)
@@ -151,7 +137,9 @@ def study_statistics(
         progress.say(f"statistics leave out: {line}")
     title = f"Statistics of the table {stats.table}"
     words = (_what_repeats(rows, stats),)
-    files = _write(found, output, "stats_summary.md", title, stats, context=context or {}, remarks=remarks, words=words)
+    files = _write(
+        found, inputs.output, "stats_summary.md", title, stats, context=inputs.context, remarks=remarks, words=words
+    )
     facts: dict[str, object] = {"tests": f"{len(found)} of {len(parts)} parts of the table {stats.table}"}
     return Outcome(tuple(files), facts)
 

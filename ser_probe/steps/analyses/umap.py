@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ser_probe.analysis.projection import UmapPanels, umap_panels
 from ser_probe.analysis.projection_stability import seed_stability
-from ser_probe.config import AnalyzeConfig, UmapConfig
+from ser_probe.config import UmapConfig
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, did_you_mean
-from ser_probe.runtime import SILENT, Progress, derive_seed
-from ser_probe.steps.analyses.representations import CacheFile, Joined, join_caches
+from ser_probe.runtime import derive_seed
+from ser_probe.steps.analyses.inputs import Inputs
+from ser_probe.steps.analyses.representations import Joined
 from ser_probe.steps.analyses.umap_page import write_page
 from ser_probe.steps.analyses.umap_predictions import CORRECT, join_predictions
 from ser_probe.steps.columns import named_columns
@@ -23,37 +22,19 @@ from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import write_table
 
 
-def map_caches(
-    caches: Sequence[CacheFile],
-    output: Path,
-    *,
-    analyze: AnalyzeConfig,
-    seed: int = 0,
-    clips: pd.DataFrame | None = None,
-    predictions: Path | None = None,
-    audio_root: Path | None = None,
-    context: Mapping[str, Any] | None = None,
-    progress: Progress = SILENT,
-) -> Outcome:
+def run(inputs: Inputs, config: UmapConfig) -> Outcome:
     """Write the table `umap` (a row per layer, checkpoint and clip: its place, and how far to trust it) and a page.
 
     Args:
-        caches: One file per checkpoint of one model.
-        output: Folder of the table and of `umap.html`.
-        analyze: Which layers to map and how, on which splits.
-        seed: Seed of the layout.
-        clips: The study's clips; by default the columns of the caches.
-        predictions: Predictions of these clips as `evaluate` writes them; adds the column `correct` and colours by it.
-        audio_root: Folder that the clips' paths start from, for the page to play them; without it none is played.
-        context: Columns to add to the tables, such as corpus and run seed.
-        progress: Told of each layer.
+        inputs: Caches of one model. Predictions add the column `correct` and colour by it; without the clips' audio
+            root the page plays none. The seed is that of the layout.
+        config: Which layers to map, and how.
 
     Raises:
         AnalysisError: If a layer, a column to colour by or a prediction does not exist, or there are several models.
     """
-    config = analyze.umap or UmapConfig()
-    splits = None if analyze.splits == "all" else analyze.splits
-    joined = join_caches(caches, clips=clips, splits=splits)
+    progress, seed, predictions = inputs.progress, inputs.seed, inputs.predictions
+    joined = inputs.join()
     layers = _check(joined, config)
     made = () if predictions is None else (CORRECT,)
     colours = named_columns(joined.clips, config, "analyze.umap.color", made=made, progress=progress)
@@ -76,13 +57,14 @@ def map_caches(
         tables.append(_tabulate(joined, layer, maps[0], stability, columns))
     progress.finish()
     # A clip's own corpus says more than the names of all, which stand in the same column.
-    added = {name: value for name, value in (context or {}).items() if name not in columns}
+    added = {name: value for name, value in inputs.context.items() if name not in columns}
     table = pd.concat(tables, ignore_index=True).assign(**added)
-    files = write_table(table, output, "umap")
+    files = write_table(table, inputs.output, "umap")
     facts = joined.counts()
     if config.page:
+        path = inputs.output / "umap.html"
         page, audio = write_page(
-            output / "umap.html", table, joined.clips, colours, config, audio_root=audio_root, progress=progress
+            path, table, joined.clips, colours, config, audio_root=inputs.audio_root, progress=progress
         )
         files, facts = [*files, page], {**facts, "audio in the page": audio}
     return Outcome(tuple(files), facts)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_probe.audio.load import PIPELINE_VERSION
-from ser_probe.config import StudyConfig
+from ser_probe.config import DriftConfig, StudyConfig
 from ser_probe.data.manifest import Manifest
 from ser_probe.embeddings.opensmile_sets import FEATURE_CONTRACT_VERSION
 from ser_probe.embeddings.store import EmbeddingCache
@@ -91,7 +91,8 @@ class Extractions:
 
     def repeats(self, first: Source) -> list[NamedCache]:
         """Extract step 0 again in ways that should change nothing: what drift has to exceed."""
-        study, kinds = self.study, self.study.analyze.drift.floor if self.study.analyze.drift is not None else ()
+        study, drift = self.study, self.study.analyze.section(DriftConfig)
+        kinds = () if drift is None else drift.floor
         if not kinds:
             return []
         inputs = {

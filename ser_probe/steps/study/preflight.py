@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from ser_probe.config import StudyConfig
+from ser_probe.config.analyses import ANALYSES
 from ser_probe.errors import PackageError, collect
-from ser_probe.packages import import_fault, is_absent, leave_out_torchaudio, require
+from ser_probe.packages import Need, import_fault, is_absent, leave_out_torchaudio, require
 
 # torch first: torchaudio is tried after it and before transformers, which may load torchaudio.
 _TRANSFORMERS = ("torch", "transformers.models.wav2vec2.feature_extraction_wav2vec2", "safetensors")
@@ -21,37 +21,19 @@ _LOADED = {
     "extract": (*_TRANSFORMERS, "h5py"),
     "repeat": (*_TRANSFORMERS, "h5py"),
     "egemaps": ("h5py",),
-    "probe": ("sklearn", "numba"),
-    "umap": ("sklearn", "numba"),
     "report": ("matplotlib", "jinja2"),
     "evaluate": ("soundfile", "soxr", "pyarrow", *_TRANSFORMERS),
     "evaluation figures": ("matplotlib",),
     "classify": ("soundfile", "soxr", *_TRANSFORMERS),
 }
-"""Packages with compiled parts, and those that load others, by stage or command. numba stands for umap, which takes
-longer."""
+"""Packages with compiled parts, and those that load others, by stage or command."""
 _FOUND = {
     "prepare": ("pyloudnorm",),
     "finetune": ("tensorboard",),
-    "umap": ("umap",),
     "evaluate": ("pyloudnorm",),
     "classify": ("pyloudnorm",),
 }
 """Packages that only have to be there."""
-
-
-class Need(NamedTuple):
-    """An optional package that a stage needs.
-
-    Args:
-        module: What is loaded.
-        extra: The extra that brings it.
-        purpose: What it is for.
-    """
-
-    module: str
-    extra: str
-    purpose: str
 
 
 def check_packages(study: StudyConfig | None, stages: Iterable[str]) -> None:
@@ -91,12 +73,22 @@ def _is_wanted(study: StudyConfig | None, stage: str) -> bool:
         return study.finetune.enabled and study.evaluate is not None
     if stage == "egemaps":
         return study.extract.egemaps
-    return getattr(study.analyze, stage, True) is not None
+    return stage not in ANALYSES or study.analyze.options_of(stage) is not None
+
+
+def _loaded(stage: str) -> tuple[str, ...]:
+    """Return the modules that a stage or command loads."""
+    return ANALYSES[stage].loads if stage in ANALYSES else _LOADED.get(stage, ())
+
+
+def _found(stage: str) -> tuple[str, ...]:
+    """Return the packages that only have to be there for a stage or command."""
+    return ANALYSES[stage].finds if stage in ANALYSES else _FOUND.get(stage, ())
 
 
 def _absent(study: StudyConfig | None, stage: str) -> Iterator[PackageError]:
     """Yield a fault for each package that is not installed, which takes no time to see."""
-    for module in (*_LOADED.get(stage, ()), *_FOUND.get(stage, ())):
+    for module in (*_loaded(stage), *_found(stage)):
         package = module.partition(".")[0]
         if is_absent(package):
             fault = import_fault(ModuleNotFoundError(f"No module named {package!r}", name=package))
@@ -109,7 +101,7 @@ def _absent(study: StudyConfig | None, stage: str) -> Iterator[PackageError]:
 
 def _broken(study: StudyConfig | None, stage: str) -> Iterator[PackageError]:
     """Yield a fault for each package that cannot be loaded."""
-    for module in _LOADED.get(stage, ()):
+    for module in _loaded(stage):
         if module.startswith("transformers"):
             leave_out_torchaudio()
         if fault := _load(module):
@@ -143,8 +135,8 @@ def _extras(study: StudyConfig | None, stage: str) -> Iterator[Need]:
     finetune = study.finetune
     if stage == "egemaps":
         yield Need("opensmile", "egemaps", "extracting eGeMAPSv02 (extract.egemaps)")
-    if stage == "stats":
-        yield Need("statsmodels.formula.api", "stats", "the analysis of variance (analyze.stats)")
+    if stage in ANALYSES and (need := ANALYSES[stage].extra) is not None:
+        yield need
     if stage == "search":
         yield Need("optuna", "search", "hyper-parameter search")
     if stage == "extract" and "speech-mean" in study.extract.pooling:

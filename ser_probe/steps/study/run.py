@@ -7,18 +7,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pandas as pd
-
 from ser_probe.audio.load import PIPELINE_VERSION
-from ser_probe.config import ProbeConfig, StudyConfig, study_yaml
+from ser_probe.config import StudyConfig, study_yaml
+from ser_probe.config.analyses import ANALYSES
 from ser_probe.data.manifest import Manifest, read_manifest
-from ser_probe.errors import ConfigError, DamagedFileError, SerProbeError, did_you_mean
+from ser_probe.errors import ConfigError, DamagedFileError, did_you_mean
 from ser_probe.files import check_output_folder, fingerprint, write_json, write_text
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.model_folder import check_name
 from ser_probe.report.evaluation.headline import evaluation_sentences
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
-from ser_probe.steps.analyses.probe import check_probes
+from ser_probe.steps.analyses.entries import load_named
 from ser_probe.steps.analyses.representations import NamedCache
 from ser_probe.steps.columns import check_columns
 from ser_probe.steps.extract import Source, accepted_audio
@@ -26,7 +25,7 @@ from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, read_clips, require_splits, write_prepared
 from ser_probe.steps.report import write_report
-from ser_probe.steps.study.analyses import ANALYSES, Material, run_analyses
+from ser_probe.steps.study.analyses import Material, run_analyses
 from ser_probe.steps.study.evaluation import StudyClips, check_evaluation, count_rejects, evaluate_study, read_scores
 from ser_probe.steps.study.extractions import Extractions, folder_state
 from ser_probe.steps.study.files import read_rejects, read_runs
@@ -88,7 +87,7 @@ class _Run:
         extractions = Extractions(study, self.manifest, self.clips_print, self.folder, self.stages, self.progress)
         caches, control = extractions.embeddings(sources)
         repeats: list[NamedCache] = []
-        if len(sources) > 1 and study.analyze.drift is not None:
+        if len(sources) > 1 and any("repeats" in ANALYSES[name].needs for name in study.analyze.wanted()):
             repeats = self._attempt("repeat", lambda: extractions.repeats(sources[0]), repeats)
         features: Path | None = None
         if study.extract.egemaps:
@@ -191,23 +190,9 @@ class _Run:
 
     def _look_ahead(self) -> None:
         """Raise now what would end the study only after hours of fine-tuning."""
-        study, table = self.study, self.manifest.table
-        if study.analyze.probe is not None:
-            self._check_probes(table)
-
-    def _check_probes(self, clips: pd.DataFrame) -> None:
-        """Raise where probes as they were asked for are impossible; with the defaults, they fail alone and later."""
-        study, default = self.study, ProbeConfig()
-        probe = study.analyze.probe or default
-        as_default = all(getattr(probe, key) == getattr(default, key) for key in ("splits", "targets", "groups"))
-        if study.extract.splits != "all":
-            clips = clips[clips["split"].isin(study.extract.splits)].reset_index(drop=True)
-        try:
-            check_probes(clips, probe, study.split, fine_tuned=study.finetune.enabled)
-        except SerProbeError as error:
-            if not as_default:
-                raise
-            self.progress.say(f"probe: will be left out. {error.line()}")
+        for name in self.study.analyze.wanted():
+            if ANALYSES[name].look_ahead:
+                load_named(ANALYSES[name].look_ahead)(self.study, self.manifest.table, self.progress)
 
     def _finetune(self) -> list[Source]:
         study = self.study

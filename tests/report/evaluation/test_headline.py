@@ -7,8 +7,8 @@ import pytest
 
 from ser_probe.errors import AnalysisError
 from ser_probe.report.evaluation.headline import chosen_step, evaluation_headline, evaluation_sentences
-from ser_probe.report.figures import FIGURES
-from ser_probe.report.headlines import HEADLINES, headlines
+from ser_probe.report.headlines import headlines
+from ser_probe.steps.analyses.figures import report_figures, report_headlines
 
 from ..evaluation_tables import TARGETS, scores_table
 
@@ -62,8 +62,8 @@ def test_the_rows() -> None:
 
 
 def test_it_comes_first(tables: Tables) -> None:
-    assert HEADLINES[0].table == "evaluation"
-    assert list(FIGURES)[:2] == ["evaluation_scores", "evaluation"]
-    _, said, _, rows = headlines(tables)[0]
+    assert report_headlines()[0].table == "evaluation"
+    assert list(report_figures())[:2] == ["evaluation_scores", "evaluation"]
+    _, said, _, rows = headlines(tables, report_headlines())[0]
     assert said[0].startswith("test: UAR 0.600 (0.500 to 0.700)")
     assert len(rows) == 4

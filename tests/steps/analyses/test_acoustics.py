@@ -12,10 +12,9 @@ import pytest
 from ser_probe.config import AnalyzeConfig, check_options
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError
-from ser_probe.steps.analyses.acoustics import predict_acoustics
 from ser_probe.steps.tables import KEY_COLUMNS, read_table
 
-from ..conftest import FEATURES, Said, tuned
+from ..conftest import FEATURES, Said, analyse, tuned
 
 Write = Callable[..., Path]
 ALL = {"splits": "all", "acoustics.folds": 3, "acoustics.inner_folds": 2}
@@ -36,13 +35,13 @@ def features(write_cache: Write, clips: pd.DataFrame) -> Path:
 
 def analysed(caches: list[Path], features: Path, output: Path, **more: Any) -> dict[str, pd.DataFrame]:
     options = check_options(AnalyzeConfig, {**ALL, **more.pop("options", {})})
-    outcome = predict_acoustics(caches, output, features=features, analyze=options, context=CONTEXT, **more)
+    outcome = analyse("acoustics", caches, output, features=features, analyze=options, context=CONTEXT, **more)
     return {path.stem: read_table(output, path.stem) for path in outcome.files if path.suffix == ".parquet"}
 
 
 def test_tables(caches: list[Path], features: Path, write_cache: Write, clips: pd.DataFrame, tmp_path: Path) -> None:
     random = write_cache("random", clips, {"model": "tiny", "checkpoint": "random", "step": 0, "pooling": "mean"})
-    tables = analysed(caches, features, tmp_path / "t", random_cache=random)
+    tables = analysed(caches, features, tmp_path / "t", control=random)
     assert list(tables) == ["acoustics_functionals", "acoustics_groups", "acoustics_changes", "acoustics"]
     table = tables["acoustics"]
     assert {*KEY_COLUMNS} <= set(table.columns)
@@ -113,5 +112,5 @@ def test_fewer_speakers_than_folds(write_cache: Write, clips: pd.DataFrame, feat
 
 def test_faults(caches: list[Path], features: Path, tmp_path: Path) -> None:
     with pytest.raises(AnalysisError, match="The control with random weights is the only file"):
-        analysed([], features, tmp_path / "t", random_cache=caches[0])
+        analysed([], features, tmp_path / "t", control=caches[0])
     assert not (tmp_path / "t").exists()

@@ -10,22 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ser_probe.config import AnalyzeConfig, ProbeConfig, SplitConfig, check_options
+from ser_probe.config import AnalyzeConfig, ProbeConfig, check_options
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import AnalysisError
 from ser_probe.report.corpora.warnings import compared_corpora, pooling_warnings
-from ser_probe.steps.analyses.acoustics import predict_acoustics
-from ser_probe.steps.analyses.drift import measure_drift
-from ser_probe.steps.analyses.geometry import describe_caches
-from ser_probe.steps.analyses.probe import probe_caches
-from ser_probe.steps.analyses.similarity import compare_caches
+from ser_probe.steps.analyses.inputs import Inputs
+from ser_probe.steps.analyses.probe import run
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import read_table
 
-from ..conftest import FEATURES, Said, tuned
+from ..conftest import FEATURES, Said, analyse, tuned
 
 NAMES = ["F0semitone_mean", "loudness_mean", "mfcc1_mean", "alphaRatio_mean", "VoicedSegmentsPerSec"]
 N_CLIPS, WIDTH = {"berlin": 36, "rome": 30, "tiny": 6}, 8
@@ -83,21 +80,21 @@ Step = Callable[..., Outcome]
 def similarity(files: list[Path], output: Path, **given: Any) -> Outcome:
     names = ["cka_debiased", "cka", "mutual_knn", "procrustes"]
     options = {"similarity.measures": names, "similarity.permutations": 19, "similarity.neighbours": 3}
-    return compare_caches(files[:2], output, features=files[2], analyze=config(options, given), **said(given))
+    return analyse("similarity", files[:2], output, features=files[2], analyze=config(options, given), **said(given))
 
 
 def drift(files: list[Path], output: Path, **given: Any) -> Outcome:
-    return measure_drift(files[:2], output, reference=files[0], analyze=config({}, given), **said(given))
+    return analyse("drift", files[:2], output, reference=files[0], analyze=config({}, given), **said(given))
 
 
 def geometry(files: list[Path], output: Path, **given: Any) -> Outcome:
     options = {"geometry.permutations": 3, "geometry.components": 4}
-    return describe_caches(files[:2], output, features=files[2], analyze=config(options, given), **said(given))
+    return analyse("geometry", files[:2], output, features=files[2], analyze=config(options, given), **said(given))
 
 
 def acoustics(files: list[Path], output: Path, **given: Any) -> Outcome:
     options = {"acoustics.folds": 3, "acoustics.inner_folds": 2}
-    return predict_acoustics(files[:2], output, features=files[2], analyze=config(options, given), **said(given))
+    return analyse("acoustics", files[:2], output, features=files[2], analyze=config(options, given), **said(given))
 
 
 def config(options: dict[str, Any], given: dict[str, Any]) -> AnalyzeConfig:
@@ -153,7 +150,7 @@ def test_what_sets_corpora_apart_is_similarity_only_of_the_pooled_clips(files: F
 def test_probes_of_pooled_corpora_point_to_those_of_each(files: Files, tmp_path: Path) -> None:
     probe = check_options(ProbeConfig, {"splits": "kfold", "among": "all", "families": ["logistic"], "folds": 3,
                                         "controls": [], "directions": False})  # fmt: skip
-    probe_caches(files["all"][:1], tmp_path, probe=probe, split=SplitConfig(), progress=(heard := Said()))
+    run(Inputs(tmp_path, caches=files["all"][:1], progress=(heard := Said())), probe)
     (line,) = (line for line in heard.lines if "corpora pooled" in line)
     assert line.startswith("warning: the probes are of 3 corpora pooled (berlin 36, rome 30, tiny 6 clips)")
 
@@ -171,7 +168,7 @@ def test_a_corpus_that_does_not_admit_a_measure_is_named_and_left_out(
     one = corpora.assign(speaker=corpora["speaker"].where(corpora["corpus"] != "rome", "rome/s0"))
     config = check_options(AnalyzeConfig, {"splits": "all", "similarity.measures": ["linear_predictivity"],
                                            "similarity.permutations": 0})  # fmt: skip
-    compare_caches(files["all"][:1], tmp_path, analyze=config, clips=one, progress=(heard := Said()))
+    analyse("similarity", files["all"][:1], tmp_path, analyze=config, clips=one, progress=(heard := Said()))
     assert set(read_table(tmp_path, "similarity")["corpus"]) == {"all", "berlin"}
     (line,) = (line for line in heard.lines if "rome" in line and "not given" in line)
     assert line.startswith("warning: similarity is not given for rome: Held-out values need at least 2 speakers")
@@ -181,14 +178,14 @@ def test_corpora_that_cannot_be_told_apart(files: Files, corpora: pd.DataFrame, 
     small = corpora.assign(corpus=np.where(corpora["corpus"] == "tiny", "tiny", "large"))
     heard = Said()
     drift_options = check_options(AnalyzeConfig, {"splits": "all"})
-    measure_drift(files["all"][:2], tmp_path, reference=files["all"][0], analyze=drift_options, clips=small,
+    analyse("drift", files["all"][:2], tmp_path, reference=files["all"][0], analyze=drift_options, clips=small,
                   progress=heard)  # fmt: skip
     assert "corpus" not in read_table(tmp_path, "drift")
     assert any("fewer than two corpora have 10 clips. Too few: tiny (6)" in line for line in heard.lines)
     named = corpora.replace({"corpus": {"rome": "all"}})
     with pytest.raises(AnalysisError, match="A corpus is called 'all', as the rows of all corpora together are"):
-        compare_caches(files["all"][:1], tmp_path, analyze=drift_options, clips=named)
+        analyse("similarity", files["all"][:1], tmp_path, analyze=drift_options, clips=named)
     unnamed = corpora.assign(corpus=corpora["corpus"].where(corpora["corpus"] != "tiny"))
-    measure_drift(files["all"][:2], tmp_path, reference=files["all"][0], analyze=drift_options, clips=unnamed,
+    analyse("drift", files["all"][:2], tmp_path, reference=files["all"][0], analyze=drift_options, clips=unnamed,
                   progress=heard)  # fmt: skip
     assert "drift by corpus is without 6 clips that name no corpus" in heard.lines

@@ -18,11 +18,10 @@ from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import AnalysisError
-from ser_probe.steps.analyses.drift import measure_drift
 from ser_probe.steps.analyses.representations import NamedCache
 from ser_probe.steps.tables import KEY_COLUMNS, read_table
 
-from ..conftest import tuned
+from ..conftest import analyse, tuned
 
 CONTEXT = {"corpus": "emovo", "run_seed": 7}
 CHEAP = ["cka_debiased", "mean_cosine", "mean_shift"]
@@ -81,7 +80,7 @@ def test_every_measure_can_be_asked_for_and_is_by_default() -> None:
 def test_rows(moving: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # The reference is named in another way than in the list, and counts once.
-    measure_drift(moving, tmp_path, reference=Path("first.h5"), analyze=options(), context=CONTEXT)
+    analyse("drift", moving, tmp_path, reference=Path("first.h5"), analyze=options(), context=CONTEXT)
     table = read_table(tmp_path, "drift")
     assert {*KEY_COLUMNS} - {"feature"} <= set(table.columns)
     named = table[["against", "reference", "checkpoint"]].drop_duplicates().to_numpy().tolist()
@@ -99,8 +98,8 @@ def test_rows(moving: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_drift_from_the_one_before_is_that_of_the_two_files(moving: list[Path], tmp_path: Path) -> None:
-    measure_drift(moving, tmp_path / "a", reference=moving[1], analyze=options())
-    measure_drift([moving[2]], tmp_path / "b", reference=moving[0], analyze=options())
+    analyse("drift", moving, tmp_path / "a", reference=moving[1], analyze=options())
+    analyse("drift", [moving[2]], tmp_path / "b", reference=moving[0], analyze=options())
     both, pair = (read_table(tmp_path / name, "drift") for name in "ab")
     last = both[(both["against"] == "previous") & (both["step"] == 100)]
     expected = pair[(pair["against"] == "first") & (pair["step"] == 100)]
@@ -109,14 +108,14 @@ def test_drift_from_the_one_before_is_that_of_the_two_files(moving: list[Path], 
 
 
 def test_against_one_of_the_two(moving: list[Path], tmp_path: Path) -> None:
-    measure_drift(moving, tmp_path, reference=moving[1], analyze=options(against=["previous"]))
+    analyse("drift", moving, tmp_path, reference=moving[1], analyze=options(against=["previous"]))
     table = read_table(tmp_path, "drift")
     assert set(table["against"]) == {"previous"}
     assert set(table["step"]) == {50, 100}
 
 
 def test_an_earlier_step_than_the_reference_has_none_before_it(moving: list[Path], tmp_path: Path) -> None:
-    measure_drift(moving, tmp_path, reference=moving[0], analyze=options())
+    analyse("drift", moving, tmp_path, reference=moving[0], analyze=options())
     table = read_table(tmp_path, "drift")
     before = table[table["against"] == "previous"]
     assert before[["reference", "checkpoint"]].drop_duplicates().to_numpy().tolist() == [
@@ -126,7 +125,7 @@ def test_an_earlier_step_than_the_reference_has_none_before_it(moving: list[Path
 
 def test_checkpoints_that_share_a_file_keep_the_studys_names(moving: list[Path], tmp_path: Path) -> None:
     named = [NamedCache(moving[0], "mine", f"step-{step}", step) for step in (0, 10, 20)]
-    measure_drift(named, tmp_path, reference=named[0], analyze=options())
+    analyse("drift", named, tmp_path, reference=named[0], analyze=options())
     table = read_table(tmp_path, "drift")
     assert set(table["model"]) == {"mine"}
     assert table["checkpoint"].drop_duplicates().tolist() == ["step-0", "step-10", "step-20"]
@@ -140,7 +139,7 @@ def test_the_floor_tells_the_layer_that_moved_from_the_one_that_did_not(
         store(f"again{place}", values + 1e-3 * rng.standard_normal(values.shape), 0, weights="first")
         for place in range(2)
     ]
-    outcome = measure_drift(moving, tmp_path, reference=moving[1], analyze=options(by=["label"]), floor=repeats)
+    outcome = analyse("drift", moving, tmp_path, reference=moving[1], analyze=options(by=["label"]), repeats=repeats)
     table, floor = read_table(tmp_path, "drift"), read_table(tmp_path, "drift_floor")
     assert set(floor["kind"]) == {"repeat"}
     assert set(floor["n_pairs"]) == {2}
@@ -157,7 +156,7 @@ def test_other_seeds_are_a_floor_at_their_step(
     moving: list[Path], store: Store, values: np.ndarray, rng: np.random.Generator, tmp_path: Path
 ) -> None:
     other = store("other", values + 5 * rng.standard_normal(values.shape), 100)
-    measure_drift(moving, tmp_path, reference=moving[1], analyze=options(), seed_caches=[other])
+    analyse("drift", moving, tmp_path, reference=moving[1], analyze=options(), seed_caches=[other])
     table, floor = read_table(tmp_path, "drift"), read_table(tmp_path, "drift_floor")
     assert floor[["kind", "step"]].drop_duplicates().to_numpy().tolist() == [["seed", 100]]
     assert set(table["checkpoint"]) == {"step-0", "step-50", "step-100"}
@@ -169,9 +168,9 @@ def test_other_seeds_are_a_floor_at_their_step(
 
 def test_groups(moving: list[Path], tmp_path: Path) -> None:
     with pytest.raises(AnalysisError, match="The clips have no column 'accent'"):
-        measure_drift(moving, tmp_path, reference=moving[1], analyze=options(by=["label", "accent"]))
+        analyse("drift", moving, tmp_path, reference=moving[1], analyze=options(by=["label", "accent"]))
     analyze = options(by=["label", "speaker"])
-    measure_drift(moving, tmp_path, reference=moving[1], analyze=analyze, context=CONTEXT)
+    analyse("drift", moving, tmp_path, reference=moving[1], analyze=analyze, context=CONTEXT)
     groups = read_table(tmp_path, "drift_groups")
     assert groups.groupby("group_by")["group"].nunique().to_dict() == {"label": 3, "speaker": 6}
     assert {"corpus", "step", "layer", "against", "measure", "value", "group_by", "group"} <= set(groups.columns)
@@ -183,7 +182,7 @@ def test_groups(moving: list[Path], tmp_path: Path) -> None:
 def test_weights_have_a_table_of_their_own(moving: list[Path], finished_once: Path, tmp_path: Path) -> None:
     checkpoints = finished_once / "runs/small/checkpoints"
     folders = {f"step-{step}": checkpoints / f"checkpoint-{step}" for step in (0, 2, 4)}
-    measure_drift(moving, tmp_path, reference=moving[1], analyze=options(), checkpoints=folders, context=CONTEXT)
+    analyse("drift", moving, tmp_path, reference=moving[1], analyze=options(), checkpoints=folders, context=CONTEXT)
     table = read_table(tmp_path, "weight_drift")
     assert set(table["layer"]) >= {"1", "2", "front_end", "feature_projection", "positional_conv", "encoder_norm"}
     assert table[["checkpoint", "step"]].drop_duplicates().to_numpy().tolist() == [
@@ -194,7 +193,7 @@ def test_weights_have_a_table_of_their_own(moving: list[Path], finished_once: Pa
     assert changed.loc["1", "value"] > 0
     assert set(table.loc[table["measure"] == "update_cosine", "reference"]) == {"step-2"}
     off = options(weights=False)
-    outcome = measure_drift(moving, tmp_path / "t", reference=moving[1], analyze=off, checkpoints=folders)
+    outcome = analyse("drift", moving, tmp_path / "t", reference=moving[1], analyze=off, checkpoints=folders)
     assert "weight_drift.csv" not in {path.name for path in outcome.files}
 
 
@@ -203,21 +202,21 @@ def test_other_layers_or_widths_are_refused(
 ) -> None:
     deep = store("deep", values[[0, 1, 1]], 100, layers=("0", "1", "2"))
     with pytest.raises(AnalysisError, match="Drift needs the same layers in both files") as raised:
-        measure_drift([deep], tmp_path / "t", reference=moving[1], analyze=options())
+        analyse("drift", [deep], tmp_path / "t", reference=moving[1], analyze=options())
     assert raised.value.found == "0, 1, 2"
     wide = store("wide", np.concatenate([values, values], axis=2), 100)
     with pytest.raises(AnalysisError, match="another shape now") as raised:
-        measure_drift([wide], tmp_path / "t", reference=moving[1], analyze=options())
+        analyse("drift", [wide], tmp_path / "t", reference=moving[1], analyze=options())
     assert raised.value.where == "layer 0 of step-100 (wide.h5)"
     assert not (tmp_path / "t").exists()
 
 
 def test_what_is_no_floor_is_refused(moving: list[Path], store: Store, values: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(AnalysisError, match="A repeat of the reference is of other weights"):
-        measure_drift(moving, tmp_path / "t", reference=moving[1], analyze=options(), floor=[moving[0]])
+        analyse("drift", moving, tmp_path / "t", reference=moving[1], analyze=options(), repeats=[moving[0]])
     late = store("late", values, 75)
     with pytest.raises(AnalysisError, match="none of the same step") as raised:
-        measure_drift(moving, tmp_path / "t", reference=moving[1], analyze=options(), seed_caches=[late])
+        analyse("drift", moving, tmp_path / "t", reference=moving[1], analyze=options(), seed_caches=[late])
     assert raised.value.found == "step 75"
 
 
@@ -225,6 +224,6 @@ def test_clips_that_are_not_in_all_files_are_left_out(
     moving: list[Path], store: Store, values: np.ndarray, clips: pd.DataFrame, tmp_path: Path
 ) -> None:
     fewer = store("fewer", values[:, 10:], 150, clips=clips.iloc[10:])
-    outcome = measure_drift([*moving, fewer], tmp_path, reference=moving[1], analyze=options())
+    outcome = analyse("drift", [*moving, fewer], tmp_path, reference=moving[1], analyze=options())
     assert outcome.summary == {"clips": 62, "clips not in all files, left out": 10}
     assert set(read_table(tmp_path, "drift")["n"]) == {62}

@@ -11,10 +11,9 @@ import pytest
 
 from ser_probe.config import AnalyzeConfig, check_options
 from ser_probe.errors import AnalysisError
-from ser_probe.steps.analyses.geometry import describe_caches
 from ser_probe.steps.tables import KEY_COLUMNS, read_table
 
-from ..conftest import FEATURES, Said, tuned
+from ..conftest import FEATURES, Said, analyse, tuned
 
 Write = Callable[..., Path]
 ALL = {"splits": "all", "geometry.permutations": 3}
@@ -30,8 +29,14 @@ def caches(write_cache: Write, clips: pd.DataFrame) -> list[Path]:
 def test_tables(caches: list[Path], write_cache: Write, clips: pd.DataFrame, tmp_path: Path) -> None:
     features = write_cache("features", clips, FEATURES, layers=("functionals",), width=5, unit=1e6)
     said = Said()
-    outcome = describe_caches(
-        caches, tmp_path, analyze=check_options(AnalyzeConfig, ALL), features=features, context=CONTEXT, progress=said
+    outcome = analyse(
+        "geometry",
+        caches,
+        tmp_path,
+        analyze=check_options(AnalyzeConfig, ALL),
+        features=features,
+        context=CONTEXT,
+        progress=said,
     )
     assert [path.name for path in outcome.files] == [
         "geometry_spectrum.parquet", "geometry_spectrum.csv", "geometry.parquet", "geometry.csv",
@@ -53,7 +58,7 @@ def test_tables(caches: list[Path], write_cache: Write, clips: pd.DataFrame, tmp
 
 
 def test_layers_that_know_the_label_are_told_from_those_that_do_not(caches: list[Path], tmp_path: Path) -> None:
-    describe_caches(caches, tmp_path, analyze=check_options(AnalyzeConfig, ALL))
+    analyse("geometry", caches, tmp_path, analyze=check_options(AnalyzeConfig, ALL))
     table = read_table(tmp_path, "geometry").set_index(["step", "layer", "measure", "factor"])["value"]
     for measure in ("silhouette", "fisher_ratio", "marginal_share", "unique_share"):
         assert table[0, "1", measure, "label"] > 0.3, measure
@@ -72,7 +77,7 @@ def test_columns_that_cannot_be_factors_are_named(write_cache: Write, clips: pd.
     said = Said()
     path = write_cache("a", clips, tuned(0))
     # The study's own clips, in which a value may be missing.
-    describe_caches([path], tmp_path, analyze=check_options(AnalyzeConfig, options), clips=clips, progress=said)
+    analyse("geometry", [path], tmp_path, analyze=check_options(AnalyzeConfig, options), clips=clips, progress=said)
     assert said.lines == [
         "geometry without gender: all clips have the same value",
         "geometry without sentence: it has 72 values for 72 clips",
@@ -85,24 +90,24 @@ def test_columns_that_cannot_be_factors_are_named(write_cache: Write, clips: pd.
 
 def test_one_speaker_and_one_label_leave_the_shape(write_cache: Write, clips: pd.DataFrame, tmp_path: Path) -> None:
     few = clips[(clips["speaker"] == "s0") & (clips["label"] == "joy")]
-    describe_caches([write_cache("a", few, tuned(0))], tmp_path, analyze=check_options(AnalyzeConfig, ALL))
+    analyse("geometry", [write_cache("a", few, tuned(0))], tmp_path, analyze=check_options(AnalyzeConfig, ALL))
     table = read_table(tmp_path, "geometry")
     assert set(table["factor"]) == {""}
     assert table["ci_low"].isna().all()
     with pytest.raises(AnalysisError, match="too few clips to have a shape"):
-        describe_caches([write_cache("b", few[:2], tuned(0))], tmp_path, analyze=check_options(AnalyzeConfig, ALL))
+        analyse("geometry", [write_cache("b", few[:2], tuned(0))], tmp_path, analyze=check_options(AnalyzeConfig, ALL))
 
 
 def test_only_shared_clips_are_measured(
     write_cache: Write, clips: pd.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     paths = [write_cache("a", clips, tuned(0)), write_cache("b", clips[6:].sample(frac=1, random_state=1), tuned(50))]
-    outcome = describe_caches(paths, tmp_path, analyze=check_options(AnalyzeConfig, ALL))
+    outcome = analyse("geometry", paths, tmp_path, analyze=check_options(AnalyzeConfig, ALL))
     assert outcome.summary["clips"] == 66
     assert set(read_table(tmp_path, "geometry")["n"]) == {66}
     assert "6 of 72 clips are not in all of the files" in caplog.text
 
 
 def test_the_studys_splits(caches: list[Path], tmp_path: Path) -> None:
-    outcome = describe_caches(caches, tmp_path, analyze=AnalyzeConfig())
+    outcome = analyse("geometry", caches, tmp_path, analyze=AnalyzeConfig())
     assert outcome.summary["clips"] == 12, "by default the test speakers alone"

@@ -15,7 +15,9 @@ from ser_probe.config import ProbeConfig, SplitConfig, check_options
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, SplitError
 from ser_probe.steps.analyses import probe_training
-from ser_probe.steps.analyses.probe import check_probes, probe_caches
+from ser_probe.steps.analyses.entries import run_analysis
+from ser_probe.steps.analyses.inputs import Inputs
+from ser_probe.steps.analyses.probe import check_probes
 from ser_probe.steps.analyses.probe_targets import restrict, settle_tasks
 from ser_probe.steps.analyses.representations import Representation, join_caches
 from ser_probe.steps.outcome import Outcome
@@ -41,9 +43,10 @@ def features(write_cache: Write, clips: pd.DataFrame) -> Path:
 
 
 def run(caches: list[Path], output: Path, features: Path | None = None, **options: Any) -> Outcome:
-    given = {name: options.pop(name) for name in ("random_cache", "clips") if name in options}
+    given = {name: options.pop(name) for name in ("control", "clips") if name in options}
     probe = check_options(ProbeConfig, {**PROBE, **options})
-    return probe_caches(caches, output, probe=probe, split=SplitConfig(), features=features, context=CONTEXT, **given)
+    inputs = Inputs(output, caches=caches, features=features, context=CONTEXT, **given)
+    return run_analysis("probe", inputs, probe)
 
 
 def probed(caches: list[Path], output: Path, features: Path | None = None, **options: Any) -> pd.DataFrame:
@@ -273,7 +276,7 @@ def test_random_weights_stand_beside_the_model(
 ) -> None:
     attributes = {"model": "tiny (random weights)", "checkpoint": "random-weights", "step": 0, "pooling": "mean"}
     random = write_cache("random", clips, attributes)
-    table = probed(caches, tmp_path / "t", random_cache=random, controls=[])
+    table = probed(caches, tmp_path / "t", control=random, controls=[])
     rows = table[table["control"] == "random_weights"]
     assert set(rows["model"]) == {"tiny"}
     assert rows["step"].isna().all()
@@ -283,9 +286,9 @@ def test_random_weights_stand_beside_the_model(
     assert set(read_table(tmp_path / "t", "probe_centre")["checkpoint"]) == {"step-0", "step-50"}
     deep = write_cache("deep", clips, attributes, layers=("0", "1", "2"))
     with pytest.raises(AnalysisError, match=r"has other layers than the model[\s\S]*0, 1, 2"):
-        probed(caches, tmp_path / "u", random_cache=deep)
+        probed(caches, tmp_path / "u", control=deep)
     with pytest.raises(AnalysisError, match="random weights is the only file"):
-        probed([random], tmp_path / "u", random_cache=random)
+        probed([random], tmp_path / "u", control=random)
 
 
 def test_a_learned_sum_of_layers_has_its_weights_reported(caches: list[Path], tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ser_probe.config import ProbeConfig, SplitConfig, check_options
+from ser_probe.config import ProbeConfig, check_options
 from ser_probe.errors import AnalysisError
-from ser_probe.steps.analyses.probe import probe_caches
+from ser_probe.steps.analyses.inputs import Inputs
+from ser_probe.steps.analyses.probe import run
 from ser_probe.steps.analyses.probe_division import any_fine_tuned, embedded_clips, settle_division
 from ser_probe.steps.analyses.representations import NamedCache
 from ser_probe.steps.tables import read_table
@@ -79,7 +80,7 @@ def test_the_choice_is_said_and_stands_in_the_tables(
     said = Said()
     probe = check_options(ProbeConfig, {"seeds": 1, "max_epochs": 5, "controls": []})
     cache = write_cache("first", clips, tuned(0))
-    outcome = probe_caches([cache], tmp_path / "t", probe=probe, split=SplitConfig(), progress=said)
+    outcome = run(Inputs(tmp_path / "t", caches=[cache], progress=said), probe)
     (line,) = [line for line in said.lines if line.startswith("probe: splits")]
     assert line == (
         "probe: splits loso, because the test part has 1 of the speakers, too few to be divided anew: "

@@ -11,8 +11,9 @@ import pytest
 
 from ser_probe.analysis.probes.families import Folds
 from ser_probe.config import ProbeConfig, check_options
+from ser_probe.config.analyze_probe import ANALYSIS
 from ser_probe.report.probes.figures_extras import PROBE_EXTRAS_FIGURES
-from ser_probe.steps.analyses.probe_extras import EXTRA_TABLES, wants_extras, write_probe_extras
+from ser_probe.steps.analyses.probe_extras import wants_extras, write_probe_extras
 from ser_probe.steps.analyses.representations import Joined, join_caches
 from ser_probe.steps.tables import read_table
 
@@ -20,6 +21,7 @@ from ..conftest import Said, tuned
 
 Write = Callable[..., Path]
 FLAGS = ("description_length", "learning_curve", "transfer", "directions")
+EXTRA_TABLES = ANALYSIS.tables[ANALYSIS.tables.index("probe_description_length") :]
 
 
 @pytest.fixture

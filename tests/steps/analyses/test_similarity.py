@@ -18,10 +18,9 @@ from ser_probe.config.analyze_similarity import SimilarityMeasure
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError
 from ser_probe.steps.analyses import compared_layers
-from ser_probe.steps.analyses.similarity import compare_caches
 from ser_probe.steps.tables import read_table
 
-from ..conftest import FEATURES, Said, tuned
+from ..conftest import FEATURES, Said, analyse, tuned
 
 Write = Callable[..., Path]
 NAMES = ["F0semitone_mean", "loudness_mean", "mfcc1_mean", "alphaRatio_mean", "VoicedSegmentsPerSec"]
@@ -41,7 +40,7 @@ def features(write_cache: Write, clips: pd.DataFrame) -> Path:
 
 def compared(caches: list[Path], output: Path, features: Path | None = None, **options: Any) -> pd.DataFrame:
     given = {"splits": "all", "similarity.permutations": 0, **{f"similarity.{k}": v for k, v in options.items()}}
-    compare_caches(caches, output, analyze=check_options(AnalyzeConfig, given), features=features)
+    analyse("similarity", caches, output, analyze=check_options(AnalyzeConfig, given), features=features)
     return read_table(output, "similarity")
 
 
@@ -164,7 +163,7 @@ def test_the_same_checkpoint_twice_is_refused(write_cache: Write, clips: pd.Data
 def test_many_clips_are_compared_in_minibatches(caches: list[Path], tmp_path: Path) -> None:
     said = Said()
     options = {"splits": "all", "similarity.minibatch_above": 50, "similarity.batch": 16}
-    compare_caches(caches, tmp_path, analyze=check_options(AnalyzeConfig, options), progress=said)
+    analyse("similarity", caches, tmp_path, analyze=check_options(AnalyzeConfig, options), progress=said)
     assert set(read_table(tmp_path, "similarity")["measure"]) == {"cka_minibatch"}
     assert said.lines == ["similarity: 72 clips, so cka_minibatch takes the place of CKA of all pairs of clips"]
 

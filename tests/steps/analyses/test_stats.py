@@ -12,7 +12,9 @@ import pytest
 from ser_probe.config import StatsConfig
 from ser_probe.errors import AnalysisError, MissingExtraError
 from ser_probe.steps.analyses import stats as analyze_stats
-from ser_probe.steps.analyses.stats import analyze_table, study_statistics
+from ser_probe.steps.analyses.inputs import Inputs
+from ser_probe.steps.analyses.stats import run
+from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.results_file import read_results
 from ser_probe.steps.tables import write_table
 
@@ -21,6 +23,14 @@ from ..conftest import Said
 needs_statsmodels = pytest.mark.skipif(
     __import__("importlib.util").util.find_spec("statsmodels") is None, reason="needs the extra stats"
 )
+
+
+def analyze_table(table: Path, output: Path, *, stats: StatsConfig, **given: Any) -> Outcome:
+    return run(Inputs(output, table=table, **given), stats)
+
+
+def study_statistics(tables: Path, output: Path, *, stats: StatsConfig, **given: Any) -> Outcome:
+    return run(Inputs(output, tables=tables, **given), stats)
 
 
 def probe_table(rng: np.random.Generator, **columns: Any) -> pd.DataFrame:

@@ -20,13 +20,12 @@ from ser_probe.errors import AnalysisError
 from ser_probe.report.umap.compose import draw_umap
 from ser_probe.runtime import SILENT
 from ser_probe.steps.analyses import umap as analyze_umap
-from ser_probe.steps.analyses.umap import map_caches
 from ser_probe.steps.analyses.umap_page import find_audio, link_to, write_page
 from ser_probe.steps.analyses.umap_predictions import join_predictions
 from ser_probe.steps.tables import KEY_COLUMNS, read_table
 
 from ...voices import RATE_HZ, voice
-from ..conftest import tuned
+from ..conftest import analyse, tuned
 
 Write = Callable[..., Path]
 
@@ -69,7 +68,7 @@ def page_data(path: Path) -> dict[str, Any]:
 @pytest.mark.slow
 def test_rows_of_real_maps(caches: list[Path], tmp_path: Path) -> None:
     config = options(layers=["final"], n_neighbors=3, fit="reference", page=False)
-    outcome = map_caches(caches, tmp_path, analyze=config, context={"corpus": "emovo", "run_seed": 7})
+    outcome = analyse("umap", caches, tmp_path, analyze=config, context={"corpus": "emovo", "run_seed": 7})
     assert [path.name for path in outcome.files] == ["umap.parquet", "umap.csv"]
     table = read_table(tmp_path, "umap")
     assert {"clip_id", "x", "y", "label", "speaker", "gender", "split"} <= set(table.columns)
@@ -84,24 +83,24 @@ def test_rows_of_real_maps(caches: list[Path], tmp_path: Path) -> None:
 def test_faults_come_before_the_work(caches: list[Path], tmp_path: Path, quick: list[int], write_cache: Write,
                                      clips: pd.DataFrame) -> None:  # fmt: skip
     with pytest.raises(AnalysisError, match="There is no layer '9'"):
-        map_caches(caches, tmp_path, analyze=options(layers=[9]))
+        analyse("umap", caches, tmp_path, analyze=options(layers=[9]))
     with pytest.raises(AnalysisError, match="The clips have no column 'lable'"):
-        map_caches(caches, tmp_path, analyze=options(color=["lable"]))
+        analyse("umap", caches, tmp_path, analyze=options(color=["lable"]))
     other = write_cache("other", clips, {**tuned(0), "model": "other"})
     with pytest.raises(AnalysisError, match="different models cannot share") as raised:
-        map_caches([*caches, other], tmp_path, analyze=options())
+        analyse("umap", [*caches, other], tmp_path, analyze=options())
     assert raised.value.found == "other, tiny"
     assert quick == []
 
 
 def test_seeds_whose_maps_are_compared(caches: list[Path], tmp_path: Path, quick: list[int]) -> None:
-    map_caches(caches, tmp_path, analyze=options(layers=[0, 1], stability_seeds=3), seed=4)
+    analyse("umap", caches, tmp_path, analyze=options(layers=[0, 1], stability_seeds=3), seed=4)
     assert len(quick) == 6
     assert quick[:3] == quick[3:]
     assert quick[0] == 4
     assert len(set(quick)) == 3
     shown = read_table(tmp_path, "umap")
-    map_caches(caches, tmp_path, analyze=options(layers=[0, 1], stability_seeds=1), seed=4)
+    analyse("umap", caches, tmp_path, analyze=options(layers=[0, 1], stability_seeds=1), seed=4)
     alone = read_table(tmp_path, "umap")
     pd.testing.assert_frame_equal(shown.drop(columns="seed_stability"), alone.drop(columns="seed_stability"))
     assert alone["seed_stability"].isna().all()
@@ -109,7 +108,7 @@ def test_seeds_whose_maps_are_compared(caches: list[Path], tmp_path: Path, quick
 
 
 def test_a_column_of_numbers_is_coloured_along_a_scale(caches: list[Path], tmp_path: Path, quick: list[int]) -> None:
-    map_caches(caches, tmp_path, analyze=options(layers=[1], color=["label", "arousal"]))
+    analyse("umap", caches, tmp_path, analyze=options(layers=[1], color=["label", "arousal"]))
     table = read_table(tmp_path, "umap")
     assert table["arousal"].isna().sum() == 2, "a number may be missing"
     figure = draw_umap(table)
@@ -123,7 +122,7 @@ def test_a_column_of_numbers_is_coloured_along_a_scale(caches: list[Path], tmp_p
 def test_right_and_wrong(caches: list[Path], clips: pd.DataFrame, tmp_path: Path, quick: list[int]) -> None:
     said = clips[["clip_id", "label"]].assign(predicted=clips["label"].where(np.arange(72) % 3 > 0, "joy"))
     said[:60].to_csv(tmp_path / "predictions.csv", index=False)
-    map_caches(caches, tmp_path, analyze=options(layers=[1]), predictions=tmp_path / "predictions.csv")
+    analyse("umap", caches, tmp_path, analyze=options(layers=[1]), predictions=tmp_path / "predictions.csv")
     table = read_table(tmp_path, "umap")
     expected = np.where(said["predicted"] == said["label"], "right", "wrong").astype(object)
     expected[60:] = None
@@ -178,14 +177,14 @@ def audio(clips: pd.DataFrame, tmp_path: Path) -> Path:
 def test_audio_is_linked_relative_to_the_page(
     caches: list[Path], audio: Path, tmp_path: Path, quick: list[int]
 ) -> None:
-    outcome = map_caches(caches, tmp_path / "out", analyze=options(layers=[1]), audio_root=audio)
+    outcome = analyse("umap", caches, tmp_path / "out", analyze=options(layers=[1]), audio_root=audio)
     assert outcome.files[-1] == tmp_path / "out" / "umap.html"
     data = page_data(outcome.files[-1])
     assert data["audio"][0] == "../audio%20%26%20more/0.wav"
     assert (outcome.files[-1].parent / unquote(data["audio"][0])).resolve() == (audio / "0.wav").resolve()
     assert data["audio"][3:] == [None] * 69
     assert "69 of 72 files were not found" in data["audioNote"]
-    silent = map_caches(caches, tmp_path / "silent", analyze=options(layers=[1]))
+    silent = analyse("umap", caches, tmp_path / "silent", analyze=options(layers=[1]))
     assert page_data(silent.files[-1])["audio"] == [None] * 72
     assert "No audio was found" in str(silent.summary["audio in the page"])
 
@@ -194,12 +193,12 @@ def test_audio_is_embedded_up_to_a_limit(
     caches: list[Path], audio: Path, tmp_path: Path, quick: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = options(layers=[1], embed_audio=True)
-    data = page_data(map_caches(caches, tmp_path / "out", analyze=config, audio_root=audio).files[-1])
+    data = page_data(analyse("umap", caches, tmp_path / "out", analyze=config, audio_root=audio).files[-1])
     assert [each.split(",")[0] for each in data["audio"][:2]] == ["data:audio/flac;base64"] * 2
     assert data["audio"][2] == "../audio%20%26%20more/2.wav", "what cannot be decoded stays a link"
     assert "2 of 72" in data["audioNote"]
     monkeypatch.setattr("ser_probe.steps.analyses.umap_page._BYTES_PER_MB", len(data["audio"][0]) / 25)
-    some = page_data(map_caches(caches, tmp_path / "out", analyze=config, audio_root=audio).files[-1])
+    some = page_data(analyse("umap", caches, tmp_path / "out", analyze=config, audio_root=audio).files[-1])
     assert sum(each is not None and each.startswith("data:") for each in some["audio"]) == 1
 
 
@@ -222,7 +221,7 @@ def test_a_name_is_never_an_address(tmp_path: Path) -> None:
 def test_the_page_can_be_left_out_and_does_not_need_what_clips_lack(
     caches: list[Path], tmp_path: Path, quick: list[int]
 ) -> None:
-    outcome = map_caches(caches, tmp_path, analyze=options(layers=[1], page=False))
+    outcome = analyse("umap", caches, tmp_path, analyze=options(layers=[1], page=False))
     assert not (tmp_path / "umap.html").exists()
     assert "audio in the page" not in outcome.summary
     table = read_table(tmp_path, "umap")

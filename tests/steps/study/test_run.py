@@ -22,7 +22,6 @@ from ser_probe.steps.columns import check_columns
 from ser_probe.steps.extract import extract_sources
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.report import write_report
-from ser_probe.steps.study import analyses as study_analyses
 from ser_probe.steps.study import extractions as study_extractions
 from ser_probe.steps.study import run as module
 from ser_probe.steps.study.run import STAGES, run_study
@@ -123,11 +122,11 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "function"),
     [
-        ("prepare", "prepare_clips"),
-        pytest.param("finetune", "train_study", marks=pytest.mark.slow),
-        ("extract", "extract_sources"),
-        pytest.param("probe", "probe_caches", marks=pytest.mark.slow),
-        ("drift", "measure_drift"),
+        ("prepare", "study.run.prepare_clips"),
+        pytest.param("finetune", "study.run.train_study", marks=pytest.mark.slow),
+        ("extract", "study.extractions.extract_sources"),
+        pytest.param("probe", "analyses.probe.run", marks=pytest.mark.slow),
+        ("drift", "analyses.drift.run"),
     ],
 )
 def test_a_stopped_study_goes_on(finished: Path, monkeypatch: pytest.MonkeyPatch, stage: str, function: str) -> None:
@@ -139,8 +138,7 @@ def test_a_stopped_study_goes_on(finished: Path, monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        own = next(one for one in (module, study_extractions, study_analyses) if hasattr(one, function))
-        patch.setattr(own, function, stop)
+        patch.setattr(f"ser_probe.steps.{function}", stop)
         with pytest.raises(KeyboardInterrupt):
             run()
     assert not leftovers(finished)
@@ -374,7 +372,7 @@ def test_statistics_of_an_analysis_that_failed_are_left_out_and_the_report_says_
     def fail(*_: Any) -> Outcome:
         raise AnalysisError("The probes <fail>", found="nothing", fix="mend it")
 
-    monkeypatch.setitem(study_analyses._WORK, "probe", fail)
+    monkeypatch.setattr("ser_probe.steps.analyses.probe.run", fail)
     said = Said()
     outcome = run_study(small_study("analyze.geometry=null", "analyze.acoustics=null"), progress=said, force=["probe"])
     assert outcome.failed == ("probe",)
