@@ -8,10 +8,13 @@ compares the two.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from ser_probe.cli.options import Offer, offer
 
 OFF = "off"
 _MOST_NUMBERS = 100_000
@@ -108,8 +111,10 @@ Scheme = Annotated[
 ]
 Fold = Annotated[int | None, typer.Option(help="Which group or speaker tests, from 0.", show_default="0")]
 Folds = Annotated[int | None, typer.Option(help="Groups of speakers for kfold.", show_default="5")]
+OF_A_MANIFEST = {"data.manifest": "MANIFEST", "backbone.name": "--model"}
+"""Flag or argument by key, of commands that take a manifest to a model."""
 LARGEST_SEED = 2**32 - 1  # numpy's older generators, which other packages use, take no larger one
-Seed = Annotated[int | None, typer.Option(help="Seed of everything that draws lots.", show_default="0")]
+Seed = Annotated[int | None, typer.Option(help="Random seed.", show_default="0")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default="auto")]
 ClipSplits = Annotated[
     str | None,
@@ -193,21 +198,12 @@ def entries(pairs: list[str], key: str, option: str, example: str) -> dict[str, 
     return found
 
 
-def clip_options(
-    loudness_lufs: str | None,
-    peak_dbfs: str | None,
-    min_duration_s: float | None,
-    max_duration_s: float | None,
-    strict: bool,
-) -> dict[str, object]:
-    """Return the options of reading clips as keys of a study."""
-    return {
-        **switched("audio.loudness_lufs", loudness_lufs),
-        **switched("audio.peak_dbfs", peak_dbfs),
-        "audio.min_duration_s": min_duration_s,
-        "audio.max_duration_s": max_duration_s,
-        "data.strict": strict or None,
-    }
+def clip_offers() -> Iterator[Offer]:
+    """Yield the keys that say how clips are read."""
+    from ser_probe.config.sections import AudioConfig, DataConfig
+
+    yield offer(AudioConfig, "audio", but="sample_rate_hz")
+    yield offer(DataConfig, "data", "strict")
 
 
 def study_defaults(path: Path, **chosen: object) -> dict[str, object]:

@@ -47,15 +47,16 @@ class EvaluateConfig(Section):
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the model; fp32 is exact."""
     batch_seconds: Literal["auto"] | Positive = "auto"
-    """Largest padded length of a batch, in seconds of audio; probabilities do not depend on it."""
+    """Largest padded length of a batch, in seconds of audio; `auto`: 30 on a CPU, on a GPU what its memory takes.
+    Probabilities do not depend on it."""
     max_clips: Count | None = None
     """Largest number of clips in a batch; null: no limit."""
     workers: Literal["auto"] | Whole = "auto"
-    """Processes that decode audio ahead of the model."""
+    """Processes that decode audio ahead of the model; `auto`: on a CPU 0 or 1, up to 8 beside a GPU."""
     device: Name = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     strict: Flag = False
-    """Stop at the first unusable clip; false: list it in `rejects.csv`, count it, and go on."""
+    """Stop at the first unusable clip instead of listing it in `rejects.csv`, counting it and going on."""
 
 
 class ClipSetConfig(Section):
@@ -99,11 +100,12 @@ class StudyEvaluateConfig(Section):
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the model; fp32 is exact."""
     batch_seconds: Literal["auto"] | Positive = "auto"
-    """Largest padded length of a batch, in seconds of audio; probabilities do not depend on it."""
+    """Largest padded length of a batch, in seconds of audio; `auto`: 30 on a CPU, on a GPU what its memory takes.
+    Probabilities do not depend on it."""
     max_clips: Count | None = None
     """Largest number of clips in a batch; null: no limit."""
     workers: Literal["auto"] | Whole = "auto"
-    """Processes that decode audio ahead of the model."""
+    """Processes that decode audio ahead of the model; `auto`: on a CPU 0 or 1, up to 8 beside a GPU."""
     device: Name = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
 

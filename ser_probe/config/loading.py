@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from ser_probe.config.commands import unused_key
 from ser_probe.config.document import Document, Location, UnreadableYamlError, parse_yaml, read_document
 from ser_probe.config.faults import clashing_keys, describe_errors
-from ser_probe.config.sections import Section
+from ser_probe.config.sections import NULL, Section
 from ser_probe.config.study import COMBINATION, StudyConfig
 from ser_probe.errors import ConfigError, collect
 
@@ -20,9 +20,6 @@ S = TypeVar("S", bound=Section)
 
 _MOST_FAULTS = 50
 """Listed of one file: each is another key to mend, so more than where rows share a fault."""
-
-NULL: Any = object()
-"""The value of an option that was given and stands for null, where None stands for one that was not given."""
 
 # The least that a study needs, to look for clashes among the other keys while one of these is missing.
 _LEAST: dict[str, Any] = {"name": "stand-in", "data": {}, "backbone": {"name": "stand-in"}}

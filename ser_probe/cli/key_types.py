@@ -1,0 +1,158 @@
+"""What a key of a section takes, as an option of the command line: how its value is typed, read and shown."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from ser_probe.cli.words import OFF
+from ser_probe.config.sections import NULL, OneOf
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+_MOST_LETTERS = 44
+"""Of choices that stand in place of the value; longer lists stand in the help text."""
+
+
+@dataclass(frozen=True)
+class KeyType:
+    """The values of a key.
+
+    Attributes:
+        kinds: Types that it takes, `str` and `Literal` among them; of a list those of its entries.
+        choices: Words that it takes; of a list those of its entries.
+        words: Words that stand for a whole list, as `all`.
+        is_list: Whether it takes several values.
+        nullable: Whether it takes null.
+    """
+
+    kinds: frozenset[Any]
+    choices: tuple[str, ...]
+    words: tuple[str, ...]
+    is_list: bool
+    nullable: bool
+
+    @classmethod
+    def of(cls, described: FieldInfo) -> KeyType:
+        """Return the type of a key."""
+        known = _merged(_alternatives(described.annotation, described.metadata))
+        entries = _merged(_alternatives(known[tuple][0])) if tuple in known else known
+        words = tuple(map(str, known.get(Literal, ()))) if tuple in known else ()
+        choices = tuple(map(str, entries.get(Literal, ())))
+        return cls(frozenset(entries) - {type(None)}, choices, words, tuple in known, type(None) in known)
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it is on or off: truth values, and sections that may be null."""
+        return self.kinds == {bool} or self._is_section
+
+    @property
+    def takes_off(self) -> bool:
+        """Whether `off` is typed for null: not where any text, or a list, is a value."""
+        return self.nullable and not self.is_list and not self.is_flag and self.kinds not in ({str}, {Path})
+
+    @property
+    def typer_type(self) -> Any:
+        """The type that typer checks; what it cannot know is checked by the section."""
+        if self.is_flag:
+            return bool | None
+        plain = not self.is_list and not self.takes_off
+        return next((kind | None for kind in (int, float, Path) if plain and self.kinds == {kind}), str | None)
+
+    @property
+    def metavar(self) -> str | None:
+        """What stands for the value in a help page; None: the type."""
+        if self.is_list:
+            return "|".join([*self.words, "A,B,..."])
+        if self.is_flag or (not self.choices and not self.takes_off):
+            return None
+        names = {bool: "on|off", int: "INT", float: "NUMBER", str: "NAME"}
+        others = [names[kind] for kind in names if kind in self.kinds] + [OFF] * self.takes_off
+        choices = [] if self.names_choices_in_help else self.choices
+        return "|".join([*choices, *others]) or "NAME"
+
+    @property
+    def names_choices_in_help(self) -> bool:
+        """Whether the choices are named in the help text, since they are too many, or entries of a list."""
+        return bool(self.choices) and (self.is_list or len("|".join(self.choices)) > _MOST_LETTERS)
+
+    def read(self, value: Any) -> Any:
+        """Return what was typed as a value of a study: None where nothing was, `NULL` for null.
+
+        What is no value of the key stays text, which the section refuses.
+        """
+        if value is None:
+            return None
+        if self._is_section:
+            return {} if value else NULL
+        if value == OFF and self.takes_off:
+            return NULL
+        if not self.is_list or value in self.words:
+            return str(value) if isinstance(value, Path) else self._entry(value)
+        return [self._entry(entry.strip()) for entry in value.split(",") if entry.strip()]
+
+    def shown(self, value: Any) -> str | None:
+        """Return a default as it would be typed; None where there is none."""
+        if value is None or value is NULL:
+            return OFF if self.takes_off or self._is_section else None
+        if isinstance(value, BaseModel):
+            return ", ".join(["on", *(f"{name} {getattr(value, name)}" for name in type(value).model_fields)])
+        if self.is_flag:
+            return "on" if value else OFF
+        if value is PydanticUndefined or isinstance(value, dict):
+            return None
+        if isinstance(value, tuple | list):
+            return ",".join(map(str, value)) or "none"
+        return str(value)
+
+    @property
+    def _is_section(self) -> bool:
+        return any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in self.kinds)
+
+    def _entry(self, text: Any) -> Any:
+        if not isinstance(text, str) or (text in self.choices and not text.isdecimal()):
+            return text
+        if bool in self.kinds and text in ("on", OFF):
+            return text == "on"
+        if int in self.kinds or text in self.choices:
+            return int(text) if re.fullmatch(r"-?\d+", text) else text
+        return _number(text) if float in self.kinds else text
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _merged(alternatives: Iterator[tuple[Any, tuple[Any, ...]]]) -> dict[Any, tuple[Any, ...]]:
+    """Return what each type is made of, the words of several `Literal` together."""
+    merged: dict[Any, tuple[Any, ...]] = {}
+    for kind, inside in alternatives:
+        merged[kind] = (*merged.get(kind, ()), *inside)
+    return merged
+
+
+def _alternatives(annotation: Any, metadata: Sequence[Any] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Yield the types of a union and what they are made of: words of `Literal`, the entries' type of a tuple."""
+    origin, inside = get_origin(annotation), get_args(annotation)
+    if names := [name for each in metadata if isinstance(each, OneOf) for name in each.names]:
+        yield Literal, tuple(names)
+    elif origin is Annotated:
+        yield from _alternatives(inside[0], inside[1:])
+    elif origin in (Union, types.UnionType):
+        for each in inside:
+            yield from _alternatives(each)
+    elif origin is Literal or origin is tuple:
+        yield origin, inside
+    else:
+        yield origin or annotation, ()
