@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ser_probe.cli.words import OFF, Keys, typed_keys
+from ser_probe.cli.words import Keys, typed_keys
 
 if TYPE_CHECKING:
-    from ser_probe.cli.key_types import KeyType
+    from ser_probe.config.key_types import KeyType
     from ser_probe.config.sections import Section
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -143,7 +143,7 @@ def with_options(command: Callable[..., Any]) -> tuple[Callable[..., Any], Keys]
 
 
 def _add_option(derived: _Derived, offered: Offer, name: str, flag: Flag, flags: Mapping[str, str]) -> None:
-    from ser_probe.cli.key_types import KeyType
+    from ser_probe.config.key_types import KeyType
 
     described = offered.schema.model_fields[name]
     kind = KeyType.of(described)
@@ -161,7 +161,7 @@ def _add_option(derived: _Derived, offered: Offer, name: str, flag: Flag, flags:
         show_default=flag.shown or _shown(kind.shown(default), stands_for if default is None else None) or False,
     )
     derived.parameters[parameter] = inspect.Parameter(
-        parameter, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind.typer_type, option]
+        parameter, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind.checked_type, option]
     )
     derived.keys[parameter] = (offered.key(name), kind)
 
@@ -179,6 +179,8 @@ def _help(description: str, kind: KeyType, offered: Offer, flags: Mapping[str, s
 
     Choices that neither it nor the option's value names are added.
     """
+    from ser_probe.config.key_types import OFF
+
     sentence = re.sub(r"`([^`]+)`", lambda found: _flag_of(found[1], offered, flags), first_sentence(description))
     null = re.search(_NULL, sentence)
     text = re.sub(r"\bnull\b", OFF, re.sub(_NULL, "", sentence))

@@ -33,9 +33,6 @@ _SET_HERE = re.compile(
 _KEY = re.compile(rf"(?<!--set )(?<![\w./'-])(?P<key>(?:{_SECTIONS})(?:\.{_NAME})+)(?![\w/]|\.\w|'| \(--set\))")
 _IN_A_STUDY = re.compile(r" \(in a study: [^()]*\)")
 
-OFF = "off"
-"""What is typed for null."""
-
 
 @dataclass
 class Keys:

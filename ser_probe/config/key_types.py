@@ -1,4 +1,4 @@
-"""What a key of a section takes, as an option of the command line: how its value is typed, read and shown."""
+"""What a key of a section takes, as an option of a command line: how its value is typed, read and shown."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from ser_probe.cli.words import OFF
 from ser_probe.config.sections import NULL, OneOf
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+OFF = "off"
+"""What is typed for null."""
 
 _MOST_LETTERS = 44
 """Of choices that stand in place of the value; longer lists stand in the help text."""
@@ -60,8 +62,8 @@ class KeyType:
         return self.nullable and not self.is_list and not self.is_flag and self.kinds not in ({str}, {Path})
 
     @property
-    def typer_type(self) -> Any:
-        """The type that typer checks; what it cannot know is checked by the section."""
+    def checked_type(self) -> Any:
+        """The type that the command line itself checks; all else is checked by the section."""
         if self.is_flag:
             return bool | None
         plain = not self.is_list and not self.takes_off
@@ -120,8 +122,8 @@ class KeyType:
     def _entry(self, text: Any) -> Any:
         if not isinstance(text, str) or (text in self.choices and not text.isdecimal()):
             return text
-        if bool in self.kinds and text in ("on", OFF):
-            return text == "on"
+        if bool in self.kinds and text in ("on", "true", OFF, "false"):
+            return text in ("on", "true")
         if int in self.kinds or text in self.choices:
             return int(text) if re.fullmatch(r"-?\d+", text) else text
         return _number(text) if float in self.kinds else text
