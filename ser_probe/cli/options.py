@@ -185,7 +185,7 @@ def _help(description: str, kind: KeyType, offered: Offer, flags: Mapping[str, s
     null = re.search(_NULL, sentence)
     text = re.sub(r"\bnull\b", OFF, re.sub(_NULL, "", sentence))
     if kind.names_choices_in_help and not all(choice in text for choice in kind.choices):
-        text = f"{text.rstrip('.')}: {', '.join(kind.choices)}."
+        text = f"{text.rstrip('.')}: {kind.named_choices()}."
     return text, null[1] if null else None
 
 

@@ -7,21 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ser_probe.config.analysis import Analysis
-from ser_probe.config.sections import Count, Flag, Name, Section
+from ser_probe.config.sections import Count, Flag, Name, OneOf, Section
+from ser_probe.names.measures import DRIFT
 
-DriftMeasure = Literal[
-    "cka_debiased", "procrustes", "mean_cosine", "mean_cosine_centred", "knn_overlap", "relative_norm_change",
-    "mean_shift", "covariance_shift",
-]  # fmt: skip
+DriftMeasure = Annotated[str, OneOf(DRIFT)]
 
 
 class DriftConfig(Section):
     """How far fine-tuning moved each layer from step 0 and from the checkpoint before, on the same clips."""
 
-    measures: Annotated[tuple[DriftMeasure, ...], Field(min_length=1)] = (
-        "cka_debiased", "procrustes", "mean_cosine", "mean_cosine_centred", "knn_overlap", "relative_norm_change",
-        "mean_shift", "covariance_shift",
-    )  # fmt: skip
+    measures: Annotated[tuple[DriftMeasure, ...], Field(min_length=1)] = tuple(DRIFT)
     """What is measured between two states of a layer. `procrustes` and `covariance_shift` take a decomposition for
     each layer and checkpoint, and nearly all of the time."""
     against: Annotated[tuple[Literal["first", "previous"], ...], Field(min_length=1)] = ("first", "previous")

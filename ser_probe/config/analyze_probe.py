@@ -9,13 +9,14 @@ from pydantic import BeforeValidator, Field
 
 from ser_probe.config.analysis import Analysis
 from ser_probe.config.clashes import Clash, splits_not_extracted
-from ser_probe.config.sections import Count, Flag, Name, NonNegative, Positive, Section, as_list
+from ser_probe.config.sections import Count, Flag, Name, NonNegative, OneOf, Positive, Section, as_list
+from ser_probe.names.probes import CONTROLS, FAMILIES
 
 if TYPE_CHECKING:
     from ser_probe.config.study import StudyConfig
 
-ProbeFamily = Literal["linear", "logistic", "ridge", "mlp", "knn", "layer_sum"]
-ProbeControl = Literal["shuffled_labels", "majority_class"]
+ProbeFamily = Annotated[str, OneOf(FAMILIES)]
+ProbeControl = Annotated[str, OneOf(CONTROLS)]
 
 
 class ProbeConfig(Section):

@@ -9,20 +9,13 @@ from pydantic import Field, model_validator
 
 from ser_probe.config.analysis import Analysis
 from ser_probe.config.clashes import Clash
-from ser_probe.config.sections import Count, Flag, Positive, Section, Whole
+from ser_probe.config.sections import Count, Flag, OneOf, Positive, Section, Whole
+from ser_probe.names.measures import SIMILARITY
 
 if TYPE_CHECKING:
     from ser_probe.config.study import StudyConfig
 
-SimilarityMeasure = Literal[
-    "cka_debiased", "cka", "cka_rbf", "cka_rbf_debiased", "cka_minibatch",
-    "cca_mean", "cca_mean_squared", "svcca", "pwcca",
-    "cca_mean_insample", "cca_mean_squared_insample", "svcca_insample", "pwcca_insample",
-    "procrustes", "angular_shape", "rsa", "rsa_pearson", "mutual_knn",
-    "distance_correlation", "distance_correlation_debiased", "linear_predictivity",
-]  # fmt: skip
-"""Names of measures; `docs/analysis/similarity.md` says what each is."""
-
+SimilarityMeasure = Annotated[str, OneOf(SIMILARITY)]
 
 _CKA = ("cka_debiased", "cka", "cka_minibatch")
 _CCA = ("cca_mean", "cca_mean_squared", "svcca", "pwcca")

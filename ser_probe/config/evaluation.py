@@ -9,7 +9,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ser_probe.config.document import Document, read_document
-from ser_probe.config.sections import Count, FilePath, Flag, Level, Name, Positive, Section, Seed, Split, Whole
+from ser_probe.config.sections import (
+    Count,
+    FilePath,
+    Flag,
+    Level,
+    Name,
+    Positive,
+    Precision,
+    Section,
+    Seed,
+    Split,
+    Whole,
+)
 from ser_probe.errors import ConfigError, collect
 
 LabelMapping = dict[Name, Name | dict[Name, Name | None] | None]
@@ -44,7 +56,7 @@ class EvaluateConfig(Section):
     """Resamples of the speakers for the intervals."""
     seed: Seed = 0
     """Seed of the resamples."""
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     """Arithmetic of the model; fp32 is exact."""
     batch_seconds: Literal["auto"] | Positive = "auto"
     """Largest padded length of a batch, in seconds of audio; `auto`: 30 on a CPU, on a GPU what its memory takes.
@@ -97,7 +109,7 @@ class StudyEvaluateConfig(Section):
     """Resamples of the speakers for the intervals."""
     seed: Seed = 0
     """Seed of the resamples; unset: the study's seed."""
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     """Arithmetic of the model; fp32 is exact."""
     batch_seconds: Literal["auto"] | Positive = "auto"
     """Largest padded length of a batch, in seconds of audio; `auto`: 30 on a CPU, on a GPU what its memory takes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -22,6 +22,7 @@ OFF = "off"
 
 _MOST_LETTERS = 44
 """Of choices that stand in place of the value; longer lists stand in the help text."""
+_MOST_NOTES = 8
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,14 @@ class KeyType:
 
     Attributes:
         kinds: Types that it takes, `str` and `Literal` among them; of a list those of its entries.
-        choices: Words that it takes; of a list those of its entries.
+        choices: Words that it takes, with a note on each; of a list those of its entries.
         words: Words that stand for a whole list, as `all`.
         is_list: Whether it takes several values.
         nullable: Whether it takes null.
     """
 
     kinds: frozenset[Any]
-    choices: tuple[str, ...]
+    choices: Mapping[str, str]
     words: tuple[str, ...]
     is_list: bool
     nullable: bool
@@ -47,8 +48,8 @@ class KeyType:
         """Return the type of a key."""
         known = _merged(_alternatives(described.annotation, described.metadata))
         entries = _merged(_alternatives(known[tuple][0])) if tuple in known else known
-        words = tuple(map(str, known.get(Literal, ()))) if tuple in known else ()
-        choices = tuple(map(str, entries.get(Literal, ())))
+        words = tuple(str(word) for word, _ in known.get(Literal, ())) if tuple in known else ()
+        choices = {str(word): note for word, note in entries.get(Literal, ())}
         return cls(frozenset(entries) - {type(None)}, choices, words, tuple in known, type(None) in known)
 
     @property
@@ -85,6 +86,12 @@ class KeyType:
     def names_choices_in_help(self) -> bool:
         """Whether the choices are named in the help text, since they are too many, or entries of a list."""
         return bool(self.choices) and (self.is_list or len("|".join(self.choices)) > _MOST_LETTERS)
+
+    def named_choices(self) -> str:
+        """Return the choices with their notes, as `linear (one layer), knn`; without notes where they are many."""
+        if len(self.choices) > _MOST_NOTES:
+            return ", ".join(self.choices)
+        return ", ".join(f"{word} ({note})" if note else word for word, note in self.choices.items())
 
     def read(self, value: Any) -> Any:
         """Return what was typed as a value of a study: None where nothing was, `NULL` for null.
@@ -145,16 +152,18 @@ def _merged(alternatives: Iterator[tuple[Any, tuple[Any, ...]]]) -> dict[Any, tu
 
 
 def _alternatives(annotation: Any, metadata: Sequence[Any] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """Yield the types of a union and what they are made of: words of `Literal`, the entries' type of a tuple."""
+    """Yield the types of a union and what is in them: words and notes of `Literal`, the entries' type of a tuple."""
     origin, inside = get_origin(annotation), get_args(annotation)
-    if names := [name for each in metadata if isinstance(each, OneOf) for name in each.names]:
-        yield Literal, tuple(names)
+    if tables := [each.table for each in metadata if isinstance(each, OneOf)]:
+        yield Literal, tuple((name, named.note) for table in tables for name, named in table.items())
     elif origin is Annotated:
         yield from _alternatives(inside[0], inside[1:])
     elif origin in (Union, types.UnionType):
         for each in inside:
             yield from _alternatives(each)
-    elif origin is Literal or origin is tuple:
-        yield origin, inside
+    elif origin is Literal:
+        yield Literal, tuple((word, "") for word in inside)
+    elif origin is tuple:
+        yield tuple, inside
     else:
         yield origin or annotation, ()

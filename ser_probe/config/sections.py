@@ -6,7 +6,7 @@ line's help. Defaults are those of Study E (see `docs/`) where it states one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +16,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from ser_probe.errors import ConfigError
 from ser_probe.models.pooling import parse_pooling
+from ser_probe.names.named import Named
+from ser_probe.names.training import PRECISIONS
 
 # Strict: YAML has its own numbers and truth values, so text or `true` in a number's place is a slip.
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -39,17 +41,17 @@ NULL: Any = object()
 """The value of an option that was given and stands for null, where None stands for one that was not given."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OneOf:
-    """The names of a table as the only values of a key, as `Annotated[str, OneOf(PRECISIONS)]`."""
+    """The names of a table as the only values of a key, as in `Annotated[str, OneOf(PRECISIONS)]`."""
 
-    names: tuple[str, ...]
-
-    def __init__(self, names: Iterable[str]) -> None:
-        object.__setattr__(self, "names", tuple(names))
+    table: Mapping[str, Named]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
-        return core_schema.literal_schema(list(self.names))
+        return core_schema.literal_schema(list(self.table))
+
+
+Precision = Annotated[str, OneOf(PRECISIONS)]
 
 
 def as_list(value: object) -> object:
@@ -168,7 +170,7 @@ class ExtractConfig(Section):
     """How the frames of a clip become what is stored: `mean`, `std`, `mean+std`, `max`, `sum`, `speech-mean` (frames
     that silero-vad calls speech; needs the extra `vad`), `segments:K` (means of K equal parts) or `frames` (all: about
     130 times the disk); several come from one forward pass, a file each. A study's analyses use the first."""
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     """Arithmetic of the forward pass: fp32 is exact; tf32 (CUDA), bf16 and fp16 are faster on recent GPUs and are off
     by about 1e-3, 1e-2 and 1e-3, which `verify` measures and stores."""
     storage: Literal["float32", "float16"] = "float32"
