@@ -12,9 +12,11 @@ from pydantic import ValidationError
 from ser_probe.config.commands import unused_key
 from ser_probe.config.document import Document, Location, UnreadableYamlError, parse_yaml, read_document
 from ser_probe.config.faults import clashing_keys, describe_errors
+from ser_probe.config.renamed import RENAMED, rename_keys, renamed_key, with_new_names
 from ser_probe.config.sections import NULL, Section
 from ser_probe.config.study import COMBINATION, StudyConfig
 from ser_probe.errors import ConfigError, collect
+from ser_probe.runtime import logger
 
 S = TypeVar("S", bound=Section)
 
@@ -38,6 +40,7 @@ def load_study(path: Path | str, overrides: Sequence[str] = (), *, command: str 
     """
     path = Path(path)
     document = read_document(path)
+    rename_keys(document)
     for override in overrides:
         _apply_override(document, override, command)
     return _check(document, StudyConfig, where=path)
@@ -103,6 +106,9 @@ def _apply_override(
     """Set the key of one `--set`; what cannot be set becomes a fault, as does what an option has set otherwise."""
     key, equals, text = (part.strip() for part in override.partition("="))
     parts = key.split(".")
+    if key in RENAMED:
+        logger.warning("--set %s is called %s now; the former name goes with the next release", key, renamed_key(key))
+        key, parts = renamed_key(key), renamed_key(key).split(".")
     if not equals or not all(parts):
         document.faults.append(f"--set {override}: expected key=value, as in finetune.epochs=3")
         return
@@ -111,6 +117,7 @@ def _apply_override(
     except UnreadableYamlError as error:
         document.faults.append(f"--set {override}: the value is not valid YAML ({error}); put it in quotes")
         return
+    value = with_new_names(value, key)
     unused = None if command is None else unused_key(command, key, value)
     if unused is not None:
         document.faults.append(f"--set {unused}")
