@@ -12,8 +12,7 @@ from ser_probe.cli import flags
 from ser_probe.cli.options import Flag, Offer, offer, offers
 from ser_probe.cli.terminal import finish, print_json, print_result, print_table
 from ser_probe.cli.words import checked
-
-_TITLES = {"uar": "UAR", "macro_f1": "macro F1", "ccc": "CCC", "rmse": "RMSE"}
+from ser_probe.names.measures import SCORES
 
 
 def _offers() -> Iterator[Offer]:
@@ -81,7 +80,7 @@ def compare(
 def _row(record: dict[Any, Any]) -> dict[str, object]:
     row: dict[str, object] = {name: record[name] for name in ("corpus", "target") if name in record}
     row |= {"A": record["model_a"], "B": record["model_b"]}
-    row["measure"] = _TITLES.get(record["measure"], record["measure"])
+    row["measure"] = SCORES[record["measure"]].brief
     row["score A"], row["score B"] = f"{record['score_a']:.3f}", f"{record['score_b']:.3f}"
     known = record["ci_low"] == record["ci_low"]  # a float that is not itself is NaN
     row["A - B"] = f"{record['value']:+.3f}" + (f" [{record['ci_low']:.3f}, {record['ci_high']:.3f}]" if known else "")

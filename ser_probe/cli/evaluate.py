@@ -13,13 +13,13 @@ from ser_probe.cli import flags
 from ser_probe.cli.options import Offer, offer, offers
 from ser_probe.cli.terminal import finish, print_json, print_result, print_table
 from ser_probe.cli.words import checked
+from ser_probe.names.measures import SCORES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN_GROUPS = 12
 """Groups of one column that are printed; of more (speakers) the table has them."""
-_TITLES = {"uar": "UAR", "macro_f1": "macro F1", "ece": "ECE", "kl_divergence": "KL", "ccc": "CCC", "rmse": "RMSE"}
 
 
 def _offers() -> Iterator[Offer]:
@@ -28,7 +28,7 @@ def _offers() -> Iterator[Offer]:
     yield offer(EvaluateConfig, "", but="label_map target_columns")
 
 
-@offers(_offers, spelled={"label_map": "--label-map", "target_columns": "--truth"})
+@offers(_offers, spelled={"label_map": "--label-map", "target_columns": "--truth"}, former={"--split": "--splits"})
 def evaluate(
     checkpoint: Annotated[
         Path,
@@ -131,7 +131,7 @@ def _row(record: dict[Any, Any]) -> dict[str, object]:
     for name, value in record.items():
         if name in row or name in ("group_by", "group", "n_speakers") or str(name).endswith(("_low", "_high", "_std")):
             continue
-        row[_TITLES.get(name, name)] = _number(value) + _spread(record, name)
+        row[SCORES[name].brief if name in SCORES else name] = _number(value) + _spread(record, name)
     return row
 
 

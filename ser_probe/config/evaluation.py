@@ -24,14 +24,15 @@ from ser_probe.config.sections import (
 )
 from ser_probe.errors import ConfigError, collect
 
+ChosenSplits = Literal["auto", "all"] | Split | Annotated[tuple[Split, ...], Field(min_length=1)]
 LabelMapping = dict[Name, Name | dict[Name, Name | None] | None]
 
 
 class EvaluateConfig(Section):
     """Predictions of a fine-tuned classifier, and every score that a paper reports of them."""
 
-    split: Literal["auto", "all"] | Split = "auto"
-    """Clips to evaluate: one split, `all`, or `auto`: `test` where the manifest has such rows, else all."""
+    splits: ChosenSplits = "auto"
+    """Clips to evaluate: those of some splits, `all`, or `auto`: `test` where the manifest has such rows, else all."""
     label_map: LabelMapping = Field(default_factory=dict)
     """What labels of another corpus stand for, as `{rage: anger, boredom: null}`; null leaves a label out. Under a
     corpus's name for that corpus alone: `{emodb: {boredom: null}}`. Labels that neither are a class of the model nor
@@ -80,8 +81,8 @@ class ClipSetConfig(Section):
     """CSV, TSV or Parquet file with one row per clip."""
     audio_root: FilePath | None = None
     """Folder that its paths start from; null: the manifest's own folder."""
-    split: Literal["auto", "all"] | Split = "auto"
-    """Its clips to score: one split, `all`, or `auto`: `test` where the manifest has such rows, else all."""
+    splits: ChosenSplits = "auto"
+    """Its clips to score: those of some splits, `all`, or `auto`: `test` where the manifest has such rows, else all."""
     label_map: LabelMapping = Field(default_factory=dict)
     """What its labels stand for, as `{rage: anger, boredom: null}`; null leaves a label out. Labels that neither are a
     class of the model nor are mapped are left out and counted: nothing is guessed."""
