@@ -501,7 +501,7 @@ def test_clips_that_are_not_in_all_files_are_counted(work: Path, capsys: pytest.
 
 def test_faults_of_an_analysis_leave_no_table(work: Path, fail: Fail) -> None:
     succeed(*EXTRACT, MODEL, "-o", "a.h5")
-    assert "The clips have no column 'split'" in fail("analyze", "probe", "a.h5", "-o", "t", "--splits", "study")
+    assert "The clips have no column 'split'" in fail("analyze", "probe", "a.h5", "-o", "t", "--division", "study")
     assert "did you mean 'label'" in fail("analyze", "umap", "a.h5", "-o", "t", "--color", "lable")
     assert "There is nothing to compare" in fail("analyze", "similarity", "a.h5", "-o", "t", "--pairs", "across")
     assert "There is no embedding cache here" in fail("analyze", "drift", "a.h5", "--reference", "b.h5", "-o", "t")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -17,13 +18,17 @@ class CommandTable(Mapping[str, Any]):
     """Commands by name.
 
     Args:
-        homes: Where each is: `module:name` of a function, or of a `typer.Typer` for a group; or a function that
-            returns such a function.
+        homes: Returns where each is: `module:name` of a function, or of a `typer.Typer` for a group; or a function
+            that returns such a function.
     """
 
-    def __init__(self, homes: Mapping[str, str | Callable[[], Any]]) -> None:
-        self._homes = homes
+    def __init__(self, homes: Callable[[], Mapping[str, str | Callable[[], Any]]]) -> None:
+        self._find_homes = homes
         self._built: dict[str, Any] = {}
+
+    @functools.cached_property
+    def _homes(self) -> Mapping[str, str | Callable[[], Any]]:
+        return self._find_homes()
 
     def __getitem__(self, name: str) -> Any:
         """Return a command, made when it is asked for first."""

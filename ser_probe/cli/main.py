@@ -22,6 +22,25 @@ from ser_probe.packages import import_fault
 
 _HOME = re.compile(r"^(--[a-z0-9-]+=|)(~[^/]*(?=/|$))")
 
+COMMANDS = {
+    "prepare": "ser_probe.cli.prepare:prepare",
+    "extract": "ser_probe.cli.extract:extract",
+    "finetune": "ser_probe.cli.finetune:finetune",
+    "evaluate": "ser_probe.cli.evaluate:evaluate",
+    "compare": "ser_probe.cli.compare:compare",
+    "search": "ser_probe.cli.search:search",
+    "curves": "ser_probe.cli.curves:curves",
+    "classify": "ser_probe.cli.classify:classify",
+    "export-onnx": "ser_probe.cli.classify:export_onnx",
+    "analyze": "ser_probe.cli.analyze:app",
+    "report": "ser_probe.cli.report:report",
+    "run": "ser_probe.cli.run:run",
+    "cache": "ser_probe.cli.cache:app",
+    "models": "ser_probe.cli.models:models",
+    "doctor": "ser_probe.cli.doctor:doctor",
+}
+"""Where each command is."""
+
 TERMINATED = "told to end (SIGTERM): what is on disk is kept; run the same command to go on"
 INTERRUPTED = "interrupted: what is on disk is kept; run the same command to go on"
 
@@ -29,25 +48,7 @@ INTERRUPTED = "interrupted: what is on disk is kept; run the same command to go 
 class Commands(LazyGroup):
     """The commands, with every fault of the user's turned into one message and an exit code."""
 
-    table = CommandTable(
-        {
-            "prepare": "ser_probe.cli.prepare:prepare",
-            "extract": "ser_probe.cli.extract:extract",
-            "finetune": "ser_probe.cli.finetune:finetune",
-            "evaluate": "ser_probe.cli.evaluate:evaluate",
-            "compare": "ser_probe.cli.compare:compare",
-            "search": "ser_probe.cli.search:search",
-            "curves": "ser_probe.cli.curves:curves",
-            "classify": "ser_probe.cli.classify:classify",
-            "export-onnx": "ser_probe.cli.classify:export_onnx",
-            "analyze": "ser_probe.cli.analyze:app",
-            "report": "ser_probe.cli.report:report",
-            "run": "ser_probe.cli.run:run",
-            "cache": "ser_probe.cli.cache:app",
-            "models": "ser_probe.cli.models:models",
-            "doctor": "ser_probe.cli.doctor:doctor",
-        }
-    )
+    table = CommandTable(lambda: COMMANDS)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command.

@@ -40,6 +40,7 @@ class Flag:
         metavar: What stands for the value, in place of the type.
         default: What the command has in place of a study's default; `...` for the study's.
         shown: How the default is shown, where its value does not say it.
+        required: Whether the command cannot do without it.
     """
 
     names: tuple[str, ...] = ()
@@ -47,6 +48,7 @@ class Flag:
     metavar: str | None = None
     default: Any = ...
     shown: str | None = None
+    required: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,14 +133,15 @@ def with_options(command: Callable[..., Any]) -> tuple[Callable[..., Any], Keys]
         typed_keys().values.update(values)
         return command(**given)
 
-    before = [each for name, each in signature.parameters.items() if name not in _LAST]
-    after = [each for name, each in signature.parameters.items() if name in _LAST]
-    # Typer reads the signature of a command; keywords need no order between those with and without a default.
-    listed = [
-        each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*before, *derived.parameters.values(), *after)
-    ]
-    run.__signature__ = signature.replace(parameters=listed)  # type: ignore[attr-defined]
-    known = Keys(takes_set="overrides" in signature.parameters, flags=flags, defaults=defaults, former=dict(former))
+    own = signature.parameters
+    listed = [each for name, each in own.items() if name not in _LAST] + list(derived.parameters.values())
+    listed.sort(key=lambda each: each.default is not inspect.Parameter.empty)
+    listed += [each for name, each in own.items() if name in _LAST]
+    # Typer reads the signature of a command; keywords may stand in any order.
+    keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in listed]
+    run.__signature__ = signature.replace(parameters=keywords)  # type: ignore[attr-defined]
+    former = {**former, **{_flag(old): _flag(new) for each in made for old, new in _former_names(each)}}
+    known = Keys(takes_set="overrides" in signature.parameters, flags=flags, defaults=defaults, former=former)
     return run, known
 
 
@@ -158,20 +161,35 @@ def _add_option(derived: _Derived, offered: Offer, name: str, flag: Flag, flags:
         *names,
         metavar=flag.metavar or kind.metavar,
         help=flag.help or text,
-        show_default=flag.shown or _shown(kind.shown(default), stands_for if default is None else None) or False,
+        show_default=False if flag.required else flag.shown or _shown(kind, default, stands_for) or False,
     )
     derived.parameters[parameter] = inspect.Parameter(
-        parameter, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind.checked_type, option]
+        parameter,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if flag.required else None,
+        annotation=Annotated[kind.checked_type, option],
     )
     derived.keys[parameter] = (offered.key(name), kind)
 
 
+def _former_names(offered: Offer) -> Iterator[tuple[str, str]]:
+    """Yield the keys of an offer that had another name, and that name before."""
+    from ser_probe.config.renamed import former_names
+
+    yield from ((old, new) for old, new in former_names(offered.section).items() if new in offered.flags)
+
+
 def _names(name: str, flag: Flag) -> tuple[str, ...]:
-    return flag.names or (f"--{name.replace('_', '-')}",)
+    return flag.names or (_flag(name),)
 
 
-def _shown(default: str | None, stands_for: str | None) -> str | None:
-    return ": ".join(text for text in (default, stands_for) if text) or None
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _shown(kind: KeyType, default: Any, stands_for: str | None) -> str | None:
+    texts = (kind.shown(default), stands_for if default is None else None)
+    return ": ".join(text for text in texts if text) or None
 
 
 def _help(description: str, kind: KeyType, offered: Offer, flags: Mapping[str, str]) -> tuple[str, str | None]:
@@ -186,6 +204,8 @@ def _help(description: str, kind: KeyType, offered: Offer, flags: Mapping[str, s
     text = re.sub(r"\bnull\b", OFF, re.sub(_NULL, "", sentence))
     if kind.names_choices_in_help and not all(choice in text for choice in kind.choices):
         text = f"{text.rstrip('.')}: {kind.named_choices()}."
+    if kind.is_mapping:
+        text = f"{text} May be repeated."
     return text, null[1] if null else None
 
 

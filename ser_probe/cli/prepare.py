@@ -94,7 +94,7 @@ def prepare(
     place = {"manifest": str(root), "audio_root": audio_root} if is_table else {"corpus": corpus, "root": str(root)}
     options = {
         **{f"data.{key}": value for key, value in place.items()},
-        **flags.entries(option or [], "data.options", "--option", "labels=voice_vote"),
+        **_importer_options(option or []),
     }
     # A manifest serves any backbone, but the schema of a study asks for one.
     defaults = flags.study_defaults(output, backbone__name="none")
@@ -111,3 +111,26 @@ def prepare(
         else:
             outcome = prepare_corpus(study.data, study.audio, study.split, output, progress=progress)
     finish(outcome)
+
+
+def _importer_options(pairs: list[str]) -> dict[str, object]:
+    """Return `labels=voice_vote` and the like as keys of a study, the values read as those of `--set`.
+
+    Raises:
+        typer.BadParameter: If one is no such pair.
+    """
+    from ser_probe.config import NULL
+    from ser_probe.config.document import UnreadableYamlError, parse_yaml
+
+    found: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, text = (part.strip() for part in pair.partition("="))
+        if not (equals and name and "." not in name):
+            raise typer.BadParameter(f"expected KEY=VALUE, as labels=voice_vote, found {pair!r}", param_hint="--option")
+        try:
+            value = parse_yaml(text)
+        except UnreadableYamlError as error:
+            message = f"{pair}: the value is not valid YAML ({error}); put it in quotes"
+            raise typer.BadParameter(message, param_hint="--option") from error
+        found[f"data.options.{name}"] = NULL if value is None else value
+    return found

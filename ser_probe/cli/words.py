@@ -163,7 +163,7 @@ def checked(
 
 
 def in_flags(text: str) -> str:
-    """Return a text with `--n-neighbors` for `analyze.umap.n_neighbors`, where a command has the flag."""
+    """Return a text with `--neighbours` for `analyze.umap.neighbours`, where a command has the flag."""
     known = _TYPED.get()
     if known is None:
         return text

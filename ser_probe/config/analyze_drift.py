@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ser_probe.config.analysis import Analysis
+from ser_probe.config.analysis import Analysis, OwnCommand
 from ser_probe.config.sections import Count, Flag, Name, OneOf, Section
 from ser_probe.names.measures import DRIFT
 
@@ -42,6 +42,7 @@ ANALYSIS = Analysis(
     needs=frozenset({"caches", "repeats", "checkpoints", "splits", "by_corpus"}),
     accepts=frozenset({"reference", "seed_caches"}),
     requires=frozenset({"reference"}),
+    command=OwnCommand(instead={"weights": "--weights", "floor": "--floor"}),
     figures=("ser_probe.report.drift.figures:DRIFT_FIGURES",),
     headlines=("ser_probe.report.drift.headline:DRIFT_HEADLINE",),
     columns=("by",),

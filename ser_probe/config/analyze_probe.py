@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from ser_probe.config.analysis import Analysis
+from ser_probe.config.analysis import Analysis, OwnCommand
 from ser_probe.config.clashes import Clash, splits_not_extracted
 from ser_probe.config.sections import Count, Flag, Name, NonNegative, OneOf, Positive, Section, as_list
 from ser_probe.names.probes import CONTROLS, FAMILIES
@@ -26,7 +26,7 @@ class ProbeConfig(Section):
     """Probe heads. `linear` is Study E's: one softmax layer, Adam, early stopping on validation. `logistic`: the same
     model trained to its optimum, with the L2 strength chosen on inner folds. `mlp`: one hidden layer. `knn`: nearest
     neighbours. `layer_sum`: linear on a learned sum of all layers. Numeric targets always have `ridge`."""
-    splits: Literal["auto", "study", "heldout", "kfold", "loso", "study_e_published"] = "auto"
+    division: Literal["auto", "study", "heldout", "kfold", "loso", "study_e_published"] = "auto"
     """`heldout` divides the study's test speakers anew by `split.scheme`, so that fine-tuning has seen no speaker of
     the probe; `study` reuses the study's own splits, the only way with few speakers; `kfold` tests each of `folds`
     groups of speakers once, `loso` each speaker; `study_e_published` divides clips at random, 80/10/10, as Study E did:
@@ -45,7 +45,7 @@ class ProbeConfig(Section):
     """What the targets are; `auto`: a column of numbers with more than 10 different values is numeric."""
     groups: Name = "speaker"
     """Column whose values are never in two parts of the probe's split; intervals are drawn over it."""
-    seeds: Count = 10
+    initialisations: Count = 10
     """Initialisations per layer and checkpoint; time grows with it."""
     learning_rate: Positive = 1e-2
     """Learning rate of Adam, of `linear` and `layer_sum`; `mlp` has 1e-3."""
@@ -73,13 +73,13 @@ class ProbeConfig(Section):
 
 def probe_clashes(probe: ProbeConfig, study: StudyConfig) -> Iterator[Clash]:
     """Yield what the options of the probes and what a study extracts exclude."""
-    everything = probe.splits == "study" or (probe.splits in ("kfold", "loso") and probe.among == "all")
+    everything = probe.division == "study" or (probe.division in ("kfold", "loso") and probe.among == "all")
     # `auto` divides what is there.
-    needed = () if probe.splits == "auto" else "all" if everything else ("test",)
+    needed = () if probe.division == "auto" else "all" if everything else ("test",)
     if missing := splits_not_extracted(needed, study.extract):
         yield Clash(
-            ("analyze.probe.splits", "extract.splits"),
-            f"'{probe.splits}' needs clips that extract.splits leaves out: {', '.join(missing)}",
+            ("analyze.probe.division", "extract.splits"),
+            f"'{probe.division}' needs clips that extract.splits leaves out: {', '.join(missing)}",
         )
     if not study.extract.egemaps and any(target.split(":")[0] == "egemaps" for target in probe.targets):
         yield Clash(("analyze.probe.targets", "extract.egemaps"), "egemaps as a target needs extract.egemaps: true")
@@ -96,6 +96,7 @@ ANALYSIS = Analysis(
         *("probe_description_length", "probe_curve", "probe_transfer", "probe_directions", "probe_corpus_transfer"),
     ),
     needs=frozenset({"caches", "features", "control", "split"}),
+    command=OwnCommand(spelled={"targets": ("--target", "--targets")}, former={"--split": "--scheme"}),
     figures=(
         "ser_probe.report.probes.figures:PROBES_FIGURES",
         "ser_probe.report.probes.figures_extras:PROBE_EXTRAS_FIGURES",

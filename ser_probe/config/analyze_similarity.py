@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ser_probe.config.analysis import Analysis
+from ser_probe.config.analysis import Analysis, OwnCommand
 from ser_probe.config.clashes import Clash
 from ser_probe.config.sections import Count, Flag, OneOf, Positive, Section, Whole
 from ser_probe.names.measures import SIMILARITY
@@ -109,6 +109,7 @@ ANALYSIS = Analysis(
     tables=("similarity",),
     needs=frozenset({"caches", "features", "splits", "by_corpus"}),
     accepts=frozenset({"seed"}),
+    command=OwnCommand(instead={"egemaps": "--features"}),
     figures=("ser_probe.report.similarity.figures:SIMILARITY_FIGURES",),
     headlines=(
         "ser_probe.report.similarity.headline:SIMILARITY_HEADLINE",

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ser_probe.config.analysis import Analysis
-from ser_probe.config.sections import Count, Name, Positive, Section
+from ser_probe.config.analysis import Analysis, OwnCommand
+from ser_probe.config.sections import NULL, Count, Name, Positive, Section
 from ser_probe.packages import Need
 
 Probability = Annotated[float, Field(strict=True, gt=0, lt=1)]
@@ -75,6 +75,17 @@ ANALYSIS = Analysis(
     needs=frozenset({"tables"}),
     accepts=frozenset({"table", "from_moments"}),
     requires=frozenset({"table"}),
+    command=OwnCommand(
+        instead={"table": "TABLE"},
+        defaults={
+            "where": ({}, "all rows"),
+            "apart": ((), "none"),
+            "unit": (NULL, "off: every row"),
+            "contrasts": ((), "every factor"),
+            "pairs": ("all", "all"),
+        },
+        required=("response", "factors"),
+    ),
     figures=("ser_probe.report.stats.figures:STATS_FIGURES",),
     headlines=("ser_probe.report.stats.headline:STATS_HEADLINE",),
     pages={"stats_summary.md": "The statistics in words, with tables for a paper"},

@@ -23,7 +23,7 @@ class UmapConfig(Section):
     color: Annotated[tuple[Name, ...], Field(min_length=1)] = ("label", "speaker", "gender")
     """Columns to colour by, one row of panels each. A column of numbers is coloured along a scale. Of the defaults,
     those that the clips lack are left out."""
-    n_neighbors: Annotated[int, Field(strict=True, ge=2)] = 15
+    neighbours: Annotated[int, Field(strict=True, ge=2)] = 15
     """Neighbours that a clip is kept close to: few show detail, many show the whole."""
     min_dist: Share = 0.1
     """How close two points may come."""

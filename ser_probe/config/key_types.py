@@ -58,6 +58,11 @@ class KeyType:
         return self.kinds == {bool} or self._is_section
 
     @property
+    def is_mapping(self) -> bool:
+        """Whether it takes values by name alone."""
+        return self.kinds == {dict}
+
+    @property
     def takes_off(self) -> bool:
         """Whether `off` is typed for null: not where any text, or a list, is a value."""
         return self.nullable and not self.is_list and not self.is_flag and self.kinds not in ({str}, {Path})
@@ -67,6 +72,8 @@ class KeyType:
         """The type that the command line itself checks; all else is checked by the section."""
         if self.is_flag:
             return bool | None
+        if self.is_mapping:
+            return list[str] | None
         plain = not self.is_list and not self.takes_off
         return next((kind | None for kind in (int, float, Path) if plain and self.kinds == {kind}), str | None)
 
@@ -75,6 +82,8 @@ class KeyType:
         """What stands for the value in a help page; None: the type."""
         if self.is_list:
             return "|".join([*self.words, "A,B,..."])
+        if self.is_mapping:
+            return "NAME=VALUE,..."
         if self.is_flag or (not self.choices and not self.takes_off):
             return None
         names = {bool: "on|off", int: "INT", float: "NUMBER", str: "NAME"}
@@ -102,6 +111,8 @@ class KeyType:
             return None
         if self._is_section:
             return {} if value else NULL
+        if self.is_mapping:
+            return _mapping(value)
         if value == OFF and self.takes_off:
             return NULL
         if not self.is_list or value in self.words:
@@ -134,6 +145,17 @@ class KeyType:
         if int in self.kinds or text in self.choices:
             return int(text) if re.fullmatch(r"-?\d+", text) else text
         return _number(text) if float in self.kinds else text
+
+
+def _mapping(texts: Sequence[str]) -> dict[str, Any] | str:
+    """Return `a=1,b=2` as values by name, all of them where a name comes again; as it was typed where it is no such."""
+    found: dict[str, list[str]] = {}
+    for entry in (entry.strip() for text in texts for entry in text.split(",")):
+        name, _, value = (part.strip() for part in entry.partition("="))
+        if not (name and value):
+            return entry
+        found.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
 
 def _number(text: str) -> float | str:

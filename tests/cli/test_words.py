@@ -76,7 +76,7 @@ def typed() -> Iterator[Callable[[str], None]]:
 
 def test_keys_become_flags(typed: Callable[[str], None]) -> None:
     typed("analyze umap")
-    assert in_flags("set analyze.umap.n_neighbors lower") == "set --n-neighbors lower"
+    assert in_flags("set analyze.umap.neighbours lower") == "set --neighbours lower"
     assert in_flags("analyze.splits.") == "--splits."
     assert in_flags("analyse more, see out/analyze.splits.csv") == "analyse more, see out/analyze.splits.csv"
     typed("finetune")
@@ -168,7 +168,7 @@ def test_every_key_of_an_analysis_that_a_message_names_is_one_of_its_flags() -> 
         for source in (SOURCES / room).rglob("*.py"):
             if source.name not in ("run.py", "study_analyses.py"):
                 named |= set(re.findall(r"analyze\.([a-z]+)\.([a-z_]+)", source.read_text(encoding="utf-8")))
-    assert ("umap", "n_neighbors") in named
+    assert ("umap", "neighbours") in named
     for analysis, key in named:
         parameters = {each.name for each in COMMANDS[f"ser-probe analyze {analysis}"].params}
         assert key in parameters, f"analyze.{analysis}.{key}"
