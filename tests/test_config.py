@@ -459,13 +459,13 @@ def test_paths_know_the_home_folder(write: Write, monkeypatch: pytest.MonkeyPatc
 
 
 def test_options_of_a_command_line() -> None:
-    probe = check_options(ProbeConfig, {"seeds": 3, "learning_rate": None, "controls": ["majority_class"]})
+    probe = check_options(ProbeConfig, {"initialisations": 3, "learning_rate": None, "controls": ["majority_class"]})
     assert (probe.initialisations, probe.learning_rate, probe.controls) == (3, 1e-2, ("majority_class",))
     analyze = check_options(AnalyzeConfig, {"umap.layers": [1]}, ["umap.min_dist=0.5"])
     assert analyze.umap is not None
     assert (analyze.umap.layers, analyze.umap.min_dist) == ((1,), 0.5)
-    with pytest.raises(ConfigError, match=r"seeds \(command line\): expected 1 or more, found 0"):
-        check_options(ProbeConfig, {"seeds": 0})
+    with pytest.raises(ConfigError, match=r"initialisations \(command line\): expected 1 or more, found 0"):
+        check_options(ProbeConfig, {"initialisations": 0})
 
 
 def test_json_schema_describes_every_key() -> None:

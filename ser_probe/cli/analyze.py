@@ -159,7 +159,8 @@ def analysis_command(analysis: Analysis) -> Callable[..., None]:
 
     command.__doc__ = inspect.getdoc(analysis.section)
     command.__signature__ = inspect.Signature(list(_parameters(analysis)))  # type: ignore[attr-defined]
-    renamed = {"--with": "--features"} if "features" in _given(analysis) else {}
+    # The command of acoustics, which needs them, has always called them so.
+    renamed = {"--with": "--features"} if "features" in _given(analysis) - analysis.requires else {}
     command_offers = offers(
         functools.partial(_offers, analysis),
         spelled={f"analyze.{analysis.name}.{key}": flag for key, flag in analysis.command.instead.items()},

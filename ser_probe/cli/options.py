@@ -146,7 +146,7 @@ def with_options(command: Callable[..., Any]) -> tuple[Callable[..., Any], Keys]
 
 
 def _add_option(derived: _Derived, offered: Offer, name: str, flag: Flag, flags: Mapping[str, str]) -> None:
-    from ser_probe.config.key_types import KeyType
+    from ser_probe.config.key_types import OFF, KeyType
 
     described = offered.schema.model_fields[name]
     kind = KeyType.of(described)
@@ -157,11 +157,14 @@ def _add_option(derived: _Derived, offered: Offer, name: str, flag: Flag, flags:
         names = (f"{names[0]}/--no-{names[0].removeprefix('--')}", *names[1:])
     default = described.get_default(call_default_factory=True) if flag.default is ... else flag.default
     text, stands_for = _help(described.description or "", kind, offered, flags)
+    if default is not None and stands_for is not None:
+        text, stands_for = f"{text.rstrip('.')}; {OFF}: {stands_for}.", None
+    shown = flag.shown or ": ".join(part for part in (kind.shown(default), stands_for) if part)
     option = typer.Option(
         *names,
         metavar=flag.metavar or kind.metavar,
         help=flag.help or text,
-        show_default=False if flag.required else flag.shown or _shown(kind, default, stands_for) or False,
+        show_default=False if flag.required else shown or False,
     )
     derived.parameters[parameter] = inspect.Parameter(
         parameter,
@@ -187,11 +190,6 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _shown(kind: KeyType, default: Any, stands_for: str | None) -> str | None:
-    texts = (kind.shown(default), stands_for if default is None else None)
-    return ": ".join(text for text in texts if text) or None
-
-
 def _help(description: str, kind: KeyType, offered: Offer, flags: Mapping[str, str]) -> tuple[str, str | None]:
     """Return the first sentence of a key's description as a terminal shows it, and what null stands for.
 
@@ -203,7 +201,8 @@ def _help(description: str, kind: KeyType, offered: Offer, flags: Mapping[str, s
     null = re.search(_NULL, sentence)
     text = re.sub(r"\bnull\b", OFF, re.sub(_NULL, "", sentence))
     if kind.names_choices_in_help and not all(choice in text for choice in kind.choices):
-        text = f"{text.rstrip('.')}: {kind.named_choices()}."
+        joined = ". One of " if ":" in text else ": "
+        text = f"{text.rstrip('.')}{joined}{kind.named_choices()}."
     if kind.is_mapping:
         text = f"{text} May be repeated."
     return text, null[1] if null else None

@@ -17,10 +17,10 @@ class DriftConfig(Section):
     """How far fine-tuning moved each layer from step 0 and from the checkpoint before, on the same clips."""
 
     measures: Annotated[tuple[DriftMeasure, ...], Field(min_length=1)] = tuple(DRIFT)
-    """What is measured between two states of a layer. `procrustes` and `covariance_shift` take a decomposition for
+    """Measures of change between two states of a layer. `procrustes` and `covariance_shift` take a decomposition for
     each layer and checkpoint, and nearly all of the time."""
     against: Annotated[tuple[Literal["first", "previous"], ...], Field(min_length=1)] = ("first", "previous")
-    """The state measured from: that of step 0, that of the checkpoint before, or both."""
+    """The state measured from: `first`, that of step 0; `previous`, that of the checkpoint before."""
     by: tuple[Name, ...] = ("label", "speaker")
     """Columns of the clips by whose values drift is given apart, too. Of the defaults, those that the clips lack are
     left out."""

@@ -35,7 +35,7 @@ _OF_MEASURES: dict[str, tuple[str, ...]] = {
 
 
 class SimilarityConfig(Section):
-    """How alike two representations of the same clips are."""
+    """How alike layers are: to acoustic features, to each other, and between checkpoints and models."""
 
     measures: Annotated[tuple[SimilarityMeasure, ...], Field(min_length=1)] = ("cka_debiased", "cka")
     """Measures to compute. `cka` is inflated where clips are few against dimensions, and is reported beside its
@@ -44,7 +44,7 @@ class SimilarityConfig(Section):
     egemaps: Flag = True
     """Every layer of every checkpoint against eGeMAPS (Study E's Figure 1)."""
     functional_groups: Flag = True
-    """And against each group of its functionals: frequency, energy, spectral, temporal."""
+    """Also against each group of the eGeMAPS functionals: frequency, energy, spectral, temporal."""
     pairs: tuple[Literal["within", "across", "models", "all"], ...] = ("within", "across", "models")
     """Pairs of layers: `within` each checkpoint; `across` from a model's first checkpoint to its later ones; between
     `models`, at equal steps; or `all`, which grows with the square of the checkpoints."""
@@ -57,20 +57,20 @@ class SimilarityConfig(Section):
     permuted: Literal["features", "all"] = "features"
     """Which pairs get a p value: those with eGeMAPS, or all (neighbouring layers are alike beyond doubt)."""
     intervals: Literal["none", "fast", "all"] = "fast"
-    """Intervals over speakers: `fast` where they cost little (CKA, distance correlation, RSA, k-NN); `all` computes the
-    other measures again without each speaker."""
+    """Intervals over speakers: `none`; `fast`, where they cost little (CKA, distance correlation, RSA, k-NN); `all`
+    computes the other measures again without each speaker."""
     minibatch_above: Count = 20_000
     """With more clips than this, `cka_minibatch` takes the place of `cka_debiased` and `cka`."""
     batch: Annotated[int, Field(strict=True, ge=4)] = 256
-    """Clips of a minibatch."""
+    """Clips of a minibatch of CKA."""
     rbf_fraction: Positive = 0.8
     """Bandwidth of the RBF kernel, as a share of the median distance between clips."""
     rdm: Literal["correlation", "euclidean"] = "correlation"
     """What RSA calls dissimilar: 1 less the correlation of two clips' features, or their distance."""
     neighbours: Count = 10
-    """The k of `mutual_knn`."""
+    """Nearest neighbours that `mutual_knn` compares."""
     nearness: Literal["cosine", "euclidean"] = "cosine"
-    """How neighbours are near."""
+    """What makes neighbours of `mutual_knn` near."""
     variance: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.99
     """The share of the variance that the components of `svcca` keep."""
     components: Count | None = None

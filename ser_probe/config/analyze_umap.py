@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class UmapConfig(Section):
-    """Maps of the clips in two dimensions. For the eye only: distances between clusters mean little."""
+    """Maps of the clips in two dimensions, coloured by label, speaker, gender, or right and wrong.
+
+    For the eye only: distances between clusters mean little.
+    """
 
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)] = (0, "final")
     """Layers to draw: numbers, or `final`."""

@@ -17,8 +17,8 @@ from ser_probe.config.sections import NULL, OneOf
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-OFF = "off"
-"""What is typed for null."""
+OFF, NONE = "off", "none"
+"""What is typed for null, and for an empty list."""
 
 _MOST_LETTERS = 44
 """Of choices that stand in place of the value; longer lists stand in the help text."""
@@ -117,6 +117,8 @@ class KeyType:
             return NULL
         if not self.is_list or value in self.words:
             return str(value) if isinstance(value, Path) else self._entry(value)
+        if value == NONE:
+            return []
         return [self._entry(entry.strip()) for entry in value.split(",") if entry.strip()]
 
     def shown(self, value: Any) -> str | None:
@@ -130,7 +132,7 @@ class KeyType:
         if value is PydanticUndefined or isinstance(value, dict):
             return None
         if isinstance(value, tuple | list):
-            return ",".join(map(str, value)) or "none"
+            return ",".join(map(str, value)) or NONE
         return str(value)
 
     @property

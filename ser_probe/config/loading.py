@@ -12,11 +12,10 @@ from pydantic import ValidationError
 from ser_probe.config.commands import unused_key
 from ser_probe.config.document import Document, Location, UnreadableYamlError, parse_yaml, read_document
 from ser_probe.config.faults import clashing_keys, describe_errors
-from ser_probe.config.renamed import RENAMED, rename_keys, renamed_key, with_new_names
+from ser_probe.config.renamed import rename_keys, rename_override
 from ser_probe.config.sections import NULL, Section
 from ser_probe.config.study import COMBINATION, StudyConfig
 from ser_probe.errors import ConfigError, collect
-from ser_probe.runtime import logger
 
 S = TypeVar("S", bound=Section)
 
@@ -105,11 +104,7 @@ def _apply_override(
 ) -> None:
     """Set the key of one `--set`; what cannot be set becomes a fault, as does what an option has set otherwise."""
     key, equals, text = (part.strip() for part in override.partition("="))
-    parts = key.split(".")
-    if key in RENAMED:
-        logger.warning("--set %s is called %s now; the former name goes with the next release", key, renamed_key(key))
-        key, parts = renamed_key(key), renamed_key(key).split(".")
-    if not equals or not all(parts):
+    if not equals or not all(key.split(".")):
         document.faults.append(f"--set {override}: expected key=value, as in finetune.epochs=3")
         return
     try:
@@ -117,7 +112,8 @@ def _apply_override(
     except UnreadableYamlError as error:
         document.faults.append(f"--set {override}: the value is not valid YAML ({error}); put it in quotes")
         return
-    value = with_new_names(value, key)
+    key, value = rename_override(key, value)
+    parts = key.split(".")
     unused = None if command is None else unused_key(command, key, value)
     if unused is not None:
         document.faults.append(f"--set {unused}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ser_probe.config.document import Document, Location, name_key
@@ -17,6 +17,10 @@ RENAMED = {
 """New last part of a key, by its former name as it stands in a study; places in lists are left out."""
 
 
+Tell = Callable[[Location, bool], None]
+"""Told of a key under its former name, and whether it is given under both."""
+
+
 def renamed_key(key: str) -> str:
     """Return the name that a dotted key has now."""
     return f"{key.rpartition('.')[0]}.{RENAMED[key]}" if key in RENAMED else key
@@ -24,58 +28,65 @@ def renamed_key(key: str) -> str:
 
 def former_names(section: str) -> dict[str, str]:
     """Return the keys of a section that are called otherwise now: new name by former name."""
-    parts = {former: former.rpartition(".") for former in RENAMED}
-    return {last: RENAMED[former] for former, (above, _, last) in parts.items() if above == section}
+    parts = [(former.rpartition("."), new) for former, new in RENAMED.items()]
+    return {last: new for (above, _, last), new in parts if above == section}
 
 
 def rename_keys(document: Document) -> None:
     """Give every key of a study the name it has now, and warn of each; one given under both names is a fault."""
-    origins = document.origins
-    document.values = _renamed(document.values, (), document)
-    document.origins = {_new_location(location): origin for location, origin in origins.items()}
+
+    def tell(location: Location, given_twice: bool) -> None:
+        named, new = name_key(location, document.origins), name_key(_new_location(location), {})
+        if given_twice:
+            document.faults.append(f"{named}: is called {new} now, which is given too; leave one out")
+        else:
+            _warn(named, new)
+
+    document.values = _renamed(document.values, (), tell)
+    document.origins = {_new_location(location): origin for location, origin in document.origins.items()}
 
 
-def with_new_names(values: Any, section: str = "") -> Any:
-    """Return values of a study, or of a section of one, by the names that keys have now.
+def rename_override(key: str, value: Any) -> tuple[str, Any]:
+    """Return what `--set` was given by the names that keys have now, and warn of others."""
 
-    Args:
-        values: Nested keys and values.
-        section: Where they stand in a study.
-    """
-    return _renamed(values, tuple(section.split(".")) if section else (), None)
+    def tell(location: Location, _: bool) -> None:
+        _warn(f"--set {name_key(location, {})}", name_key(_new_location(location), {}))
+
+    location = tuple(key.split("."))
+    if renamed_key(key) != key:
+        tell(location, False)
+    return renamed_key(key), _renamed(value, location, tell)
 
 
-def _renamed(values: Any, location: Location, document: Document | None) -> Any:
+def with_new_names(values: Any) -> Any:
+    """Return keys and values of a study by the names that keys have now; keys may be dotted."""
+    return _renamed(values, (), lambda location, given_twice: None)
+
+
+def _warn(named: str, new: str) -> None:
+    logger.warning("%s is called %s now; the former name goes with the next release", named, new)
+
+
+def _renamed(values: Any, location: Location, tell: Tell) -> Any:
     if isinstance(values, list):
-        return [_renamed(value, (*location, index), document) for index, value in enumerate(values)]
-    if not isinstance(values, Mapping):
+        return [_renamed(value, (*location, index), tell) for index, value in enumerate(values)]
+    if not isinstance(values, dict):
         return values
     found: dict[Any, Any] = {}
     for key, value in values.items():
-        here = (*location, key)
+        here = (*location, str(key))
         new = _new_location(here)[-1]
-        if new != key and document is not None:
-            _tell(document, here, given_twice=new in values)
-        found[new] = _renamed(value, here, document)
+        if new != key:
+            tell(here, new in values)
+        found[new if isinstance(key, str) else key] = _renamed(value, here, tell)
     return found
 
 
-def _tell(document: Document, location: Location, *, given_twice: bool) -> None:
-    named, new = name_key(location, document.origins), name_key(_new_location(location), {})
-    if given_twice:
-        document.faults.append(f"{named}: is called {new} now, which is given too; leave one out")
-    else:
-        logger.warning("%s is called %s now; the former name goes with the next release", named, new)
-
-
 def _new_location(location: Location) -> Location:
-    """Return a location with its names of now; those above a renamed key are the same."""
+    """Return a location with its names of now; no key lies below two that were renamed."""
     words: list[str] = []
     found: list[str | int] = []
     for part in location:
-        if isinstance(part, str):
-            words.append(part)
-            found.append(RENAMED.get(".".join(words), part))
-        else:
-            found.append(part)
+        words += [part] if isinstance(part, str) else []
+        found.append(RENAMED.get(".".join(words), part) if isinstance(part, str) else part)
     return tuple(found)
