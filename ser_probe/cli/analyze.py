@@ -50,105 +50,81 @@ def _analyze() -> None:
     """Make a group of the analyses, which typer does not know."""
 
 
-Files = list[Path] | None
-Names = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--name",
-        metavar="NAME=FILE",
-        help="What tables and figures call a model: NAME=FILE, NAME=MODEL for all files of it, or a NAME alone for "
-        "each file, in their order. May be repeated.",
-    ),
-]
-Clips = Annotated[
-    Path | None,
-    typer.Option(
-        "--clips",
-        metavar="MANIFEST",
-        help="Prepared manifest, as runs/<study>/manifest.csv, to take labels, speakers and splits from.",
-    ),
-]
-Caches = Annotated[list[Path], typer.Argument(metavar="CACHE", help="Embedding files, one per checkpoint.")]
-TableFile = Annotated[
-    Path,
-    typer.Argument(metavar="TABLE", help="Results, a row each (or means, with --from-moments): CSV, TSV, Parquet."),
-]
-Output = Annotated[
-    Path,
-    typer.Option("--output", "-o", metavar="DIR", help="Folder to write the tables to.", callback=flags.new_folder),
-]
-Features = Annotated[
-    Path | None,
-    typer.Option("--features", metavar="FEATURES.h5", help="Acoustic functionals (eGeMAPS) to set beside the layers."),
-]
-Control = Annotated[
-    Path | None,
-    typer.Option("--random", metavar="CACHE", help="The same architecture with random weights, as a control."),
-]
-Reference = Annotated[
-    Path | None, typer.Option("--reference", metavar="CACHE", help="File to measure from, usually step 0.")
-]
-Repeats = Annotated[
-    Files,
-    typer.Option(
-        "--floor",
-        metavar="CACHE",
-        help="The reference extracted again, with another precision or batch size: what drift has to exceed. May be "
-        "repeated.",
-    ),
-]
-SeedCaches = Annotated[
-    Files,
-    typer.Option(
-        "--seed-caches",
-        metavar="CACHE",
-        help="A checkpoint of the same step of another fine-tuning seed, for a floor between seeds. May be repeated.",
-    ),
-]
-Weights = Annotated[
-    Files,
-    typer.Option(
-        "--weights",
-        metavar="DIR",
-        help="Checkpoint, or folder of them such as runs/<study>/checkpoints, for the drift of weights. May be "
-        "repeated.",
-    ),
-]
-Predictions = Annotated[
-    Path | None,
-    typer.Option(
-        "--predictions",
-        metavar="FILE",
-        help="Predictions as `evaluate` writes them: colours clips by right and wrong.",
-    ),
-]
-AudioRoot = Annotated[
-    Path | None,
-    typer.Option("--audio-root", help="Folder that the clips' paths start from.", show_default="that of --clips"),
-]
-Seed = Annotated[
-    int,
-    typer.Option("--seed", min=0, max=flags.LARGEST_SEED, help="Random seed, of permutations, folds and layouts."),
-]
-FromMoments = Annotated[
-    bool, typer.Option("--from-moments", help="The table has a row a cell, with columns mean, sd and n.")
-]
+def _option(kind: Any, flag: str, metavar: str | None, text: str, **settings: Any) -> Any:
+    """Return a type as typer reads it: with the option that gives it."""
+    names = (flag, "-o") if flag == "--output" else (flag,)
+    return Annotated[kind, typer.Option(*names, metavar=metavar, help=text, **settings)]
 
-PARAMETERS: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
-    "caches": {"caches": (Caches, ...)},
-    "table": {"table": (TableFile, ...)},
-    "reference": {"reference": (Reference, None)},
-    "features": {"features": (Features, None)},
-    "control": {"control": (Control, None)},
-    "repeats": {"repeats": (Repeats, None)},
-    "seed_caches": {"seed_caches": (SeedCaches, None)},
-    "checkpoints": {"weights": (Weights, None)},
-    "predictions": {"predictions": (Predictions, None)},
-    "audio_root": {"audio_root": (AudioRoot, None)},
-    "seed": {"seed": (Seed, 0)},
-    "from_moments": {"from_moments": (FromMoments, False)},
+
+_REPEATED = "May be repeated."
+_OUTPUT = _option(Path, "--output", "DIR", "Folder to write the tables to.", callback=flags.new_folder)
+_OF_CACHES = {
+    "clips": _option(
+        Path | None,
+        "--clips",
+        "MANIFEST",
+        "Prepared manifest, as runs/<study>/manifest.csv, to take labels, speakers and splits from.",
+    ),
+    "names": _option(
+        list[str] | None,
+        "--name",
+        "NAME=FILE",
+        "What tables and figures call a model: NAME=FILE, NAME=MODEL for all files of it, or a NAME alone for each "
+        f"file, in their order. {_REPEATED}",
+    ),
 }
-"""Parameters of a command by what its analysis is given, in their order; with their types and defaults."""
+"""Parameters of every command that reads embedding files."""
+
+_CACHE = typer.Argument(metavar="CACHE", help="Embedding files, one per checkpoint.")
+_TABLE = typer.Argument(metavar="TABLE", help="Results, a row each (or means, with --from-moments): CSV, TSV, Parquet.")
+_FLOOR = "The reference extracted again, with another precision or batch size: what drift has to exceed."
+_SEED_CACHES = "A checkpoint of the same step of another fine-tuning seed, for a floor between seeds."
+_WEIGHTS = "Checkpoint, or folder of them such as runs/<study>/checkpoints, for the drift of weights."
+_PREDICTIONS = "Predictions as `evaluate` writes them: colours clips by right and wrong."
+_SEED = "Random seed, of permutations, folds and layouts."
+_FEATURES = "Acoustic functionals (eGeMAPS) to set beside the layers."
+
+PARAMETERS: Mapping[str, tuple[str, Any, Any]] = {
+    "caches": ("caches", Annotated[list[Path], _CACHE], ...),
+    "table": ("table", Annotated[Path, _TABLE], ...),
+    "reference": (
+        "reference",
+        _option(Path | None, "--reference", "CACHE", "File to measure from, usually step 0."),
+        None,
+    ),
+    "features": ("features", _option(Path | None, "--features", "FEATURES.h5", _FEATURES), None),
+    "control": (
+        "control",
+        _option(Path | None, "--random", "CACHE", "The same architecture with random weights, as a control."),
+        None,
+    ),
+    "repeats": ("repeats", _option(list[Path] | None, "--floor", "CACHE", f"{_FLOOR} {_REPEATED}"), None),
+    "seed_caches": (
+        "seed_caches",
+        _option(list[Path] | None, "--seed-caches", "CACHE", f"{_SEED_CACHES} {_REPEATED}"),
+        None,
+    ),
+    "checkpoints": ("weights", _option(list[Path] | None, "--weights", "DIR", f"{_WEIGHTS} {_REPEATED}"), None),
+    "predictions": ("predictions", _option(Path | None, "--predictions", "FILE", _PREDICTIONS), None),
+    "audio_root": (
+        "audio_root",
+        _option(
+            Path | None,
+            "--audio-root",
+            None,
+            "Folder that the clips' paths start from.",
+            show_default="that of --clips",
+        ),
+        None,
+    ),
+    "seed": ("seed", _option(int, "--seed", None, _SEED, min=0, max=flags.LARGEST_SEED), 0),
+    "from_moments": (
+        "from_moments",
+        _option(bool, "--from-moments", None, "The table has a row a cell, with columns mean, sd and n."),
+        False,
+    ),
+}
+"""What an analysis is given: the command's parameter, its type and its default."""
 
 
 def analysis_command(analysis: Analysis) -> Callable[..., None]:
@@ -175,23 +151,17 @@ def _given(analysis: Analysis) -> frozenset[str]:
 
 def _parameters(analysis: Analysis) -> Iterator[inspect.Parameter]:
     """Yield what the command of an analysis is given: what it cannot do without first."""
-    required, optional = [], []
-    for name, parameters in PARAMETERS.items():
-        for parameter, (kind, default) in parameters.items() if name in _given(analysis) else ():
-            is_required = default is ... or name in analysis.requires
-            made = inspect.Parameter(
-                parameter,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if is_required else default,
-                annotation=kind,
-            )
-            (required if is_required else optional).append(made)
-    yield from required
-    yield inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, annotation=Output)
+    keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+    required, optional = [keyword("output", annotation=_OUTPUT)], []
     if "caches" in _given(analysis):
-        yield inspect.Parameter("clips", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Clips)
-        yield inspect.Parameter("names", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Names)
-    yield from optional
+        optional += [keyword(name, default=None, annotation=kind) for name, kind in _OF_CACHES.items()]
+    for given, (name, kind, default) in PARAMETERS.items():
+        if given in _given(analysis):
+            if default is ... or given in analysis.requires:
+                required.append(keyword(name, annotation=kind))
+            else:
+                optional.append(keyword(name, default=default, annotation=kind))
+    yield from (*required, *optional)
 
 
 def _offers(analysis: Analysis) -> Iterator[Offer]:
@@ -205,13 +175,15 @@ def _offers(analysis: Analysis) -> Iterator[Offer]:
         for key, (default, shown) in {**dict.fromkeys(own.spelled, (..., None)), **own.defaults}.items()
     }
     flagged |= {key: Flag(required=True) for key in own.required}
-    yield offer(analysis.section, f"analyze.{analysis.name}", but=" ".join(own.instead), **flagged)
+    yield offer(analysis.section, f"analyze.{analysis.name}", but=" ".join(own.instead), flags=flagged)
     if "split" in _given(analysis):
-        yield offer(SplitConfig, "split", "scheme seed", seed=Flag(("--split-seed",), help="Seed of the new split."))
+        yield offer(
+            SplitConfig, "split", "scheme seed", flags={"seed": Flag(("--split-seed",), help="Seed of the new split.")}
+        )
     shared = [key for key in AnalyzeSection.model_fields if key in _given(analysis)]
     if shared:
         clips = Flag(help="Clips to look at: all, or some of train,validation,test.", default="all")
-        yield offer(AnalyzeSection, "analyze", " ".join(shared), splits=clips)
+        yield offer(AnalyzeSection, "analyze", " ".join(shared), flags={"splits": clips})
 
 
 def _run(analysis: Analysis, output: Path, given: dict[str, Any]) -> None:
@@ -226,7 +198,7 @@ def _run(analysis: Analysis, output: Path, given: dict[str, Any]) -> None:
     analyze = checked(AnalyzeConfig, section="analyze")
     options = analyze.options_of(analysis.name)
     assert options is not None
-    chosen = {"split": split, "splits": analyze.splits, "by_corpus": analyze.by_corpus}
+    chosen: dict[str, Any] = {"split": split, "splits": analyze.splits, "by_corpus": analyze.by_corpus}
     inputs = Inputs(
         output, **_files(given), **{name: value for name, value in chosen.items() if name in _given(analysis)}
     )

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from ser_probe.cli.options import OFFERS, with_options
 from ser_probe.cli.words import InFlags
 
 
@@ -81,11 +82,9 @@ class LazyGroup(TyperGroup):
 def build_command(name: str, function: Callable[..., Any]) -> Any:
     """Return a function as a command, with the options that it offers for keys."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    if not hasattr(function, "ser_probe_offers"):
+    if OFFERS not in vars(function):
         app.command(name)(function)
         return typer.main.get_command(app)
-    from ser_probe.cli.options import with_options
-
     run, keys = with_options(function)
     app.command(name, cls=InFlags)(run)
     command = typer.main.get_command(app)

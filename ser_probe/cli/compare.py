@@ -18,7 +18,9 @@ from ser_probe.names.measures import SCORES
 def _offers() -> Iterator[Offer]:
     from ser_probe.config.evaluation import EvaluateConfig
 
-    yield offer(EvaluateConfig, "", "resamples seed figures", figures=Flag(help="Draw figures besides the tables."))
+    yield offer(
+        EvaluateConfig, "", "resamples seed figures", flags={"figures": Flag(help="Draw figures besides the tables.")}
+    )
 
 
 @offers(_offers)

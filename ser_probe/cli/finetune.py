@@ -21,7 +21,7 @@ def _offers() -> Iterator[Offer]:
     yield offer(DataConfig, "data", "audio_root target labels")
     yield offer(BackboneConfig, "backbone", "revision random_weights")
     new_split = Flag(default="manifest", help="How to split the speakers anew; manifest: its split column.")
-    yield offer(SplitConfig, "split", "scheme fold folds", scheme=new_split)
+    yield offer(SplitConfig, "split", "scheme fold folds", flags={"scheme": new_split})
     yield offer(FinetuneConfig, "finetune", but="enabled seed head lora augment keep_optimizer device")
     yield offer(HeadConfig, "finetune.head")
     yield from flags.clip_offers()

@@ -26,6 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _NULL = r"; (?:null|unset): ([^;.]+)"
 """Where a description says what null stands for; a help page has it as the default."""
+OFFERS = "ser_probe_offers"
+"""The attribute of a command that says what it offers."""
 _LAST = ("overrides", "as_json")
 """Parameters that stand behind the derived options in a help page."""
 
@@ -70,7 +72,9 @@ class Offer:
         return f"{self.section}.{name}".lstrip(".")
 
 
-def offer(schema: type[Section], section: str, keys: str = "", *, but: str = "", **flags: Flag) -> Offer:
+def offer(
+    schema: type[Section], section: str, keys: str = "", *, but: str = "", flags: Mapping[str, Flag] | None = None
+) -> Offer:
     """Return an offer of keys of a section.
 
     Args:
@@ -81,7 +85,7 @@ def offer(schema: type[Section], section: str, keys: str = "", *, but: str = "",
         flags: How a key is offered otherwise than it says itself.
     """
     chosen = [name for name in keys.split() or schema.model_fields if name not in but.split()]
-    return Offer(schema, section, {name: flags.get(name, Flag()) for name in chosen})
+    return Offer(schema, section, {name: (flags or {}).get(name, Flag()) for name in chosen})
 
 
 def offers(
@@ -99,7 +103,7 @@ def offers(
     """
 
     def mark(command: F) -> F:
-        command.ser_probe_offers = (make, spelled or {}, former or {})  # type: ignore[attr-defined]
+        vars(command)[OFFERS] = (make, spelled or {}, former or {})
         return command
 
     return mark
@@ -115,7 +119,7 @@ class _Derived:
 
 def with_options(command: Callable[..., Any]) -> tuple[Callable[..., Any], Keys]:
     """Return a command that takes the options it offers, and which flag sets which key."""
-    make, spelled, former = command.ser_probe_offers
+    make, spelled, former = vars(command)[OFFERS]
     made = tuple(make())
     flags = {**spelled, **{each.key(name): _names(name, flag)[0] for each in made for name, flag in each.flags.items()}}
     defaults = {
