@@ -82,7 +82,7 @@ _SEED_CACHES = "A checkpoint of the same step of another fine-tuning seed, for a
 _WEIGHTS = "Checkpoint, or folder of them such as runs/<study>/checkpoints, for the drift of weights."
 _PREDICTIONS = "Predictions as `evaluate` writes them: colours clips by right and wrong."
 _SEED = "Random seed, of permutations, folds and layouts."
-_FEATURES = "Acoustic functionals (eGeMAPS) to set beside the layers."
+_FEATURES = "File of acoustic functionals (eGeMAPS), set beside the layers or predicted from them."
 
 PARAMETERS: Mapping[str, tuple[str, Any, Any]] = {
     "caches": ("caches", Annotated[list[Path], _CACHE], ...),

@@ -203,9 +203,11 @@ def _help(description: str, kind: KeyType, offered: Offer, flags: Mapping[str, s
 
     sentence = re.sub(r"`([^`]+)`", lambda found: _flag_of(found[1], offered, flags), first_sentence(description))
     null = re.search(_NULL, sentence)
-    text = re.sub(r"\bnull\b", OFF, re.sub(_NULL, "", sentence))
+    text = re.sub(_NULL, "", sentence)
+    if kind.takes_off:
+        text = re.sub(r"\bnull\b", OFF, text)
     if kind.names_choices_in_help and not all(choice in text for choice in kind.choices):
-        joined = ". One of " if ":" in text else ": "
+        joined = (". Any of " if kind.is_list else ". One of ") if ":" in text else ": "
         text = f"{text.rstrip('.')}{joined}{kind.named_choices()}."
     if kind.is_mapping:
         text = f"{text} May be repeated."

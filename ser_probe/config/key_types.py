@@ -35,6 +35,7 @@ class KeyType:
         words: Words that stand for a whole list, as `all`.
         is_list: Whether it takes several values.
         nullable: Whether it takes null.
+        may_be_empty: Whether it is a list that may have no entry.
     """
 
     kinds: frozenset[Any]
@@ -42,6 +43,7 @@ class KeyType:
     words: tuple[str, ...]
     is_list: bool
     nullable: bool
+    may_be_empty: bool
 
     @classmethod
     def of(cls, described: FieldInfo) -> KeyType:
@@ -50,7 +52,9 @@ class KeyType:
         entries = _merged(_alternatives(known[tuple][0])) if tuple in known else known
         words = tuple(str(word) for word, _ in known.get(Literal, ())) if tuple in known else ()
         choices = {str(word): note for word, note in entries.get(Literal, ())}
-        return cls(frozenset(entries) - {type(None)}, choices, words, tuple in known, type(None) in known)
+        nullable, is_list = type(None) in known, tuple in known
+        may_be_empty = is_list and not words and not nullable and not described.metadata
+        return cls(frozenset(entries) - {type(None)}, choices, words, is_list, nullable, may_be_empty)
 
     @property
     def is_flag(self) -> bool:
@@ -81,7 +85,7 @@ class KeyType:
     def metavar(self) -> str | None:
         """What stands for the value in a help page; None: the type."""
         if self.is_list:
-            return "|".join([*self.words, "A,B,..."])
+            return "|".join([*self.words, *([NONE] if self.may_be_empty else []), "A,B,..."])
         if self.is_mapping:
             return "NAME=VALUE,..."
         if self.is_flag or (not self.choices and not self.takes_off):
