@@ -121,10 +121,10 @@ def feature_names() -> list[str]:
 def commands(caches: list[Path], features: Path, output: Path) -> dict[str, list[str]]:
     """Return the command of each analysis, with its defaults."""
     files = [str(path) for path in caches]
-    heldout = ["--splits", "heldout"]
+    heldout = ["--division", "heldout"]
     return {
-        "probe": ["probe", *files, "--with", str(features), *heldout, "-o", str(output / "probe")],
-        "similarity": ["similarity", *files, "--with", str(features), "-o", str(output / "similarity")],
+        "probe": ["probe", *files, "--features", str(features), *heldout, "-o", str(output / "probe")],
+        "similarity": ["similarity", *files, "--features", str(features), "-o", str(output / "similarity")],
         "drift": ["drift", *files, "--reference", files[0], "-o", str(output / "drift")],
         "geometry": ["geometry", *files, "-o", str(output / "geometry")],
         "acoustics": ["acoustics", *files, "--features", str(features), "-o", str(output / "acoustics")],

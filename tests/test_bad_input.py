@@ -195,7 +195,7 @@ def test_strict_stops_with_all_of_them(work: Path, bad_clips: dict[str, str], fa
     before = files(work)
     for words in (
         [*EXTRACT, MODEL, "-o", "out/x.h5", "--strict"],
-        ["finetune", "corpus/manifest.csv", "-m", MODEL, "-o", "out", "--split", "study_e", "--strict"],
+        ["finetune", "corpus/manifest.csv", "-m", MODEL, "-o", "out", "--scheme", "study_e", "--strict"],
     ):
         error = fail(*words)
         assert "The manifest cannot be used: 7 faults" in error
@@ -221,7 +221,7 @@ def test_a_label_with_one_speaker(work: Path, fail: Fail) -> None:
     table.loc[table["path"].str.startswith("s0-joy"), "label"] = "bliss"
     table.to_csv("corpus/manifest.csv", index=False)
     before = files(work)
-    error = fail("finetune", "corpus/manifest.csv", "-m", MODEL, "-o", "out", "--split", "study_e")
+    error = fail("finetune", "corpus/manifest.csv", "-m", MODEL, "-o", "out", "--scheme", "study_e")
     assert "label 'bliss' has 1 speaker; at least 2 are needed" in error
     assert "to do: name the labels to keep with --labels (anger, joy, sadness)" in error
     assert files(work) == before
@@ -231,7 +231,7 @@ def test_missing_columns_are_named_together(work: Path, fail: Fail) -> None:
     table = pd.read_csv("corpus/manifest.csv")
     table.rename(columns={"label": "lable", "speaker": "person"}).to_csv("corpus/manifest.csv", index=False)
     before = files(work)
-    error = fail("finetune", "corpus/manifest.csv", "-m", MODEL, "-o", "out", "--split", "study_e")
+    error = fail("finetune", "corpus/manifest.csv", "-m", MODEL, "-o", "out", "--scheme", "study_e")
     assert "2 faults" in error
     assert "column 'label' (or 'class_id' or 'emotion') is missing; did you mean 'lable'?" in error
     assert "column 'speaker' (or 'actor') is missing" in error
@@ -258,7 +258,7 @@ def test_manifests_that_are_none(work: Path, fail: Fail) -> None:
     "words",
     [
         (*EXTRACT, "{}", "-o", "out/x.h5"),
-        ("finetune", "corpus/manifest.csv", "-m", "{}", "-o", "out", "--split", "study_e"),
+        ("finetune", "corpus/manifest.csv", "-m", "{}", "-o", "out", "--scheme", "study_e"),
         ("run", "study.yaml", "--set", "backbone.name={}"),
         ("search", "study.yaml", "--set", "backbone.name={}"),
         ("evaluate", "{}", "corpus/manifest.csv", "-o", "out"),
@@ -288,7 +288,7 @@ def test_a_weights_file_or_a_missing_checkpoint_in_place_of_a_model(
     "words",
     [
         (*EXTRACT, "tiny-wavlm-bse", "-o", "out/x.h5"),
-        ("finetune", "corpus/manifest.csv", "-m", "tiny-wavlm-bse", "-o", "out", "--split", "study_e"),
+        ("finetune", "corpus/manifest.csv", "-m", "tiny-wavlm-bse", "-o", "out", "--scheme", "study_e"),
         ("run", "study.yaml", "--set", "backbone.name=tiny-wavlm-bse"),
     ],
     ids=lambda words: words[0],
@@ -501,7 +501,7 @@ def test_clips_that_are_not_in_all_files_are_counted(work: Path, capsys: pytest.
 
 def test_faults_of_an_analysis_leave_no_table(work: Path, fail: Fail) -> None:
     succeed(*EXTRACT, MODEL, "-o", "a.h5")
-    assert "The clips have no column 'split'" in fail("analyze", "probe", "a.h5", "-o", "t", "--splits", "study")
+    assert "The clips have no column 'split'" in fail("analyze", "probe", "a.h5", "-o", "t", "--division", "study")
     assert "did you mean 'label'" in fail("analyze", "umap", "a.h5", "-o", "t", "--color", "lable")
     assert "There is nothing to compare" in fail("analyze", "similarity", "a.h5", "-o", "t", "--pairs", "across")
     assert "There is no embedding cache here" in fail("analyze", "drift", "a.h5", "--reference", "b.h5", "-o", "t")

@@ -83,7 +83,7 @@ def test_defaults_are_those_of_study_e(write: Write) -> None:
     assert (tuning.early_stopping.threshold, tuning.early_stopping.patience) == (0.025, 5)
     probe = study.analyze.probe
     assert probe is not None
-    assert (probe.seeds, probe.learning_rate, probe.max_epochs) == (10, 1e-2, 1000)
+    assert (probe.initialisations, probe.learning_rate, probe.max_epochs) == (10, 1e-2, 1000)
     assert (study.extract.layers, study.extract.egemaps) == ("all", True)
 
 
@@ -109,10 +109,10 @@ def test_seed_is_handed_down_to_those_that_have_none(write: Write) -> None:
 
 def test_overrides_win_and_the_last_wins(write: Write) -> None:
     path = write(LEAST + "finetune: {epochs: 3}\nanalyze: {probe: null}\n")
-    study = load_study(path, ["finetune.epochs=4", "finetune.epochs=5", "analyze.probe.seeds=2"])
+    study = load_study(path, ["finetune.epochs=4", "finetune.epochs=5", "analyze.probe.initialisations=2"])
     assert study.finetune.epochs == 5
     assert study.analyze.probe is not None
-    assert study.analyze.probe.seeds == 2
+    assert study.analyze.probe.initialisations == 2
 
 
 @pytest.mark.parametrize("text", ["1e-5", "1.0e-5", "1E-05", "0.00001", "+1e-5", "1_0e-6"])
@@ -184,7 +184,7 @@ analyze:
             "computed once",
             "finetune.epocs (--set): unknown key; did you mean 'epochs'?",
             "analyze.probe.families (line 24): expected a list with at least 1, found []",
-            "analyze.probe.seeds (line 24): expected a whole number, found null",
+            "analyze.probe.initialisations (line 24): expected a whole number, found null",
             "analyze.umap.layers[1] (line 25): expected a whole number or 'final', found 'last'",
             "analyze.umap.color (line 25): expected a list, as in [a, b], found 'label'",
             "output (--set): expected keys and values, found 5",
@@ -297,16 +297,16 @@ def test_the_message_names_the_file_and_counts(write: Write) -> None:
         ),
         (["evaluate={precision: tf32, device: cpu}"], "evaluate.precision (--set): tf32 exists on CUDA devices only"),
         (
-            ["extract.splits=[test]", "analyze.splits=all", "analyze.probe.splits=heldout"],
+            ["extract.splits=[test]", "analyze.splits=all", "analyze.probe.division=heldout"],
             "analyze.splits (--set): not in extract.splits: train, validation",
         ),
         (
-            ["extract.splits=[test]", "analyze.probe.splits=study"],
-            "analyze.probe.splits (--set): 'study' needs clips that extract.splits leaves out: train, validation",
+            ["extract.splits=[test]", "analyze.probe.division=study"],
+            "analyze.probe.division (--set): 'study' needs clips that extract.splits leaves out: train, validation",
         ),
         (
-            ["extract.splits=[train]", "analyze.splits=[train]", "analyze.probe.splits=heldout"],
-            "analyze.probe.splits (--set): 'heldout' needs clips that extract.splits leaves out: test",
+            ["extract.splits=[train]", "analyze.splits=[train]", "analyze.probe.division=heldout"],
+            "analyze.probe.division (--set): 'heldout' needs clips that extract.splits leaves out: test",
         ),
         (["extract.egemaps=false"], "analyze.similarity.egemaps: needs extract.egemaps: true"),
         (
@@ -332,7 +332,7 @@ def test_impossible_combinations(write: Write, overrides: list[str], fault: str)
         ["finetune.enabled=false", "extract.checkpoints=[0]"],
         ["finetune={trained: all, cache_front_end: auto}"],
         ["extract={splits: [test], egemaps: false}", "analyze.similarity=null"],
-        ["extract.splits=[train]", "analyze.splits=[train]", "analyze.probe.splits=auto"],
+        ["extract.splits=[train]", "analyze.splits=[train]", "analyze.probe.division=auto"],
         ["analyze.umap.layers=[99]", "backbone.name=someone/own-model"],
         ["analyze={probe: null, similarity: null, drift: null, umap: null}"],
         ["data={manifest: m.csv, audio_root: y}", "split.scheme=manifest"],
@@ -459,13 +459,13 @@ def test_paths_know_the_home_folder(write: Write, monkeypatch: pytest.MonkeyPatc
 
 
 def test_options_of_a_command_line() -> None:
-    probe = check_options(ProbeConfig, {"seeds": 3, "learning_rate": None, "controls": ["majority_class"]})
-    assert (probe.seeds, probe.learning_rate, probe.controls) == (3, 1e-2, ("majority_class",))
+    probe = check_options(ProbeConfig, {"initialisations": 3, "learning_rate": None, "controls": ["majority_class"]})
+    assert (probe.initialisations, probe.learning_rate, probe.controls) == (3, 1e-2, ("majority_class",))
     analyze = check_options(AnalyzeConfig, {"umap.layers": [1]}, ["umap.min_dist=0.5"])
     assert analyze.umap is not None
     assert (analyze.umap.layers, analyze.umap.min_dist) == ((1,), 0.5)
-    with pytest.raises(ConfigError, match=r"seeds \(command line\): expected 1 or more, found 0"):
-        check_options(ProbeConfig, {"seeds": 0})
+    with pytest.raises(ConfigError, match=r"initialisations \(command line\): expected 1 or more, found 0"):
+        check_options(ProbeConfig, {"initialisations": 0})
 
 
 def test_json_schema_describes_every_key() -> None:

@@ -70,7 +70,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"split": "tset"}, r"split \(command line\): expected .*found 'tset'; did you mean 'test'"),
+        ({"splits": "tset"}, r"splits \(command line\): expected .*found 'tset'; did you mean 'test'"),
         ({"label_map": {"rage": 3}}, r"label_map.rage .*found 3"),
         ({"resamples": 10}, r"resamples \(command line\): expected 100 or more, found 10"),
         ({"precision": "fp23"}, r"precision \(command line\): expected .*did you mean"),

@@ -72,5 +72,5 @@ def test_study_e_is_study_e() -> None:
     assert tuning.early_stopping is not None
     assert (tuning.early_stopping.threshold, tuning.early_stopping.patience) == (0.025, 5)
     assert probe is not None
-    assert (probe.seeds, probe.splits) == (10, "heldout")
+    assert (probe.initialisations, probe.division) == (10, "heldout")
     assert (study.extract.layers, study.extract.checkpoints, study.extract.egemaps) == ("all", "all", True)

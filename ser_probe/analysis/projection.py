@@ -125,7 +125,7 @@ def _check_panels(panels: Sequence[np.ndarray], n_neighbors: int, fit: str) -> N
             "There are too few clips for a map with this many neighbours",
             expected=f"n_neighbors of 2 or more, and more than {2 * max(n_neighbors, 2)} clips",
             found=f"n_neighbors {n_neighbors}, {len(panels[0])} clips",
-            fix="set analyze.umap.n_neighbors lower, or show more clips: set analyze.splits to all",
+            fix="set analyze.umap.neighbours lower, or show more clips: set analyze.splits to all",
         )
 
 

@@ -12,6 +12,7 @@ from ser_probe.cli.terminal import EXIT_FAULT, print_json, print_note, print_res
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
     help="Look into embedding files, check, finish, export, compare and clear them.",
 )

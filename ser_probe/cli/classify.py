@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ser_probe.cli import flags
+from ser_probe.cli.options import Offer, offer, offers
 from ser_probe.cli.terminal import finish, print_json, print_result, print_table
+from ser_probe.cli.words import checked
 
 Checkpoint = Annotated[
     Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a checkpoint, or of a run: its best checkpoint.")
 ]
 
 
+def _offers() -> Iterator[Offer]:
+    from ser_probe.config.evaluation import EvaluateConfig
+
+    yield offer(EvaluateConfig, "", "device")
+
+
+@offers(_offers)
 def classify(
     checkpoint: Checkpoint,
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Audio files, prepared as in training.")],
@@ -28,7 +38,6 @@ def classify(
             callback=flags.new_file,
         ),
     ] = None,
-    device: flags.Device = None,
     as_json: flags.AsJson = False,
 ) -> None:
     """Classify audio files with a fine-tuned classifier: the label, and the probability of each.
@@ -36,10 +45,12 @@ def classify(
     Of a classifier with numeric targets: their values, in their units. A file that cannot be used stops the command.
     """
     from ser_probe.cli.progress import open_progress
+    from ser_probe.config.evaluation import EvaluateConfig
     from ser_probe.steps.classify import classify_files
 
+    device = checked(EvaluateConfig).device
     with open_progress() as progress:
-        table = classify_files(checkpoint, files, output=output, device=device or "auto", progress=progress)
+        table = classify_files(checkpoint, files, output=output, device=device, progress=progress)
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     if as_json:
         print_json(rows)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ser_probe.cli import flags
+from ser_probe.cli.options import Flag, Offer, offer, offers
 from ser_probe.cli.terminal import finish, print_json, print_result, print_table
+from ser_probe.cli.words import checked
+from ser_probe.names.measures import SCORES
 
-_TITLES = {"uar": "UAR", "macro_f1": "macro F1", "ccc": "CCC", "rmse": "RMSE"}
+
+def _offers() -> Iterator[Offer]:
+    from ser_probe.config.evaluation import EvaluateConfig
+
+    yield offer(
+        EvaluateConfig, "", "resamples seed figures", flags={"figures": Flag(help="Draw figures besides the tables.")}
+    )
 
 
+@offers(_offers)
 def compare(
     evaluations: Annotated[
         list[Path],
@@ -33,10 +44,7 @@ def compare(
             "--name", metavar="NAME", help="What tables and figures call a model; once for each, in their order."
         ),
     ] = None,
-    resamples: Annotated[int, typer.Option(help="Resamples of the speakers for the intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, max=flags.LARGEST_SEED, help="Seed of everything that draws lots.")] = 0,
-    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures besides the tables.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    as_json: flags.AsJson = False,
 ) -> None:
     """Compare models on the same clips: paired tests and intervals over speakers, McNemar's beside them.
 
@@ -44,11 +52,19 @@ def compare(
     of models (Holm); McNemar's takes clips for independent, which clips of one speaker are not.
     """
     from ser_probe.cli.progress import open_progress
+    from ser_probe.config.evaluation import EvaluateConfig
     from ser_probe.steps.compare import compare_evaluations
 
+    config = checked(EvaluateConfig)
     with open_progress() as progress:
         found = compare_evaluations(
-            evaluations, output, names=name or (), resamples=resamples, seed=seed, figures=figures, progress=progress
+            evaluations,
+            output,
+            names=name or (),
+            resamples=config.resamples,
+            seed=config.seed,
+            figures=config.figures,
+            progress=progress,
         )
     if as_json:
         rows = found.table.astype(object).where(found.table.notna(), None).to_dict("records")
@@ -66,7 +82,7 @@ def compare(
 def _row(record: dict[Any, Any]) -> dict[str, object]:
     row: dict[str, object] = {name: record[name] for name in ("corpus", "target") if name in record}
     row |= {"A": record["model_a"], "B": record["model_b"]}
-    row["measure"] = _TITLES.get(record["measure"], record["measure"])
+    row["measure"] = SCORES[record["measure"]].brief
     row["score A"], row["score B"] = f"{record['score_a']:.3f}", f"{record['score_b']:.3f}"
     known = record["ci_low"] == record["ci_low"]  # a float that is not itself is NaN
     row["A - B"] = f"{record['value']:+.3f}" + (f" [{record['ci_low']:.3f}, {record['ci_high']:.3f}]" if known else "")

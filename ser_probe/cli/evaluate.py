@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ser_probe.cli import flags
+from ser_probe.cli.options import Offer, offer, offers
 from ser_probe.cli.terminal import finish, print_json, print_result, print_table
 from ser_probe.cli.words import checked
+from ser_probe.names.measures import SCORES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN_GROUPS = 12
 """Groups of one column that are printed; of more (speakers) the table has them."""
-_TITLES = {"uar": "UAR", "macro_f1": "macro F1", "ece": "ECE", "kl_divergence": "KL", "ccc": "CCC", "rmse": "RMSE"}
 
 
+def _offers() -> Iterator[Offer]:
+    from ser_probe.config.evaluation import EvaluateConfig
+
+    yield offer(EvaluateConfig, "", but="label_map target_columns")
+
+
+@offers(_offers, spelled={"label_map": "--label-map", "target_columns": "--truth"}, former={"--split": "--splits"})
 def evaluate(
     checkpoint: Annotated[
         Path,
@@ -46,13 +55,6 @@ def evaluate(
         typer.Option(help="What tables and figures call the model.", show_default="the run's folder"),
     ] = None,
     audio_root: flags.AudioRoot = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="Clips to evaluate: train, validation, test, or all.",
-            show_default="auto: test where there is one, else all",
-        ),
-    ] = None,
     label_map: Annotated[
         Path | None,
         typer.Option("--label-map", metavar="FILE.yaml", help="Which class each label of another corpus stands for."),
@@ -71,44 +73,6 @@ def evaluate(
             help="Column of a numeric target, or of a class's votes, that is called otherwise. May be repeated.",
         ),
     ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,...",
-            help="Columns whose values are also scored apart.",
-            show_default="auto: gender,corpus where there are",
-        ),
-    ] = None,
-    bins: Annotated[int | None, typer.Option(help="Bins of the expected calibration error.", show_default="15")] = None,
-    loudness_lufs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LUFS|off",
-            help="Loudness to normalise clips to, or off.",
-            show_default="checkpoint: as in training",
-        ),
-    ] = None,
-    min_duration_s: flags.MinDuration = None,
-    max_duration_s: Annotated[
-        float | None,
-        typer.Option(help="Reject clips longer than this, in s.", show_default="checkpoint: as in training"),
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="Arithmetic: fp32 (exact), tf32, bf16, fp16.", show_default="fp32")
-    ] = None,
-    batch_seconds: Annotated[
-        float | None,
-        typer.Option(help="Largest padded batch, in s of audio.", show_default="auto: 30 on a CPU, by memory on a GPU"),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Processes that decode audio ahead.", show_default="auto: on a CPU 0 or 1, up to 8 beside a GPU"
-        ),
-    ] = None,
-    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw figures besides the tables.")] = True,
-    device: flags.Device = None,
-    strict: flags.Strict = False,
     as_json: flags.AsJson = False,
 ) -> None:
     """Predict every clip and score it: UAR, F1, calibration, per class and group, with confusion matrices.
@@ -120,23 +84,11 @@ def evaluate(
     from ser_probe.config.evaluation import EvaluateConfig, load_label_map, parse_pairs
     from ser_probe.steps.evaluate import evaluate_checkpoint
 
-    options = {
-        "split": split,
-        "by": flags.names(by),
-        "bins": bins,
-        **flags.switched("loudness_lufs", loudness_lufs),
-        "min_duration_s": min_duration_s,
-        "max_duration_s": max_duration_s,
-        "precision": precision,
-        "batch_seconds": batch_seconds,
-        "workers": workers,
-        "figures": figures,
-        "device": device,
-        "strict": strict or None,
+    given = {
         "label_map": load_label_map(label_map, pairs or []),
         "target_columns": parse_pairs(truth or [], "--truth", "arousal=EmoAct"),
     }
-    config = checked(EvaluateConfig, options)
+    config = checked(EvaluateConfig, given)
     with open_progress() as progress:
         found = evaluate_checkpoint(
             checkpoint, manifests, output, config, name=name, audio_root=audio_root, progress=progress
@@ -179,7 +131,7 @@ def _row(record: dict[Any, Any]) -> dict[str, object]:
     for name, value in record.items():
         if name in row or name in ("group_by", "group", "n_speakers") or str(name).endswith(("_low", "_high", "_std")):
             continue
-        row[_TITLES.get(name, name)] = _number(value) + _spread(record, name)
+        row[SCORES[name].brief if name in SCORES else name] = _number(value) + _spread(record, name)
     return row
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ser_probe.cli import flags
+from ser_probe.cli.options import Offer, offer, offers
 from ser_probe.cli.terminal import finish
 from ser_probe.cli.words import checked
 
 
+def _offers() -> Iterator[Offer]:
+    from ser_probe.config.sections import BackboneConfig, DataConfig, ExtractConfig
+
+    yield offer(DataConfig, "data", "audio_root")
+    yield offer(BackboneConfig, "backbone", "revision random_weights")
+    yield offer(ExtractConfig, "extract", but="layers checkpoints egemaps random_control")
+    yield from flags.clip_offers()
+
+
+@offers(_offers, spelled=flags.OF_A_MANIFEST)
 def extract(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest of the clips: CSV, TSV or Parquet.")],
     model: Annotated[
@@ -34,52 +46,6 @@ def extract(
             callback=flags.new_cache,
         ),
     ],
-    audio_root: flags.AudioRoot = None,
-    revision: flags.Revision = None,
-    random_weights: flags.RandomWeights = None,
-    splits: flags.ClipSplits = None,
-    pooling: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,...",
-            help="What is stored of a clip's frames: mean, std, mean+std, max, sum, speech-mean, segments:K, frames. "
-            "Several come from one pass, a file each.",
-            show_default="mean",
-        ),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="Arithmetic: fp32 (exact), tf32, bf16, fp16; verify measures the cost.", show_default="fp32"),
-    ] = None,
-    loudness_lufs: flags.Loudness = None,
-    peak_dbfs: flags.Peak = None,
-    min_duration_s: flags.MinDuration = None,
-    max_duration_s: flags.MaxDuration = None,
-    long_clips: Annotated[
-        str | None,
-        typer.Option(
-            metavar="reject|whole|chunk",
-            help="What becomes of clips over --max-duration-s; chunk cuts them into overlapping pieces of that length.",
-            show_default="reject",
-        ),
-    ] = None,
-    storage: Annotated[
-        str | None, typer.Option(help="Type on disk: float32 or float16.", show_default="float32")
-    ] = None,
-    batch_seconds: Annotated[
-        float | None,
-        typer.Option(help="Largest padded batch, in s of audio.", show_default="auto: 30 on a CPU, by memory on a GPU"),
-    ] = None,
-    max_clips: Annotated[int | None, typer.Option(help="Most clips in a batch.", show_default="off")] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Processes that decode audio ahead.", show_default="auto: on a CPU 0 or 1, up to 8 beside a GPU"
-        ),
-    ] = None,
-    verify: Annotated[
-        int | None, typer.Option(help="Clips to run again alone, to prove batching exact.", show_default="4")
-    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -90,8 +56,6 @@ def extract(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove clips from the file that are not in the manifest (any more).")
     ] = False,
-    device: flags.Device = None,
-    strict: flags.Strict = False,
     overrides: flags.Overrides = None,
 ) -> None:
     """Extract the embeddings of all layers into HDF5 files, one per checkpoint and pooling.
@@ -104,26 +68,9 @@ def extract(
     from ser_probe.config import StudyConfig
     from ser_probe.steps.extract import extract_manifest
 
-    options = {
-        "data.manifest": str(manifest),
-        "data.audio_root": None if audio_root is None else str(audio_root),
-        "backbone.name": model[0],
-        "backbone.revision": revision,
-        "backbone.random_weights": random_weights,
-        "extract.splits": flags.listed(splits),
-        "extract.pooling": flags.listed(pooling),
-        "extract.precision": precision,
-        "extract.long_clips": long_clips,
-        "extract.storage": storage,
-        "extract.batch_seconds": batch_seconds,
-        "extract.max_clips": max_clips,
-        "extract.workers": workers,
-        "extract.verify": verify,
-        "extract.device": device,
-        **flags.clip_options(loudness_lufs, peak_dbfs, min_duration_s, max_duration_s, strict),
-    }
+    given = {"data.manifest": str(manifest), "backbone.name": model[0]}
     defaults = flags.study_defaults(output, split__scheme="manifest")
-    study = checked(StudyConfig, options, overrides or [], defaults=defaults)
+    study = checked(StudyConfig, given, overrides or [], defaults=defaults)
     with open_progress() as progress:
         outcome = extract_manifest(study, output, models=model, shard=shard, prune=prune, progress=progress)
     finish(outcome)

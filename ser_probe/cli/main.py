@@ -12,39 +12,43 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from ser_probe import __version__
-from ser_probe.cli import (
-    analyze,
-    cache,
-    classify,
-    compare,
-    curves,
-    doctor,
-    evaluate,
-    extract,
-    finetune,
-    models,
-    prepare,
-    report,
-    run,
-    search,
-)
+from ser_probe.cli.command_table import CommandTable, LazyGroup
 from ser_probe.cli.interrupts import Terminated, raise_at_signals
 from ser_probe.cli.terminal import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_TERMINATED, print_error, print_note, print_result
-from ser_probe.cli.words import InFlags
 from ser_probe.errors import PackageError, SerProbeError
 from ser_probe.packages import import_fault
 
 _HOME = re.compile(r"^(--[a-z0-9-]+=|)(~[^/]*(?=/|$))")
 
+COMMANDS = {
+    "prepare": "ser_probe.cli.prepare:prepare",
+    "extract": "ser_probe.cli.extract:extract",
+    "finetune": "ser_probe.cli.finetune:finetune",
+    "evaluate": "ser_probe.cli.evaluate:evaluate",
+    "compare": "ser_probe.cli.compare:compare",
+    "search": "ser_probe.cli.search:search",
+    "curves": "ser_probe.cli.curves:curves",
+    "classify": "ser_probe.cli.classify:classify",
+    "export-onnx": "ser_probe.cli.classify:export_onnx",
+    "analyze": "ser_probe.cli.analyze:app",
+    "report": "ser_probe.cli.report:report",
+    "run": "ser_probe.cli.run:run",
+    "cache": "ser_probe.cli.cache:app",
+    "models": "ser_probe.cli.models:models",
+    "doctor": "ser_probe.cli.doctor:doctor",
+}
+"""Where each command is."""
+
 TERMINATED = "told to end (SIGTERM): what is on disk is kept; run the same command to go on"
 INTERRUPTED = "interrupted: what is on disk is kept; run the same command to go on"
 
 
-class Commands(TyperGroup):
+class Commands(LazyGroup):
     """The commands, with every fault of the user's turned into one message and an exit code."""
+
+    table = CommandTable(lambda: COMMANDS)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command.
@@ -77,21 +81,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.command("prepare", cls=InFlags)(prepare.prepare)
-app.command("extract", cls=InFlags)(extract.extract)
-app.command("finetune", cls=InFlags)(finetune.finetune)
-app.command("evaluate", cls=InFlags)(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("search")(search.search)
-app.command("curves")(curves.curves)
-app.command("classify")(classify.classify)
-app.command("export-onnx")(classify.export_onnx)
-app.add_typer(analyze.app, name="analyze")
-app.command("report")(report.report)
-app.command("run")(run.run)
-app.add_typer(cache.app, name="cache")
-app.command("models")(models.models)
-app.command("doctor")(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:

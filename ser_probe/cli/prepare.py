@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ser_probe.cli import flags
+from ser_probe.cli.options import Offer, offer, offers
 from ser_probe.cli.terminal import finish
-from ser_probe.cli.words import checked
+from ser_probe.cli.words import checked, typed_keys
 
 
+def _offers() -> Iterator[Offer]:
+    from ser_probe.config.sections import AudioConfig, DataConfig, SplitConfig
+
+    yield offer(SplitConfig, "split", "scheme fold folds seed")
+    yield offer(DataConfig, "data", "labels strict")
+    yield offer(AudioConfig, "audio", "min_duration_s max_duration_s")
+
+
+_SPELLED = {"data.corpus": "CORPUS", "data.root": "ROOT", "data.manifest": "FILE", "data.options": "--option"}
+
+
+@offers(_offers, spelled=_SPELLED, former={"--split": "--scheme"})
 def prepare(
     corpus: Annotated[
         str,
@@ -33,10 +47,6 @@ def prepare(
             "--output", "-o", metavar="FILE", help="Manifest to write: CSV, TSV or Parquet.", callback=flags.new_file
         ),
     ],
-    scheme: flags.Scheme = None,
-    fold: flags.Fold = None,
-    folds: flags.Folds = None,
-    seed: flags.Seed = None,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Option of the importer, as labels=voice_vote. May be repeated."),
@@ -62,18 +72,14 @@ def prepare(
         Path | None,
         typer.Option(help="table: folder that its paths start from, if not the file's own."),
     ] = None,
-    labels: flags.Labels = None,
-    min_duration_s: flags.MinDuration = None,
-    max_duration_s: flags.MaxDuration = None,
-    strict: flags.Strict = False,
     overrides: flags.Overrides = None,
 ) -> None:
     """Import a corpus or a table, check every clip, split the speakers, and write a manifest.
 
     All faults are reported at once. Unusable clips are listed beside the manifest with the reason; the others
     go into it, and the exit code is 1. `prepare table FILE` takes a table under any names of columns: those without a
-    name here travel along, a split column is kept unless --split says how to split anew, and without labels or speakers
-    the clips are checked for extraction alone.
+    name here travel along, a split column is kept unless --scheme says how to split anew, and without labels or
+    speakers the clips are checked for extraction alone.
     """
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import StudyConfig
@@ -88,13 +94,7 @@ def prepare(
     place = {"manifest": str(root), "audio_root": audio_root} if is_table else {"corpus": corpus, "root": str(root)}
     options = {
         **{f"data.{key}": value for key, value in place.items()},
-        **flags.entries(option or [], "data.options", "--option", "labels=voice_vote"),
-        "data.labels": flags.names(labels),
-        "split.scheme": scheme,
-        "split.fold": fold,
-        "split.folds": folds,
-        "split.seed": seed,
-        **flags.clip_options(None, None, min_duration_s, max_duration_s, strict),
+        **_importer_options(option or []),
     }
     # A manifest serves any backbone, but the schema of a study asks for one.
     defaults = flags.study_defaults(output, backbone__name="none")
@@ -103,12 +103,34 @@ def prepare(
         if is_table:
             rename = {old: name[2:].removesuffix("-column") for name, old in columns.items() if old is not None}
             rename |= parse_pairs(renamed or [], "--map", "sex=gender")
-            asked = any(value is not None for value in (scheme, fold, folds)) or any(
-                each.startswith("split.") for each in overrides or []
-            )
+            typed = [key for key, value in typed_keys().values.items() if value is not None and key != "split.seed"]
+            asked = any(key.startswith("split.") for key in (*typed, *(overrides or [])))
             outcome = prepare_table(
                 study.data, study.audio, study.split, output, rename=rename, keep_splits=not asked, progress=progress
             )
         else:
             outcome = prepare_corpus(study.data, study.audio, study.split, output, progress=progress)
     finish(outcome)
+
+
+def _importer_options(pairs: list[str]) -> dict[str, object]:
+    """Return `labels=voice_vote` and the like as keys of a study, the values read as those of `--set`.
+
+    Raises:
+        typer.BadParameter: If one is no such pair.
+    """
+    from ser_probe.config import NULL
+    from ser_probe.config.document import UnreadableYamlError, parse_yaml
+
+    found: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, text = (part.strip() for part in pair.partition("="))
+        if not (equals and name and "." not in name):
+            raise typer.BadParameter(f"expected KEY=VALUE, as labels=voice_vote, found {pair!r}", param_hint="--option")
+        try:
+            value = parse_yaml(text)
+        except UnreadableYamlError as error:
+            message = f"{pair}: the value is not valid YAML ({error}); put it in quotes"
+            raise typer.BadParameter(message, param_hint="--option") from error
+        found[f"data.options.{name}"] = NULL if value is None else value
+    return found

@@ -1,20 +1,22 @@
 """What the rooms below say in a study's keys, said in the flags of the command that was typed.
 
-Which key each flag sets is known from the command's own options, when it has them checked (`checked`); every message
-that follows goes through `in_flags`. A command that takes a study's YAML has no such table, and its messages keep the
+Which key each flag sets stands with the command's options (`options`); every message of the command goes through
+`in_flags`. A command that takes a study's YAML has no such table, and its messages keep the
 keys that stand in the file.
 """
 
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from typer.core import TyperCommand
 
+from ser_probe.cli.terminal import print_note
 from ser_probe.errors import SerProbeError
 
 if TYPE_CHECKING:
@@ -31,49 +33,53 @@ _SET_HERE = re.compile(
 _KEY = re.compile(rf"(?<!--set )(?<![\w./'-])(?P<key>(?:{_SECTIONS})(?:\.{_NAME})+)(?![\w/]|\.\w|'| \(--set\))")
 _IN_A_STUDY = re.compile(r" \(in a study: [^()]*\)")
 
-# Parameters that are not called as the last part of the key that they set, or that set one entry of it at a time.
-_CALLED = {"backbone.name": "model", "target_columns": "truth", "similarity.egemaps": "features"}
-_ENTRIES = {"data.options": "option"}
-
 
 @dataclass
 class Keys:
     """The keys that a command's options set.
 
     Attributes:
-        command: Name of the command, as `COMMANDS` of the configuration has it.
-        takes_set: Whether it takes `--set`.
+        takes_set: Whether the command takes `--set`.
         flags: Flag or argument by key, as the keys stand in a study.
-        local: The same as they stand in the section that the options were checked as.
-        parameters: Flag or argument by the name of the parameter.
+        defaults: What the command has in place of a study's defaults, by key.
+        former: Flags that are called otherwise now, and their new name.
+        command: Name of the command, as `COMMANDS` of the configuration has it.
+        values: What was typed, by key: None where nothing was.
+        local: Flag or argument by key as it stands in the section that the options were checked as.
     """
 
-    command: str
-    takes_set: bool
-    parameters: Mapping[str, str]
-    flags: dict[str, str] = field(default_factory=dict)
+    takes_set: bool = False
+    flags: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    former: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
     local: dict[str, str] = field(default_factory=dict)
 
-    def add(self, keys: Iterable[str], section: str) -> None:
-        """Learn which flags set some keys of a section."""
-        for key in keys:
-            above, _, last = key.rpartition(".")
-            if above in _ENTRIES:
-                option = self.parameters[_ENTRIES[above]]
-                self.flags[above] = self.local[above] = option
-                spelled: str | None = f"{option} {last}"
-            else:
-                names = (_CALLED.get(key, last), last, "_".join([*section.split("."), *key.split(".")][-2:]))
-                spelled = next((self.parameters[name] for name in names if name in self.parameters), None)
-            if spelled is not None:
-                self.flags[f"{section}.{key}".lstrip(".")] = self.local[key] = spelled
+    def check(self, section: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values below a section, by the keys as they stand in it, and learn which flags set these.
+
+        Args:
+            section: Where it stands in a study.
+            given: Values that the command sets itself.
+        """
+        above = f"{section}." if section else ""
+        self.local = {key.removeprefix(above): flag for key, flag in self.flags.items() if key.startswith(above)}
+        for key in given:
+            # An entry of a mapping, such as `data.options.labels`, is set by the flag of the mapping.
+            mapping, _, last = key.rpartition(".")
+            if key not in self.local and mapping in self.local:
+                self.local[key] = f"{self.local[mapping]} {last}"
+                self.flags = {**self.flags, f"{above}{key}": self.local[key]}
+        typed = {key.removeprefix(above): value for key, value in self.values.items() if key.startswith(above)}
+        return {**typed, **given}
 
     def of(self, key: str) -> str | None:
         """Return what a user of the command sets a study's key with; None where nothing does."""
         if key in self.flags:
             return self.flags[key]
         if not self.takes_set:
-            return self.parameters.get(key.rpartition(".")[2])
+            return None
         from ser_probe.config.commands import COMMANDS
 
         return f"{key} (--set)" if COMMANDS[self.command].takes(key) else None
@@ -82,8 +88,23 @@ class Keys:
 _TYPED: contextvars.ContextVar[Keys | None] = contextvars.ContextVar("typed", default=None)
 
 
+def typed_keys() -> Keys:
+    """Return the keys of the command that runs; those of a program that runs none are empty."""
+    return _TYPED.get() or Keys()
+
+
 class InFlags(TyperCommand):
-    """A command whose messages name its flags."""
+    """A command whose messages name its flags.
+
+    Attributes:
+        keys: The keys that its options set.
+    """
+
+    keys = Keys()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words of the command line, those with a former name under their new one."""
+        return super().parse_args(ctx, [self._renamed(word) for word in args])
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
@@ -91,11 +112,7 @@ class InFlags(TyperCommand):
         Raises:
             SerProbeError: As the steps below do, in the words of the command.
         """
-        spelled = {
-            str(each.name): str(each.metavar) if each.param_type_name == "argument" else each.opts[0]
-            for each in self.params
-        }
-        before = _TYPED.set(Keys(str(self.name), "overrides" in spelled, spelled))
+        before = _TYPED.set(dataclasses.replace(self.keys, command=str(self.name), values={}, local={}))
         try:
             return super().invoke(ctx)
         except SerProbeError as error:
@@ -106,20 +123,28 @@ class InFlags(TyperCommand):
         finally:
             _TYPED.reset(before)
 
+    def _renamed(self, word: str) -> str:
+        name, equals, value = word.partition("=")
+        if name not in self.keys.former:
+            return word
+        new = self.keys.former[name]
+        print_note(f"warning: {name} is called {new} now; the former name goes with the next release")
+        return f"{new}{equals}{value}"
+
 
 def checked(
     schema: type[S],
-    options: Mapping[str, Any],
+    options: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     *,
     section: str = "",
     defaults: Mapping[str, Any] | None = None,
 ) -> S:
-    """Make a study, or a section of one, from a command's options; what is said from here on names its flags.
+    """Make a study, or a section of one, from what was typed; what is said from here on names the command's flags.
 
     Args:
         schema: What to make.
-        options: Value by dotted key, as for `check_options`.
+        options: Value by dotted key that the command sets itself, as for `check_options`.
         overrides: What `--set` was given.
         section: Where the schema stands in a study, as `analyze.probe`.
         defaults: What the command has in place of a study's defaults.
@@ -129,15 +154,16 @@ def checked(
     """
     from ser_probe.config import check_options
 
-    known = _TYPED.get()
-    if known is not None:
-        known.add(options, section)
-    command = known.command if known is not None and known.takes_set else None
-    return check_options(schema, options, overrides, command=command, defaults=defaults)
+    known = typed_keys()
+    above = f"{section}." if section else ""
+    usual = {key.removeprefix(above): value for key, value in known.defaults.items() if key.startswith(above)}
+    command = known.command if known.takes_set else None
+    values = known.check(section, options or {})
+    return check_options(schema, values, overrides, command=command, defaults={**usual, **(defaults or {})})
 
 
 def in_flags(text: str) -> str:
-    """Return a text with `--n-neighbors` for `analyze.umap.n_neighbors`, where a command has the flag."""
+    """Return a text with `--neighbours` for `analyze.umap.neighbours`, where a command has the flag."""
     known = _TYPED.get()
     if known is None:
         return text

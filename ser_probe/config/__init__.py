@@ -3,35 +3,36 @@
 `sections`, `finetune`, `augmentation`, `search` and `analyze_*` say which keys there are, `analyses` which analyses,
 `study` which keys exclude each other, `loading` turns a file and `--set` overrides into a `StudyConfig` or into one
 message with every fault. Only steps and the command line see these objects; the rooms below take plain arguments.
-Nothing loads torch.
+Nothing loads torch, and each name is loaded when it is asked for: a page of help needs one section, not all, and an
+analysis may be registered before the sections are settled.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ser_probe.config.analyze_acoustics import AcousticsConfig
-from ser_probe.config.analyze_drift import DriftConfig
-from ser_probe.config.analyze_geometry import GeometryConfig
-from ser_probe.config.analyze_probe import ProbeConfig
-from ser_probe.config.analyze_similarity import SimilarityConfig
-from ser_probe.config.analyze_stats import StatsConfig
-from ser_probe.config.analyze_umap import UmapConfig
-from ser_probe.config.augmentation import AugmentConfig, TransformConfig
-from ser_probe.config.finetune import EarlyStopping, FinetuneConfig, HeadConfig, LoraConfig
-from ser_probe.config.sections import (
-    AudioConfig,
-    BackboneConfig,
-    DataConfig,
-    ExtractConfig,
-    Fractions,
-    OutputConfig,
-    Section,
-    SplitConfig,
-)
-
 if TYPE_CHECKING:
     from ser_probe.config.analyze import AnalyzeConfig
-    from ser_probe.config.loading import NULL, check_options, json_schema, load_study, study_yaml
+    from ser_probe.config.analyze_acoustics import AcousticsConfig
+    from ser_probe.config.analyze_drift import DriftConfig
+    from ser_probe.config.analyze_geometry import GeometryConfig
+    from ser_probe.config.analyze_probe import ProbeConfig
+    from ser_probe.config.analyze_similarity import SimilarityConfig
+    from ser_probe.config.analyze_stats import StatsConfig
+    from ser_probe.config.analyze_umap import UmapConfig
+    from ser_probe.config.augmentation import AugmentConfig, TransformConfig
+    from ser_probe.config.finetune import EarlyStopping, FinetuneConfig, HeadConfig, LoraConfig
+    from ser_probe.config.loading import check_options, json_schema, load_study, study_yaml
+    from ser_probe.config.sections import (
+        NULL,
+        AudioConfig,
+        BackboneConfig,
+        DataConfig,
+        ExtractConfig,
+        Fractions,
+        OutputConfig,
+        Section,
+        SplitConfig,
+    )
     from ser_probe.config.study import StudyConfig
 
 __all__ = [
@@ -65,15 +66,17 @@ __all__ = [
     "study_yaml",
 ]
 
-_ON_USE = {
-    "AnalyzeConfig": "analyze",
-    "StudyConfig": "study",
-    **dict.fromkeys(("NULL", "check_options", "json_schema", "load_study", "study_yaml"), "loading"),
-}
-"""What knows the keys of all analyses, and is made once these are known: an analysis may be registered before."""
+_MODULES = (
+    *("sections", "finetune", "augmentation", "analyze_probe", "analyze_similarity", "analyze_drift", "analyze_umap"),
+    *("analyze_geometry", "analyze_acoustics", "analyze_stats", "analyze", "study", "loading"),
+)
+"""What the names are looked for in; what loads the others comes last."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ON_USE:
-        return getattr(importlib.import_module(f"{__name__}.{_ON_USE[name]}"), name)
+    if name in __all__:
+        for module in _MODULES:
+            found = importlib.import_module(f"{__name__}.{module}")
+            if hasattr(found, name):
+                return getattr(found, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

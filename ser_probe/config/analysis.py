@@ -26,6 +26,25 @@ Given = Literal[
 
 
 @dataclass(frozen=True)
+class OwnCommand:
+    """How `ser-probe analyze NAME` offers keys of a section, where it does otherwise than the keys say themselves.
+
+    Args:
+        instead: Keys that it does not offer, and the flag or argument that stands for each.
+        spelled: Flags by key, where they are not the key's name.
+        former: Flags that are called otherwise now, and their new name; those of renamed keys are known.
+        defaults: What it has in place of the section's defaults, by key: the value, and how a help page shows it.
+        required: Keys that it cannot do without.
+    """
+
+    instead: Mapping[str, str] = field(default_factory=dict)
+    spelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    former: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Analysis:
     """One analysis.
 
@@ -37,6 +56,7 @@ class Analysis:
         tables: Names of all tables that it may write, in the report's order. It writes no other.
         needs: What a study gives it, and what makes its stage stale. It is given nothing else.
         accepts: What its own command takes besides.
+        command: How its own command offers the keys of the section.
         requires: What of both it cannot do without.
         figures: Its figures, in the report's order: tables of `FigureSpec`, as `module:NAME`.
         headlines: Its rows at the head of the report, in their order: `Headline`, as `module:NAME`.
@@ -65,6 +85,7 @@ class Analysis:
     needs: frozenset[Given]
     accepts: frozenset[Given] = frozenset()
     requires: frozenset[Given] = frozenset()
+    command: OwnCommand = field(default_factory=OwnCommand)
     figures: tuple[str, ...] = ()
     headlines: tuple[str, ...] = ()
     figure_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

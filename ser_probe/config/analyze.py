@@ -18,8 +18,8 @@ class AnalyzeSection(Section):
     splits: Literal["all"] | Annotated[tuple[Split, ...], Field(min_length=1)] = ("test",)
     """Clips that similarity, drift and maps look at; `[test]`: speakers that fine-tuning has not seen."""
     by_corpus: Flag = True
-    """Where the clips are of several corpora, also give similarity, drift, geometry and acoustics for each corpus as if
-    it were alone: pooled values say first of all what sets the corpora apart. Takes up to as long again."""
+    """Where the clips are of several corpora, also analyse each corpus as if it were alone. Of similarity, drift,
+    geometry and acoustics: pooled values say first of all what sets the corpora apart. Takes up to as long again."""
 
     def section(self, kind: type[S]) -> S | None:
         """Return the options of an analysis, by their class; None where it is turned off."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ser_probe.config.analysis import Analysis
+from ser_probe.config.analysis import Analysis, OwnCommand
 from ser_probe.config.clashes import Clash, splits_not_extracted
 from ser_probe.config.sections import Flag, Positive, Section, Split
 
@@ -53,6 +53,7 @@ ANALYSIS = Analysis(
     tables=("acoustics", "acoustics_changes", "acoustics_groups", "acoustics_functionals"),
     needs=frozenset({"caches", "features", "control", "splits", "by_corpus", "seed"}),
     requires=frozenset({"features"}),
+    command=OwnCommand(instead={"splits": "--splits"}),
     figures=("ser_probe.report.acoustics.figures:ACOUSTICS_FIGURES",),
     headlines=("ser_probe.report.acoustics.headline:ACOUSTICS_HEADLINE",),
     clashes=acoustics_clashes,

@@ -6,26 +6,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ser_probe.config.analysis import Analysis
-from ser_probe.config.sections import Count, Flag, Name, Section
+from ser_probe.config.analysis import Analysis, OwnCommand
+from ser_probe.config.sections import Count, Flag, Name, OneOf, Section
+from ser_probe.names.measures import DRIFT
 
-DriftMeasure = Literal[
-    "cka_debiased", "procrustes", "mean_cosine", "mean_cosine_centred", "knn_overlap", "relative_norm_change",
-    "mean_shift", "covariance_shift",
-]  # fmt: skip
+DriftMeasure = Annotated[str, OneOf(DRIFT)]
 
 
 class DriftConfig(Section):
     """How far fine-tuning moved each layer from step 0 and from the checkpoint before, on the same clips."""
 
-    measures: Annotated[tuple[DriftMeasure, ...], Field(min_length=1)] = (
-        "cka_debiased", "procrustes", "mean_cosine", "mean_cosine_centred", "knn_overlap", "relative_norm_change",
-        "mean_shift", "covariance_shift",
-    )  # fmt: skip
-    """What is measured between two states of a layer. `procrustes` and `covariance_shift` take a decomposition for
+    measures: Annotated[tuple[DriftMeasure, ...], Field(min_length=1)] = tuple(DRIFT)
+    """Measures of change between two states of a layer. `procrustes` and `covariance_shift` take a decomposition for
     each layer and checkpoint, and nearly all of the time."""
     against: Annotated[tuple[Literal["first", "previous"], ...], Field(min_length=1)] = ("first", "previous")
-    """The state measured from: that of step 0, that of the checkpoint before, or both."""
+    """The state measured from: `first`, that of step 0; `previous`, that of the checkpoint before."""
     by: tuple[Name, ...] = ("label", "speaker")
     """Columns of the clips by whose values drift is given apart, too. Of the defaults, those that the clips lack are
     left out."""
@@ -47,6 +42,7 @@ ANALYSIS = Analysis(
     needs=frozenset({"caches", "repeats", "checkpoints", "splits", "by_corpus"}),
     accepts=frozenset({"reference", "seed_caches"}),
     requires=frozenset({"reference"}),
+    command=OwnCommand(instead={"weights": "--weights", "floor": "--floor"}),
     figures=("ser_probe.report.drift.figures:DRIFT_FIGURES",),
     headlines=("ser_probe.report.drift.headline:DRIFT_HEADLINE",),
     columns=("by",),

@@ -7,44 +7,46 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from ser_probe.config.analysis import Analysis
+from ser_probe.config.analysis import Analysis, OwnCommand
 from ser_probe.config.clashes import Clash, splits_not_extracted
-from ser_probe.config.sections import Count, Flag, Name, NonNegative, Positive, Section, as_list
+from ser_probe.config.sections import Count, Flag, Name, NonNegative, OneOf, Positive, Section, as_list
+from ser_probe.names.probes import CONTROLS, FAMILIES
 
 if TYPE_CHECKING:
     from ser_probe.config.study import StudyConfig
 
-ProbeFamily = Literal["linear", "logistic", "ridge", "mlp", "knn", "layer_sum"]
-ProbeControl = Literal["shuffled_labels", "majority_class"]
+ProbeFamily = Annotated[str, OneOf(FAMILIES)]
+ProbeControl = Annotated[str, OneOf(CONTROLS)]
 
 
 class ProbeConfig(Section):
-    """Probe heads on frozen embeddings: where is the target readable?"""
+    """Probe heads on every layer of every checkpoint: where is the target readable, and did that change?"""
 
     families: Annotated[tuple[ProbeFamily, ...], Field(min_length=1)] = ("linear",)
-    """Probe heads. `linear` is Study E's: one softmax layer, Adam, early stopping on validation. `logistic`: the same
-    model trained to its optimum, with the L2 strength chosen on inner folds. `mlp`: one hidden layer. `knn`: nearest
-    neighbours. `layer_sum`: linear on a learned sum of all layers. Numeric targets always have `ridge`."""
-    splits: Literal["auto", "study", "heldout", "kfold", "loso", "study_e_published"] = "auto"
-    """`heldout` divides the study's test speakers anew by `split.scheme`, so that fine-tuning has seen no speaker of
-    the probe; `study` reuses the study's own splits, the only way with few speakers; `kfold` tests each of `folds`
-    groups of speakers once, `loso` each speaker; `study_e_published` divides clips at random, 80/10/10, as Study E did:
-    speakers are in several parts, and the tables and figures say so. `auto`: `heldout` where the test split has three
-    speakers or more; with fewer, `study` for checkpoints that were fine-tuned on the other splits, else `loso` over all
-    speakers (`kfold` with many)."""
+    """Kinds of probe. `linear` is Study E's: one softmax layer, Adam, early stopping on validation. `logistic`: the
+    same model trained to its optimum, with the L2 strength chosen on inner folds. `mlp`: one hidden layer. `knn`:
+    nearest neighbours. `layer_sum`: linear on a learned sum of all layers. Numeric targets always have `ridge`."""
+    division: Literal["auto", "study", "heldout", "kfold", "loso", "study_e_published"] = "auto"
+    """Which clips train and test: `study`, the splits of the study; `heldout`, its test speakers split anew; `kfold` or
+    `loso`, each tests once; `study_e_published`, clips at random; `auto`: `heldout` where that can be, else said.
+    `heldout` divides the test speakers by `split.scheme`, so that fine-tuning has seen no speaker of the probe; `study`
+    is the only way with few speakers; `kfold` has `folds` groups of speakers; `study_e_published` divides 80/10/10, as
+    Study E did: speakers are in several parts, and the tables and figures say so. `auto`: `heldout` where the test
+    split has three speakers or more; with fewer, `study` for checkpoints that were fine-tuned on the other splits, else
+    `loso` over all speakers (`kfold` with many)."""
     folds: Annotated[int, Field(strict=True, ge=3)] = 5
     """Groups of speakers for `kfold`: each tests once, and the next one validates."""
     among: Literal["test", "all"] = "test"
-    """Clips that `kfold` and `loso` divide: those of the study's test split (all clips, where they name no split), or
-    `all`: speakers whose labels fine-tuning has seen are then probed too, which flatters later checkpoints."""
+    """Clips that `kfold` and `loso` divide: those of the `test` split (all clips, where they name no split), or `all`.
+    Of `all`, speakers whose labels fine-tuning has seen are probed too, which flatters later checkpoints."""
     targets: Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(as_list)] = ("label",)
-    """Columns to predict; `label` is the study's target. `egemaps` stands for all acoustic functionals, and
-    `egemaps:NAME` for one of them (needs `extract.egemaps`)."""
+    """Columns to predict; `egemaps` or `egemaps:NAME` for all acoustic functionals or one. `label` is the study's
+    target. Functionals need `extract.egemaps`."""
     task: Literal["auto", "classes", "numbers"] = "auto"
-    """What the targets are; `auto`: a column of numbers with more than 10 different values is numeric."""
+    """What the targets are; `auto`: numbers, if a column has more than 10 different ones."""
     groups: Name = "speaker"
     """Column whose values are never in two parts of the probe's split; intervals are drawn over it."""
-    seeds: Count = 10
+    initialisations: Count = 10
     """Initialisations per layer and checkpoint; time grows with it."""
     learning_rate: Positive = 1e-2
     """Learning rate of Adam, of `linear` and `layer_sum`; `mlp` has 1e-3."""
@@ -57,8 +59,8 @@ class ProbeConfig(Section):
     min_delta: NonNegative = 0.025
     """Smallest fall of the validation loss that counts as an improvement."""
     controls: tuple[ProbeControl, ...] = ("shuffled_labels", "majority_class")
-    """What stands beside each probe: the same probe on shuffled labels (doubles the time), and always guessing
-    the commonest class. The 88 eGeMAPS functionals are a baseline wherever `extract.egemaps` is on."""
+    """What stands beside each probe. Shuffled labels double the time. The 88 eGeMAPS functionals are a baseline
+    wherever `extract.egemaps` is on."""
     description_length: Flag = False
     """Also the online code length of the labels given each layer (Voita & Titov 2020): a probe per portion of the
     training clips."""
@@ -72,13 +74,13 @@ class ProbeConfig(Section):
 
 def probe_clashes(probe: ProbeConfig, study: StudyConfig) -> Iterator[Clash]:
     """Yield what the options of the probes and what a study extracts exclude."""
-    everything = probe.splits == "study" or (probe.splits in ("kfold", "loso") and probe.among == "all")
+    everything = probe.division == "study" or (probe.division in ("kfold", "loso") and probe.among == "all")
     # `auto` divides what is there.
-    needed = () if probe.splits == "auto" else "all" if everything else ("test",)
+    needed = () if probe.division == "auto" else "all" if everything else ("test",)
     if missing := splits_not_extracted(needed, study.extract):
         yield Clash(
-            ("analyze.probe.splits", "extract.splits"),
-            f"'{probe.splits}' needs clips that extract.splits leaves out: {', '.join(missing)}",
+            ("analyze.probe.division", "extract.splits"),
+            f"'{probe.division}' needs clips that extract.splits leaves out: {', '.join(missing)}",
         )
     if not study.extract.egemaps and any(target.split(":")[0] == "egemaps" for target in probe.targets):
         yield Clash(("analyze.probe.targets", "extract.egemaps"), "egemaps as a target needs extract.egemaps: true")
@@ -95,6 +97,7 @@ ANALYSIS = Analysis(
         *("probe_description_length", "probe_curve", "probe_transfer", "probe_directions", "probe_corpus_transfer"),
     ),
     needs=frozenset({"caches", "features", "control", "split"}),
+    command=OwnCommand(spelled={"targets": ("--target", "--targets")}, former={"--split": "--scheme"}),
     figures=(
         "ser_probe.report.probes.figures:PROBES_FIGURES",
         "ser_probe.report.probes.figures_extras:PROBE_EXTRAS_FIGURES",

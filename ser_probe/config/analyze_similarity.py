@@ -7,22 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ser_probe.config.analysis import Analysis
+from ser_probe.config.analysis import Analysis, OwnCommand
 from ser_probe.config.clashes import Clash
-from ser_probe.config.sections import Count, Flag, Positive, Section, Whole
+from ser_probe.config.sections import Count, Flag, OneOf, Positive, Section, Whole
+from ser_probe.names.measures import SIMILARITY
 
 if TYPE_CHECKING:
     from ser_probe.config.study import StudyConfig
 
-SimilarityMeasure = Literal[
-    "cka_debiased", "cka", "cka_rbf", "cka_rbf_debiased", "cka_minibatch",
-    "cca_mean", "cca_mean_squared", "svcca", "pwcca",
-    "cca_mean_insample", "cca_mean_squared_insample", "svcca_insample", "pwcca_insample",
-    "procrustes", "angular_shape", "rsa", "rsa_pearson", "mutual_knn",
-    "distance_correlation", "distance_correlation_debiased", "linear_predictivity",
-]  # fmt: skip
-"""Names of measures; `docs/analysis/similarity.md` says what each is."""
-
+SimilarityMeasure = Annotated[str, OneOf(SIMILARITY)]
 
 _CKA = ("cka_debiased", "cka", "cka_minibatch")
 _CCA = ("cca_mean", "cca_mean_squared", "svcca", "pwcca")
@@ -42,7 +35,7 @@ _OF_MEASURES: dict[str, tuple[str, ...]] = {
 
 
 class SimilarityConfig(Section):
-    """How alike two representations of the same clips are."""
+    """How alike layers are: to acoustic features, to each other, and between checkpoints and models."""
 
     measures: Annotated[tuple[SimilarityMeasure, ...], Field(min_length=1)] = ("cka_debiased", "cka")
     """Measures to compute. `cka` is inflated where clips are few against dimensions, and is reported beside its
@@ -51,7 +44,7 @@ class SimilarityConfig(Section):
     egemaps: Flag = True
     """Every layer of every checkpoint against eGeMAPS (Study E's Figure 1)."""
     functional_groups: Flag = True
-    """And against each group of its functionals: frequency, energy, spectral, temporal."""
+    """Also against each group of the eGeMAPS functionals: frequency, energy, spectral, temporal."""
     pairs: tuple[Literal["within", "across", "models", "all"], ...] = ("within", "across", "models")
     """Pairs of layers: `within` each checkpoint; `across` from a model's first checkpoint to its later ones; between
     `models`, at equal steps; or `all`, which grows with the square of the checkpoints."""
@@ -64,20 +57,20 @@ class SimilarityConfig(Section):
     permuted: Literal["features", "all"] = "features"
     """Which pairs get a p value: those with eGeMAPS, or all (neighbouring layers are alike beyond doubt)."""
     intervals: Literal["none", "fast", "all"] = "fast"
-    """Intervals over speakers: `fast` where they cost little (CKA, distance correlation, RSA, k-NN); `all` computes the
-    other measures again without each speaker."""
+    """Intervals over speakers: `none`; `fast`, where they cost little (CKA, distance correlation, RSA, k-NN); `all`
+    computes the other measures again without each speaker."""
     minibatch_above: Count = 20_000
     """With more clips than this, `cka_minibatch` takes the place of `cka_debiased` and `cka`."""
     batch: Annotated[int, Field(strict=True, ge=4)] = 256
-    """Clips of a minibatch."""
+    """Clips of a minibatch of CKA."""
     rbf_fraction: Positive = 0.8
     """Bandwidth of the RBF kernel, as a share of the median distance between clips."""
     rdm: Literal["correlation", "euclidean"] = "correlation"
     """What RSA calls dissimilar: 1 less the correlation of two clips' features, or their distance."""
     neighbours: Count = 10
-    """The k of `mutual_knn`."""
+    """Nearest neighbours that `mutual_knn` compares."""
     nearness: Literal["cosine", "euclidean"] = "cosine"
-    """How neighbours are near."""
+    """What makes neighbours of `mutual_knn` near."""
     variance: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.99
     """The share of the variance that the components of `svcca` keep."""
     components: Count | None = None
@@ -116,6 +109,7 @@ ANALYSIS = Analysis(
     tables=("similarity",),
     needs=frozenset({"caches", "features", "splits", "by_corpus"}),
     accepts=frozenset({"seed"}),
+    command=OwnCommand(instead={"egemaps": "--features"}),
     figures=("ser_probe.report.similarity.figures:SIMILARITY_FIGURES",),
     headlines=(
         "ser_probe.report.similarity.headline:SIMILARITY_HEADLINE",

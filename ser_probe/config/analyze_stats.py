@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ser_probe.config.analysis import Analysis
-from ser_probe.config.sections import Count, Name, Positive, Section
+from ser_probe.config.analysis import Analysis, OwnCommand
+from ser_probe.config.sections import NULL, Count, Name, Positive, Section
 from ser_probe.packages import Need
 
 Probability = Annotated[float, Field(strict=True, gt=0, lt=1)]
@@ -19,7 +19,7 @@ def _test_scores() -> dict[str, Value | tuple[Value, ...]]:
 
 
 class StatsConfig(Section):
-    """Tests over a table of another analysis: analysis of variance, comparisons, effect sizes, power."""
+    """Test what explains a result: analysis of variance, comparisons, effect sizes, power, in tables and words."""
 
     table: Name = "probe"
     """The study's table that is tested, by name."""
@@ -35,8 +35,8 @@ class StatsConfig(Section):
     """Column of what counts as one observation: rows of one unit and cell are averaged, and paired tests match by it.
     `auto`: `run_seed` where there are several runs, else `probe_seed`; null: every row."""
     random: Literal["auto"] | Name | None = "auto"
-    """Column of a random effect (a speaker, a seed): adds a linear mixed model. `auto`: the unit, where it has results
-    in several cells; null for none."""
+    """Column of a random effect (a speaker, a seed), for a linear mixed model; `auto`: the unit, where it has results
+    in several cells; null: none."""
     order: Count | None = None
     """Highest order of interaction in the analysis of variance; null: all."""
     type: Literal[2, 3] = 3
@@ -46,13 +46,13 @@ class StatsConfig(Section):
     pairs: Literal["all", "first"] = "first"
     """All pairs of levels, or each level against the first (step 0)."""
     test: Literal["auto", "welch", "pooled", "mann-whitney", "paired", "residual"] = "auto"
-    """Test of the comparisons. `auto`: `paired` where there is a unit with results in several cells, else `welch`;
+    """Test of the comparisons; `auto`: `paired` where there is a unit with results in several cells, else `welch`.
     `residual` takes the spread from the analysis of variance."""
     correct: Literal["holm", "bh"] = "holm"
     """Correction over all comparisons that the words go by; tables hold both."""
     equivalence: Positive | Name | None = None
     """Largest difference that does not matter, in the response's unit, or in standard deviations as `0.5g`: adds an
-    equivalence test; null for none."""
+    equivalence test; null: no test."""
     effects: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 0.8, 1.2)
     """Smallest effects of interest, in standard deviations, for which the needed repetitions are computed."""
     power: Probability = 0.8
@@ -75,6 +75,17 @@ ANALYSIS = Analysis(
     needs=frozenset({"tables"}),
     accepts=frozenset({"table", "from_moments"}),
     requires=frozenset({"table"}),
+    command=OwnCommand(
+        instead={"table": "TABLE"},
+        defaults={
+            "where": ({}, "all rows"),
+            "apart": ((), "none"),
+            "unit": (NULL, "off: every row"),
+            "contrasts": ((), "every factor"),
+            "pairs": ("all", "all"),
+        },
+        required=("response", "factors"),
+    ),
     figures=("ser_probe.report.stats.figures:STATS_FIGURES",),
     headlines=("ser_probe.report.stats.headline:STATS_HEADLINE",),
     pages={"stats_summary.md": "The statistics in words, with tables for a paper"},

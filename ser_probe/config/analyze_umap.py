@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 
 class UmapConfig(Section):
-    """Maps of the clips in two dimensions. For the eye only: distances between clusters mean little."""
+    """Maps of the clips in two dimensions, coloured by label, speaker, gender, or right and wrong.
+
+    For the eye only: distances between clusters mean little.
+    """
 
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)] = (0, "final")
     """Layers to draw: numbers, or `final`."""
     color: Annotated[tuple[Name, ...], Field(min_length=1)] = ("label", "speaker", "gender")
-    """Columns to colour by, one row of panels each. A column of numbers is coloured along a scale. Of the defaults,
-    those that the clips lack are left out."""
-    n_neighbors: Annotated[int, Field(strict=True, ge=2)] = 15
+    """Columns to colour by, one row of panels each; one of numbers along a scale. Of the defaults, those that the clips
+    lack are left out."""
+    neighbours: Annotated[int, Field(strict=True, ge=2)] = 15
     """Neighbours that a clip is kept close to: few show detail, many show the whole."""
     min_dist: Share = 0.1
     """How close two points may come."""
@@ -33,8 +36,8 @@ class UmapConfig(Section):
     pca_dims: Annotated[int, Field(strict=True, ge=2)] = 50
     """Principal components kept before laying out; fewer are faster and drop detail."""
     stability_seeds: Count = 2
-    """Seeds whose maps are compared: how far they agree on neighbours is printed in the figure. The time grows with
-    it; 1 turns it off."""
+    """Seeds whose maps are compared: how far they agree on neighbours is printed in the figure; 1 turns it off. The
+    time grows with it."""
     page: Flag = True
     """Also a page, `umap.html`, in which a point shows its clip and plays it."""
     embed_audio: Flag = False

@@ -9,17 +9,30 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ser_probe.config.document import Document, read_document
-from ser_probe.config.sections import Count, FilePath, Flag, Level, Name, Positive, Section, Seed, Split, Whole
+from ser_probe.config.sections import (
+    Count,
+    FilePath,
+    Flag,
+    Level,
+    Name,
+    Positive,
+    Precision,
+    Section,
+    Seed,
+    Split,
+    Whole,
+)
 from ser_probe.errors import ConfigError, collect
 
+ChosenSplits = Literal["auto", "all"] | Split | Annotated[tuple[Split, ...], Field(min_length=1)]
 LabelMapping = dict[Name, Name | dict[Name, Name | None] | None]
 
 
 class EvaluateConfig(Section):
     """Predictions of a fine-tuned classifier, and every score that a paper reports of them."""
 
-    split: Literal["auto", "all"] | Split = "auto"
-    """Clips to evaluate: one split, `all`, or `auto`: `test` where the manifest has such rows, else all."""
+    splits: ChosenSplits = "auto"
+    """Clips to evaluate: those of some splits, `all`, or `auto`: `test` where the manifest has such rows, else all."""
     label_map: LabelMapping = Field(default_factory=dict)
     """What labels of another corpus stand for, as `{rage: anger, boredom: null}`; null leaves a label out. Under a
     corpus's name for that corpus alone: `{emodb: {boredom: null}}`. Labels that neither are a class of the model nor
@@ -44,18 +57,19 @@ class EvaluateConfig(Section):
     """Resamples of the speakers for the intervals."""
     seed: Seed = 0
     """Seed of the resamples."""
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     """Arithmetic of the model; fp32 is exact."""
     batch_seconds: Literal["auto"] | Positive = "auto"
-    """Largest padded length of a batch, in seconds of audio; probabilities do not depend on it."""
+    """Largest padded length of a batch, in seconds of audio; `auto`: 30 on a CPU, on a GPU what its memory takes.
+    Probabilities do not depend on it."""
     max_clips: Count | None = None
     """Largest number of clips in a batch; null: no limit."""
     workers: Literal["auto"] | Whole = "auto"
-    """Processes that decode audio ahead of the model."""
+    """Processes that decode audio ahead of the model; `auto`: on a CPU 0 or 1, up to 8 beside a GPU."""
     device: Name = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     strict: Flag = False
-    """Stop at the first unusable clip; false: list it in `rejects.csv`, count it, and go on."""
+    """Stop at the first unusable clip instead of listing it in `rejects.csv`, counting it and going on."""
 
 
 class ClipSetConfig(Section):
@@ -67,8 +81,8 @@ class ClipSetConfig(Section):
     """CSV, TSV or Parquet file with one row per clip."""
     audio_root: FilePath | None = None
     """Folder that its paths start from; null: the manifest's own folder."""
-    split: Literal["auto", "all"] | Split = "auto"
-    """Its clips to score: one split, `all`, or `auto`: `test` where the manifest has such rows, else all."""
+    splits: ChosenSplits = "auto"
+    """Its clips to score: those of some splits, `all`, or `auto`: `test` where the manifest has such rows, else all."""
     label_map: LabelMapping = Field(default_factory=dict)
     """What its labels stand for, as `{rage: anger, boredom: null}`; null leaves a label out. Labels that neither are a
     class of the model nor are mapped are left out and counted: nothing is guessed."""
@@ -96,14 +110,15 @@ class StudyEvaluateConfig(Section):
     """Resamples of the speakers for the intervals."""
     seed: Seed = 0
     """Seed of the resamples; unset: the study's seed."""
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     """Arithmetic of the model; fp32 is exact."""
     batch_seconds: Literal["auto"] | Positive = "auto"
-    """Largest padded length of a batch, in seconds of audio; probabilities do not depend on it."""
+    """Largest padded length of a batch, in seconds of audio; `auto`: 30 on a CPU, on a GPU what its memory takes.
+    Probabilities do not depend on it."""
     max_clips: Count | None = None
     """Largest number of clips in a batch; null: no limit."""
     workers: Literal["auto"] | Whole = "auto"
-    """Processes that decode audio ahead of the model."""
+    """Processes that decode audio ahead of the model; `auto`: on a CPU 0 or 1, up to 8 beside a GPU."""
     device: Name = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
 

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from ser_probe.config.commands import unused_key
 from ser_probe.config.document import Document, Location, UnreadableYamlError, parse_yaml, read_document
 from ser_probe.config.faults import clashing_keys, describe_errors
-from ser_probe.config.sections import Section
+from ser_probe.config.renamed import rename_keys, rename_override
+from ser_probe.config.sections import NULL, Section
 from ser_probe.config.study import COMBINATION, StudyConfig
 from ser_probe.errors import ConfigError, collect
 
@@ -20,9 +21,6 @@ S = TypeVar("S", bound=Section)
 
 _MOST_FAULTS = 50
 """Listed of one file: each is another key to mend, so more than where rows share a fault."""
-
-NULL: Any = object()
-"""The value of an option that was given and stands for null, where None stands for one that was not given."""
 
 # The least that a study needs, to look for clashes among the other keys while one of these is missing.
 _LEAST: dict[str, Any] = {"name": "stand-in", "data": {}, "backbone": {"name": "stand-in"}}
@@ -41,6 +39,7 @@ def load_study(path: Path | str, overrides: Sequence[str] = (), *, command: str 
     """
     path = Path(path)
     document = read_document(path)
+    rename_keys(document)
     for override in overrides:
         _apply_override(document, override, command)
     return _check(document, StudyConfig, where=path)
@@ -105,8 +104,7 @@ def _apply_override(
 ) -> None:
     """Set the key of one `--set`; what cannot be set becomes a fault, as does what an option has set otherwise."""
     key, equals, text = (part.strip() for part in override.partition("="))
-    parts = key.split(".")
-    if not equals or not all(parts):
+    if not equals or not all(key.split(".")):
         document.faults.append(f"--set {override}: expected key=value, as in finetune.epochs=3")
         return
     try:
@@ -114,6 +112,8 @@ def _apply_override(
     except UnreadableYamlError as error:
         document.faults.append(f"--set {override}: the value is not valid YAML ({error}); put it in quotes")
         return
+    key, value = rename_override(key, value)
+    parts = key.split(".")
     unused = None if command is None else unused_key(command, key, value)
     if unused is not None:
         document.faults.append(f"--set {unused}")

@@ -6,13 +6,18 @@ line's help. Defaults are those of Study E (see `docs/`) where it states one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import CoreSchema, core_schema
 
 from ser_probe.errors import ConfigError
 from ser_probe.models.pooling import parse_pooling
+from ser_probe.names.named import Named
+from ser_probe.names.training import PRECISIONS
 
 # Strict: YAML has its own numbers and truth values, so text or `true` in a number's place is a slip.
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -30,6 +35,23 @@ Name = Annotated[str, Field(min_length=1)]
 FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
 Split = Literal["train", "validation", "test"]
 Layer = Annotated[int, Field(strict=True, ge=0)] | Literal["final"]
+
+
+NULL: Any = object()
+"""The value of an option that was given and stands for null, where None stands for one that was not given."""
+
+
+@dataclass(frozen=True, eq=False)
+class OneOf:
+    """The names of a table as the only values of a key, as in `Annotated[str, OneOf(PRECISIONS)]`."""
+
+    table: Mapping[str, Named]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.literal_schema(list(self.table))
+
+
+Precision = Annotated[str, OneOf(PRECISIONS)]
 
 
 def as_list(value: object) -> object:
@@ -79,11 +101,11 @@ class DataConfig(Section):
     target: Name = "label"
     """Column to learn and to probe."""
     labels: tuple[Name, ...] | None = None
-    """Labels to keep; null keeps all. Clips with other labels are left out, not rejected."""
+    """Labels to keep; clips with others are left out, not rejected; null: all."""
     keep: dict[str, tuple[Name, ...]] = {}
     """Values to keep of other columns, as `language: [it]`."""
     strict: Flag = False
-    """Stop at the first unusable clip; false: list it in `rejects.csv`, count it, and go on."""
+    """Stop at the first unusable clip instead of listing it in `rejects.csv`, counting it and going on."""
 
 
 class AudioConfig(Section):
@@ -94,7 +116,7 @@ class AudioConfig(Section):
     loudness_lufs: Level | None = -23.0
     """Loudness to normalise each clip to, in LUFS (gated ITU-R BS.1770); null leaves levels as they are."""
     peak_dbfs: Level | None = None
-    """Highest sample allowed, in dB of full scale: louder clips are scaled down after normalising; null: off."""
+    """Highest sample allowed, in dB of full scale: louder clips are scaled down after normalising; null: no limit."""
     min_duration_s: Annotated[float, Field(strict=True, ge=0.025)] = 0.1
     """Clips shorter than this, in seconds, are rejected. Under 0.025 s (400 samples) no frame exists."""
     max_duration_s: Positive = 30.0
@@ -116,8 +138,8 @@ class SplitConfig(Section):
     """Which speakers train, validate and test. No speaker is ever in two splits."""
 
     scheme: Literal["study_e", "study_b", "fractions", "loso", "kfold", "manifest"] = "study_e"
-    """`study_e` 64/20/16, `study_b` 64/16/20, own `fractions`, `loso` leave one speaker out, `kfold` groups of
-    speakers, or the `manifest`'s own split column."""
+    """How speakers are split: `study_e` 64/20/16, `study_b` 64/16/20, `fractions` of your own, `loso` leave one speaker
+    out, `kfold` groups of speakers, or `manifest`: its split column."""
     seed: Seed = 0
     """Seed of the draw of speakers; unset: the study's seed."""
     fractions: Fractions | None = None
@@ -134,10 +156,11 @@ class BackboneConfig(Section):
     name: Name
     """Hugging Face id, local folder, or a `tiny-*` model that needs no download (its weights are random)."""
     revision: Name | None = None
-    """Commit, tag or branch of the Hugging Face repository; name a commit to be able to repeat the study."""
+    """Commit, tag or branch of the Hugging Face repository; name a commit to be able to repeat the study; null: the
+    newest."""
     random_weights: Seed | None = None
-    """Seed to draw all weights from instead of loading them: what the architecture gives untrained. Only the config
-    is fetched. null loads the weights."""
+    """Seed to draw all weights from instead of loading them: the architecture, untrained; null: load the weights. Only
+    the config is fetched."""
 
 
 class ExtractConfig(Section):
@@ -146,16 +169,16 @@ class ExtractConfig(Section):
     pooling: Annotated[tuple[PoolingName, ...], AfterValidator(_refuse_empty), BeforeValidator(as_list)] = ("mean",)
     """How the frames of a clip become what is stored: `mean`, `std`, `mean+std`, `max`, `sum`, `speech-mean` (frames
     that silero-vad calls speech; needs the extra `vad`), `segments:K` (means of K equal parts) or `frames` (all: about
-    130 times the disk). Several come from one forward pass, a file each; a study's analyses use the first."""
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of the forward pass. fp32 is exact; tf32 (CUDA), bf16 and fp16 are faster on recent GPUs and are off
+    130 times the disk); several come from one forward pass, a file each. A study's analyses use the first."""
+    precision: Precision = "fp32"
+    """Arithmetic of the forward pass: fp32 is exact; tf32 (CUDA), bf16 and fp16 are faster on recent GPUs and are off
     by about 1e-3, 1e-2 and 1e-3, which `verify` measures and stores."""
     storage: Literal["float32", "float16"] = "float32"
-    """Type on disk. float16 halves the file and costs 2e-4 of relative precision."""
+    """Type on disk; float16 halves the file and costs 2e-4 of relative precision."""
     layers: Literal["all"] = "all"
     """Which layers to store. All come from one forward pass, so leaving some out would save disk only."""
     splits: Literal["all"] | tuple[Split, ...] = "all"
-    """Which splits to extract. Fewer splits cost less time and disk; `[test]` is enough for Study E."""
+    """Splits to extract. Fewer cost less time and disk; `[test]` is enough for Study E."""
     checkpoints: Literal["all"] | tuple[Whole, ...] = "all"
     """Which saved steps of fine-tuning to extract; each costs one pass over the clips and one file."""
     egemaps: Flag = True
@@ -174,13 +197,13 @@ class ExtractConfig(Section):
     max_clips: Count | None = None
     """Largest number of clips in a batch; null: no limit."""
     workers: Literal["auto"] | Whole = "auto"
-    """Processes that decode audio ahead of the model; 0 decodes in the main process; `auto`: where the
-    model runs on a CPU, 0 with up to 4 processors and 1 with more; up to 8 beside a GPU; for acoustic features one a
-    processor."""
+    """Processes that decode audio ahead of the model; 0 decodes in the main process; `auto`: on a CPU 0 with up to 4
+    processors and 1 with more, up to 8 beside a GPU, and for acoustic features one a processor."""
     device: Name = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     verify: Whole = 4
-    """Clips to run again alone, to prove that batching changed nothing; the difference is stored in the cache."""
+    """Clips to run again alone, to prove that batching changed nothing; the difference is stored with the
+    embeddings."""
 
 
 class OutputConfig(Section):

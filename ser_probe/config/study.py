@@ -43,7 +43,7 @@ class StudyConfig(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Name of the study and of its folder: letters, digits, dot, dash, underscore."""
     seed: Seed = 0
-    """Seed of everything that draws lots and has no seed of its own."""
+    """Random seed of all that has no seed of its own."""
     data: DataConfig
     """The clips."""
     audio: AudioConfig = AudioConfig()

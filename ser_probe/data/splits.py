@@ -113,7 +113,7 @@ def check_splits(table: pd.DataFrame) -> None:
     if faults:
         raise collect(
             SplitError, "The manifest's own splits cannot be used", faults,
-            fix="mend the column 'split', or split the speakers anew (--split study_e; in a study: split.scheme)",
+            fix="mend the column 'split', or split the speakers anew (--scheme study_e; in a study: split.scheme)",
         )  # fmt: skip
 
 

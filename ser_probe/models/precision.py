@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from ser_probe.errors import ConfigError
+from ser_probe.names import training
 
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+PRECISIONS = tuple(training.PRECISIONS)
 """`fp32` is exact, `tf32` rounds the factors of products to 10 bits of mantissa (CUDA only), `bf16` and `fp16` run
 products in half precision and keep the residual stream, norms and poolings in float32."""
 

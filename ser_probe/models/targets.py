@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from ser_probe.errors import ManifestError
+from ser_probe.names.training import CLASSES as CLASSES
+from ser_probe.names.training import DISTRIBUTION as DISTRIBUTION
+from ser_probe.names.training import NUMERIC as NUMERIC
 
-CLASSES, DISTRIBUTION, NUMERIC = "classes", "distribution", "numeric"
 KINDS = (CLASSES, DISTRIBUTION, NUMERIC)
 
 

@@ -15,6 +15,7 @@ from ser_probe.analysis.paired_wording import describe_comparison
 from ser_probe.analysis.stats.typeset import latex_table
 from ser_probe.errors import AnalysisError, ConfigError, show
 from ser_probe.files import check_output_folder, write_json, write_text
+from ser_probe.names.measures import SCORES
 from ser_probe.report.comparison.figures import write_comparison_figures
 from ser_probe.runtime import SILENT, Progress, run_record
 from ser_probe.steps.compared_predictions import JoinedPredictions, join_predictions, read_predictions
@@ -29,7 +30,6 @@ COLUMNS = {
     "p_holm": "p (Holm)", "p_mcnemar": "p (McNemar, clips)", "n": "clips", "n_speakers": "speakers",
 }  # fmt: skip
 """The columns of the table for a paper, and what they are called there."""
-MEASURES = {"uar": "UAR", "macro_f1": "macro F1", "ccc": "CCC", "rmse": "RMSE"}
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _compare(joined: JoinedPredictions, resamples: int, seed: int) -> pd.DataFra
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(measure=[MEASURES.get(name, name) for name in table["measure"]])
+    return table.assign(measure=[SCORES[name].brief for name in table["measure"]])
 
 
 def _chosen(values: Mapping[str, np.ndarray], places: np.ndarray) -> dict[str, np.ndarray]:

@@ -72,7 +72,7 @@ def read_evaluated_clips(
     """
     check_label_map(config.label_map, targets.names)  # before anything is read
     read = [read_manifest(path, audio_root=audio_root) for path in manifests]
-    chosen = [_choose_split(manifest, config.split, progress) for manifest in read]
+    chosen = [_choose_splits(manifest, config.splits, progress) for manifest in read]
     chosen, by, left_out = settle_clips(chosen, targets, config, progress=progress)
     tables, paths, rejects = [], [], []
     for manifest in chosen:
@@ -126,23 +126,25 @@ def settle_clips(
     return settled, by, left_out
 
 
-def _choose_split(manifest: Manifest, split: str, progress: Progress) -> Manifest:
-    """Return the clips of a split; `auto` takes the test split where there are clips of it, else all clips."""
+def _choose_splits(manifest: Manifest, splits: str | Sequence[str], progress: Progress) -> Manifest:
+    """Return the clips of some splits; `auto` takes the test split where there are clips of it, else all clips."""
     table = manifest.table
     known = table["split"].value_counts() if "split" in table else pd.Series(dtype=int)
-    wanted = "test" if split == "auto" else split
-    if wanted == "all" or (split == "auto" and "test" not in known):
+    if splits == "all" or (splits == "auto" and "test" not in known):
         progress.say(f"{manifest.source}: all {len(table)} clips")
         return manifest
-    if wanted not in known:
+    wanted = ["test"] if splits == "auto" else [splits] if isinstance(splits, str) else list(splits)
+    if missing := [split for split in wanted if split not in known]:
         raise AnalysisError(
-            f"No clip of the manifest is in the split {wanted!r}",
+            f"No clip of the manifest is in the split {missing[0]!r}",
             where=manifest.source,
             found=", ".join(f"{count} {name}" for name, count in known.items()) or "no column 'split'",
-            fix="evaluate all clips with --split all",
+            fix="evaluate all clips with --splits all",
         )
-    progress.say(f"{manifest.source}: {known[wanted]} of {len(table)} clips, those of the split {wanted}")
-    return dataclasses.replace(manifest, table=table[table["split"] == wanted].reset_index(drop=True))
+    chosen = table[table["split"].isin(wanted)].reset_index(drop=True)
+    named = f"the split {wanted[0]}" if len(wanted) == 1 else f"the splits {', '.join(wanted)}"
+    progress.say(f"{manifest.source}: {len(chosen)} of {len(table)} clips, those of {named}")
+    return dataclasses.replace(manifest, table=chosen)
 
 
 def _settle_columns(

@@ -117,7 +117,7 @@ def finetune_manifest(
         )
     pick_device(study.finetune.device)
     manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)
-    require_splits(manifest, split, fix="name a scheme with --split study_e")
+    require_splits(manifest, split, fix="name a scheme with --scheme study_e")
     runs = _runs(study, output, seeds)
     if must_continue and not any((folder / "training.json").is_file() for _, folder in runs):
         raise CheckpointError("There is no run to go on with", where=output, fix="leave out --continue to begin one")

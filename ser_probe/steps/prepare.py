@@ -285,7 +285,7 @@ def prepare_table(
     chosen: SplitConfig | None = split
     if keep_splits and "split" in table:
         chosen = None
-        progress.say("the table's own splits are kept; --split study_e splits the speakers anew")
+        progress.say("the table's own splits are kept; --scheme study_e splits the speakers anew")
     elif keep_splits and ("speaker" not in table or table["speaker"].nunique() < len(SPLITS)):
         chosen = None
         progress.say(f"no splits: {', '.join(SPLITS)} need a speaker each")

@@ -11,23 +11,22 @@ import numpy as np
 
 from ser_probe.errors import ConfigError, SplitError, collect
 from ser_probe.models.targets import CLASSES, DISTRIBUTION, NUMERIC, Targets
+from ser_probe.names import training as names
 
-METRICS = {
-    "loss": False, "accuracy": True, "uar": True, "macro_f1": True, "weighted_f1": True, "ccc": True, "rmse": False,
-}  # fmt: skip
+METRICS = {name: not score.falls for name, score in names.METRICS.items()}
 """What is measured on the validation clips; whether more of it is better."""
 
 _OF_CLASSES = ("loss", "accuracy", "uar", "macro_f1", "weighted_f1")
 METRICS_OF = {CLASSES: _OF_CLASSES, DISTRIBUTION: _OF_CLASSES, NUMERIC: ("loss", "ccc", "rmse")}
 """Which of them exist for which targets."""
 
-LOSSES = {"cross_entropy": (CLASSES, DISTRIBUTION), "mse": (NUMERIC,), "ccc": (NUMERIC,)}
+LOSSES = {name: loss.targets for name, loss in names.LOSSES.items()}
 """The losses by name, and the targets that each is for; the first one of its targets is their default."""
 
 SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 """How the learning rate goes on after the warm-up, and what transformers calls it."""
 
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+PRECISIONS = tuple(names.PRECISIONS)
 
 
 @dataclass(frozen=True)

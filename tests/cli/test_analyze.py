@@ -55,7 +55,7 @@ def run(*words: object) -> int:
 
 def test_probe(write_cache: Write, tmp_path: Path) -> None:
     output = tmp_path / "tables"
-    options = ["--splits", "study", "--seeds", 2, "--max-epochs", 60, "--controls", "majority_class"]
+    options = ["--division", "study", "--initialisations", 2, "--max-epochs", 60, "--controls", "majority_class"]
     assert run("probe", write_cache(0), "-o", output, *options) == 0
     table = pd.read_parquet(output / "probe.parquet")
     table = table[(table["measure"] == "uar") & (table["split"] == "test") & (table["control"] == "none")]

@@ -76,8 +76,8 @@ def test_json_and_rejects(manifest: Path, capsys: Captured) -> None:
 def test_faults_are_messages(manifest: Path, capsys: Captured) -> None:
     assert exit_code("runs/x", manifest, "-o", "out", "--map", "rage=angre") == 1
     assert "rage -> angre: did you mean 'anger'" in capsys.readouterr().err
-    assert exit_code("runs/x", manifest, "-o", "out", "--split", "tset") == 1
-    assert "--split: expected" in capsys.readouterr().err
+    assert exit_code("runs/x", manifest, "-o", "out", "--splits", "tset") == 1
+    assert "--splits: expected" in capsys.readouterr().err
     assert exit_code("runs/x", manifest, "-o", "out", "--truth", "valence") == 1
     assert "--truth valence: expected NAME=VALUE" in capsys.readouterr().err
     assert exit_code("runs/none", manifest, "-o", "out") == 1

@@ -12,31 +12,9 @@ from ser_probe.cli.main import app
 from ser_probe.config import NULL, AnalyzeConfig
 
 
-@pytest.mark.parametrize(
-    ("text", "entries"),
-    [
-        ("0,6,final", [0, 6, "final"]),
-        (" train , test ", ["train", "test"]),
-        ("3", [3]),
-        ("", []),
-        ("all", "all"),
-        (None, None),
-    ],
-)
-def test_listed(text: str | None, entries: object) -> None:
-    assert flags.listed(text) == entries
-
-
 def test_names_stay_text() -> None:
     assert flags.names("1, joy,") == ["1", "joy"]
     assert flags.names(None) is None
-
-
-def test_numbers_that_can_be_off() -> None:
-    assert flags.switched("audio.peak_dbfs", "-3") == {"audio.peak_dbfs": -3.0}
-    assert flags.switched("audio.peak_dbfs", "off") == {"audio.peak_dbfs": NULL}
-    assert flags.switched("audio.peak_dbfs", None) == {"audio.peak_dbfs": None}
-    assert flags.switched("audio.peak_dbfs", "loud") == {"audio.peak_dbfs": "loud"}  # the schema refuses it
 
 
 def test_a_command_is_a_study_named_after_its_folder_without_analyses() -> None:

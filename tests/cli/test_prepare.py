@@ -83,7 +83,7 @@ def test_a_table_of_ones_own_becomes_a_split_manifest(
     assert run("table", tmp_path / "own.csv", "-o", tmp_path / "kept.csv") == 0
     assert pd.read_csv(tmp_path / "kept.csv")["split"].tolist() == found["split"].tolist()
     assert "the table's own splits are kept" in capsys.readouterr().err
-    assert run("table", tmp_path / "own.csv", "-o", tmp_path / "new.csv", "--split", "loso", "--fold", "1") == 0
+    assert run("table", tmp_path / "own.csv", "-o", tmp_path / "new.csv", "--scheme", "loso", "--fold", "1") == 0
     assert set(pd.read_csv(tmp_path / "new.csv").query("split == 'test'")["speaker"]) == {"s1"}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import typer
 import ser_probe
 from ser_probe.cli.main import app
 from ser_probe.cli.reference import own_parameters, walk_commands
-from ser_probe.cli.words import _TYPED, InFlags, Keys, in_flags
+from ser_probe.cli.words import _TYPED, InFlags, in_flags, typed_keys
 from ser_probe.config import StudyConfig
 
 from ..keys import walk_keys
@@ -24,23 +25,24 @@ INVALID = ("-7", "nonsense", "0", "0,0", "99", "a=b", "99999999")
 """Values of which each flag that is checked refuses one."""
 UNCHECKED = {
     # Any text is one, until the files are looked at.
-    *("data.audio_root", "backbone.name", "data.target", "data.labels", "extract.device", "finetune.device", "device"),
-    *("backbone.random_weights", "label_map", "target_columns", "drift.by", "geometry.by", "geometry.factors", "by"),
     *(
-        "umap.color",
-        "targets",
-        "groups",
-        "response",
-        "factors",
-        "where",
-        "apart",
-        "unit",
-        "random",
-        "contrasts",
-        "equivalence",
+        "data.options",
+        "data.audio_root",
+        "backbone.name",
+        "data.target",
+        "data.labels",
+        "extract.device",
+        "finetune.device",
+        "device",
     ),
+    *("label_map", "target_columns", "by", "analyze.drift.by", "analyze.geometry.by", "analyze.geometry.factors"),
+    *("analyze.umap.color", "analyze.probe.targets", "analyze.probe.groups"),
+    *(f"analyze.stats.{key}" for key in ("response", "factors", "where", "apart", "unit", "random", "contrasts")),
+    "analyze.stats.equivalence",
     # Refused together with another; the clashes are tried below.
-    *("backbone.revision", "finetune.target_columns", "similarity.egemaps"),
+    *("backbone.revision", "finetune.target_columns", "analyze.similarity.egemaps"),
+    # Flags of files, which stand for a key of a study.
+    *("analyze.drift.weights", "analyze.drift.floor"),
 }
 """Keys whose flags take any value of their type."""
 
@@ -62,31 +64,26 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 @pytest.fixture
-def typed() -> Iterator[Callable[..., Keys]]:
-    """Return a function that lets a command have been typed, whose options set some keys."""
+def typed() -> Iterator[Callable[[str], None]]:
+    """Return a function that lets a command have been typed."""
     before = _TYPED.get()
 
-    def typed(name: str, *keys: str, section: str = "") -> Keys:
-        command = COMMANDS[f"ser-probe {name}"]
-        with command.make_context(name, ["--help"], resilient_parsing=True):
-            spelled = {each.name: each.opts[0] for each in command.params}
-        known = Keys(name.split()[-1], "overrides" in spelled, spelled)
-        known.add(keys, section)
-        _TYPED.set(known)
-        return known
+    def typed(name: str) -> None:
+        _TYPED.set(dataclasses.replace(COMMANDS[f"ser-probe {name}"].keys, command=name.split()[-1]))
+        typed_keys().check("", {})
 
     yield typed
     _TYPED.set(before)
 
 
-def test_keys_become_flags(typed: Callable[..., Keys]) -> None:
-    typed("analyze umap", "umap.n_neighbors", "splits", section="analyze")
-    assert in_flags("set analyze.umap.n_neighbors lower") == "set --n-neighbors lower"
+def test_keys_become_flags(typed: Callable[[str], None]) -> None:
+    typed("analyze umap")
+    assert in_flags("set analyze.umap.neighbours lower") == "set --neighbours lower"
     assert in_flags("analyze.splits.") == "--splits."
     assert in_flags("analyse more, see out/analyze.splits.csv") == "analyse more, see out/analyze.splits.csv"
-    typed("finetune", "finetune.batch_size", "finetune.early_stopping", "split.scheme", "seed", "data.target")
+    typed("finetune")
     assert in_flags("a smaller finetune.batch_size") == "a smaller --batch-size"
-    assert in_flags("take --split study_e (in a study: split.scheme)") == "take --split study_e"
+    assert in_flags("take --scheme study_e (in a study: split.scheme)") == "take --scheme study_e"
     assert in_flags("seed (command line): expected 0 or more") == "--seed: expected 0 or more"
     # What has no flag of its own is set with --set, and what was typed as a key stays one.
     assert in_flags("turn finetune.lora off") == "turn finetune.lora (--set) off"
@@ -104,31 +101,22 @@ def test_without_a_command_a_text_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_value_that_is_refused_is_refused_by_its_flag(name: str, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Keys] = []
-    learn = Keys.add
-
-    def note(self: Keys, keys: Iterable[str], section: str) -> None:
-        learn(self, keys, section)
-        seen.append(self)
-
-    monkeypatch.setattr(Keys, "add", note)
+def test_a_value_that_is_refused_is_refused_by_its_flag(name: str, said: Said) -> None:
     command = COMMANDS[name]
     words = name.split()[1:]
     for each in (each for each in command.params if each.required):
         value = {"manifest": "m.csv", "model": "tiny-wavlm-base", "corpus": "emodb"}.get(each.name, "given")
         words += [value] if each.param_type_name == "argument" else [each.opts[0], value]
-    said(*words)
-    assert seen, f"{name} has no options checked"
-    flags = seen[-1].local
+    flags = command.keys.flags
     options = {each.opts[0]: each for each in own_parameters(command)}
+    assert {flag for flag in flags.values() if flag.startswith("--")} <= {*options}
     unnamed: dict[str, str] = {}
     for key, flag in flags.items():
         if flag not in options or options[flag].is_flag or options[flag].param_type_name != "option":
             continue
         for value in INVALID if key not in UNCHECKED else ("nonsense",):
             message = said(*words, flag, value)
-            named = {each for each in seen[-1].flags if re.search(rf"(?<![\w.]){re.escape(each)}(?![\w.])", message)}
+            named = {each for each in flags if re.search(rf"(?<![\w.]){re.escape(each)}(?![\w.])", message)}
             assert not {each for each in named if "." in each}, f"{name} {flag} names keys: {message}"
             assert "(command line)" not in message
             if f"- {flag}: " in message or f"'{flag}'" in message:
@@ -182,10 +170,9 @@ def test_every_key_of_an_analysis_that_a_message_names_is_one_of_its_flags() -> 
         for source in (SOURCES / room).rglob("*.py"):
             if source.name not in ("run.py", "study_analyses.py"):
                 named |= set(re.findall(r"analyze\.([a-z]+)\.([a-z_]+)", source.read_text(encoding="utf-8")))
-    assert ("umap", "n_neighbors") in named
+    assert ("umap", "neighbours") in named
     for analysis, key in named:
-        parameters = {each.name for each in COMMANDS[f"ser-probe analyze {analysis}"].params}
-        assert key in parameters, f"analyze.{analysis}.{key}"
+        assert f"analyze.{analysis}.{key}" in COMMANDS[f"ser-probe analyze {analysis}"].keys.flags
 
 
 def test_keys_are_those_of_a_study() -> None:

@@ -47,8 +47,8 @@ OPTIONS: dict[str, Any] = {
     "finetune.batch_size": 8,
     "analyze.splits": "all",
     "analyze.similarity.egemaps": HAS_EGEMAPS,
-    "analyze.probe.splits": "study",
-    "analyze.probe.seeds": 2,
+    "analyze.probe.division": "study",
+    "analyze.probe.initialisations": 2,
     "analyze.probe.max_epochs": 20,
 }
 OFF = ("finetune.early_stopping=null", "analyze.umap=null", "output.figures=false")

@@ -156,8 +156,9 @@ def test_which_clips() -> None:
     checkpoint = save_run(Path("runs/x"))
     for options, speakers in (
         ({}, {"s3"}),
-        ({"split": "validation"}, {"s2"}),
-        ({"split": "all"}, {"s0", "s1", "s2", "s3"}),
+        ({"splits": "validation"}, {"s2"}),
+        ({"splits": ("validation", "test")}, {"s2", "s3"}),
+        ({"splits": "all"}, {"s0", "s1", "s2", "s3"}),
     ):
         run(checkpoint, manifest, **options)
         assert set(read_table(Path("out"), "predictions")["speaker"]) == speakers
@@ -166,7 +167,7 @@ def test_which_clips() -> None:
     run(checkpoint, manifest, said=said)
     assert "corpus/manifest.csv: all 12 clips" in said.lines
     with pytest.raises(AnalysisError, match="No clip of the manifest is in the split 'test'") as raised:
-        run(checkpoint, manifest, split="test")
+        run(checkpoint, manifest, splits="test")
     assert raised.value.found == "12 train"
     with pytest.raises(AnalysisError, match="No manifest has the column 'gendre'") as raised:
         run(checkpoint, manifest, by=["gendre"])

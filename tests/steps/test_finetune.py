@@ -92,7 +92,7 @@ def test_what_the_table_and_the_settings_show_is_said_before_a_model_is_loaded(
     def train(*overrides: str) -> None:
         finetune_manifest(small_study(*overrides), Path("out"))
 
-    with pytest.raises(SplitError, match=r"has no column 'split'(.|\n)*--split study_e"):
+    with pytest.raises(SplitError, match=r"has no column 'split'(.|\n)*--scheme study_e"):
         train("split.scheme=manifest")
     with pytest.raises(ManifestError, match="The manifest has no column 'arousal'"):
         train("finetune={targets: numeric, target_columns: [arousal]}")
@@ -175,7 +175,7 @@ def test_the_whole_verb(corpus: Path) -> None:
     split_column = check_options(StudyConfig, {**options, "split.scheme": "manifest"}, ["analyze.umap=null"])
     with pytest.raises(SplitError, match="The manifest has no column 'split'") as raised:
         finetune_manifest(split_column, Path("out"))
-    assert raised.value.fix == "name a scheme with --split study_e"
+    assert raised.value.fix == "name a scheme with --scheme study_e"
     outcome = finetune_manifest(small_study("finetune.max_steps=1"), Path("out"))
     assert outcome.summary["checkpoints"] == "0, 1"
     assert outcome.files[-1] == Path("out/best.json")

@@ -140,7 +140,9 @@ INPUTS: dict[str, Callable[[Maker], Files]] = {
 
 
 def _probe(**options: Any) -> Callable[[Files, Path | None, Path], Outcome]:
-    probe = check_options(ProbeConfig, {"seeds": 1, "max_epochs": 8, "controls": ["shuffled_labels"], **options})
+    probe = check_options(
+        ProbeConfig, {"initialisations": 1, "max_epochs": 8, "controls": ["shuffled_labels"], **options}
+    )
 
     def run(files: Files, features: Path | None, output: Path) -> Outcome:
         return run_analysis("probe", Inputs(output, caches=files.caches, features=features), probe)
@@ -171,18 +173,18 @@ def _acoustics(files: Files, features: Path | None, output: Path) -> Outcome:
 
 
 def _umap(files: Files, features: Path | None, output: Path) -> Outcome:
-    analyze = _analyze(**{"umap.n_neighbors": 3, "umap.stability_seeds": 1})
+    analyze = _analyze(**{"umap.neighbours": 3, "umap.stability_seeds": 1})
     return analyse("umap", files.caches, output, analyze=analyze)
 
 
 ANALYSES: dict[str, Callable[[Files, Path | None, Path], Outcome]] = {
     "probe": _probe(),
-    "probe logistic": _probe(families=["logistic"], splits="loso", among="all"),
-    "probe mlp, knn": _probe(families=["mlp", "knn"], splits="kfold", folds=3, among="all"),
+    "probe logistic": _probe(families=["logistic"], division="loso", among="all"),
+    "probe mlp, knn": _probe(families=["mlp", "knn"], division="kfold", folds=3, among="all"),
     "probe layer_sum": _probe(families=["layer_sum"]),
     "probe numbers": _probe(families=["ridge"], targets=["valence"]),
     "probe egemaps": _probe(families=["ridge"], targets=["egemaps"]),
-    "probe extras": _probe(splits="study", description_length=True, learning_curve=True),
+    "probe extras": _probe(division="study", description_length=True, learning_curve=True),
     "similarity": _similarity,
     "drift": _drift,
     "geometry": _geometry,

@@ -1,4 +1,4 @@
-"""All measures of similarity: what each is called, its range, what leaves it unchanged, where it comes from.
+"""All measures of similarity: the range of each, what leaves it unchanged, what computes it.
 
 The definitions are in the modules that compute them. Measures that share their costly part are computed together.
 """
@@ -30,97 +30,49 @@ _SHAPE = (ROTATION, SCALING, SHIFT)
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of similarity.
+    """How a measure of similarity is computed and behaves; its title and source stand in `names.measures.SIMILARITY`.
 
     Attributes:
-        title: What it is called.
         bounds: Its range.
-        symmetric: Whether the two sides can be exchanged.
         unchanged: Its value for a representation and itself; None where that depends (held-out estimates).
         invariances: Maps of either side that leave it unchanged.
-        source: Where it comes from.
         family: The function that computes it, with its relatives.
-        distance: Whether small means alike.
         interval: Whether intervals over speakers come with it.
     """
 
-    title: str
     bounds: tuple[float, float]
-    symmetric: bool
     unchanged: float | None
     invariances: tuple[str, ...]
-    source: str
     family: Family
-    distance: bool = False
     interval: bool = False
 
 
-_KORNBLITH = "Kornblith et al. 2019"
 _SIGNED, _POSITIVE = (-1.0, 1.0), (0.0, 1.0)
 
 
 MEASURES: dict[str, Measure] = {
-    "cka_debiased": Measure(
-        "debiased linear CKA", _SIGNED, True, 1.0, _SHAPE, f"{_KORNBLITH}; Song et al. 2007, eq. 4", cka_measures,
-        interval=True,
-    ),
-    "cka": Measure("biased linear CKA", _POSITIVE, True, 1.0, _SHAPE, _KORNBLITH, cka_measures, interval=True),
-    "cka_rbf": Measure("biased RBF CKA", _POSITIVE, True, 1.0, _SHAPE, _KORNBLITH, rbf_measures, interval=True),
-    "cka_rbf_debiased": Measure(
-        "debiased RBF CKA", _SIGNED, True, 1.0, _SHAPE, f"{_KORNBLITH}; Song et al. 2007, eq. 4", rbf_measures,
-        interval=True,
-    ),
-    "cka_minibatch": Measure(
-        "minibatch linear CKA", _SIGNED, True, 1.0, _SHAPE, "Nguyen et al. 2021, eq. 3", minibatch_measures
-    ),
-    "cca_mean": Measure(
-        "mean canonical correlation", _SIGNED, True, 1.0, (LINEAR, *_SHAPE), "Raghu et al. 2017", cca_measures
-    ),
-    "cca_mean_squared": Measure(
-        "mean squared canonical correlation", _SIGNED, True, 1.0, (LINEAR, *_SHAPE), _KORNBLITH, cca_measures
-    ),
-    "svcca": Measure("SVCCA", _SIGNED, True, 1.0, _SHAPE, "Raghu et al. 2017", cca_measures),
-    "pwcca": Measure("PWCCA", _SIGNED, False, 1.0, (SCALING, SHIFT), "Morcos et al. 2018", cca_measures),
-    "cca_mean_insample": Measure(
-        "mean canonical correlation, in-sample", _POSITIVE, True, 1.0, (LINEAR, *_SHAPE), "Raghu et al. 2017",
-        cca_measures,
-    ),
-    "cca_mean_squared_insample": Measure(
-        "mean squared canonical correlation, in-sample", _POSITIVE, True, 1.0, (LINEAR, *_SHAPE), _KORNBLITH,
-        cca_measures,
-    ),
-    "svcca_insample": Measure("SVCCA, in-sample", _POSITIVE, True, 1.0, _SHAPE, "Raghu et al. 2017", cca_measures),
-    "pwcca_insample": Measure(
-        "PWCCA, in-sample", _POSITIVE, False, 1.0, (SCALING, SHIFT), "Morcos et al. 2018", cca_measures
-    ),
-    "procrustes": Measure(
-        "Procrustes distance", _POSITIVE, True, 0.0, _SHAPE, "Ding et al. 2021, eq. 4, halved", shape_measures,
-        distance=True,
-    ),
-    "angular_shape": Measure(
-        "angular shape distance (rad)", (0.0, pi / 2), True, 0.0, _SHAPE, "Williams et al. 2021, eq. 5",
-        shape_measures, distance=True,
-    ),
-    "rsa": Measure("RSA (Spearman)", _SIGNED, True, 1.0, (SCALING,), "Kriegeskorte et al. 2008", rsa_measures,
-                   interval=True),
-    "rsa_pearson": Measure("RSA (Pearson)", _SIGNED, True, 1.0, (SCALING,), "Kriegeskorte et al. 2008", rsa_measures,
-                           interval=True),
-    "mutual_knn": Measure(
-        "mutual k-NN overlap", _POSITIVE, True, 1.0, (ROTATION, SCALING), "Huh et al. 2024, eq. 11",
-        neighbour_measures, interval=True,
-    ),
-    "distance_correlation": Measure(
-        "distance correlation", _POSITIVE, True, 1.0, _SHAPE, "Szekely et al. 2007", distance_measures, interval=True
-    ),
-    "distance_correlation_debiased": Measure(
-        "bias-corrected distance correlation", _SIGNED, True, 1.0, _SHAPE, "Szekely & Rizzo 2014", distance_measures,
-        interval=True,
-    ),
-    "linear_predictivity": Measure(
-        "linear predictivity (R2, a to b)", (-inf, 1.0), False, None, _SHAPE, "ridge, held-out speakers",
-        predictivity_measures,
-    ),
-}  # fmt: skip
+    "cka_debiased": Measure(_SIGNED, 1.0, _SHAPE, cka_measures, interval=True),
+    "cka": Measure(_POSITIVE, 1.0, _SHAPE, cka_measures, interval=True),
+    "cka_rbf": Measure(_POSITIVE, 1.0, _SHAPE, rbf_measures, interval=True),
+    "cka_rbf_debiased": Measure(_SIGNED, 1.0, _SHAPE, rbf_measures, interval=True),
+    "cka_minibatch": Measure(_SIGNED, 1.0, _SHAPE, minibatch_measures),
+    "cca_mean": Measure(_SIGNED, 1.0, (LINEAR, *_SHAPE), cca_measures),
+    "cca_mean_squared": Measure(_SIGNED, 1.0, (LINEAR, *_SHAPE), cca_measures),
+    "svcca": Measure(_SIGNED, 1.0, _SHAPE, cca_measures),
+    "pwcca": Measure(_SIGNED, 1.0, (SCALING, SHIFT), cca_measures),
+    "cca_mean_insample": Measure(_POSITIVE, 1.0, (LINEAR, *_SHAPE), cca_measures),
+    "cca_mean_squared_insample": Measure(_POSITIVE, 1.0, (LINEAR, *_SHAPE), cca_measures),
+    "svcca_insample": Measure(_POSITIVE, 1.0, _SHAPE, cca_measures),
+    "pwcca_insample": Measure(_POSITIVE, 1.0, (SCALING, SHIFT), cca_measures),
+    "procrustes": Measure(_POSITIVE, 0.0, _SHAPE, shape_measures),
+    "angular_shape": Measure((0.0, pi / 2), 0.0, _SHAPE, shape_measures),
+    "rsa": Measure(_SIGNED, 1.0, (SCALING,), rsa_measures, interval=True),
+    "rsa_pearson": Measure(_SIGNED, 1.0, (SCALING,), rsa_measures, interval=True),
+    "mutual_knn": Measure(_POSITIVE, 1.0, (ROTATION, SCALING), neighbour_measures, interval=True),
+    "distance_correlation": Measure(_POSITIVE, 1.0, _SHAPE, distance_measures, interval=True),
+    "distance_correlation_debiased": Measure(_SIGNED, 1.0, _SHAPE, distance_measures, interval=True),
+    "linear_predictivity": Measure((-inf, 1.0), None, _SHAPE, predictivity_measures),
+}
 """All measures by name."""
 
 DEFAULT = ("cka_debiased", "cka")

@@ -24,7 +24,7 @@ import numpy as np
 
 from ser_probe.analysis.resampling import group_codes
 from ser_probe.analysis.similarity.kernels import Kernel, correlation_distance, distance, linear, rbf
-from ser_probe.analysis.similarity.measures import MEASURES, measure_pairs
+from ser_probe.analysis.similarity.measures import measure_pairs
 from ser_probe.analysis.similarity.mutual_knn import permuted_overlaps
 from ser_probe.analysis.similarity.options import Options
 from ser_probe.analysis.similarity.pair_matrices import PairMatrices
@@ -33,6 +33,7 @@ from ser_probe.analysis.similarity.rsa import RankMatrices
 from ser_probe.analysis.similarity.side_by_side import for_each, in_order
 from ser_probe.analysis.similarity.sources import Prepared, Sides, Source, rows_of
 from ser_probe.errors import AnalysisError
+from ser_probe.names.measures import SIMILARITY
 from ser_probe.runtime import SILENT, counting
 
 Permute = Literal["clips", "within-speaker", "speakers"]
@@ -110,7 +111,7 @@ def permute_pairs(names: Sequence[str], sides: Sides, options: Options, orders: 
     for name in names:
         if name not in _KINDS:
             values = _permuted_values(name, sides, options, everything)
-            found[name] = _null(values, _wanted(sides), distance=MEASURES[name].distance)
+            found[name] = _null(values, _wanted(sides), distance=SIMILARITY[name].distance)
     return found
 
 

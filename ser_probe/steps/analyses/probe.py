@@ -46,7 +46,7 @@ def run(inputs: Inputs, config: ProbeConfig) -> Outcome:
     probe = division.probe
     if division.reason:
         progress.say(division.line())
-    context = {**inputs.context, "division": probe.splits, "division_reason": division.reason}
+    context = {**inputs.context, "division": probe.division, "division_reason": division.reason}
     joined, random = _join(inputs, probe)
     if len(sizes := corpus_sizes(joined)) > 1:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
@@ -104,7 +104,7 @@ def look_ahead(study: StudyConfig, clips: pd.DataFrame, progress: Progress) -> N
     """
     default = ProbeConfig()
     probe = study.analyze.section(ProbeConfig) or default
-    as_default = all(getattr(probe, key) == getattr(default, key) for key in ("splits", "targets", "groups"))
+    as_default = all(getattr(probe, key) == getattr(default, key) for key in ("division", "targets", "groups"))
     if study.extract.splits != "all":
         clips = clips[clips["split"].isin(study.extract.splits)].reset_index(drop=True)
     try:

@@ -35,8 +35,8 @@ class Division:
 
     def line(self) -> str:
         """Return what was chosen and why, in one line; empty where it was asked for."""
-        folds = f" of {self.probe.folds} groups" if self.probe.splits == "kfold" else ""
-        return f"probe: splits {self.probe.splits}{folds}, because {self.reason}" if self.reason else ""
+        folds = f" of {self.probe.folds} groups" if self.probe.division == "kfold" else ""
+        return f"probe: division {self.probe.division}{folds}, because {self.reason}" if self.reason else ""
 
 
 def settle_division(probe: ProbeConfig, clips: pd.DataFrame, *, fine_tuned: bool) -> Division:
@@ -54,36 +54,36 @@ def settle_division(probe: ProbeConfig, clips: pd.DataFrame, *, fine_tuned: bool
     Raises:
         AnalysisError: If there are fewer than three speakers.
     """
-    if probe.splits != "auto":
+    if probe.division != "auto":
         return Division(probe)
     unit = find_column(probe.groups, clips.columns)
     if unit is None:
         # What is missing is said where the column is read.
-        return Division(probe.model_copy(update={"splits": "loso", "among": "all"}), f"there is no {probe.groups}")
+        return Division(probe.model_copy(update={"division": "loso", "among": "all"}), f"there is no {probe.groups}")
     speakers = clips[unit].dropna().astype(str)
     of_parts = speakers.groupby(clips["split"]).nunique() if "split" in clips else pd.Series(dtype=int)
     held_out = int(of_parts.get("test", 0))
     if held_out >= LEAST_SPEAKERS:
         reason = f"the test part has {held_out} {unit}s, which are divided anew"
-        return Division(probe.model_copy(update={"splits": "heldout"}), reason)
+        return Division(probe.model_copy(update={"division": "heldout"}), reason)
     few = f"the test part has {held_out} of the {unit}s, too few to be divided anew"
     if fine_tuned and all(of_parts.get(part, 0) for part in _PARTS):
         reason = f"{few}, and fine-tuning has seen the others"
-        return Division(probe.model_copy(update={"splits": "study"}), reason)
+        return Division(probe.model_copy(update={"division": "study"}), reason)
     n = speakers.nunique()
     if n < LEAST_SPEAKERS:
         raise AnalysisError(
             f"There are too few {unit}s for probes",
             expected=f"{LEAST_SPEAKERS} or more: one each to train, stop and test",
             found=f"{n}: {', '.join(sorted(set(speakers)))}",
-            fix=f"add {unit}s, or set analyze.probe.splits to study_e_published, which divides clips whoever speaks",
+            fix=f"add {unit}s, or set analyze.probe.division to study_e_published, which divides clips whoever speaks",
         )
     why = few if "split" in clips else "the clips name no splits"
     if n <= max(MOST_LEFT_OUT_ALONE, probe.folds):
         reason = f"{why}: each of the {n} {unit}s is left out in turn"
-        return Division(probe.model_copy(update={"splits": "loso", "among": "all"}), reason)
+        return Division(probe.model_copy(update={"division": "loso", "among": "all"}), reason)
     reason = f"{why}: the {n} {unit}s are left out in turn, a group at a time"
-    return Division(probe.model_copy(update={"splits": "kfold", "among": "all"}), reason)
+    return Division(probe.model_copy(update={"division": "kfold", "among": "all"}), reason)
 
 
 def known_clips(caches: Sequence[CacheFile], clips: pd.DataFrame | None) -> pd.DataFrame:

@@ -136,7 +136,7 @@ def _of_layer(
     remarks: dict[str, None],
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the tables of one layer at all its checkpoints; what cannot be done is noted in `remarks`."""
-    single, several = _Trainer(options, range(1)), _Trainer(options, range(min(probe.seeds, _MOST_SEEDS)))
+    single, several = _Trainer(options, range(1)), _Trainer(options, range(min(probe.initialisations, _MOST_SEEDS)))
     used = (folds.parts >= 0).any(axis=0)
     if probe.description_length:
         yield from _attempt(

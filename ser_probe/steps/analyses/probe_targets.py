@@ -57,9 +57,9 @@ def probed_splits(
     probe: ProbeConfig, caches: Sequence[CacheFile], clips: pd.DataFrame | None
 ) -> tuple[str, ...] | None:
     """Return the splits whose clips are probed; None for all clips."""
-    if probe.splits == "study" or (probe.splits in _ROTATED and probe.among == "all"):
+    if probe.division == "study" or (probe.division in _ROTATED and probe.among == "all"):
         return None
-    if probe.splits == "heldout":
+    if probe.division == "heldout":
         return ("test",)
     return ("test",) if "split" in known_clips(caches, clips) else None
 
@@ -79,7 +79,7 @@ def settle_tasks(joined: Joined, probe: ProbeConfig, split: SplitConfig, *, feat
     columns = {"targets": joined.known_names(probe.targets), "groups": joined.name_of(probe.groups)}
     probe = probe.model_copy(update=columns)
     tasks: list[Task] = []
-    published = probe.splits == "study_e_published"
+    published = probe.division == "study_e_published"
     # Acoustic features must not predict themselves, so that functionals are apart from other numbers.
     numbers: dict[tuple[bool, bytes], list[Target]] = {}
     for name in probe.targets:
@@ -158,7 +158,7 @@ def _functionals(name: str, joined: Joined) -> dict[str, pd.Series]:
     if joined.features is None:
         raise AnalysisError(
             f"The target {name!r} needs acoustic features",
-            fix="give their file (--with FEATURES.h5), or extract them (extract.egemaps)",
+            fix="give their file (--features FEATURES.h5), or extract them (extract.egemaps)",
         )
     with EmbeddingCache.open(joined.features.path) as cache:
         known = [str(feature) for feature in cache.attributes.get("feature_names", [])]
@@ -194,9 +194,9 @@ def _divide(target: Target, joined: Joined, probe: ProbeConfig, split: SplitConf
         AnalysisError: If there are too few speakers, or fewer than folds.
     """
     own_groups = target.group_name == probe.groups
-    if probe.splits == "study_e_published":
+    if probe.division == "study_e_published":
         return random_fold(len(target.clips), seed=split.seed)
-    if probe.splits == "study" and own_groups:
+    if probe.division == "study" and own_groups:
         return single_fold(joined.column("split"))
     found = sorted(set(target.groups))
     table = joined.clips.assign(speaker=target.groups)
@@ -205,8 +205,8 @@ def _divide(target: Target, joined: Joined, probe: ProbeConfig, split: SplitConf
     if target.group_name != "speaker":
         # Another column than the speaker's may well have clips of both genders in one group.
         table = table.drop(columns="gender", errors="ignore")
-    if probe.splits in _ROTATED:
-        whole = probe.splits == "loso" and own_groups
+    if probe.division in _ROTATED:
+        whole = probe.division == "loso" and own_groups
         _require(len(found) >= (3 if whole else probe.folds), probe, found)
         codes = speaker_folds(table, None if whole else probe.folds, split.seed).to_numpy()
         return rotated_folds(codes, [f"without {name}" for name in found] if whole else None)
@@ -215,7 +215,7 @@ def _divide(target: Target, joined: Joined, probe: ProbeConfig, split: SplitConf
             "There are too few held-out speakers to divide them for probes",
             expected="3 or more: one each to train, stop and test",
             found=f"{len(found)}: {', '.join(found)}",
-            fix="set analyze.probe.splits to study, which probes on the study's own splits, or to auto",
+            fix="set analyze.probe.division to study, which probes on the study's own splits, or to auto",
         )
     scheme = split.fractions.model_dump() if split.fractions is not None else split.scheme
     # A split column, one speaker or one fold at a time says nothing about how to divide what is held out.
@@ -226,11 +226,11 @@ def _divide(target: Target, joined: Joined, probe: ProbeConfig, split: SplitConf
 def _require(enough: bool, probe: ProbeConfig, found: Sequence[str]) -> None:
     if enough:
         return
-    folds = probe.folds if probe.splits == "kfold" else 3
+    folds = probe.folds if probe.division == "kfold" else 3
     among = " (or look at all clips: analyze.probe.among all)" if probe.among == "test" else ""
     raise AnalysisError(
         "There are fewer speakers than folds",
         expected=f"{folds} or more",
         found=f"{len(found)}: {', '.join(found[:8])}",
-        fix=f"take fewer folds (analyze.probe.folds), or set analyze.probe.splits to study{among}",
+        fix=f"take fewer folds (analyze.probe.folds), or set analyze.probe.division to study{among}",
     )

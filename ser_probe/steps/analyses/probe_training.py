@@ -116,7 +116,12 @@ def _train(
         for shuffled in wanted:
             if task.kind == "classes":
                 fitted: Any = fit_probes(
-                    x, task.targets[0], task.folds, seeds=range(probe.seeds), shuffled_labels=shuffled, **common
+                    x,
+                    task.targets[0],
+                    task.folds,
+                    seeds=range(probe.initialisations),
+                    shuffled_labels=shuffled,
+                    **common,
                 )
             else:
                 fitted = fit_numbers(x, task.targets, task.folds, shuffled_labels=shuffled, **common)

@@ -53,7 +53,7 @@ def run(inputs: Inputs, config: UmapConfig) -> Outcome:
         for each in seeds:
             maps.append(_map(states, config, each))
             progress.advance()
-        stability = seed_stability([each.coordinates for each in maps], config.n_neighbors)
+        stability = seed_stability([each.coordinates for each in maps], config.neighbours)
         tables.append(_tabulate(joined, layer, maps[0], stability, columns))
     progress.finish()
     # A clip's own corpus says more than the names of all, which stand in the same column.
@@ -106,7 +106,7 @@ def _map(states: Sequence[np.ndarray], config: UmapConfig, seed: int) -> UmapPan
         states[0],
         states[1:],
         seed=seed,
-        n_neighbors=config.n_neighbors,
+        n_neighbors=config.neighbours,
         min_dist=config.min_dist,
         pca_dims=config.pca_dims,
         fit=config.fit,

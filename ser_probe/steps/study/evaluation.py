@@ -172,7 +172,7 @@ class StudyClips:
             named = columns if isinstance(columns, dict) else {name: name for name in columns}
             return EvaluateConfig(**own, target_columns=named)
         return EvaluateConfig(
-            **own, split=one.split, label_map=one.label_map, target_columns=one.target_columns,
+            **own, splits=one.splits, label_map=one.label_map, target_columns=one.target_columns,
             min_duration_s=self.study.audio.min_duration_s,
         )  # fmt: skip
 

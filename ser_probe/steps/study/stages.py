@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_probe import __version__
+from ser_probe.config.renamed import with_new_names
 from ser_probe.errors import DamagedFileError
 from ser_probe.files import content_id, fingerprint, read_json, write_json
 from ser_probe.runtime import Progress
@@ -147,7 +148,8 @@ class Stages:
         except (ValueError, OSError):
             return f"its stamp {stamp_path} is damaged or of an earlier version; runs again"
         before, outputs = stamp["inputs"], stamp["outputs"]
-        changed = _changes(before, inputs)
+        # A key that is called otherwise now has not changed by that.
+        changed = _changes(with_new_names(before), inputs)
         if changed:
             more = f" and {len(changed) - _SHOWN_KEYS} more" if len(changed) > _SHOWN_KEYS else ""
             return "stale, because changed: " + ", ".join(changed[:_SHOWN_KEYS]) + more

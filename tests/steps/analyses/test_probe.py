@@ -27,8 +27,8 @@ from ..conftest import FEATURES, tuned
 
 Write = Callable[..., Path]
 CONTEXT = {"corpus": "emovo", "run_seed": 7}
-PROBE = {"splits": "study", "seeds": 2, "max_epochs": 40}
-ALL = {"splits": "kfold", "folds": 3, "among": "all", "seeds": 1, "max_epochs": 30, "controls": []}
+PROBE = {"division": "study", "initialisations": 2, "max_epochs": 40}
+ALL = {"division": "kfold", "folds": 3, "among": "all", "initialisations": 1, "max_epochs": 30, "controls": []}
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_models_are_compared_at_their_last_checkpoint(
     caches: list[Path], features: Path, write_cache: Write, clips: pd.DataFrame, tmp_path: Path
 ) -> None:
     other = write_cache("other", clips, {**tuned(0), "model": "other"})
-    run([*caches, other], tmp_path / "t", features, splits="kfold", among="all", folds=3)
+    run([*caches, other], tmp_path / "t", features, division="kfold", among="all", folds=3)
     table = read_table(tmp_path / "t", "probe_models")
     uar = table[table["measure"] == "uar"]
     pairs = {("other", "tiny"), ("eGeMAPSv02", "tiny"), ("eGeMAPSv02", "other")}
@@ -132,16 +132,16 @@ def test_the_first_step_is_what_changes_are_counted_from(caches: list[Path], tmp
 
 def test_held_out_speakers_are_divided_anew(write_cache: Write, clips: pd.DataFrame, tmp_path: Path) -> None:
     held_out = clips.assign(split=np.where(clips["speaker"] == "s0", "train", "test"))
-    table = probed([write_cache("a", held_out, tuned(0))], tmp_path / "t", splits="heldout", controls=[])
+    table = probed([write_cache("a", held_out, tuned(0))], tmp_path / "t", division="heldout", controls=[])
     assert table.groupby("split")["n"].first().sum() < 60, "of five test speakers, some train the probe"
 
 
 def test_too_few_held_out_speakers(caches: list[Path], tmp_path: Path) -> None:
     with pytest.raises(AnalysisError, match="too few held-out speakers") as raised:
-        probed(caches, tmp_path / "t", splits="heldout")
+        probed(caches, tmp_path / "t", division="heldout")
     assert raised.value.found == "1: s5"
     assert raised.value.fix is not None
-    assert "analyze.probe.splits to study" in raised.value.fix
+    assert "analyze.probe.division to study" in raised.value.fix
     assert not (tmp_path / "t").exists()
 
 
@@ -150,14 +150,14 @@ def test_schemes_that_say_nothing_of_held_out_speakers(
     write_cache: Write, clips: pd.DataFrame, tmp_path: Path, scheme: str
 ) -> None:
     joined = join_caches([write_cache("a", clips.assign(split="test"), tuned(0))])
-    probe = check_options(ProbeConfig, {"splits": "heldout"})
+    probe = check_options(ProbeConfig, {"division": "heldout"})
     own, study_e = (settle_tasks(joined, probe, SplitConfig(scheme=each))[0] for each in (scheme, "study_e"))
     np.testing.assert_array_equal(own.folds.parts, study_e.folds.parts)
 
 
 @pytest.mark.parametrize(("splits", "n_folds"), [("kfold", 3), ("loso", 6)])
 def test_rotating_folds_test_every_clip_once(caches: list[Path], tmp_path: Path, splits: str, n_folds: int) -> None:
-    outcome = run(caches[:1], tmp_path / "t", **{**ALL, "splits": splits})
+    outcome = run(caches[:1], tmp_path / "t", **{**ALL, "division": splits})
     assert outcome.summary["train / validation / test"] == f"{n_folds} folds, each clip tests once"
     table = read_table(tmp_path / "t", "probe")
     assert set(table["n"]) == {72}
@@ -185,7 +185,7 @@ def test_the_published_division_says_that_it_shares_speakers(
 ) -> None:
     path = write_cache("a", clips.assign(split="test"), tuned(0))
     with caplog.at_level("WARNING"):
-        outcome = run([path], tmp_path / "t", splits="study_e_published")
+        outcome = run([path], tmp_path / "t", division="study_e_published")
     assert "training and test share speakers" in caplog.text
     assert "share speakers" in str(outcome.summary["remark 1"])
     table = read_table(tmp_path / "t", "probe")
@@ -211,7 +211,7 @@ def test_speakers_are_told_apart_on_other_sentences_or_clips(
     if column is not None:
         known["sentence"] = [f"b{row // 6 % 12}" for row in range(72)]
     joined = join_caches([write_cache("a", known, tuned(0))])
-    probe = check_options(ProbeConfig, {**ALL, "splits": splits, "targets": ["speaker"]})
+    probe = check_options(ProbeConfig, {**ALL, "division": splits, "targets": ["speaker"]})
     (task,) = settle_tasks(joined, probe, SplitConfig())
     assert "speaker is what divides clips" in task.remarks[0]
     assert task.divided_by == (column or "clip")
@@ -310,9 +310,9 @@ def test_ridge_is_for_numbers(caches: list[Path], tmp_path: Path) -> None:
 def test_layers_read_in_parts_give_the_same(
     caches: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = probed(caches[:1], tmp_path / "a", seeds=1)
+    whole = probed(caches[:1], tmp_path / "a", initialisations=1)
     monkeypatch.setattr(probe_training, "_FEATURE_BYTES", 1)
-    pd.testing.assert_frame_equal(probed(caches[:1], tmp_path / "b", seeds=1), whole)
+    pd.testing.assert_frame_equal(probed(caches[:1], tmp_path / "b", initialisations=1), whole)
 
 
 def test_clips_that_are_not_finite_are_named(
@@ -387,7 +387,7 @@ def test_what_would_fail_after_hours_fails_before(clips: pd.DataFrame) -> None:
     check()
     check(**ALL, targets=["label", "speaker", "egemaps"])
     with pytest.raises(AnalysisError, match="too few held-out speakers"):
-        check(splits="heldout")
+        check(division="heldout")
     with pytest.raises(AnalysisError, match="'ridge' does not predict classes"):
         check(families=["ridge"])
     with pytest.raises(AnalysisError, match="no column 'mood'"):

@@ -42,15 +42,15 @@ def of_speakers(n: int, test: int, *, others: tuple[str, ...] = ("train", "valid
 )
 def test_what_auto_is(clips: pd.DataFrame, fine_tuned: bool, splits: str, reason: str) -> None:
     division = settle_division(AUTO, clips, fine_tuned=fine_tuned)
-    assert division.probe.splits == splits
+    assert division.probe.division == splits
     assert reason in division.reason
-    assert division.line().startswith(f"probe: splits {splits}")
+    assert division.line().startswith(f"probe: division {splits}")
     if splits in ("loso", "kfold"):
         assert division.probe.among == "all"
 
 
 def test_what_is_asked_for_is_not_changed() -> None:
-    probe = check_options(ProbeConfig, {"splits": "heldout"})
+    probe = check_options(ProbeConfig, {"division": "heldout"})
     division = settle_division(probe, of_speakers(2, 1), fine_tuned=False)
     assert division.probe is probe
     assert division.line() == ""
@@ -78,12 +78,12 @@ def test_the_choice_is_said_and_stands_in_the_tables(
     write_cache: Callable[..., Path], clips: pd.DataFrame, tmp_path: Path
 ) -> None:
     said = Said()
-    probe = check_options(ProbeConfig, {"seeds": 1, "max_epochs": 5, "controls": []})
+    probe = check_options(ProbeConfig, {"initialisations": 1, "max_epochs": 5, "controls": []})
     cache = write_cache("first", clips, tuned(0))
     outcome = run(Inputs(tmp_path / "t", caches=[cache], progress=said), probe)
-    (line,) = [line for line in said.lines if line.startswith("probe: splits")]
+    (line,) = [line for line in said.lines if line.startswith("probe: division")]
     assert line == (
-        "probe: splits loso, because the test part has 1 of the speakers, too few to be divided anew: "
+        "probe: division loso, because the test part has 1 of the speakers, too few to be divided anew: "
         "each of the 6 speakers is left out in turn"
     )
     assert str(outcome.summary["splits"]) in line

@@ -39,7 +39,7 @@ def folds() -> Folds:
 
 def written(joined: Joined, folds: Folds, output: Path, said: Said | None = None, **options: object) -> list[str]:
     probe = check_options(
-        ProbeConfig, {**dict.fromkeys(FLAGS, False), "max_epochs": 60, "seeds": 2, **options}
+        ProbeConfig, {**dict.fromkeys(FLAGS, False), "max_epochs": 60, "initialisations": 2, **options}
     )  # fmt: skip
     files = write_probe_extras(
         joined, output, probe=probe, labels=joined.column("label"), groups=joined.column("speaker"), folds=folds,

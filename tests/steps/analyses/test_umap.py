@@ -67,7 +67,7 @@ def page_data(path: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_rows_of_real_maps(caches: list[Path], tmp_path: Path) -> None:
-    config = options(layers=["final"], n_neighbors=3, fit="reference", page=False)
+    config = options(layers=["final"], neighbours=3, fit="reference", page=False)
     outcome = analyse("umap", caches, tmp_path, analyze=config, context={"corpus": "emovo", "run_seed": 7})
     assert [path.name for path in outcome.files] == ["umap.parquet", "umap.csv"]
     table = read_table(tmp_path, "umap")

@@ -154,7 +154,7 @@ def test_a_stopped_study_goes_on(finished: Path, monkeypatch: pytest.MonkeyPatch
     ("override", "reason", "expected"),
     [
         ("analyze.drift.measures=[mean_cosine]", "analyze.drift.measures", ["drift", "report"]),
-        ("analyze.probe.seeds=1", "analyze.probe.seeds (2 -> 1)", ["probe", "stats", "report"]),
+        ("analyze.probe.initialisations=1", "analyze.probe.initialisations (2 -> 1)", ["probe", "stats", "report"]),
         (
             "analyze.splits=[test]",
             'analyze.splits ("all" -> ["test"])',
@@ -263,7 +263,7 @@ def test_faults_of_the_analyses_are_found_before_fine_tuning(finished: Path, mon
     monkeypatch.setattr(module, "train_study", fail)
     later = "finetune.max_steps=6"
     with pytest.raises(AnalysisError, match="too few held-out speakers"):
-        run(later, "analyze.probe.splits=heldout")
+        run(later, "analyze.probe.division=heldout")
     with pytest.raises(AnalysisError, match="The clips have no column 'lable'"):
         run(later, "analyze.probe.targets=[lable]")
     with pytest.raises(AnalysisError, match="The clips have no column 'accent'"):
@@ -351,12 +351,12 @@ def test_a_checkpoint_that_changed_nothing_is_a_checkpoint(corpus: Path) -> None
 
 @pytest.mark.usefixtures("quick_report")
 def test_an_analysis_that_cannot_be_made_does_not_stop_the_others(finished: Path) -> None:
-    many = ("analyze.umap={layers: [final], n_neighbors: 40}", "analyze.geometry=null")
+    many = ("analyze.umap={layers: [final], neighbours: 40}", "analyze.geometry=null")
     said = Said()
     outcome = run_study(small_study(*many), progress=said)
     assert outcome.failed == ("umap",)
     assert "FAILED. There are too few clips for a map" in said.of("umap")
-    assert "set analyze.umap.n_neighbors lower" in said.of("umap")
+    assert "set analyze.umap.neighbours lower" in said.of("umap")
     kept = json.loads((FOLDER / "left_out.json").read_text(encoding="utf-8"))
     assert list(kept["failed"]) == ["umap"]
     assert "report" in str(outcome.summary["done"])

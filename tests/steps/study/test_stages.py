@@ -201,3 +201,11 @@ def test_a_stamp_of_an_earlier_version_is_not_believed(run: Callable[..., Any], 
     known["outputs"] = {str(tmp_path / "out.txt"): file_state(tmp_path / "out.txt")}
     stamp.write_text(json.dumps({**known, "checksum": fingerprint(known)}))
     assert run()[0] == f"stage: its stamp {stamp} is damaged or of an earlier version; runs again"
+
+
+def test_a_key_that_is_called_otherwise_now_has_not_changed(run: Callable[..., Any]) -> None:
+    run({"analyze.probe": {"seeds": 3, "splits": "study"}, "analyze.splits": ["test"]})
+    now = {"analyze.probe": {"initialisations": 3, "division": "study"}, "analyze.splits": ["test"]}
+    assert run(now)[0] == "stage: fresh, nothing to do"
+    other = {**now, "analyze.probe": {"initialisations": 4, "division": "study"}}
+    assert run(other)[0] == "stage: stale, because changed: analyze.probe.initialisations (3 -> 4)"
