@@ -29,6 +29,7 @@ import argparse
 import datetime
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -38,7 +39,10 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
-RESULT = Path(__file__).resolve().parent / "results" / "calibration_representations.md"
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))  # where `benchmarks` is found
+
+RESULT = REPOSITORY / "benchmarks" / "results" / "calibration_representations.md"
 N_DATA_SETS = 1000
 N_PERMUTATIONS = 199
 LEVEL = 0.05
@@ -108,8 +112,8 @@ def permutation_cka_within(seed: int) -> float:
 
 def changed_answers(seed: int, clips_per_class: int) -> float:
     """Return p of the before/after test between the answers of two equally good probes."""
+    from benchmarks.probe_simulation import simulate_answers
     from ser_probe.analysis.probes.comparisons import contributions, sign_flip_test
-    from ser_probe.analysis.probes.simulation import simulate_answers
 
     before, after = simulate_answers(1, n_speakers=12, clips_per_class=clips_per_class, seed=seed)
     return float(sign_flip_test(contributions(before, after, "uar"), seed=seed)[0][0])
@@ -125,21 +129,21 @@ def few_answers(seed: int) -> float:
 
 def trained_probes(seed: int) -> float:
     """Return p of the before/after test between probes trained on two embeddings of equal worth."""
-    from ser_probe.analysis.probes.simulation import pipeline_p_values
+    from benchmarks.probe_simulation import pipeline_p_values
 
     return float(pipeline_p_values(1, n_train=20, n_test=11, seed=seed)[0])
 
 
 def five_folds(seed: int) -> float:
     """The same where all 15 speakers are tested in turn, three at a time."""
-    from ser_probe.analysis.probes.simulation import pipeline_p_values
+    from benchmarks.probe_simulation import pipeline_p_values
 
     return float(pipeline_p_values(1, n_train=0, n_test=15, n_folds=5, seed=seed)[0])
 
 
 def one_left_out(seed: int) -> float:
     """The same, one speaker at a time: nearly all training clips are shared by all folds."""
-    from ser_probe.analysis.probes.simulation import pipeline_p_values
+    from benchmarks.probe_simulation import pipeline_p_values
 
     return float(pipeline_p_values(1, n_train=0, n_test=15, n_folds=15, seed=seed)[0])
 
