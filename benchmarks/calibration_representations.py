@@ -161,12 +161,12 @@ def acoustic_states(seed: int, n_speakers: int) -> tuple[np.ndarray, np.ndarray,
 
 
 def acoustic_change(seed: int) -> float:
-    from ser_probe.analysis.acoustics.folds import speaker_folds
+    from ser_probe.analysis.acoustics.folds import acoustic_folds
     from ser_probe.analysis.acoustics.prediction import prepare_targets, score_layers
     from ser_probe.analysis.acoustics.scores import change_p, left_out_scores, widening
 
     states, y, who = acoustic_states(seed, 15)
-    folds = speaker_folds(who, 5, seed=seed)
+    folds = acoustic_folds(who, 5, seed=seed)
     targets = prepare_targets((y - y.mean()) / y.std(), folds, speakers=who, seed=seed)
     before, after = (left_out_scores(sums)["r2"] for sums, _ in score_layers(states, targets, control=False))
     return float(change_p(after - before, widening(folds))[0])
@@ -206,9 +206,11 @@ def related(seed: int, n_speakers: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def mean_cka(n_speakers: int) -> float:
     """Return what debiased CKA is on average over data sets of so many speakers."""
-    from ser_probe.analysis.similarity.cka import linear_cka
+    from ser_probe.analysis.similarity.measures import compare_two
 
-    return float(np.mean([linear_cka(*related(seed, n_speakers)[:2]) for seed in range(10**6, 10**6 + 1000)]))
+    return float(
+        np.mean([compare_two("cka_debiased", *related(seed, n_speakers)[:2]) for seed in range(10**6, 10**6 + 1000)])
+    )
 
 
 def jackknife_cka(seed: int, n_speakers: int, truth: float) -> float:

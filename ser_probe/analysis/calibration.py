@@ -113,21 +113,6 @@ def calibration_error(sums: np.ndarray) -> np.ndarray:
         return np.abs(right - confidence).sum(axis=-1) / clips.sum(axis=-1)
 
 
-def expected_calibration_error(
-    confidence: np.ndarray, right: np.ndarray, *, n_bins: int = N_BINS, scheme: str = "equal_width"
-) -> float:
-    """Return the ECE of predictions, see `calibration_error`.
-
-    Args:
-        confidence: Confidence of each prediction in [0, 1], [N].
-        right: Whether it is right, bool [N].
-        n_bins: Number of bins.
-        scheme: One of `SCHEMES`; `equal_mass` is the adaptive form of Nixon et al. 2019 on the top label.
-    """
-    borders = bin_confidences(confidence, n_bins, scheme)
-    return float(calibration_error(sum_bins(confidence, right, borders, np.zeros(len(confidence), int), 1)[0]))
-
-
 def reliability_table(confidence: np.ndarray, right: np.ndarray, *, n_bins: int = N_BINS) -> pd.DataFrame:
     """Return the reliability diagram as a table: of each equal-width bin how sure the classifier was, and how right.
 

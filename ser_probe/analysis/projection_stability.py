@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-import scipy.stats
 from scipy.spatial import KDTree
 
 from ser_probe.analysis.inputs import check_lengths
@@ -47,7 +46,7 @@ def neighbour_agreement(one: np.ndarray, other: np.ndarray, n_neighbors: int) ->
 
     Returns:
         |shared| / |either|, mean over clips, in [0, 1]: 1 where both name the same neighbours, about k / (2N - k) for
-        unrelated maps (`chance_agreement`). Unchanged by shift, scale, rotation and reflection of either map.
+        unrelated maps. Unchanged by shift, scale, rotation and reflection of either map.
 
     Raises:
         AnalysisError: If the maps are of other clips, or have too few.
@@ -62,13 +61,6 @@ def neighbour_agreement(one: np.ndarray, other: np.ndarray, n_neighbors: int) ->
     first, second = _neighbours(one, n_neighbors), _neighbours(other, n_neighbors)
     shared = np.array([len(np.intersect1d(a, b, assume_unique=True)) for a, b in zip(first, second, strict=True)])
     return float((shared / (2 * n_neighbors - shared)).mean())
-
-
-def chance_agreement(n_clips: int, n_neighbors: int) -> float:
-    """Return the agreement to expect of unrelated maps: two random sets of k of the other N - 1 clips."""
-    shared = np.arange(n_neighbors + 1)
-    weight = scipy.stats.hypergeom.pmf(shared, n_clips - 1, n_neighbors, n_neighbors)
-    return float((weight * shared / (2 * n_neighbors - shared)).sum())
 
 
 def _neighbours(points: np.ndarray, n_neighbors: int) -> np.ndarray:

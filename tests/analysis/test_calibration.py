@@ -11,13 +11,13 @@ from ser_probe.analysis.calibration import (
     brier_scores,
     calibration_error,
     check_probabilities,
-    expected_calibration_error,
     log_losses,
     reliability_table,
     sum_bins,
     top_label,
 )
 from ser_probe.errors import AnalysisError
+from tests.analysis.calibration_error import expected_calibration_error
 
 # Sums of the same few hundred float64 terms in another order.
 ROUNDING = 1e-12

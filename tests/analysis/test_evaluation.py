@@ -9,7 +9,7 @@ import scipy.spatial.distance
 import scipy.stats
 from sklearn import metrics as sk
 
-from ser_probe.analysis.calibration import expected_calibration_error, top_label
+from ser_probe.analysis.calibration import top_label
 from ser_probe.analysis.evaluation import (
     CLASS_SCORES,
     SpeakerBootstrap,
@@ -25,6 +25,7 @@ from ser_probe.analysis.evaluation import (
 from ser_probe.analysis.metrics import ccc
 from ser_probe.analysis.resampling import bootstrap_counts
 from ser_probe.errors import AnalysisError
+from tests.analysis.calibration_error import expected_calibration_error
 
 CLASSES = ("anger", "joy", "neutral", "sadness")
 N = 240

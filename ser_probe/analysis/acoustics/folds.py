@@ -14,7 +14,9 @@ MIN_SPEAKERS = 3
 """With two, a fit hears one voice and its strength is chosen without another."""
 
 
-def speaker_folds(speakers: np.ndarray, n_folds: int = 5, *, genders: np.ndarray | None = None, seed: int = 0) -> Folds:
+def acoustic_folds(
+    speakers: np.ndarray, n_folds: int = 5, *, genders: np.ndarray | None = None, seed: int = 0
+) -> Folds:
     """Divide the speakers into folds, each predicted by a fit on all others.
 
     Speakers of one gender are dealt out in turn, so that every fold's training part has all genders: pitch and

@@ -144,7 +144,3 @@ def _named(
         **key._asdict(), **columns, "control": control, "measure": measure,
         "value": value, "ci_low": low, "ci_high": high, "n": n, "n_speakers": n_speakers,
     })  # fmt: skip
-
-
-MEASURE_NAMES = tuple(MEASURES)
-"""What the tables hold, in their order."""

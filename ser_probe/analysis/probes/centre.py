@@ -10,8 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-CENTRES = ("centre_of_gravity", "expected_layer")
-
 
 def layer_positions(layers: Sequence[str]) -> np.ndarray:
     """Return the depth of each layer, float [L]: numbered ones by their number, `final` one below the last of them.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_probe.analysis.probes.families import ClassProbes, Folds, NumberProbes
+from ser_probe.analysis.probes.families import ClassProbes, Folds
 from ser_probe.analysis.probes.layer_sum import fit_layer_sum
 from ser_probe.analysis.probes.logistic import fit_logistic
 from ser_probe.analysis.probes.mlp import fit_mlp
@@ -17,9 +17,6 @@ from ser_probe.analysis.probes.ridge import fit_ridge
 from ser_probe.analysis.probes.softmax import fit_softmax
 from ser_probe.errors import AnalysisError, did_you_mean
 from ser_probe.runtime import SILENT, Progress
-
-ClassFit = Callable[..., ClassProbes]
-NumberFit = Callable[..., NumberProbes]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from ser_probe.analysis.resampling import group_codes
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import derive_seed
 
-WAYS = ("speakers", "clips")
 _TRIES = 50  # draws of speakers until their clips show every class
 
 

@@ -16,7 +16,7 @@ from ser_probe.analysis.similarity.cca import (
     is_measure,
     whiten,
 )
-from ser_probe.analysis.similarity.folds import speaker_folds
+from ser_probe.analysis.similarity.folds import held_out_folds
 from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
 from ser_probe.analysis.similarity.sources import Prepared, Sides
 
@@ -43,7 +43,7 @@ def cca_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[s
 
 def _parts(first: Prepared, options: Options) -> list[Part]:
     # Clips are sorted by speaker in `Prepared`.
-    fold_of = speaker_folds(options.groups, first.n, options.folds, options.seed)[first.order]
+    fold_of = held_out_folds(options.groups, first.n, options.folds, options.seed)[first.order]
     return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in np.unique(fold_of)]
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_probe.analysis.similarity.folds import speaker_folds
+from ser_probe.analysis.similarity.folds import held_out_folds
 from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
 from ser_probe.analysis.similarity.sources import Prepared, Sides
 from ser_probe.errors import AnalysisError
@@ -76,7 +76,7 @@ def _gram(features: np.ndarray) -> np.ndarray:
 
 def _folds(first: Prepared, options: Options) -> list[_Fold]:
     # Clips are sorted by speaker in `Prepared`.
-    fold_of = speaker_folds(options.groups, first.n, options.folds, options.seed)[first.order]
+    fold_of = held_out_folds(options.groups, first.n, options.folds, options.seed)[first.order]
     if options.groups is None:
         speakers = np.arange(first.n)
     else:

@@ -21,11 +21,11 @@ import numpy as np
 
 from ser_probe.analysis.resampling import MIN_SPEAKERS, jackknife_interval
 from ser_probe.analysis.similarity.kernels import Kernel
-from ser_probe.analysis.similarity.options import PairValues, pair_values
+from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
 from ser_probe.analysis.similarity.pair_matrices import PairMatrices
 from ser_probe.analysis.similarity.pair_products import PairProducts, pair_products
 from ser_probe.analysis.similarity.side_by_side import in_order
-from ser_probe.analysis.similarity.sources import MIN_CLIPS, Prepared
+from ser_probe.analysis.similarity.sources import MIN_CLIPS, Prepared, Sides
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
 
@@ -68,6 +68,29 @@ def compare(
     pairs = Pairs(matrices, others, products)
     transforms = transforms or {}
     return {statistic: pairs.values(statistic, intervals, transforms.get(statistic)) for statistic in statistics}
+
+
+def measure_by_kernel(
+    kernel: Kernel,
+    statistics: Mapping[str, Statistic],
+    sides: Sides,
+    options: Options,
+    *,
+    transforms: Mapping[Statistic, Transform] | None = None,
+) -> dict[str, PairValues]:
+    """Compute measures that are statistics of one kernel's matrices: `statistics`, by the measures' names."""
+    first, second = sides.prepare(options.groups)
+    values = compare(
+        first,
+        second,
+        kernel,
+        tuple(statistics.values()),
+        memory_bytes=options.memory_bytes,
+        intervals=options.intervals,
+        transforms=transforms,
+        progress=options.progress,
+    )
+    return {name: values[statistic] for name, statistic in statistics.items()}
 
 
 @dataclass(frozen=True)

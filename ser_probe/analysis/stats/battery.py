@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from ser_probe.analysis.stats.agreement import with_other_test
-from ser_probe.analysis.stats.anova import Kind, table_of_fit
+from ser_probe.analysis.stats.anova import Kind, anova_table
 from ser_probe.analysis.stats.assumptions import check_assumptions, residual_table
 from ser_probe.analysis.stats.comparisons import Contrast, Pairs, Test, compare, parse_contrast
 from ser_probe.analysis.stats.descriptives import Deviation, describe_cells
@@ -92,7 +92,7 @@ def analyse(observations: Observations, options: StatsOptions, *, group: str | N
     alpha = options.alpha
     tables = {
         "descriptives": describe_cells(observations, sd=options.sd, alpha=alpha),
-        "anova": table_of_fit(fit, kind=options.kind, alpha=alpha),
+        "anova": anova_table(fit, kind=options.kind, alpha=alpha),
         "contrasts": with_other_test(
             compare(observations, contrasts, test=options.test, pairs=options.pairs, fit=fit, alpha=alpha),
             observations,

@@ -74,12 +74,6 @@ def hedges_g(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Effect:
     return standardised_difference(np.mean(a) - np.mean(b), pooled, 1 / len(a) + 1 / len(b), df, level=level)
 
 
-def paired_g(differences: np.ndarray, *, level: float = 0.95) -> Effect:
-    """Return Hedges' g of paired differences [N]: their mean in standard deviations of the differences (d_z)."""
-    n = len(differences)
-    return standardised_difference(np.mean(differences), np.std(differences, ddof=1), 1 / n, n - 1, level=level)
-
-
 def rank_biserial(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Effect:
     """Return the rank-biserial correlation of two independent samples: P(a > b) - P(a < b), in [-1, 1].
 

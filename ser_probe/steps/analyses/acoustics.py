@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_probe.analysis.acoustics.folds import MIN_SPEAKERS, speaker_folds
+from ser_probe.analysis.acoustics.folds import MIN_SPEAKERS, acoustic_folds
 from ser_probe.analysis.acoustics.functional_groups import functional_group
 from ser_probe.analysis.acoustics.functionals import (
     FEW_CLIPS,
@@ -166,7 +166,7 @@ def _prepare(
         raise AnalysisError("No acoustic feature varies over these clips", where=features, found=f"{len(raw)} clips")
     speakers = joined.column("speaker")
     genders = _genders(joined, config, where, progress)
-    folds = speaker_folds(speakers, config.folds, genders=genders, seed=seed)
+    folds = acoustic_folds(speakers, config.folds, genders=genders, seed=seed)
     if len(folds.names) < config.folds:
         progress.say(f"acoustics: {len(folds.names)} speakers{where} are {len(folds.names)} folds, not {config.folds}")
     targets = prepare_targets(

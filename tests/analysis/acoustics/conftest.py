@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from ser_probe.analysis.acoustics.folds import speaker_folds
+from ser_probe.analysis.acoustics.folds import acoustic_folds
 from ser_probe.analysis.acoustics.prediction import Targets, prepare_targets
 
 N, N_SPEAKERS, WIDTH = 240, 8, 12
@@ -43,5 +43,5 @@ def voices(rng: np.random.Generator) -> Voices:
 
 @pytest.fixture
 def targets(voices: Voices) -> Targets:
-    folds = speaker_folds(voices.speakers, 4, genders=voices.genders)
+    folds = acoustic_folds(voices.speakers, 4, genders=voices.genders)
     return prepare_targets(voices.y, folds, speakers=voices.speakers, n_inner=3)

@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ser_probe.analysis.acoustics.folds import fold_of_clip, speaker_folds
+from ser_probe.analysis.acoustics.folds import acoustic_folds, fold_of_clip
 from ser_probe.analysis.acoustics.prediction import (
     Targets,
     group_means,
@@ -103,7 +103,7 @@ def test_nan_in_a_layer_or_a_functional(voices: Voices, targets: Targets) -> Non
 
 
 def test_faults(voices: Voices) -> None:
-    folds = speaker_folds(voices.speakers, 4)
+    folds = acoustic_folds(voices.speakers, 4)
     constant = voices.y.copy()
     constant[:, 2] = 7
     with pytest.raises(AnalysisError, match="A functional that does not vary cannot be predicted") as raised:

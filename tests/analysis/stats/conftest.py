@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ser_probe.analysis.stats.effect_sizes import Effect, standardised_difference
+
 Crossed = Callable[..., pd.DataFrame]
+
+
+def paired_g(differences: np.ndarray) -> Effect:
+    """Return Hedges' g of paired differences [N]: their mean in standard deviations of the differences (d_z)."""
+    n = len(differences)
+    return standardised_difference(np.mean(differences), np.std(differences, ddof=1), 1 / n, n - 1)
 
 
 @pytest.fixture
