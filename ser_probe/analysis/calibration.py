@@ -142,8 +142,8 @@ def brier_scores(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the negative log-likelihood of each clip's true class in nats, [N].
 
-    A probability that was rounded to 0 counts as the smallest positive float64 (708 nats), as the logarithm of 0 would
-    hide all other clips.
+    A probability that was rounded to 0 counts as the smallest normal float64 (708 nats): the logarithm of 0 would hide
+    all other clips.
     """
     check_lengths(probabilities=probabilities, labels=labels)
     true = probabilities[np.arange(len(labels)), labels]

@@ -200,7 +200,7 @@ class _Pairs:
         """Return the two-sided p of each measure that has one."""
         if len(a.sums) == len(b.sums):
             return self._swapped(a.sums, b.sums, self.measures)
-        mean_a, mean_b = (each.sums.mean(axis=0, keepdims=True) for each in (a, b))
+        mean_a, mean_b = (model.sums.mean(axis=0, keepdims=True) for model in (a, b))
         return self._swapped(mean_a, mean_b, tuple(name for name in self.measures if name in _ADDITIVE))
 
     def _swapped(self, a: np.ndarray, b: np.ndarray, measures: tuple[str, ...]) -> dict[str, float]:
@@ -209,10 +209,10 @@ class _Pairs:
         total = {name: np.zeros(len(self.patterns)) for name in measures}
         observed = dict.fromkeys(measures, 0.0)
         swap = (self.patterns < 0).astype(float)
-        for one, other in zip(a, b, strict=True):  # a run at a time bounds the memory
-            moved = np.tensordot(swap, one - other, axes=1)
-            first, second = self.score(one.sum(axis=0) - moved), self.score(other.sum(axis=0) + moved)
-            now_first, now_second = self.score(one.sum(axis=0)), self.score(other.sum(axis=0))
+        for run_a, run_b in zip(a, b, strict=True):  # a run at a time bounds the memory
+            moved = np.tensordot(swap, run_a - run_b, axes=1)
+            first, second = self.score(run_a.sum(axis=0) - moved), self.score(run_b.sum(axis=0) + moved)
+            now_first, now_second = self.score(run_a.sum(axis=0)), self.score(run_b.sum(axis=0))
             for name in measures:
                 total[name] += first[name] - second[name]
                 observed[name] += float(now_first[name] - now_second[name])

@@ -36,12 +36,12 @@ def seed_stability(maps: Sequence[Sequence[np.ndarray]], n_neighbors: int) -> li
     ]
 
 
-def neighbour_agreement(one: np.ndarray, other: np.ndarray, n_neighbors: int) -> float:
+def neighbour_agreement(first_map: np.ndarray, second_map: np.ndarray, n_neighbors: int) -> float:
     """Return the mean Jaccard overlap of the clips' nearest neighbours on two maps.
 
     Args:
-        one: Coordinates [N, 2].
-        other: Coordinates [N, 2] of the same clips.
+        first_map: Coordinates [N, 2].
+        second_map: Coordinates [N, 2] of the same clips.
         n_neighbors: Neighbours k of each clip, itself not counted; below N.
 
     Returns:
@@ -51,14 +51,14 @@ def neighbour_agreement(one: np.ndarray, other: np.ndarray, n_neighbors: int) ->
     Raises:
         AnalysisError: If the maps are of other clips, or have too few.
     """
-    check_lengths(one=one, other=other)
-    if not 0 < n_neighbors < len(one):
+    check_lengths(first_map=first_map, second_map=second_map)
+    if not 0 < n_neighbors < len(first_map):
         raise AnalysisError(
             "A map has too few clips for so many neighbours",
-            expected=f"1 to {len(one) - 1} neighbours",
+            expected=f"1 to {len(first_map) - 1} neighbours",
             found=str(n_neighbors),
         )
-    first, second = _neighbours(one, n_neighbors), _neighbours(other, n_neighbors)
+    first, second = _neighbours(first_map, n_neighbors), _neighbours(second_map, n_neighbors)
     shared = np.array([len(np.intersect1d(a, b, assume_unique=True)) for a, b in zip(first, second, strict=True)])
     return float((shared / (2 * n_neighbors - shared)).mean())
 

@@ -22,10 +22,10 @@ from ser_probe.analysis.evaluation import (
     split_groups,
     summarise_runs,
 )
-from ser_probe.analysis.metrics import ccc
 from ser_probe.analysis.resampling import bootstrap_counts
 from ser_probe.errors import AnalysisError
 from tests.analysis.calibration_error import expected_calibration_error
+from tests.concordance import ccc
 
 CLASSES = ("anger", "joy", "neutral", "sadness")
 N = 240

@@ -54,7 +54,7 @@ def flag_targets(y: np.ndarray) -> list[str]:
     deviations = np.sort((y - y.mean(axis=0)) ** 2, axis=0)[::-1]
     top = deviations[: max(1, round(_TOP_CLIPS * len(y)))].sum(axis=0)
     few = top > _TOP_SHARE * deviations.sum(axis=0)
-    return [CONSTANT if one else FEW_CLIPS if other else "" for one, other in zip(constant, few, strict=True)]
+    return [CONSTANT if fixed else FEW_CLIPS if rare else "" for fixed, rare in zip(constant, few, strict=True)]
 
 
 def describe_functionals(

@@ -76,8 +76,8 @@ def prepare_targets(
     rng = np.random.default_rng(derive_seed("shuffled clips", seed))
     order = np.arange(len(y))
     for speaker in range(codes.max() + 1):
-        own = np.flatnonzero(codes == speaker)
-        order[own] = rng.permutation(own)
+        clips = np.flatnonzero(codes == speaker)
+        order[clips] = rng.permutation(clips)
     return Targets(y, y[order], np.asarray(speakers), folds, strengths, n_inner)
 
 
@@ -130,8 +130,8 @@ def group_means(y: np.ndarray, classes: np.ndarray, folds: Folds) -> np.ndarray:
     for fold in range(len(folds.names)):
         training = folds.train(fold)
         for code in np.unique(codes[training]):
-            own = (fold_of == fold) & (codes == code)
-            predicted[own] = y[training[codes[training] == code]].mean(axis=0)
+            predicted_here = (fold_of == fold) & (codes == code)
+            predicted[predicted_here] = y[training[codes[training] == code]].mean(axis=0)
     return predicted
 
 

@@ -73,8 +73,8 @@ def weight_drift(tensors: Iterable[tuple[str, Sequence[np.ndarray]]], n_states: 
                 moved = _ratio(part.steps[place], part.squares[place - 1])
                 rows.append((place, "previous", name, "relative_change", moved, part.n))
             if place > 1:
-                both = np.sqrt(part.steps[place] * part.steps[place - 1])
-                cosine = float(np.clip(part.turns[place] / both, -1, 1)) if both > 0 else np.nan
+                lengths = np.sqrt(part.steps[place] * part.steps[place - 1])
+                cosine = float(np.clip(part.turns[place] / lengths, -1, 1)) if lengths > 0 else np.nan
                 rows.append((place, "previous", name, "update_cosine", cosine, part.n))
     return pd.DataFrame(rows, columns=COLUMNS)
 

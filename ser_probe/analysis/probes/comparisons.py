@@ -109,5 +109,5 @@ def fold_tests(differences: np.ndarray, folds: Folds) -> np.ndarray:
     n_train = float(np.mean([len(folds.train(fold)) for fold in range(len(folds.names))]))
     n_test = float(np.mean([len(folds.test(fold)) for fold in range(len(folds.names))]))
     return np.array([
-        np.nan if not np.isfinite(own).all() else corrected_resampled_t(own, n_train, n_test).p for own in differences
+        corrected_resampled_t(layer, n_train, n_test).p if np.isfinite(layer).all() else np.nan for layer in differences
     ])  # fmt: skip

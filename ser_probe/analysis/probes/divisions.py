@@ -116,9 +116,9 @@ def check_folds(labels: np.ndarray | None, folds: Folds, groups: np.ndarray, *, 
             continue
         used = parts != UNUSED
         split = np.array(PART_NAMES)[parts[used]]
-        own = np.flatnonzero(used) if shares_groups else groups[used]
+        speakers = np.flatnonzero(used) if shares_groups else groups[used]
         try:
-            check_split(_classes_of(given[used], split, labels is None), split, own)
+            check_split(_classes_of(given[used], split, labels is None), split, speakers)
         except AnalysisError as error:
             if len(folds.names) == 1:
                 raise
@@ -132,9 +132,9 @@ def check_folds(labels: np.ndarray | None, folds: Folds, groups: np.ndarray, *, 
 def _is_fine(labels: np.ndarray | None, parts: np.ndarray, groups: np.ndarray) -> bool:
     """Tell fast what `check_split` explains slowly: whether a fold has no fault."""
     members = [np.flatnonzero(parts == part) for part in (TRAIN, VALIDATION, TEST)]
-    if not all(own.size for own in members):
+    if not all(clips.size for clips in members):
         return False
-    if len(np.unique(groups[parts != UNUSED])) < sum(len(np.unique(groups[own])) for own in members):
+    if len(np.unique(groups[parts != UNUSED])) < sum(len(np.unique(groups[clips])) for clips in members):
         return False
     if labels is None:
         return True
@@ -148,6 +148,6 @@ def _classes_of(labels: np.ndarray, split: np.ndarray, numeric: bool) -> np.ndar
         return labels
     classes = np.zeros(len(split), int)
     for part in SPLITS:
-        own = np.flatnonzero(split == part)
-        classes[own[1::2]] = 1
+        clips = np.flatnonzero(split == part)
+        classes[clips[1::2]] = 1
     return classes

@@ -3,7 +3,7 @@
 Axis letters: R representations, F folds, S seeds, N clips, D width, C classes, K numeric targets.
 
 A family is a function `fit_<family>(x, labels, folds, *, groups, n_classes, seeds, ...) -> ClassProbes` (for numeric
-targets `(x, targets, folds, ...) -> NumberProbes`) that trains all R x F x S probes in one batched computation.
+targets `(x, targets, folds, ...) -> NumberProbes`) that trains all R x F x S probes in one call.
 Features are standardised inside each fold on its training clips; callers hand in raw features. Callers bound R: a
 family may hold arrays of the size of what it returns.
 """

@@ -62,7 +62,7 @@ def family(name: str, target_kind: str) -> FamilySpec:
         raise AnalysisError(f"There is no family of probes {name!r}", fix=did_you_mean(name, FAMILIES))
     spec = FAMILIES[name]
     if spec.target != target_kind:
-        fitting = ", ".join(other for other, each in FAMILIES.items() if each.target == target_kind)
+        fitting = ", ".join(key for key, candidate in FAMILIES.items() if candidate.target == target_kind)
         raise AnalysisError(
             f"The family {name!r} does not predict {target_kind}",
             expected=fitting,

@@ -177,10 +177,10 @@ def join_probes(parts: Sequence[Probes]) -> Probes:
         return first
     return replace(
         first,
-        names=[name for each in parts for name in each.names],
-        answers={part: np.concatenate([each.answers[part] for each in parts]) for part in first.answers},
-        n_epochs=np.concatenate([each.n_epochs for each in parts]),
-        strength=np.concatenate([each.strength for each in parts]),
+        names=[name for probes in parts for name in probes.names],
+        answers={part: np.concatenate([probes.answers[part] for probes in parts]) for part in first.answers},
+        n_epochs=np.concatenate([probes.n_epochs for probes in parts]),
+        strength=np.concatenate([probes.strength for probes in parts]),
         layer_weights=None,
     )
 
@@ -210,5 +210,5 @@ def _keep_answers(
 ) -> None:
     """Store the classes with the highest logits [R, F, S, N, C] of these folds' scored clips in `answers` [R, S, M]."""
     for f in range(logits.shape[1]):
-        own = np.flatnonzero(scored.fold == folds.start + f)
-        answers[representations][:, :, own] = logits[:, f][:, :, scored.clip[own]].argmax(axis=-1)
+        columns = np.flatnonzero(scored.fold == folds.start + f)
+        answers[representations][:, :, columns] = logits[:, f][:, :, scored.clip[columns]].argmax(axis=-1)

@@ -152,7 +152,7 @@ def _speaker_order(
 
 def _share_of_each_class(labels: np.ndarray, shuffled: np.ndarray, fraction: float) -> np.ndarray:
     chosen = [shuffled[labels[shuffled] == label] for label in np.unique(labels[shuffled])]
-    return np.concatenate([own[: max(1, round(fraction * len(own)))] for own in chosen])
+    return np.concatenate([clips[: max(1, round(fraction * len(clips)))] for clips in chosen])
 
 
 def _reduced(folds: Folds, draw: Draw) -> np.ndarray:

@@ -131,8 +131,8 @@ class _State:
 
     def keep(self, which: np.ndarray) -> _State:
         """Return the state of some of the problems."""
-        own = {name: value[which] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        return replace(self, **own)
+        kept = {name: value[which] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return replace(self, **kept)
 
 
 def _begin(scores: np.ndarray, by_axis: np.ndarray, problems: Problems, start: np.ndarray | None) -> _State:
@@ -172,11 +172,11 @@ def _objective(
     if not present.all():
         product = np.where(present, product, product.dtype.type(_NO_CLASS))
     shifted = product - product.max(axis=1, keepdims=True)
-    own = (shifted * state.truth[which]).sum(axis=1)
+    true_logits = (shifted * state.truth[which]).sum(axis=1)
     np.exp(shifted, out=shifted)
     total = shifted.sum(axis=1, keepdims=True)
     shifted /= total
-    loss = ((np.log(total[:, 0]) - own) * state.weight[which, 0]).sum(axis=1, dtype=np.float64)
+    loss = ((np.log(total[:, 0]) - true_logits) * state.weight[which, 0]).sum(axis=1, dtype=np.float64)
     squares = np.square(weights).sum(axis=1)
     return loss + 0.5 * (state.penalty[which, 0] * squares).sum(axis=1, dtype=np.float64), shifted
 
@@ -209,8 +209,8 @@ def _direction(state: _State) -> tuple[np.ndarray, np.ndarray]:
         products = state.products[:, order][:, :, order]
         triangle = np.triu(products)
         first = np.linalg.solve(triangle, along)
-        own = np.einsum("pii->pi", products)[..., None]
-        second = np.linalg.solve(triangle.transpose(0, 2, 1), own * first + bent @ first - across)
+        own_products = np.einsum("pii->pi", products)[..., None]
+        second = np.linalg.solve(triangle.transpose(0, 2, 1), own_products * first + bent @ first - across)
         back = np.argsort(order)
         step -= (second[:, back].transpose(0, 2, 1) @ steps)[:, 0]
         step += (first[:, back].transpose(0, 2, 1) @ scaled_changes)[:, 0]

@@ -122,7 +122,7 @@ def count_part(probes: Regressions, part: int) -> np.ndarray:
     clips = scored_clips(probes.folds, part).clip
     speakers, codes = group_codes(probes.targets[0].groups[clips])
     return np.stack([
-        [sum_agreement(target.values[clips], own, codes, len(speakers)) for target, own in zip(
+        [sum_agreement(target.values[clips], predicted, codes, len(speakers)) for target, predicted in zip(
             probes.targets, answers, strict=True)]
         for answers in probes.answers[part]
     ])  # fmt: skip

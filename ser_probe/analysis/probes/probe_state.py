@@ -70,8 +70,8 @@ def new_layer(weights: np.ndarray) -> Layer:
     shape = (padded(n_outputs, TILE_OUTPUTS), padded(width, TILE_WIDTH))
     start = np.zeros(shape, np.float32)
     start[:n_outputs, :width] = weights.T
-    rest = (np.zeros(shape, np.float32), np.zeros(shape, np.float32), start.copy())
-    return Layer(start, *rest, np.empty((TILE_OUTPUTS, shape[1]), np.float32))
+    moments_and_best = (np.zeros(shape, np.float32), np.zeros(shape, np.float32), start.copy())
+    return Layer(start, *moments_and_best, np.empty((TILE_OUTPUTS, shape[1]), np.float32))
 
 
 def loop_settings(

@@ -65,13 +65,13 @@ def check_training(
                     expected="clips to train on, and clips whose loss says when to stop",
                     fix="take a division with a validation part, or a family that needs none",
                 )
-            own = labels[:, clips]
-            if own.min() < 0 or own.max() >= n_classes:
+            part_labels = labels[:, clips]
+            if part_labels.min() < 0 or part_labels.max() >= n_classes:
                 raise AnalysisError(
                     f"Labels of {part} clips are not classes",
                     where=f"fold {name}",
                     expected=f"0 to {n_classes - 1}",
-                    found=f"{own.min()} to {own.max()}",
+                    found=f"{part_labels.min()} to {part_labels.max()}",
                 )
     # In C order whatever the order given: compiled code is compiled for one.
     return x, np.array(labels, dtype=np.int64, order="C")

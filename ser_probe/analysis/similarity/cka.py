@@ -83,11 +83,11 @@ def cka_pairs(
     """
     sides = Sides(representations, others, names, other_names)
     first, second = sides.prepare(groups)
-    found = compare(first, second, linear(), ("u", "double"), memory_bytes=memory_bytes, intervals=groups is not None)
+    values = compare(first, second, linear(), ("u", "double"), memory_bytes=memory_bytes, intervals=groups is not None)
     debiased, biased = (
-        Estimates(found[key].value, found[key].ci_low, found[key].ci_high) for key in _STATISTICS.values()
+        Estimates(values[key].value, values[key].ci_low, values[key].ci_high) for key in _STATISTICS.values()
     )
-    return CkaPairs(debiased, biased, found["double"].baseline)
+    return CkaPairs(debiased, biased, values["double"].baseline)
 
 
 _STATISTICS: dict[str, Statistic] = {"cka_debiased": "u", "cka": "double"}

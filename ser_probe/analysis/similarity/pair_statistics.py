@@ -137,13 +137,13 @@ class Pairs:
         height = max(1, _LEFT_OUT_BYTES // (8 * len(sizes) * value.shape[1]))
         for start in range(0, len(value), height):
             rows = slice(start, min(start + height, len(value)))
-            found = in_order(
+            by_set = in_order(
                 functools.partial(self._without, rows=rows, statistic=statistic),
                 range(len(sizes)),
                 len(sizes) * value.size * self.first.prepared.n // 64,
                 waiting=len(sizes),
             )
-            left_out = np.stack([change(values) for _, values in found])
+            left_out = np.stack([change(values) for _, values in by_set])
             bounds = (0 if statistic == "double" else -1, 1)
             low[rows], high[rows] = jackknife_interval(value[rows], left_out, bounds=bounds)
         return low, high
@@ -211,10 +211,10 @@ def _centred_trace(margin: _Margin) -> np.ndarray:
     return margin.diagonal.sum(axis=1) - (margin.sums + margin.diagonal).sum(axis=1) / n
 
 
-def _check_own(own: np.ndarray, side: PairMatrices) -> None:
+def _check_own(squares: np.ndarray, side: PairMatrices) -> None:
     """Check that every representation has a similarity to itself, beyond rounding."""
     rounding = side.prepared.n * (100 * np.finfo(side.prepared.dtype).eps) ** 2
-    flat = np.flatnonzero(own <= rounding * (side.diagonal**2).sum(axis=1))
+    flat = np.flatnonzero(squares <= rounding * (side.diagonal**2).sum(axis=1))
     if not len(flat):
         return
     linear = side.kernel.entries is None

@@ -159,9 +159,9 @@ def _terms(results: Any, observations: Observations, groups: np.ndarray, covaria
     df_within = len(x) - len(np.unique(groups)) - int(np.linalg.matrix_rank(centred))
     rows = []
     for name, where in term_columns(results.model.exog_names).items():
-        own = estimates[where]
-        df, df_error = len(own), df_within if varies[where].any() else df_between
-        f = float(own @ np.linalg.solve(covariance[np.ix_(where, where)], own)) / df
+        effects = estimates[where]
+        df, df_error = len(effects), df_within if varies[where].any() else df_between
+        f = float(effects @ np.linalg.solve(covariance[np.ix_(where, where)], effects)) / df
         p = float(scipy.stats.f.sf(f, df, df_error)) if df_error > 0 else np.nan
         rows.append({"term": term_name(name, observations), "kind": "fixed", "df": df, "df_error": df_error,
                      "statistic": f, "p": p})  # fmt: skip

@@ -99,5 +99,5 @@ def _solve(
             low, high = np.where(above, middle, low), np.where(above, high, middle)
         root = (low + high) / 2
         # The distribution functions give up at noncentralities of some 1e5: no limit rather than a wrong one.
-        found = np.abs(cdf(root) - probability) < _TOLERANCE
-    return np.where(found, root, np.nan)
+        reached = np.abs(cdf(root) - probability) < _TOLERANCE
+    return np.where(reached, root, np.nan)

@@ -17,8 +17,8 @@ from ser_probe.analysis.acoustics.scores import (
     speaker_sums,
     widening,
 )
-from ser_probe.analysis.metrics import ccc
 from ser_probe.errors import AnalysisError
+from tests.concordance import ccc
 
 ROUNDING = 1e-10
 N = 120

@@ -15,11 +15,11 @@ pytest.importorskip("statsmodels", reason="corrections need the extra stats")
 
 from ser_probe.analysis.stats.anova import anova_table
 from ser_probe.analysis.stats.comparisons import Contrast, adjust, compare, parse_contrast
-from ser_probe.analysis.stats.effect_sizes import hedges_g, rank_biserial
+from ser_probe.analysis.stats.effect_sizes import rank_biserial
 from ser_probe.analysis.stats.equivalence import Bound, equivalence_table, equivalence_test, parse_bound
 from ser_probe.analysis.stats.linear_model import fit_linear
 from ser_probe.analysis.stats.observations import Observations, make_observations, observe
-from tests.analysis.stats.conftest import paired_g
+from tests.analysis.stats.conftest import hedges_g, paired_g
 
 Crossed = Callable[..., pd.DataFrame]
 

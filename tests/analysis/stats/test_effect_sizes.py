@@ -7,7 +7,6 @@ import pytest
 import scipy.stats
 
 from ser_probe.analysis.stats.effect_sizes import (
-    hedges_g,
     omega_squared,
     partial_eta_squared,
     rank_biserial,
@@ -15,7 +14,7 @@ from ser_probe.analysis.stats.effect_sizes import (
     standardised_difference,
 )
 from ser_probe.analysis.stats.noncentral import _solve, noncentral_f_limits, noncentral_t_limits
-from tests.analysis.stats.conftest import paired_g
+from tests.analysis.stats.conftest import hedges_g, paired_g
 
 # The distribution functions themselves are good to some 1e-12.
 EXACT = 1e-9
