@@ -162,12 +162,12 @@ def acoustic_states(seed: int, n_speakers: int) -> tuple[np.ndarray, np.ndarray,
 
 def acoustic_change(seed: int) -> float:
     from ser_probe.analysis.acoustics.folds import acoustic_folds
-    from ser_probe.analysis.acoustics.prediction import prepare_targets, score_layers
+    from ser_probe.analysis.acoustics.prediction import prepare_acoustic_targets, score_layers
     from ser_probe.analysis.acoustics.scores import change_p, left_out_scores, widening
 
     states, y, who = acoustic_states(seed, 15)
     folds = acoustic_folds(who, 5, seed=seed)
-    targets = prepare_targets((y - y.mean()) / y.std(), folds, speakers=who, seed=seed)
+    targets = prepare_acoustic_targets((y - y.mean()) / y.std(), folds, speakers=who, seed=seed)
     before, after = (left_out_scores(sums)["r2"] for sums, _ in score_layers(states, targets, control=False))
     return float(change_p(after - before, widening(folds))[0])
 

@@ -20,7 +20,7 @@ _SUM_TOLERANCE = 1e-4
 
 
 def check_probabilities(probabilities: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return probabilities as float64 [N, C], after checking that they are such.
+    """Return probabilities as float64 [N, C], after checking them.
 
     Raises:
         AnalysisError: If the shape is wrong, a value lies outside [0, 1], or a clip's values do not sum to 1.
@@ -33,7 +33,7 @@ def check_probabilities(probabilities: np.ndarray, n_classes: int) -> np.ndarray
     if wrong.any():
         row = int(wrong.argmax())
         raise AnalysisError(
-            "Values are no probabilities",
+            "Values are not probabilities",
             where=f"clip {row}",
             expected="values from 0 to 1 that sum to 1",
             found=f"{np.array2string(p[row], threshold=8, precision=4)}, in {int(wrong.sum())} of {len(p)} clips",

@@ -1,6 +1,6 @@
 """What the predictions of a classifier are worth: scores with intervals, by class and by group, over several runs.
 
-Arrays of one run on one set of clips go in, rows of tidy tables come out; whoever calls adds the columns that say which
+Arrays of one run on one set of clips go in, rows of tidy tables come out; the caller adds the columns that say which
 run and which clips. Intervals are over speakers (see `resampling`).
 """
 
@@ -55,10 +55,10 @@ Interval = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class SpeakerBootstrap:
-    """The resamples of a set of clips, the same ones for all measures.
+    """Bootstrap resamples of the speakers of a set of clips, the same for all measures.
 
     Args:
-        speakers: Each clip's speaker, [N]; None where nobody knows: then there are no intervals.
+        speakers: Each clip's speaker, [N]; None if unknown: then there are no intervals.
         n_clips: N.
         n_resamples: Resamples B.
         seed: Seed of the draw.
@@ -106,7 +106,7 @@ def score_classes(
         A row per measure of `CLASS_SCORES`: `measure`, `value`, `ci_low`, `ci_high`, `n`, `n_speakers`.
 
     Raises:
-        AnalysisError: If the probabilities are none, or lengths differ.
+        AnalysisError: If values are not probabilities, or lengths differ.
     """
     p = check_probabilities(probabilities, n_classes)
     confidence, right = top_label(p, labels)
@@ -189,7 +189,7 @@ def score_distributions(true: np.ndarray, predicted: np.ndarray, people: Speaker
         (0 and more), `js_divergence` of Jensen and Shannon in bits (0 to 1; Lin 1991).
 
     Raises:
-        AnalysisError: If either is no distribution, or lengths differ.
+        AnalysisError: If either is not a distribution, or lengths differ.
     """
     check_lengths(true=true, predicted=predicted)
     p, q = (check_probabilities(shares, np.shape(true)[1]) for shares in (true, predicted))

@@ -88,7 +88,7 @@ def umap_panels(
     # AlignedUMAP draws its layout from transform_seed, which is fixed unless set.
     options = {"n_neighbors": n_neighbors, "min_dist": min_dist, "random_state": seed, "transform_seed": seed}
     logger.info("Loading UMAP; its first map on a machine takes up to a minute, because it is compiled")
-    with warnings.catch_warnings(), _own_threads():
+    with warnings.catch_warnings(), _torch_threads_restored():
         # umap warns of its single thread (the price of a repeatable map) and of spectral starts that it replaces.
         warnings.simplefilter("ignore")
         place = _place_aligned if fit == "joint" and panels else _place_on_reference
@@ -98,9 +98,9 @@ def umap_panels(
 
 
 @contextmanager
-def _own_threads() -> Iterator[None]:
-    """Give torch its number of threads back: numba sets OpenMP's for the whole process, and the last bits of whatever
-    is extracted or trained after a map would depend on it."""
+def _torch_threads_restored() -> Iterator[None]:
+    """Restore torch's number of threads: numba sets that of OpenMP for the whole process, and the last bits of
+    everything extracted or trained after a map would depend on it."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,8 +1,8 @@
-"""How far maps of the same data agree that differ by their seed only: what in a map is the data's, and what is chance.
+"""How far maps of the same data that differ only in their seed agree: what in a map comes from the data.
 
-Two maps cannot be compared by their coordinates, which may be turned, mirrored and rearranged. What a map claims is who
-lies near whom, so that is compared: each clip's nearest neighbours on both maps. A claim that does not survive another
-seed is none.
+Two maps cannot be compared by their coordinates, which may be rotated, mirrored and rearranged. A map shows which clips
+are near each other, so this is compared: each clip's nearest neighbours on both maps. Neighbourhoods that change with
+the seed must not be interpreted.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def check_split(labels: np.ndarray, split: np.ndarray, groups: np.ndarray) -> No
         faults.append(f"no clips in: {', '.join(empty)}")
     parts = table.groupby("group")["split"].agg(lambda names: " and ".join(sorted(set(names))))
     for speaker, where in parts[parts.str.contains(" and ")].items():
-        faults.append(f"speaker {speaker} is in {where}: what a probe learns of a voice would count as knowledge")
+        faults.append(f"speaker {speaker} is in {where}: what a probe learns of a voice would be scored as correct")
     in_training = set(table.loc[table["split"] == "train", "label"])
     if unseen := sorted(set(table["label"]) - in_training):
         more = f" and {len(unseen) - _SHOWN} more" if len(unseen) > _SHOWN else ""

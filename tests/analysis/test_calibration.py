@@ -137,9 +137,9 @@ def test_the_first_of_equal_probabilities_is_the_prediction() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([[0.5, 0.6]], "Values are no probabilities"),
-        ([[1.5, -0.5]], "Values are no probabilities"),
-        ([[np.nan, 1.0]], "Values are no probabilities"),
+        ([[0.5, 0.6]], "Values are not probabilities"),
+        ([[1.5, -0.5]], "Values are not probabilities"),
+        ([[np.nan, 1.0]], "Values are not probabilities"),
         ([[0.2, 0.3, 0.5]], "Probabilities have the wrong shape"),
     ],
 )

@@ -1,7 +1,7 @@
-"""The acoustic features as targets: which can be predicted at all, and what their variance is about before any model.
+"""Acoustic features as targets: which can be predicted at all, and what explains their variance without any model.
 
-A functional that does not vary has no R2, and one whose variance lies in a handful of clips has one that says whether
-these clips were hit. Both are named and kept out of means and rankings. Ratios to a mean near 0 (`stddevNorm` of a
+A functional that does not vary has no R2, and the R2 of one whose variance lies in a handful of clips depends on these
+clips alone. Both are flagged and kept out of means and rankings. Ratios to a mean near 0 (`stddevNorm` of a
 slope or a cepstral coefficient) are of the second kind.
 """
 
@@ -46,7 +46,7 @@ def flag_targets(y: np.ndarray) -> list[str]:
     """Return for each target `constant`, `few clips decide` (1 % of the clips have half of the variance), or nothing.
 
     Args:
-        y: Targets as they are predicted, [N, K].
+        y: AcousticTargets as they are predicted, [N, K].
     """
     y = np.asarray(y, np.float64)
     spread = np.ptp(y, axis=0)

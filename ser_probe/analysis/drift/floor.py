@@ -1,14 +1,14 @@
-"""How much drift means nothing: the same measures between states that should be equal.
+"""The drift floor: the same measures between states that should be equal. Drift below it means nothing.
 
 Two kinds of pairs give a floor:
 
 - `repeat`: the reference against itself, extracted again with another batch size or precision. What differs is
   arithmetic; drift below it may be arithmetic too.
 - `seed`: the checkpoint against those of the same step of other fine-tuning seeds. What differs is chance in training;
-  drift from the first checkpoint below it goes in no direction that another seed would take as well.
+  drift from the first checkpoint that is below it is not reproduced by other seeds.
 
 There is no floor from two halves of the clips: drift is measured on the same clips, clip by clip, and two halves are
-different clips. What the choice of clips does to a paired measure is said by its interval over speakers.
+different clips. The interval over speakers shows how a paired measure depends on the choice of clips.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ser_probe.analysis.drift.measures import MEASURES
 REPEAT, SEED = "repeat", "seed"
 KINDS = (REPEAT, SEED)
 ROUNDING = 1e-6
-"""Change that is no drift whatever the floor: measures are exact to 1e-7, and float32 embeddings to about that."""
+"""A change this small is rounding, whatever the floor: measures and float32 embeddings are exact to about 1e-7."""
 
 _KEYS = ["kind", "step", "layer", "group_by", "group", "measure"]
 

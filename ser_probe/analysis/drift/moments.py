@@ -27,7 +27,7 @@ _RIDGE = 1e-13
 
 
 class MeanShift:
-    """The squared distance between the means before and after, over the total variance before, without chance's part.
+    """The squared distance between the means before and after, over the total variance before, without bias.
 
     The squared mean of N unrelated moves is not 0 but their variance over N. So it is estimated as the mean product of
     the moves of two different clips, of different speakers where there are two or more: an unbiased estimate, 0 on

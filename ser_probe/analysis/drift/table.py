@@ -40,7 +40,7 @@ def layer_drift(
     groupings: Mapping[str, np.ndarray] | None = None,
     measures: Sequence[str] = tuple(MEASURES),
     n_neighbours: int = DEFAULT_NEIGHBOURS,
-    briefly: Collection[int] = (),
+    overall_only: Collection[int] = (),
 ) -> pd.DataFrame:
     """Measure the drift of one layer between pairs of its states.
 
@@ -52,8 +52,8 @@ def layer_drift(
         groupings: Each clip's group [N] by what groups them (`label`, `speaker`): the drift of each group alone.
         measures: Names of `MEASURES`.
         n_neighbours: Neighbours for `knn_overlap`; in small data at most a quarter of the clips.
-        briefly: Positions of pairs whose `procrustes` and `covariance_shift` are wanted of all clips only and without
-            an interval, which halves their time.
+        overall_only: Positions of pairs whose `procrustes` and `covariance_shift` are computed over all clips only and
+            without an interval, which halves their time.
 
     Returns:
         A row per pair, group and measure. `pair` is the position in `pairs`; `group_by` and `group` are `overall` and
@@ -91,9 +91,10 @@ def layer_drift(
     rows = []
     for place, pair in enumerate(pairs):
         of_sums = [measure for measure in measures if measure != "cka_debiased"]
-        brief = [measure for measure in of_sums if measure in _BRIEF] if place in briefly and pair[0] != pair[1] else []
-        of_pair = _values_of_pair(layer, pair, groups, [measure for measure in of_sums if measure not in brief])
-        of_pair[OVERALL, ALL] |= {name: (_BRIEF[name](layer, pair), np.nan, np.nan) for name in brief}
+        is_overall = place in overall_only and pair[0] != pair[1]
+        fast = [measure for measure in of_sums if measure in _OVERALL_VALUES] if is_overall else []
+        of_pair = _values_of_pair(layer, pair, groups, [measure for measure in of_sums if measure not in fast])
+        of_pair[OVERALL, ALL] |= {name: (_OVERALL_VALUES[name](layer, pair), np.nan, np.nan) for name in fast}
         for group, chosen in groups.items():
             numbers = {**_cka_of(within.get(group), pair), **of_pair[group]}
             n_speakers = np.nan if speakers is None else len(np.unique(speakers[chosen]))
@@ -208,7 +209,7 @@ def _ratio(name: str, layer: _Layer, pair: tuple[int, int], x: np.ndarray, y: np
     return _OF_TWO[name](x, y)
 
 
-_BRIEF: dict[str, Callable[[_Layer, tuple[int, int]], float]] = {
+_OVERALL_VALUES: dict[str, Callable[[_Layer, tuple[int, int]], float]] = {
     "procrustes": lambda layer, pair: procrustes_value(*layer.pair(pair)),
     "covariance_shift": lambda layer, pair: covariance_shift_value(*layer.spreads(pair)),
 }

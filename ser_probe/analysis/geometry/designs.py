@@ -83,7 +83,7 @@ def plan_partition(factors: Mapping[str, np.ndarray], *, speaker: str | None = N
         have more than one.
 
     Raises:
-        AnalysisError: If there is no factor, a factor has one value only, or too few clips are left to tell noise by.
+        AnalysisError: If there is no factor, a factor has one value only, or too few clips are left for the noise.
     """
     codes = {name: group_codes(values)[1] for name, values in factors.items()}
     if not codes:
@@ -143,7 +143,7 @@ def _check_remainder(model: tuple[str, ...], blocks: Mapping[str, np.ndarray], n
     if rank_of(one_hot(blocks, model)) >= n:
         levels = ", ".join(f"{name}: {blocks[name].max() + 1}" for name in model)
         raise AnalysisError(
-            "The factors have so many values that nothing is left to tell noise by",
+            "The factors have so many values that no clips are left to estimate the noise from",
             expected=f"fewer values than the {n} clips",
             found=levels,
             fix="leave out the factor with the most values",

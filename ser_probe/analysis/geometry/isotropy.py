@@ -44,10 +44,10 @@ def anisotropy_left_out(units: np.ndarray, codes: np.ndarray, n_groups: int) -> 
     """
     sums = (codes == np.arange(n_groups)[:, None]).astype(np.float64) @ units
     counts = np.bincount(codes, minlength=n_groups)
-    return mean_cosine(sums.sum(axis=0) - sums, len(units) - counts)
+    return mean_pair_cosine(sums.sum(axis=0) - sums, len(units) - counts)
 
 
-def mean_cosine(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def mean_pair_cosine(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return the mean cosine over pairs of different clips from sums [..., D] of so many unit vectors [...]."""
     with np.errstate(invalid="ignore", divide="ignore"):
         values = ((sums**2).sum(axis=-1) - counts) / (counts * (counts - 1.0))

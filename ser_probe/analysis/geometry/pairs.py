@@ -56,7 +56,7 @@ class PairSums:
     permuted: Mapping[str, np.ndarray]
 
 
-def measure_pairs(
+def sum_pairs(
     rows: np.ndarray,
     blocks: np.ndarray,
     factors: Mapping[str, np.ndarray] | None = None,

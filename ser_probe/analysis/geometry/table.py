@@ -11,12 +11,12 @@ import pandas as pd
 from ser_probe.analysis.geometry.arrangements import permuted_classes, speaker_blocks
 from ser_probe.analysis.geometry.designs import plan_partition
 from ser_probe.analysis.geometry.intrinsic_dimension import neighbour_ratios, two_nn, two_nn_mle
-from ser_probe.analysis.geometry.isotropy import anisotropy_left_out, mean_cosine, unit_vectors
+from ser_probe.analysis.geometry.isotropy import anisotropy_left_out, mean_pair_cosine, unit_vectors
 from ser_probe.analysis.geometry.pairs import (
     PairSums,
-    measure_pairs,
     participation_ratio_of,
     participation_ratio_unbiased,
+    sum_pairs,
 )
 from ser_probe.analysis.geometry.silhouettes import check_classes
 from ser_probe.analysis.geometry.spectrum import (
@@ -89,7 +89,7 @@ class Geometry:
         seed: Seed of the permutations and of the isotropic clips.
 
     Raises:
-        AnalysisError: If a factor has one value only, or so many that nothing is left to tell noise by.
+        AnalysisError: If a factor has one value only, or so many that no clips are left to estimate the noise from.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Geometry:
         check_lengths(features=x, clips=self.blocks)
         rows = centred(x, what)
         spectrum = eigenvalues(rows)
-        pairs = measure_pairs(rows, self.blocks, self._clusters, self._permuted)
+        pairs = sum_pairs(rows, self.blocks, self._clusters, self._permuted)
         spectra = [spectrum, *(self._left_out_spectra(rows) if self.rank_intervals else [])]
         values = _shape(spectra, x, pairs, self.blocks, what)
         values |= {("silhouette", name): pairs.silhouettes[name] for name in self.by}
@@ -159,7 +159,7 @@ class Geometry:
         if width not in self._ceilings:
             x = isotropic_features(len(self.blocks), width, self.seed)
             rows = centred(x)
-            pairs = measure_pairs(rows, np.zeros(len(rows), int))
+            pairs = sum_pairs(rows, np.zeros(len(rows), int))
             shape = _shape([eigenvalues(rows)], x, pairs, np.zeros(len(rows), int), "Isotropic clips")
             self._ceilings[width] = {key: float(numbers[0]) for key, numbers in shape.items()}
         return self._ceilings[width]
@@ -178,7 +178,7 @@ def _shape(spectra: Sequence[np.ndarray], x: np.ndarray, pairs: PairSums, blocks
         "participation_ratio": plain,
         "participation_ratio_unbiased": np.array([participation_ratio_unbiased(scatter) for scatter in scatters]),
         "anisotropy": np.concatenate([
-            mean_cosine(units.sum(axis=0)[None], np.array([len(units)])),
+            mean_pair_cosine(units.sum(axis=0)[None], np.array([len(units)])),
             anisotropy_left_out(units, blocks, n_blocks)[: sets - 1],
         ]),
         "two_nn": np.array([two_nn(of_set) for of_set in ratios]),

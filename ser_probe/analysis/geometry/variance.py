@@ -10,7 +10,7 @@ a factor that means nothing has share 0 on average, and the share of one that me
   speakers' is beyond gender). In a balanced design both agree, and the unique shares and the residual sum to 1.
 
 Speakers are a sample of speakers. So the noise of what each speaker has one value of (gender) is the spread between
-speakers, and the noise of the label is what it means differently for each (the interaction, where it can be told).
+speakers, and the noise of the label is how differently speakers express it (the interaction, if it can be estimated).
 
 Invariant to shift, rotation and isotropic scaling.
 """

@@ -1,7 +1,7 @@
-"""What a probe's score is to be held against: labels that mean nothing, and the answer that needs no features.
+"""Controls of a probe's score: shuffled labels, and the most frequent class, which needs no features.
 
-Both know as much as a probe could without reading the label from a layer. A score says something as far as it is
-above them: the difference to the shuffled labels is the selectivity (Hewitt & Liang 2019).
+Both reach what a probe can reach without reading the label from a layer. A score is informative as far as it is above
+them: the difference to the shuffled labels is the selectivity (Hewitt & Liang 2019).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many bits the labels cost somebody who has the representation: the online code of Voita & Titov.
+"""How many bits the labels cost given the representation: the online code of Voita & Titov.
 
 A probe's accuracy hides how hard it was to get there. The online (prequential) code charges for it: labels are sent in
 blocks, each coded with a probe trained on the blocks before, so a layer from which little training suffices gives a
@@ -10,9 +10,9 @@ shorten the code of a later one for reasons that have nothing to do with the tar
 order, all clips of a speaker come together, and blocks end where speakers do. Blocks are therefore fewer and coarser
 than the paper's, and what the first one costs (it is sent uncoded) bounds the compression: see `ceiling`.
 
-The family matters more here than for an accuracy: a probe that is sure and wrong is charged for being sure. A linear
-probe with early stopping is, on few clips: on a layer that says nothing it needs more bits than the uniform code. A
-regularised one whose strength was chosen by its loss on other speakers knows what it does not know.
+The family matters more here than for an accuracy: a probe that is sure and wrong is charged for being sure. On few
+clips a linear probe with early stopping is: on a layer without information it needs more bits than the uniform code.
+A regularised one whose strength was chosen by its loss on other speakers is not overconfident.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Whether probes of two checkpoints look along the same directions of a layer.
+"""Whether probes of two checkpoints use the same directions of a layer.
 
 A linear probe has a direction per class: the weights of its class minus the mean over classes, since adding the same
 vector to all classes changes no answer. Directions are compared in standardised units (each weight times its feature's
-deviation on the training clips): in raw units a feature of tiny variance gets a huge weight and would rule the cosine
-while it moves no answer.
+deviation on the training clips): in raw units a feature of tiny variance gets a huge weight and would dominate the
+cosine without changing any answer.
 
 The cosine between checkpoints must be read between two bounds, both given beside it:
 

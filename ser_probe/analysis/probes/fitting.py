@@ -114,7 +114,7 @@ def fit_probes(
             uses the first, and the first three for shuffled labels.
         shuffled_labels: Train the control: labels shuffled (see `controls`), to learn from and to stop by. Its scores
             on the true labels are what the probe reaches without knowing anything of them.
-        shares_groups: The division shares speakers, and says so.
+        shares_groups: The division shares speakers on purpose.
         options: Further arguments of the family.
         progress: Advanced by the number of representations times folds.
 
@@ -132,8 +132,8 @@ def fit_probes(
     check_folds(target.classes[target.values], folds, target.groups, shares_groups=shares_groups)
     if not spec.has_seeds:
         seeds = list(seeds)[: SHUFFLES_WITHOUT_SEEDS if shuffled_labels else 1]
-    # The control's validation labels are shuffled too: stopping by the true ones picks, of many ignorant probes, one
-    # that happens to know them, and with separable features that one does well on test.
+    # The control's validation labels are shuffled too: stopping by the true ones selects, among probes that learnt
+    # nothing, one that fits them by chance, and with separable features that one does well on test.
     labels = np.stack([
         shuffle_values(target.values, target.groups, seed, folds) if shuffled_labels else target.values
         for seed in seeds

@@ -1,7 +1,7 @@
 """A learned sum of the layers of a checkpoint, as SUPERB's downstream models take it, and a linear probe on the sum.
 
-Which layers does a probe choose that may mix them? The weights answer, with two cautions. They are not importances:
-neighbouring layers say nearly the same, and how the weight is shared among them is decided by little (compare seeds).
+The weights show which layers a probe uses that may mix them, with two cautions. They are not importances: neighbouring
+layers hold nearly the same, and small differences decide how they share the weight (compare seeds).
 And a weight means something only if the layers have one scale: SUPERB's toolkit can normalise each hidden state before
 the sum; here each feature of each layer is standardised on the training clips, as for every other family, so that a
 layer of large values does not count for more than its weight says.

@@ -1,9 +1,9 @@
 """Many penalised softmax regressions of the same features, minimised together.
 
 A problem is a set of training clips, a row of labels and a penalty. All problems that still run share each product
-with the features; each has its own step, its own memory of curvature, and leaves when it is done. The method is L-BFGS
-(Nocedal & Wright 2006, section 7.2, in the compact form of Byrd, Nocedal & Schnabel 1994) whose first guess of the
-curvature is a diagonal: good where features come from `rotation.rotate`.
+with the features; each has its own step and its own memory of curvature, and is removed when it has converged. The
+method is L-BFGS (Nocedal & Wright 2006, section 7.2, in the compact form of Byrd, Nocedal & Schnabel 1994) whose first
+guess of the curvature is a diagonal: good where features come from `rotation.rotate`.
 
 Axis letters: P problems, C classes, n clips, m axes and the column of ones.
 """
@@ -100,7 +100,7 @@ def solve(
 
 
 def logits(scores: np.ndarray, solutions: Solutions) -> np.ndarray:
-    """Return what solved problems say of clips [n, m], [P, C, n]; that of absent classes is hugely negative."""
+    """Return the logits of clips [n, m] by solved problems, [P, C, n]; those of absent classes are hugely negative."""
     weights = solutions.weights
     n_problems, n_classes, width = weights.shape
     product = weights[..., :-1].reshape(-1, width - 1) @ scores.T
@@ -194,7 +194,7 @@ def _direction(state: _State) -> tuple[np.ndarray, np.ndarray]:
     # The mean of p (1 - p) over clips, of the classes that can be confused: the curvature of the loss along a logit.
     spread = ((1 - np.square(state.probabilities).sum(axis=1)) * state.weight[:, 0]).sum(axis=1)
     curvature = spread / state.weight.sum(axis=(1, 2)) / np.maximum(state.present.sum(axis=(1, 2)) - 1, 1)
-    # Where all clips are certain nothing seems to curve; a step along the bias, without a penalty, would be endless.
+    # Where all clips are certain the curvature is 0, and a step along the bias, which is not penalised, infinite.
     curvature = np.maximum(curvature, np.finfo(state.weights.dtype).eps)
     diagonal = 1 / (curvature[:, None, None] * state.squares + state.penalty)
     scaled = diagonal * state.gradient

@@ -1,7 +1,7 @@
-"""Probes with one hidden layer: what a layer tells a small network, where a linear probe reads nothing.
+"""Probes with one hidden layer: what a small network can read from a layer where a linear probe cannot.
 
-A probe that can compute more says less of where the target is easy to read; its selectivity over shuffled labels
-(Hewitt & Liang 2019) belongs beside every score.
+The more a probe can compute, the less its score tells how accessible the target is; report its selectivity over
+shuffled labels (Hewitt & Liang 2019) beside every score.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 from ser_probe.analysis.probes.families import ClassProbes, Folds
 from ser_probe.analysis.probes.probe_state import TILE_WIDTH, loop_settings, new_layer, new_state, padded
-from ser_probe.analysis.probes.side_by_side import Share, for_each_share, outputs_of, train_to_end
+from ser_probe.analysis.probes.side_by_side import ThreadTask, for_each_task, outputs_of, train_to_end
 from ser_probe.analysis.probes.training import ProbeOptions, check_training, initial_weights
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
@@ -66,18 +66,18 @@ def fit_mlp(
     settings = loop_settings(options, n_classes, width, n_hidden=hidden, weight_decay=weight_decay)
     starts = [(initial_hidden_weights(s, width, hidden), initial_weights(s, hidden, n_classes)) for s in seeds]
 
-    def train(share: Share) -> None:
-        units = np.zeros((share.z.shape[0], padded(hidden + 1, TILE_WIDTH)), np.float32)
-        for s in share.seeds:
+    def train(task: ThreadTask) -> None:
+        units = np.zeros((task.z.shape[0], padded(hidden + 1, TILE_WIDTH)), np.float32)
+        for s in task.seeds:
             first, last = (new_layer(start.numpy()) for start in starts[s])
-            state, place = new_state(), (share.r, share.fold, s)
-            fit = partial(train_mlp, settings, first, last, state, share.z, labels[s], share.validation)
-            train_to_end(share.train, seeds[s], fit)
-            rectify(outputs_of(share.z, first.best, len(first.best)), units, hidden)
+            state, place = new_state(), (task.r, task.fold, s)
+            fit = partial(train_mlp, settings, first, last, state, task.z, labels[s], task.validation)
+            train_to_end(task.train, seeds[s], fit)
+            rectify(outputs_of(task.z, first.best, len(first.best)), units, hidden)
             logits[place] = outputs_of(units, last.best, n_classes)
             n_epochs[place] = state.counts[0]
 
-    for_each_share(x, folds, len(seeds), train, progress)
+    for_each_task(x, folds, len(seeds), train, progress)
     return ClassProbes(logits, None, n_epochs, np.full(shape, weight_decay))
 
 

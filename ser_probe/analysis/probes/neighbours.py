@@ -1,7 +1,7 @@
-"""k nearest neighbours: what of a class can be seen in the distances between clips alone, without any fit.
+"""k nearest neighbours: how far distances between clips alone tell the classes apart, without any fit.
 
-Neighbours are training clips; that several are of one speaker is fine, since the clips that count are of others. Must
-not be used to say how much a layer knows: it says how much of its geometry is about the classes.
+Neighbours are training clips; several of one speaker do no harm, since the scored clips are of other speakers. Must not
+be used as a measure of how much a layer holds: it measures how much of its geometry is about the classes.
 
 Logits are log((votes + tie + 1) / (k + C + TIE_SHARE)), Laplace's rule of succession with ties taken apart: `tie` is
 at most `TIE_SHARE` of a vote, the larger the nearer a class's neighbours are (the sum of 1 / rank over them, as a

@@ -1,4 +1,4 @@
-"""What probes' answers are worth: scores, their intervals over speakers, and the tables of both.
+"""Scores of probes' answers, their intervals over speakers, and the tables of both.
 
 Answers of all folds are pooled before they are scored: where folds rotate, every clip is scored once, by probes that
 never saw its speaker. Every score comes from counts that add up over speakers, so a resample of speakers is scored as

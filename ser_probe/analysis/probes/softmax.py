@@ -13,7 +13,7 @@ import numpy as np
 
 from ser_probe.analysis.probes.families import ClassProbes, Folds
 from ser_probe.analysis.probes.probe_state import loop_settings, new_layer, new_state
-from ser_probe.analysis.probes.side_by_side import Share, for_each_share, outputs_of, train_to_end
+from ser_probe.analysis.probes.side_by_side import ThreadTask, for_each_task, outputs_of, train_to_end
 from ser_probe.analysis.probes.training import ProbeOptions, check_training, in_raw_units, initial_weights
 from ser_probe.runtime import SILENT, Progress
 
@@ -57,15 +57,15 @@ def fit_softmax(
     settings = loop_settings(options or ProbeOptions(), n_classes, width)
     starts = [initial_weights(seed, width, n_classes).numpy() for seed in seeds]
 
-    def train(share: Share) -> None:
-        for s in share.seeds:
+    def train(task: ThreadTask) -> None:
+        for s in task.seeds:
             layer, state = new_layer(starts[s]), new_state()
-            fit = partial(train_linear, settings, layer, state, share.z, labels[s], share.validation)
-            train_to_end(share.train, seeds[s], fit)
-            place = share.r, share.fold, s
-            logits[place] = outputs_of(share.z, layer.best, n_classes)
-            weights[place] = in_raw_units(layer.best[:n_classes, : width + 1].T, share.mean, share.scale)
+            fit = partial(train_linear, settings, layer, state, task.z, labels[s], task.validation)
+            train_to_end(task.train, seeds[s], fit)
+            place = task.r, task.fold, s
+            logits[place] = outputs_of(task.z, layer.best, n_classes)
+            weights[place] = in_raw_units(layer.best[:n_classes, : width + 1].T, task.mean, task.scale)
             n_epochs[place] = state.counts[0]
 
-    for_each_share(x, folds, len(seeds), train, progress)
+    for_each_task(x, folds, len(seeds), train, progress)
     return ClassProbes(logits, weights, n_epochs, np.full(shape, np.nan))

@@ -18,7 +18,7 @@ from ser_probe.errors import AnalysisError, show
 from ser_probe.runtime import LARGEST_NUMBER
 
 NAMES = ("label", "speaker", "gender", "sentence", "language", "corpus", "split")
-"""Columns that name things even where the names are numbers."""
+"""Columns that hold names even where these look like numbers."""
 MOST_LEVELS = 10
 """A column of numbers with more different values than this is numeric, unless it is one of `NAMES`."""
 

@@ -1,6 +1,6 @@
 """How probes that learn step by step are set up: options, standardised features, initial weights, batch orders, checks.
 
-What decides a probe's course is drawn here from its seed, so that every way to train it takes the same one.
+Everything random about a probe's training is drawn here from its seed: any implementation trains the same probe.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def best_rotation(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, f
 
 
 def _pairs(n: int, alignments: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    # The own scores first: every other row names them.
+    # Scores without transfer come first: every other row refers to them.
     yield from ((t, t, "none") for t in range(n))
     for alignment in alignments:
         for trained in range(n):

@@ -1,8 +1,8 @@
-"""What the convex families share: their checks, features standardised in float64, and the inner folds.
+"""Shared by the convex families: their checks, features standardised in float64, and the inner folds.
 
 A regularisation strength is chosen inside the training part of a fold: its speakers are divided into inner folds, each
 is predicted from the others, and the strength whose predictions are best over all training clips is taken. Test and
-validation clips have no say in it.
+validation clips do not influence it.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import numpy as np
 
 from ser_probe.analysis.similarity.kernels import linear
 from ser_probe.analysis.similarity.options import MEMORY_BYTES, Options, PairValues
-from ser_probe.analysis.similarity.pair_statistics import Statistic, compare, measure_by_kernel
+from ser_probe.analysis.similarity.pair_statistics import Statistic, compare_by_kernel, measure_by_kernel
 from ser_probe.analysis.similarity.sources import Sides, Source
 
 
@@ -83,7 +83,9 @@ def cka_pairs(
     """
     sides = Sides(representations, others, names, other_names)
     first, second = sides.prepare(groups)
-    values = compare(first, second, linear(), ("u", "double"), memory_bytes=memory_bytes, intervals=groups is not None)
+    values = compare_by_kernel(
+        first, second, linear(), ("u", "double"), memory_bytes=memory_bytes, intervals=groups is not None
+    )
     debiased, biased = (
         Estimates(values[key].value, values[key].ci_low, values[key].ci_high) for key in _STATISTICS.values()
     )

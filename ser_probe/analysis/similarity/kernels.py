@@ -1,4 +1,4 @@
-"""What says how alike two clips are within one representation: the entry of its pair matrix.
+"""Kernels: how similar two clips are within one representation, which is an entry of its pair matrix.
 
 Measures such as CKA, distance correlation and RSA compare two representations through their N x N matrices of such
 entries. Each kernel here turns a block of inner products into a block of entries, so that all of them share one fast

@@ -1,6 +1,6 @@
-"""Intervals of measures that have no fast way to leave a speaker out: everything is computed again without each.
+"""Intervals of measures that have no fast way to leave a speaker out: all is computed again without each speaker.
 
-It takes as many times longer as there are speakers (sets of speakers, where there are more than a hundred).
+This multiplies the time by the number of speakers (of sets of speakers, where there are more than a hundred).
 """
 
 from __future__ import annotations

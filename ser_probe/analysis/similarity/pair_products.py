@@ -18,11 +18,11 @@ from ser_probe.analysis.similarity.pair_matrices import PairMatrices
 from ser_probe.analysis.similarity.side_by_side import for_each, in_order
 from ser_probe.runtime import SILENT, Progress, counting
 
-# So many products are added up in the features' precision before the sum goes on in float64.
+# How many products are added up in the features' precision before the sum continues in float64.
 _SUMMED_IN_PRECISION = 4096
-# Of products that wait to be added up.
+# Memory for products that wait to be added up.
 _WAITING_BYTES = 2**26
-# Speakers' tiles are small: one alone would take less time than to hand it to a thread.
+# Speakers' tiles are small: a thread gets several, since one takes less time than starting a thread.
 _TILES_A_TASK = 16
 
 

@@ -35,7 +35,7 @@ Transform = Callable[[np.ndarray], np.ndarray]
 _LEFT_OUT_BYTES = 2**27
 
 
-def compare(
+def compare_by_kernel(
     first: Prepared,
     second: Prepared,
     kernel: Kernel,
@@ -80,7 +80,7 @@ def measure_by_kernel(
 ) -> dict[str, PairValues]:
     """Compute measures that are statistics of one kernel's matrices: `statistics`, by the measures' names."""
     first, second = sides.prepare(options.groups)
-    values = compare(
+    values = compare_by_kernel(
         first,
         second,
         kernel,

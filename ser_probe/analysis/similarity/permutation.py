@@ -1,11 +1,11 @@
-"""How often unrelated clips would look as alike: p values by permuting the clips of one side.
+"""How often unrelated clips would be as similar: p values by permuting the clips of one side.
 
 A p value is of the hypothesis under which the permuted clips are exchangeable:
 
 - `clips`: any clip could stand for any other. Two clips of one speaker resemble each other, in both representations: a
   small p may only say that both know the speaker (or the sentence, or the corpus).
 - `within-speaker`: clips of one speaker could stand for each other. What the speakers alone have in common stays in
-  every permutation, so that to know the speaker is not enough. Sentence and emotion still are.
+  every permutation, so that encoding the speaker does not give a small p. Encoding sentence or emotion still does.
 - `speakers`: speakers could stand for each other, each with their clips in order: for clips recorded in one order by
   all. Only speakers with equally many clips are exchanged; G of them give G! permutations, so few speakers say little.
 

@@ -14,7 +14,7 @@ from ser_probe.analysis.threads import run_side_by_side
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
-# Numbers to go through from which on threads gain more than it takes to start them, some milliseconds.
+# With fewer numbers than this to process, starting threads takes longer than they save.
 _MUCH = 2**22
 
 

@@ -23,7 +23,7 @@ Source = np.ndarray | Callable[[], np.ndarray]
 
 MIN_CLIPS = 4  # unbiased HSIC divides by n (n - 3)
 MOST_SETS = 100
-# Spread below this share of the features' size is rounding, not variation.
+# Variation below this share of the features' size is rounding.
 _ROUNDING = 1e-12
 _ROWS = 128
 

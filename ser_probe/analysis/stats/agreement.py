@@ -1,4 +1,4 @@
-"""Whether an answer hangs on the test or on the correction: the same comparison asked in another way.
+"""Whether an answer depends on the choice of test or correction: the same comparison tested in another way.
 
 The other test stands beside the one that was chosen and does not replace it: which to report must not be decided by its
 p-value. Where the two lead to opposite answers at the level of the tests, words and command say so.
@@ -48,7 +48,7 @@ def with_other_test(
         contrasts: What was compared.
         test: How.
         pairs: Which levels.
-        correct: The correction that the words go by.
+        correct: The correction that the text reports.
         alpha: Level.
 
     Returns:
@@ -91,7 +91,7 @@ def opposite_answer(row: Mapping[Any, Any], correct: str, alpha: float) -> str:
     if (row["p"] < alpha) != is_significant:
         parts.append(f"without correction p {p_value(row['p'])}")
     rank = row.get("p_other_corrected", np.nan)
-    # A test that cannot find anything at these numbers does not speak against one that did.
+    # A test that cannot be significant with so few observations does not contradict one that is.
     can_find = row.get("p_other_least", 0.0) < alpha
     if not np.isnan(rank) and (rank < alpha) != is_significant and (can_find or not is_significant):
         parts.append(f"by {TEST_NAMES[row['other_test']]} p {p_value(rank)}")

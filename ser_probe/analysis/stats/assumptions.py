@@ -1,7 +1,7 @@
-"""What the tests take for granted, checked where it can be, with what to do where it does not hold.
+"""Assumptions of the tests, checked where possible, with what to do where they do not hold.
 
-A check that passes proves nothing: with few observations it sees nothing, with many it sees what does not matter. So
-each says how many observations it looked at and how large the departure is. Independence cannot be checked at all.
+A check that passes proves nothing: with few observations it detects little, with many it detects what does not matter.
+So each check states its number of observations and the size of the departure. Independence cannot be checked at all.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ EFFECTS = {
     "welch": "hedges_g", "pooled": "hedges_g", "mann-whitney": "rank_biserial", "paired": "hedges_g_paired",
     "residual": "hedges_g_residual",
 }  # fmt: skip
-# A deviation below the rounding of the values themselves is none.
+# A deviation below the rounding of the values counts as 0.
 _ROUNDING = 1e-12
 _NO_UNITS = "A paired test needs to know which observations belong together"
 _NAME_UNITS = "name the column that says so, as --unit seed"
@@ -162,12 +162,12 @@ def compare(
 
 
 def adjust(p: np.ndarray, method: Literal["holm", "bh"]) -> np.ndarray:
-    """Return p-values corrected for how many there are.
+    """Return p-values corrected for their number.
 
     Args:
         p: P-values [N]; those that are NaN do not count.
-        method: `holm` keeps the chance of any false finding (Holm 1979); `bh` the share of false ones among the
-            findings (Benjamini and Hochberg 1995), for independent or positively dependent tests.
+        method: `holm` bounds the chance of any false positive (Holm 1979); `bh` the share of false ones among the
+            positives (Benjamini and Hochberg 1995), for independent or positively dependent tests.
 
     Returns:
         Corrected p-values [N], in [0, 1], none below its own p.
@@ -318,7 +318,7 @@ def _statistic(test: Any) -> tuple[float, float, float]:
 
 
 def _no_test(a: np.ndarray, b: np.ndarray) -> Result:
-    """Return what can be said without a spread: the means and their difference."""
+    """Return the result of samples without a spread: the means and their difference."""
     means = (float(a.mean()), float(b.mean())) if len(a) and len(b) else (np.nan, np.nan)
     return Result(len(a), len(b), *means, means[0] - means[1], *([np.nan] * 5))
 

@@ -1,7 +1,7 @@
 """A linear mixed model: factors as fixed effects, speakers or seeds as a random intercept.
 
 For results that come in groups (several scores of one speaker, one seed, one run), which an analysis of variance would
-take for independent. It must not be used to rescue a design with two or three groups: their variance cannot be known.
+take for independent. It must not rescue a design with two or three groups: their variance cannot be estimated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COLUMNS = (
 _FEWEST_GROUPS = 3
 # Below this share of the residual variance the random effect is at its bound of 0.
 _SINGULAR = 1e-6
-# Without derivatives, which lose their digits where the variance is at its bound: others stop there with an error.
+# Optimisers without derivatives: derivatives are inaccurate where the variance is at its bound, and others fail there.
 _OPTIMISER: dict[str, Any] = {"method": ["powell"], "xtol": 1e-8, "ftol": 1e-12}
 
 

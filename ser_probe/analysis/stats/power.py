@@ -23,7 +23,7 @@ from ser_probe.errors import AnalysisError
 Design = Literal["two_sample", "paired"]
 DESIGNS: tuple[Design, ...] = ("two_sample", "paired")
 MOST_N = 1_000_000
-"""Repetitions beyond which the answer is: too many."""
+"""More repetitions than this are refused as unreasonable."""
 
 
 def power_of_t(effect: float, n: np.ndarray | int, *, alpha: float = 0.05, design: Design = "two_sample") -> np.ndarray:

@@ -1,6 +1,6 @@
-"""The same questions asked with weaker assumptions, to see whether the answer hangs on them.
+"""Tests with weaker assumptions, to see whether an answer depends on the stronger ones.
 
-These stand beside the analysis of variance and do not replace it: where they agree the assumptions do not matter, where
+They stand beside the analysis of variance and do not replace it: where they agree the assumptions do not matter, where
 they disagree they do. Which to report must not be chosen by its p-value.
 """
 

@@ -1,4 +1,4 @@
-"""A page of Markdown and the tables in LaTeX from what was found."""
+"""The results as a page of Markdown and as tables in LaTeX."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _SECTIONS: tuple[tuple[str, str, dict[str, str]], ...] = (
 def paragraphs(
     statistics: Statistics, options: StatsOptions, *, group: str | None = None, escape: wording.Escape = one_line
 ) -> list[str]:
-    """Return everything that was found as paragraphs, the findings first.
+    """Return the results as paragraphs, the most important first.
 
     Args:
         statistics: What was found.

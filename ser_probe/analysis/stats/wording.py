@@ -1,7 +1,7 @@
 """Statistics as sentences that a paper could print, in APA style.
 
-Every sentence is made from a table's numbers. Nothing is called proven, equal or caused: a test that finds nothing is
-said to find nothing.
+Every sentence is made from a table's numbers. Nothing is called proven, equal or caused: a test that is not significant
+is reported as that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TESTS = {
     "residual": "comparisons of cell means against the residual of the analysis of variance",
 }
 _CORRECTIONS = {"holm": "Holm's correction", "bh": "Benjamini and Hochberg's correction"}
-# More comparisons than this are counted, and only the largest are told.
+# With more comparisons than this, the text counts them and reports only the largest.
 _MOST_TOLD = 8
 _TOLD = 3
 _SMALL_SHARE = 0.1

@@ -107,7 +107,7 @@ def test_what_needs_single_values_is_left_out_or_refused(observations: Observati
     assert checks["normality"] == checks["outliers"] == "not checked"
     assert found.left_out == ("normality, outliers and ranks: only means and deviations are known",)
     for test in ("mann-whitney", "paired"):
-        with pytest.raises(AnalysisError, match=rf"do not admit the test '{test}'"):
+        with pytest.raises(AnalysisError, match=rf"The test '{test}' needs single values"):
             analyse(observations, StatsOptions(test=test))  # type: ignore[arg-type]
 
 
