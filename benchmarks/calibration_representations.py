@@ -29,6 +29,7 @@ import argparse
 import datetime
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -38,7 +39,10 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
-RESULT = Path(__file__).resolve().parent / "results" / "calibration_representations.md"
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))  # where `benchmarks` is found
+
+RESULT = REPOSITORY / "benchmarks" / "results" / "calibration_representations.md"
 N_DATA_SETS = 1000
 N_PERMUTATIONS = 199
 LEVEL = 0.05
@@ -108,8 +112,8 @@ def permutation_cka_within(seed: int) -> float:
 
 def changed_answers(seed: int, clips_per_class: int) -> float:
     """Return p of the before/after test between the answers of two equally good probes."""
+    from benchmarks.probe_simulation import simulate_answers
     from ser_probe.analysis.probes.comparisons import contributions, sign_flip_test
-    from ser_probe.analysis.probes.simulation import simulate_answers
 
     before, after = simulate_answers(1, n_speakers=12, clips_per_class=clips_per_class, seed=seed)
     return float(sign_flip_test(contributions(before, after, "uar"), seed=seed)[0][0])
@@ -125,21 +129,21 @@ def few_answers(seed: int) -> float:
 
 def trained_probes(seed: int) -> float:
     """Return p of the before/after test between probes trained on two embeddings of equal worth."""
-    from ser_probe.analysis.probes.simulation import pipeline_p_values
+    from benchmarks.probe_simulation import pipeline_p_values
 
     return float(pipeline_p_values(1, n_train=20, n_test=11, seed=seed)[0])
 
 
 def five_folds(seed: int) -> float:
     """The same where all 15 speakers are tested in turn, three at a time."""
-    from ser_probe.analysis.probes.simulation import pipeline_p_values
+    from benchmarks.probe_simulation import pipeline_p_values
 
     return float(pipeline_p_values(1, n_train=0, n_test=15, n_folds=5, seed=seed)[0])
 
 
 def one_left_out(seed: int) -> float:
     """The same, one speaker at a time: nearly all training clips are shared by all folds."""
-    from ser_probe.analysis.probes.simulation import pipeline_p_values
+    from benchmarks.probe_simulation import pipeline_p_values
 
     return float(pipeline_p_values(1, n_train=0, n_test=15, n_folds=15, seed=seed)[0])
 
@@ -157,13 +161,13 @@ def acoustic_states(seed: int, n_speakers: int) -> tuple[np.ndarray, np.ndarray,
 
 
 def acoustic_change(seed: int) -> float:
-    from ser_probe.analysis.acoustics.folds import speaker_folds
-    from ser_probe.analysis.acoustics.prediction import prepare_targets, score_layers
+    from ser_probe.analysis.acoustics.folds import acoustic_folds
+    from ser_probe.analysis.acoustics.prediction import prepare_acoustic_targets, score_layers
     from ser_probe.analysis.acoustics.scores import change_p, left_out_scores, widening
 
     states, y, who = acoustic_states(seed, 15)
-    folds = speaker_folds(who, 5, seed=seed)
-    targets = prepare_targets((y - y.mean()) / y.std(), folds, speakers=who, seed=seed)
+    folds = acoustic_folds(who, 5, seed=seed)
+    targets = prepare_acoustic_targets((y - y.mean()) / y.std(), folds, speakers=who, seed=seed)
     before, after = (left_out_scores(sums)["r2"] for sums, _ in score_layers(states, targets, control=False))
     return float(change_p(after - before, widening(folds))[0])
 
@@ -202,9 +206,11 @@ def related(seed: int, n_speakers: int) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def mean_cka(n_speakers: int) -> float:
     """Return what debiased CKA is on average over data sets of so many speakers."""
-    from ser_probe.analysis.similarity.cka import linear_cka
+    from ser_probe.analysis.similarity.measures import compare_two
 
-    return float(np.mean([linear_cka(*related(seed, n_speakers)[:2]) for seed in range(10**6, 10**6 + 1000)]))
+    return float(
+        np.mean([compare_two("cka_debiased", *related(seed, n_speakers)[:2]) for seed in range(10**6, 10**6 + 1000)])
+    )
 
 
 def jackknife_cka(seed: int, n_speakers: int, truth: float) -> float:

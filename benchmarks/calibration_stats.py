@@ -70,12 +70,12 @@ def simulate_anova(n: int, rng: np.random.Generator) -> list[PValues]:
     kept = np.ones(48, dtype=bool)
     kept[[0, 1, 5, 20, 21, 40]] = False
     for _ in range(n):
-        table = anova_table(observe(rng.standard_normal(48), a=a, b=b, c=c)).set_index("term")["p"]
+        table = anova_table(fit_linear(observe(rng.standard_normal(48), a=a, b=b, c=c))).set_index("term")["p"]
         for term in ("a", "b × c", "a × b × c"):
             found.setdefault(f"ANOVA, {term}|2 x 2 x 3, 4 a cell", []).append(table[term])
         y = rng.standard_normal(int(kept.sum()))
         for kind in (2, 3):
-            table = anova_table(observe(y, a=a[kept], c=c[kept]), kind=kind).set_index("term")["p"]
+            table = anova_table(fit_linear(observe(y, a=a[kept], c=c[kept])), kind=kind).set_index("term")["p"]
             found.setdefault(f"ANOVA type {kind}, c|2 x 3, 5 to 8 a cell", []).append(table["c"])
     return [PValues(*name.split("|"), np.array(p)) for name, p in found.items()]
 
@@ -95,7 +95,7 @@ def simulate_robust(n: int, rng: np.random.Generator) -> list[PValues]:
         fit = fit_linear(observe(rng.exponential(size=40), a=a, b=b))
         rows = robust_table(fit).set_index(["method", "term"])["p"]
         p["aligned"].append(float(rows[("aligned_rank", "a × b")]))
-        p["plain skewed"].append(float(anova_table(fit.observations)["p"].iloc[2]))
+        p["plain skewed"].append(float(anova_table(fit)["p"].iloc[2]))
     unequal, skewed = "1 x 3, SD 3 : 1.5 : 1, n = 10 : 20 : 30", "2 x 2, exponential, 10 a cell"
     values = {name: np.array(each) for name, each in p.items()}
     return [

@@ -56,11 +56,11 @@ def probes(x: np.ndarray, labels: np.ndarray, targets: np.ndarray, speakers: np.
 
 
 def acoustics(x: np.ndarray, labels: np.ndarray, targets: np.ndarray, speakers: np.ndarray) -> None:
-    from ser_probe.analysis.acoustics.folds import speaker_folds
-    from ser_probe.analysis.acoustics.prediction import prepare_targets, score_layers
+    from ser_probe.analysis.acoustics.folds import acoustic_folds
+    from ser_probe.analysis.acoustics.prediction import prepare_acoustic_targets, score_layers
 
     who = speakers.astype(str)
-    prepared = prepare_targets(targets, speaker_folds(who, 5), speakers=who)
+    prepared = prepare_acoustic_targets(targets, acoustic_folds(who, 5), speakers=who)
     for _ in score_layers(x, prepared):
         pass
 

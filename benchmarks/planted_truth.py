@@ -40,8 +40,8 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 
-from ser_probe.analysis.acoustics.folds import speaker_folds
-from ser_probe.analysis.acoustics.prediction import prepare_targets, score_layers
+from ser_probe.analysis.acoustics.folds import acoustic_folds
+from ser_probe.analysis.acoustics.prediction import prepare_acoustic_targets, score_layers
 from ser_probe.analysis.acoustics.scores import change_p, left_out_scores, widening
 from ser_probe.analysis.corrections import holm
 from ser_probe.analysis.drift.floor import REPEAT, SEED, add_floor, floor_table
@@ -178,8 +178,8 @@ def find_drift(study: Study, before: np.ndarray, after: np.ndarray) -> tuple[dic
 def find_acoustics(study: Study, before: np.ndarray, after: np.ndarray) -> tuple[set[tuple[int, int]], pd.DataFrame]:
     """Return where which functional is lost (layer, functional), and every change of R2 with its corrected p."""
     speakers = study.speakers.astype(str)
-    folds = speaker_folds(speakers, 4)
-    targets = prepare_targets(study.acoustics, folds, speakers=speakers)
+    folds = acoustic_folds(speakers, 4)
+    targets = prepare_acoustic_targets(study.acoustics, folds, speakers=speakers)
     first, second = ([sums for sums, _ in score_layers(state, targets, control=False)] for state in (before, after))
     rows = []
     for layer, (one, other) in enumerate(zip(first, second, strict=True)):

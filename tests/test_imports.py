@@ -20,7 +20,7 @@ LAYERS = {
     "embeddings": 2, "training": 2,
     "config": 3,
     "steps": 4,
-    "cli": 5, "demo": 5,
+    "cli": 5,
 }  # fmt: skip
 NAME_TABLES = {
     "data.schemes", "data.corpora", "models.catalogue", "models.lora", "models.pooling", "models.trained_part",
@@ -29,8 +29,7 @@ NAME_TABLES = {
 NEVER = {
     "embeddings": {"analysis", "report", "training"},
     "training": {"analysis", "report", "embeddings"},
-    "cli": {"data", "audio", "models", "analysis", "report", "embeddings", "training", "demo"},
-    "demo": {"data", "audio", "models", "analysis", "report", "embeddings", "training", "cli"},
+    "cli": {"data", "audio", "models", "analysis", "report", "embeddings", "training"},
 }
 DOORS = {
     "soundfile": ("audio.load", "audio.preview", "data.sample"),
@@ -39,7 +38,6 @@ DOORS = {
     "accelerate": ("training",),
     "tensorboard": ("training",),
     "h5py": ("embeddings.store",),
-    "ray": ("embeddings.executors",),
     "opensmile": ("embeddings.opensmile_sets",),
     "silero_vad": ("audio.speech",),
     "audiomentations": ("audio.augment",),
@@ -56,7 +54,6 @@ DOORS = {
     "jinja2": ("report",),
     "pyloudnorm": ("audio.loudness",),
     "espeakng_loader": ("data",),
-    "gradio": ("demo",),
     "typer": ("cli",),
     "rich": ("cli",),
     "pydantic": ("config",),

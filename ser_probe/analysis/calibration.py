@@ -20,7 +20,7 @@ _SUM_TOLERANCE = 1e-4
 
 
 def check_probabilities(probabilities: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return probabilities as float64 [N, C], after checking that they are such.
+    """Return probabilities as float64 [N, C], after checking them.
 
     Raises:
         AnalysisError: If the shape is wrong, a value lies outside [0, 1], or a clip's values do not sum to 1.
@@ -33,7 +33,7 @@ def check_probabilities(probabilities: np.ndarray, n_classes: int) -> np.ndarray
     if wrong.any():
         row = int(wrong.argmax())
         raise AnalysisError(
-            "Values are no probabilities",
+            "Values are not probabilities",
             where=f"clip {row}",
             expected="values from 0 to 1 that sum to 1",
             found=f"{np.array2string(p[row], threshold=8, precision=4)}, in {int(wrong.sum())} of {len(p)} clips",
@@ -113,21 +113,6 @@ def calibration_error(sums: np.ndarray) -> np.ndarray:
         return np.abs(right - confidence).sum(axis=-1) / clips.sum(axis=-1)
 
 
-def expected_calibration_error(
-    confidence: np.ndarray, right: np.ndarray, *, n_bins: int = N_BINS, scheme: str = "equal_width"
-) -> float:
-    """Return the ECE of predictions, see `calibration_error`.
-
-    Args:
-        confidence: Confidence of each prediction in [0, 1], [N].
-        right: Whether it is right, bool [N].
-        n_bins: Number of bins.
-        scheme: One of `SCHEMES`; `equal_mass` is the adaptive form of Nixon et al. 2019 on the top label.
-    """
-    borders = bin_confidences(confidence, n_bins, scheme)
-    return float(calibration_error(sum_bins(confidence, right, borders, np.zeros(len(confidence), int), 1)[0]))
-
-
 def reliability_table(confidence: np.ndarray, right: np.ndarray, *, n_bins: int = N_BINS) -> pd.DataFrame:
     """Return the reliability diagram as a table: of each equal-width bin how sure the classifier was, and how right.
 
@@ -157,8 +142,8 @@ def brier_scores(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the negative log-likelihood of each clip's true class in nats, [N].
 
-    A probability that was rounded to 0 counts as the smallest positive float64 (708 nats), as the logarithm of 0 would
-    hide all other clips.
+    A probability that was rounded to 0 counts as the smallest normal float64 (708 nats): the logarithm of 0 would hide
+    all other clips.
     """
     check_lengths(probabilities=probabilities, labels=labels)
     true = probabilities[np.arange(len(labels)), labels]

@@ -1,9 +1,8 @@
-"""UMAP's compiled code, kept from one process to the next: the first map of a process then takes seconds, not most of
-a minute.
+"""A cache on disk for UMAP's compiled code: the first map of a process then takes seconds instead of most of a minute.
 
-umap and pynndescent leave most of their functions to be compiled in every process. Numba can keep any function's code,
-but compares only the file that the function stands in: code that has taken in a function of another file is not seen to
-be old when that one changes. Its folder is therefore named after the versions of all packages that take part.
+umap and pynndescent have most of their functions compiled in every process. Numba can cache any function, but decides
+whether a cached function is stale by the function's own file only, and not by the files of the functions it inlines.
+The cache's folder is therefore named after the versions of all packages involved.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _MODULES = ("umap", "pynndescent")
 
 
 def keep_compiled() -> None:
-    """Let numba keep what it compiles of the loaded umap, beside the package, where that folder can be written to."""
+    """Let numba cache what it compiles of the loaded umap, in a folder beside the package if it can be written to."""
     import numba
     import umap
     from numba.core.dispatcher import Dispatcher
@@ -33,7 +32,7 @@ def keep_compiled() -> None:
                 for value in list(vars(module).values()):
                     if isinstance(value, Dispatcher):
                         value.enable_caching()
-    except (RuntimeError, OSError):  # there is no folder for it: compiled anew, as without this
+    except (RuntimeError, OSError):  # no folder for a cache: umap is compiled in this process, as without this function
         return
     finally:
         config.CACHE_DIR = before

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Return p-values corrected for how many there are (Holm 1979): the chance of any false finding is kept.
+    """Return p-values corrected for their number (Holm 1979): the chance of any false positive stays at the level.
 
     Args:
         p: P-values [R] in [0, 1].

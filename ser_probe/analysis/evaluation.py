@@ -1,6 +1,6 @@
 """What the predictions of a classifier are worth: scores with intervals, by class and by group, over several runs.
 
-Arrays of one run on one set of clips go in, rows of tidy tables come out; whoever calls adds the columns that say which
+Arrays of one run on one set of clips go in, rows of tidy tables come out; the caller adds the columns that say which
 run and which clips. Intervals are over speakers (see `resampling`).
 """
 
@@ -55,10 +55,10 @@ Interval = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class SpeakerBootstrap:
-    """The resamples of a set of clips, the same ones for all measures.
+    """Bootstrap resamples of the speakers of a set of clips, the same for all measures.
 
     Args:
-        speakers: Each clip's speaker, [N]; None where nobody knows: then there are no intervals.
+        speakers: Each clip's speaker, [N]; None if unknown: then there are no intervals.
         n_clips: N.
         n_resamples: Resamples B.
         seed: Seed of the draw.
@@ -83,11 +83,11 @@ class SpeakerBootstrap:
         """
         values = score(sums.sum(axis=0))
         resampled = values if self._counts is None else score(np.tensordot(self._counts, sums, axes=1))
-        found = {}
+        intervals = {}
         for name, value in values.items():
             bounds = _BOUNDS.get(name, (0.0, 1.0))
-            found[name] = (value, *bootstrap_interval(value, resampled[name], self.n_groups, bounds=bounds))
-        return found
+            intervals[name] = (value, *bootstrap_interval(value, resampled[name], self.n_groups, bounds=bounds))
+        return intervals
 
 
 def score_classes(
@@ -106,17 +106,17 @@ def score_classes(
         A row per measure of `CLASS_SCORES`: `measure`, `value`, `ci_low`, `ci_high`, `n`, `n_speakers`.
 
     Raises:
-        AnalysisError: If the probabilities are none, or lengths differ.
+        AnalysisError: If values are not probabilities, or lengths differ.
     """
     p = check_probabilities(probabilities, n_classes)
     confidence, right = top_label(p, labels)
-    found = people.intervals(_confusion_by_speaker(labels, p.argmax(axis=1), n_classes, people), confusion_scores)
+    scores = people.intervals(_confusion_by_speaker(labels, p.argmax(axis=1), n_classes, people), confusion_scores)
     for scheme, name in _ECE_NAMES.items():
         borders = bin_confidences(confidence, n_bins, scheme)
         sums = sum_bins(confidence, right, borders, people.codes, people.n_groups)
-        found |= people.intervals(sums, lambda sums, name=name: {name: calibration_error(sums)})  # type: ignore[misc]
+        scores |= people.intervals(sums, lambda sums, name=name: {name: calibration_error(sums)})  # type: ignore[misc]
     means = {"brier": brier_scores(p, labels), "nll": log_losses(p, labels), "confidence": confidence}
-    return _rows({**found, **_mean_intervals(means, people)}, CLASS_SCORES, len(labels), people)
+    return _rows({**scores, **_mean_intervals(means, people)}, CLASS_SCORES, len(labels), people)
 
 
 def score_each_class(
@@ -134,11 +134,11 @@ def score_each_class(
         A row per class and measure; `n` is how often the class occurs. The support has no interval.
     """
     sums = _confusion_by_speaker(labels, predicted, len(classes), people)
-    found = people.intervals(sums, class_scores)
-    support = found["support"][0]
-    found["support"] = (support, np.full(len(classes), np.nan), np.full(len(classes), np.nan))
+    scores = people.intervals(sums, class_scores)
+    support = scores["support"][0]
+    scores["support"] = (support, np.full(len(classes), np.nan), np.full(len(classes), np.nan))
     tables = [
-        _rows({name: (v[c], low[c], high[c]) for name, (v, low, high) in found.items()}, CLASS_MEASURES,
+        _rows({name: (v[c], low[c], high[c]) for name, (v, low, high) in scores.items()}, CLASS_MEASURES,
               int(support[c]), people).assign(**{"class": name})
         for c, name in enumerate(classes)
     ]  # fmt: skip
@@ -171,8 +171,8 @@ def score_numbers(
         chosen = None if speakers is None else speakers[known]
         people = SpeakerBootstrap(chosen, int(known.sum()), n_resamples=n_resamples, seed=seed)
         sums = sum_agreement(true[known, k], predicted[known, k], people.codes, people.n_groups)
-        found = people.intervals(sums, agreement_scores)
-        tables.append(_rows(found, AGREEMENT_MEASURES, int(known.sum()), people).assign(target=name))
+        scores = people.intervals(sums, agreement_scores)
+        tables.append(_rows(scores, AGREEMENT_MEASURES, int(known.sum()), people).assign(target=name))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["target", "measure", "value"])
 
 
@@ -189,10 +189,10 @@ def score_distributions(true: np.ndarray, predicted: np.ndarray, people: Speaker
         (0 and more), `js_divergence` of Jensen and Shannon in bits (0 to 1; Lin 1991).
 
     Raises:
-        AnalysisError: If either is no distribution, or lengths differ.
+        AnalysisError: If either is not a distribution, or lengths differ.
     """
     check_lengths(true=true, predicted=predicted)
-    p, q = (check_probabilities(each, np.shape(true)[1]) for each in (true, predicted))
+    p, q = (check_probabilities(shares, np.shape(true)[1]) for shares in (true, predicted))
     middle = (p + q) / 2
     q_positive = np.maximum(q, np.finfo(np.float64).tiny)  # as in `log_losses`
     divergences = {
@@ -278,12 +278,12 @@ def _mean_intervals(values: Mapping[str, np.ndarray], people: SpeakerBootstrap) 
 
 
 def _rows(
-    found: Mapping[str, Interval], measures: Sequence[str], n_clips: int, people: SpeakerBootstrap
+    scores: Mapping[str, Interval], measures: Sequence[str], n_clips: int, people: SpeakerBootstrap
 ) -> pd.DataFrame:
     rows = [
         {
-            "measure": name, "value": float(found[name][0]), "ci_low": float(found[name][1]),
-            "ci_high": float(found[name][2]), "n": n_clips, "n_speakers": people.n_speakers,
+            "measure": name, "value": float(scores[name][0]), "ci_low": float(scores[name][1]),
+            "ci_high": float(scores[name][2]), "n": n_clips, "n_speakers": people.n_speakers,
         }
         for name in measures
     ]  # fmt: skip

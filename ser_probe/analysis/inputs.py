@@ -1,4 +1,4 @@
-"""What every analysis asks of its arrays, and the names that representations carry into the tables."""
+"""Checks that every analysis makes of its input arrays, and how representations are named in tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ser_probe.errors import AnalysisError
 
-_SHOWN = 5  # offending rows or speakers named in a message; more would bury the rest of it
+_SHOWN = 5  # offending rows or speakers named in a message
 
 
 class RepresentationKey(NamedTuple):

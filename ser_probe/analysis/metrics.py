@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from ser_probe.analysis.inputs import check_lengths
-from ser_probe.errors import AnalysisError
 
 MEASURES = ("weighted_f1", "macro_f1", "uar", "accuracy")
 CLASS_MEASURES = ("precision", "recall", "f1", "support")
@@ -81,10 +80,10 @@ def count_answers(
     n_cells = n_groups * n_classes
     counts = np.empty((len(flat), n_groups, 3, n_classes), np.int64)
     counts[:, :, 1] = np.bincount(codes * n_classes + y_true, minlength=n_cells).reshape(n_groups, n_classes)
-    for row, own in zip(counts, flat, strict=True):
-        cells = codes * n_classes + own
+    for row, predicted in zip(counts, flat, strict=True):
+        cells = codes * n_classes + predicted
         row[:, 2] = np.bincount(cells, minlength=n_cells).reshape(n_groups, n_classes)
-        row[:, 0] = np.bincount(cells[own == y_true], minlength=n_cells).reshape(n_groups, n_classes)
+        row[:, 0] = np.bincount(cells[predicted == y_true], minlength=n_cells).reshape(n_groups, n_classes)
     return counts.reshape(*leading, n_groups, 3, n_classes)
 
 
@@ -108,22 +107,6 @@ def answer_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
             "uar": recall.sum(axis=-1) / (occurring > 0).sum(axis=-1),
             "accuracy": right.sum(axis=-1) / total,
         }
-
-
-def ccc(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    """Return Lin's concordance correlation coefficient (Lin 1989, Biometrics 45, equation 2), in [-1, 1].
-
-    Unlike Pearson's r it is lowered by a wrong mean or a wrong spread. Variances are population variances.
-
-    Raises:
-        AnalysisError: If the two are the same constant, for which it is not defined.
-    """
-    check_lengths(true=y_true, predicted=y_pred)
-    x, y = np.asarray(y_true, float), np.asarray(y_pred, float)
-    spread = x.var() + y.var() + (x.mean() - y.mean()) ** 2
-    if spread == 0:
-        raise AnalysisError("The concordance of two equal constants is not defined", found=f"{x.size} values {x[:1]}")
-    return float(2 * ((x - x.mean()) * (y - y.mean())).mean() / spread)
 
 
 def class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
@@ -176,8 +159,9 @@ def agreement_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
 
     Returns:
         By measure of `FIT_MEASURES`, values of shape [...]: `r2` (1 - squared errors / squares about the mean of these
-        true values; at most 1, 0 for always guessing that mean, below 0 for worse), `ccc` as the function of that name,
-        `pearson` its correlation, all NaN where they are not defined (constants); `rmse` and `mae` in its unit.
+        true values; at most 1, 0 for always guessing that mean, below 0 for worse), `ccc` (Lin's concordance
+        correlation, 1989, Biometrics 45, equation 2: as `pearson`, and lowered by a wrong mean or spread), `pearson`,
+        all NaN where they are not defined (constants); `rmse` and `mae` in the target's unit.
     """
     n, x, y, xx, yy, xy, absolute, squared = np.moveaxis(np.asarray(sums, float), -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):

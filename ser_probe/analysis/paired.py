@@ -1,19 +1,19 @@
 """Is one model better than another on the same clips? Paired tests with the speaker as the unit.
 
-Scores are functions of sums over clips, so that of each speaker the sums are kept, and both ways to doubt a difference
-are cheap:
+Scores are functions of sums over clips. These sums are kept for each speaker, which makes the interval and the test of
+a difference cheap:
 
 - the interval resamples speakers, the same ones for both models (see `resampling`);
-- the test swaps the two models' answers on whole speakers. If neither is better, a swap changes nothing of what could
-  have been seen; p is the share of swaps whose difference is at least as far from 0 as the one observed (Edgington &
+- the test swaps the two models' answers on whole speakers. If neither is better, a swapped result is as likely as the
+  observed one; p is the share of swaps whose difference is at least as far from 0 as the one observed (Edgington &
   Onghena 2007; Good 2005). Of recall and accuracy, which are sums over speakers, that is the sign-flip test.
 
 McNemar's test (1947), exact as a binomial of the clips that only one model has right, stands beside them because papers
-report it. It takes clips for independent, which clips of one speaker are not: its p is too small where a model is good
-at certain speakers.
+report it. It assumes independent clips, which clips of one speaker are not: its p is too small where a model is good at
+certain speakers.
 
-What is tested are these trained models on further speakers, not what another training would have given: several runs
-of a model are averaged, they are no further observations.
+The test is about these trained models on new speakers, not about what another training would have given: several runs
+of a model are averaged and do not count as further observations.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def compare_classifiers(
         labels: True classes, int in [0, C), [N].
         predictions: By model, what each of its runs predicts, int in [0, C), [S, N].
         n_classes: C.
-        speakers: Each clip's speaker, [N]; None where nobody knows: then McNemar's test is all there is.
+        speakers: Each clip's speaker, [N]; None if unknown: then only McNemar's test is made.
         n_resamples: Resamples of the speakers for the intervals.
         seed: Seed of the resamples and of drawn swaps.
 
@@ -200,7 +200,7 @@ class _Pairs:
         """Return the two-sided p of each measure that has one."""
         if len(a.sums) == len(b.sums):
             return self._swapped(a.sums, b.sums, self.measures)
-        mean_a, mean_b = (each.sums.mean(axis=0, keepdims=True) for each in (a, b))
+        mean_a, mean_b = (model.sums.mean(axis=0, keepdims=True) for model in (a, b))
         return self._swapped(mean_a, mean_b, tuple(name for name in self.measures if name in _ADDITIVE))
 
     def _swapped(self, a: np.ndarray, b: np.ndarray, measures: tuple[str, ...]) -> dict[str, float]:
@@ -209,10 +209,10 @@ class _Pairs:
         total = {name: np.zeros(len(self.patterns)) for name in measures}
         observed = dict.fromkeys(measures, 0.0)
         swap = (self.patterns < 0).astype(float)
-        for one, other in zip(a, b, strict=True):  # a run at a time bounds the memory
-            moved = np.tensordot(swap, one - other, axes=1)
-            first, second = self.score(one.sum(axis=0) - moved), self.score(other.sum(axis=0) + moved)
-            now_first, now_second = self.score(one.sum(axis=0)), self.score(other.sum(axis=0))
+        for run_a, run_b in zip(a, b, strict=True):  # a run at a time bounds the memory
+            moved = np.tensordot(swap, run_a - run_b, axes=1)
+            first, second = self.score(run_a.sum(axis=0) - moved), self.score(run_b.sum(axis=0) + moved)
+            now_first, now_second = self.score(run_a.sum(axis=0)), self.score(run_b.sum(axis=0))
             for name in measures:
                 total[name] += first[name] - second[name]
                 observed[name] += float(now_first[name] - now_second[name])
@@ -221,7 +221,7 @@ class _Pairs:
     def _p(self, swapped: np.ndarray, observed: float) -> float:
         if np.isnan(observed):
             return np.nan
-        # A swap whose score is not defined (constants) speaks for nobody, and counts against the difference.
+        # A swap whose score is not defined (constants) is counted as being as extreme as the observed difference.
         reached = ~(np.abs(swapped) < abs(observed) - _ROUNDING)
         return float(reached.mean() if self.exact else (1 + reached.sum()) / (1 + len(reached)))
 

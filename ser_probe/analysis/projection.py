@@ -80,27 +80,27 @@ def umap_panels(
     Raises:
         AnalysisError: If there are too few clips for n_neighbors, NaN, or panels of another shape.
     """
-    every = [
+    all_panels = [
         check_features(panel, f"The features of panel {index}") for index, panel in enumerate([reference, *panels])
     ]
-    _check_panels(every, n_neighbors, fit)
-    dims = min(pca_dims, *every[0].shape)
+    _check_panels(all_panels, n_neighbors, fit)
+    dims = min(pca_dims, *all_panels[0].shape)
     # AlignedUMAP draws its layout from transform_seed, which is fixed unless set.
     options = {"n_neighbors": n_neighbors, "min_dist": min_dist, "random_state": seed, "transform_seed": seed}
     logger.info("Loading UMAP; its first map on a machine takes up to a minute, because it is compiled")
-    with warnings.catch_warnings(), _own_threads():
+    with warnings.catch_warnings(), _torch_threads_restored():
         # umap warns of its single thread (the price of a repeatable map) and of spectral starts that it replaces.
         warnings.simplefilter("ignore")
         place = _place_aligned if fit == "joint" and panels else _place_on_reference
-        coordinates = place(every, dims, seed, options)
-    trusted = [_trust(*pair, n_neighbors) for pair in zip(every, coordinates, strict=True)]
+        coordinates = place(all_panels, dims, seed, options)
+    trusted = [_trust(*pair, n_neighbors) for pair in zip(all_panels, coordinates, strict=True)]
     return UmapPanels(coordinates, trusted, fit)
 
 
 @contextmanager
-def _own_threads() -> Iterator[None]:
-    """Give torch its number of threads back: numba sets OpenMP's for the whole process, and the last bits of whatever
-    is extracted or trained after a map would depend on it."""
+def _torch_threads_restored() -> Iterator[None]:
+    """Restore torch's number of threads: numba sets that of OpenMP for the whole process, and the last bits of
+    everything extracted or trained after a map would depend on it."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,8 +1,8 @@
-"""How far maps of the same data agree that differ by their seed only: what in a map is the data's, and what is chance.
+"""How far maps of the same data that differ only in their seed agree: what in a map comes from the data.
 
-Two maps cannot be compared by their coordinates, which may be turned, mirrored and rearranged. What a map claims is who
-lies near whom, so that is compared: each clip's nearest neighbours on both maps. A claim that does not survive another
-seed is none.
+Two maps cannot be compared by their coordinates, which may be rotated, mirrored and rearranged. A map shows which clips
+are near each other, so this is compared: each clip's nearest neighbours on both maps. Neighbourhoods that change with
+the seed must not be interpreted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-import scipy.stats
 from scipy.spatial import KDTree
 
 from ser_probe.analysis.inputs import check_lengths
@@ -37,38 +36,31 @@ def seed_stability(maps: Sequence[Sequence[np.ndarray]], n_neighbors: int) -> li
     ]
 
 
-def neighbour_agreement(one: np.ndarray, other: np.ndarray, n_neighbors: int) -> float:
+def neighbour_agreement(first_map: np.ndarray, second_map: np.ndarray, n_neighbors: int) -> float:
     """Return the mean Jaccard overlap of the clips' nearest neighbours on two maps.
 
     Args:
-        one: Coordinates [N, 2].
-        other: Coordinates [N, 2] of the same clips.
+        first_map: Coordinates [N, 2].
+        second_map: Coordinates [N, 2] of the same clips.
         n_neighbors: Neighbours k of each clip, itself not counted; below N.
 
     Returns:
         |shared| / |either|, mean over clips, in [0, 1]: 1 where both name the same neighbours, about k / (2N - k) for
-        unrelated maps (`chance_agreement`). Unchanged by shift, scale, rotation and reflection of either map.
+        unrelated maps. Unchanged by shift, scale, rotation and reflection of either map.
 
     Raises:
         AnalysisError: If the maps are of other clips, or have too few.
     """
-    check_lengths(one=one, other=other)
-    if not 0 < n_neighbors < len(one):
+    check_lengths(first_map=first_map, second_map=second_map)
+    if not 0 < n_neighbors < len(first_map):
         raise AnalysisError(
             "A map has too few clips for so many neighbours",
-            expected=f"1 to {len(one) - 1} neighbours",
+            expected=f"1 to {len(first_map) - 1} neighbours",
             found=str(n_neighbors),
         )
-    first, second = _neighbours(one, n_neighbors), _neighbours(other, n_neighbors)
+    first, second = _neighbours(first_map, n_neighbors), _neighbours(second_map, n_neighbors)
     shared = np.array([len(np.intersect1d(a, b, assume_unique=True)) for a, b in zip(first, second, strict=True)])
     return float((shared / (2 * n_neighbors - shared)).mean())
-
-
-def chance_agreement(n_clips: int, n_neighbors: int) -> float:
-    """Return the agreement to expect of unrelated maps: two random sets of k of the other N - 1 clips."""
-    shared = np.arange(n_neighbors + 1)
-    weight = scipy.stats.hypergeom.pmf(shared, n_clips - 1, n_neighbors, n_neighbors)
-    return float((weight * shared / (2 * n_neighbors - shared)).sum())
 
 
 def _neighbours(points: np.ndarray, n_neighbors: int) -> np.ndarray:

@@ -19,7 +19,7 @@ import scipy.stats
 
 from ser_probe.runtime import derive_seed
 
-# With two speakers the 97.5 % quantile of t is 12.7: the interval would say nothing, so none is given.
+# With two speakers the 97.5 % quantile of t is 12.7: the interval would be useless, so none is given.
 MIN_SPEAKERS = 3
 LEVEL = 0.95
 N_FLIPS = 9999
@@ -40,7 +40,7 @@ def bootstrap_counts(n_groups: int, *, n_resamples: int = 1000, seed: int = 0) -
 
 
 def sign_patterns(n_groups: int, *, n_flips: int = N_FLIPS, seed: int = 0) -> tuple[np.ndarray, bool]:
-    """Return the signs that speakers' differences could as well have had.
+    """Return sign patterns of the speakers' differences that are equally likely if there is no effect.
 
     Args:
         n_groups: The number of speakers G.
@@ -49,8 +49,8 @@ def sign_patterns(n_groups: int, *, n_flips: int = N_FLIPS, seed: int = 0) -> tu
 
     Returns:
         Signs, -1 or 1, [P, G], and whether these are all patterns: up to 15 speakers, the last sign staying, since a
-        pattern and its opposite are equally far from 0. Of drawn ones the observed pattern is none, and has to be
-        counted as one of them (Phipson & Smyth 2010).
+        pattern and its opposite are equally far from 0. Drawn patterns do not include the observed one, which has
+        to be counted with them (Phipson & Smyth 2010).
     """
     if n_groups <= MOST_EXACT_GROUPS:
         patterns = 1 - 2 * ((np.arange(2 ** (n_groups - 1))[:, None] >> np.arange(n_groups)) & 1)

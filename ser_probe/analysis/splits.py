@@ -36,9 +36,9 @@ def check_split(labels: np.ndarray, split: np.ndarray, groups: np.ndarray) -> No
         faults.append(f"unknown parts: {', '.join(unknown)}; expected {', '.join(SPLITS)}")
     if empty := [part for part in SPLITS if part not in set(table["split"])]:
         faults.append(f"no clips in: {', '.join(empty)}")
-    parts = table.groupby("group")["split"].agg(lambda own: " and ".join(sorted(set(own))))
+    parts = table.groupby("group")["split"].agg(lambda names: " and ".join(sorted(set(names))))
     for speaker, where in parts[parts.str.contains(" and ")].items():
-        faults.append(f"speaker {speaker} is in {where}: what a probe learns of a voice would count as knowledge")
+        faults.append(f"speaker {speaker} is in {where}: what a probe learns of a voice would be scored as correct")
     in_training = set(table.loc[table["split"] == "train", "label"])
     if unseen := sorted(set(table["label"]) - in_training):
         more = f" and {len(unseen) - _SHOWN} more" if len(unseen) > _SHOWN else ""

@@ -1,9 +1,8 @@
-"""Many small problems side by side, one processor core each.
+"""Many small problems in parallel, one processor core each.
 
-A decomposition of a few hundred rows gains little from more cores and loses much where they are busy; several of them
-at once gain all there is. With one core a problem its sums also run in one order, so that results do not depend on
-how many cores there are. Only for work that spends its time in numpy, which lets other threads run; most of
-scipy.linalg does not.
+A decomposition of a few hundred rows gains little from more cores and is slow where these are busy; running several at
+once uses all cores. With one core per problem its sums are also added in one order, so that results do not depend on
+the number of cores. Only for work that spends its time in numpy, which releases the GIL; most of scipy.linalg does not.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Answer = TypeVar("Answer")
 
 
 def run_side_by_side(work: Callable[[Task], Answer], tasks: Iterable[Task]) -> Iterator[tuple[Task, Answer]]:
-    """Yield each task with its answer, in the order in which they end; the first fault ends all.
+    """Yield each task with its answer, in the order in which they end; the first error stops all.
 
     Args:
         work: What to do with a task.

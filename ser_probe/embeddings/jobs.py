@@ -26,7 +26,7 @@ class ClipBatch:
 
     Args:
         clip_ids: Their ids, [B].
-        n_frames: Frames the pooling saw, [B].
+        n_frames: Frames the pooling saw, [B]; 0 for a vector that is not pooled from frames (functionals).
         duration_s: Durations in s, [B].
     """
 

@@ -141,7 +141,7 @@ def run_batches(
     what: str = "extract",
     state: Callable[[], dict[str, str]] = dict,
 ) -> Generator[tuple[ClipBatch, DecodedBatch]]:
-    """Yield the decoded batches that any job lacks.
+    """Yield the decoded batches that any job lacks; how many frames a pooling sees is not known yet, `n_frames` is 0.
 
     Args:
         jobs: The caches to complete, with `open_writers`.

@@ -45,7 +45,8 @@ class Rows:
     Args:
         clip_ids: Ids of the clips, shape [B].
         embeddings: Values, shape [L, B, D]; of a ragged layout [L, P, D], the clips' frames one after another.
-        n_frames: Frames the pooling saw, shape [B]; of a ragged layout those of each clip, in all P.
+        n_frames: Frames the pooling saw, shape [B], 0 for a vector that is not pooled from frames; of a ragged layout
+            those of each clip, in all P.
         duration_s: Durations in s, shape [B].
     """
 

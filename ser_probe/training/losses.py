@@ -1,4 +1,4 @@
-"""Losses of fine-tuning, each a mean over the clips of a batch, and the scores that validation is measured by.
+"""Losses of fine-tuning and the scores that validation is measured by.
 
 Outputs are what the head gives: logits of classes, or z-scores of numeric targets (`models.targets`).
 """
@@ -29,7 +29,7 @@ class Loss:
     measure: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean over the clips of a batch, a scalar."""
+        """Return the loss of a batch, a scalar: a mean over its clips, but for the concordance."""
         return self.measure(outputs.float() if outputs.dtype != torch.float64 else outputs, targets)
 
 
@@ -123,8 +123,8 @@ def score(targets: Targets, outputs: np.ndarray, true: np.ndarray) -> dict[str, 
 
     Returns:
         Of classes and distributions (whose largest share is the label) accuracy, UAR, macro and weighted F1; of numbers
-        the concordance correlation, mean over targets (nan where a target is constant), and the root mean squared
-        error in units of the training clips' standard deviation.
+        the concordance correlation, mean over targets (0 for a constant target), and the root mean squared error in
+        units of the training clips' standard deviation.
     """
     if targets.is_numeric:
         return _score_numbers(outputs.astype(np.float64), true.astype(np.float64))

@@ -11,13 +11,13 @@ from ser_probe.analysis.calibration import (
     brier_scores,
     calibration_error,
     check_probabilities,
-    expected_calibration_error,
     log_losses,
     reliability_table,
     sum_bins,
     top_label,
 )
 from ser_probe.errors import AnalysisError
+from tests.analysis.calibration_error import expected_calibration_error
 
 # Sums of the same few hundred float64 terms in another order.
 ROUNDING = 1e-12
@@ -137,9 +137,9 @@ def test_the_first_of_equal_probabilities_is_the_prediction() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([[0.5, 0.6]], "Values are no probabilities"),
-        ([[1.5, -0.5]], "Values are no probabilities"),
-        ([[np.nan, 1.0]], "Values are no probabilities"),
+        ([[0.5, 0.6]], "Values are not probabilities"),
+        ([[1.5, -0.5]], "Values are not probabilities"),
+        ([[np.nan, 1.0]], "Values are not probabilities"),
         ([[0.2, 0.3, 0.5]], "Probabilities have the wrong shape"),
     ],
 )

@@ -9,7 +9,7 @@ import scipy.spatial.distance
 import scipy.stats
 from sklearn import metrics as sk
 
-from ser_probe.analysis.calibration import expected_calibration_error, top_label
+from ser_probe.analysis.calibration import top_label
 from ser_probe.analysis.evaluation import (
     CLASS_SCORES,
     SpeakerBootstrap,
@@ -22,9 +22,10 @@ from ser_probe.analysis.evaluation import (
     split_groups,
     summarise_runs,
 )
-from ser_probe.analysis.metrics import ccc
 from ser_probe.analysis.resampling import bootstrap_counts
 from ser_probe.errors import AnalysisError
+from tests.analysis.calibration_error import expected_calibration_error
+from tests.concordance import ccc
 
 CLASSES = ("anger", "joy", "neutral", "sadness")
 N = 240

@@ -12,9 +12,9 @@ from sklearn import metrics as sk
 from statsmodels.stats.contingency_tables import mcnemar
 
 from ser_probe.analysis.corrections import holm
-from ser_probe.analysis.metrics import ccc
 from ser_probe.analysis.paired import compare_classifiers, compare_numbers, mcnemar_test
 from ser_probe.errors import AnalysisError
+from tests.concordance import ccc
 
 C = 3
 ROUNDING = 1e-12

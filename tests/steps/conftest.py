@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +18,7 @@ from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store_header import Layout
+from ser_probe.files import lock
 from ser_probe.steps.analyses.entries import run_analysis
 from ser_probe.steps.analyses.inputs import Inputs
 from ser_probe.steps.analyses.representations import CacheFile
@@ -88,7 +88,9 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.getbasetemp() / "finished"
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = tmp_path_factory.getbasetemp().parent / "finished"
-    with filelock.FileLock(f"{folder}.lock"):
+    lock_path = Path(f"{folder}.lock")
+    with lock_path.open("w") as held:
+        lock(held.fileno(), lock_path, wait=True)
         if not folder.with_suffix(".done").exists():
             shutil.rmtree(folder, ignore_errors=True)
             write_corpus(folder / "corpus")

@@ -7,7 +7,6 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from ser_probe.analysis.metrics import ccc
 from ser_probe.models.targets import Targets, numeric_targets
 from ser_probe.training.losses import (
     concordance_loss,
@@ -17,6 +16,7 @@ from ser_probe.training.losses import (
     prepare_targets,
     score,
 )
+from tests.concordance import ccc
 
 ROUNDING = 1e-6  # float32, of values of about 1
 CLASSES = Targets("classes", ("a", "b", "c"))

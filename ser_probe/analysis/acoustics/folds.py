@@ -1,4 +1,4 @@
-"""Which clips train and which are predicted: every clip once, by a fit that has heard nothing of its speaker."""
+"""Which clips train and which are predicted: every clip once, by a fit without clips of its speaker."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from ser_probe.errors import AnalysisError
 from ser_probe.runtime import derive_seed
 
 MIN_SPEAKERS = 3
-"""With two, a fit hears one voice and its strength is chosen without another."""
+"""With two speakers a fit would have one training speaker, and no other to choose its strength on."""
 
 
-def speaker_folds(speakers: np.ndarray, n_folds: int = 5, *, genders: np.ndarray | None = None, seed: int = 0) -> Folds:
+def acoustic_folds(
+    speakers: np.ndarray, n_folds: int = 5, *, genders: np.ndarray | None = None, seed: int = 0
+) -> Folds:
     """Divide the speakers into folds, each predicted by a fit on all others.
 
     Speakers of one gender are dealt out in turn, so that every fold's training part has all genders: pitch and
@@ -24,7 +26,7 @@ def speaker_folds(speakers: np.ndarray, n_folds: int = 5, *, genders: np.ndarray
         speakers: Each clip's speaker, [N].
         n_folds: F; with fewer speakers each is a fold.
         genders: Each clip's gender, [N].
-        seed: Who goes with whom.
+        seed: Random seed of the assignment.
 
     Raises:
         AnalysisError: If there are fewer than three speakers, or fewer than two folds.

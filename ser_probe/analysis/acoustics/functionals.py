@@ -1,7 +1,7 @@
-"""The acoustic features as targets: which can be predicted at all, and what their variance is about before any model.
+"""Acoustic features as targets: which can be predicted at all, and what explains their variance without any model.
 
-A functional that does not vary has no R2, and one whose variance lies in a handful of clips has one that says whether
-these clips were hit. Both are named and kept out of means and rankings. Ratios to a mean near 0 (`stddevNorm` of a
+A functional that does not vary has no R2, and the R2 of one whose variance lies in a handful of clips depends on these
+clips alone. Both are flagged and kept out of means and rankings. Ratios to a mean near 0 (`stddevNorm` of a
 slope or a cepstral coefficient) are of the second kind.
 """
 
@@ -46,7 +46,7 @@ def flag_targets(y: np.ndarray) -> list[str]:
     """Return for each target `constant`, `few clips decide` (1 % of the clips have half of the variance), or nothing.
 
     Args:
-        y: Targets as they are predicted, [N, K].
+        y: AcousticTargets as they are predicted, [N, K].
     """
     y = np.asarray(y, np.float64)
     spread = np.ptp(y, axis=0)
@@ -54,7 +54,7 @@ def flag_targets(y: np.ndarray) -> list[str]:
     deviations = np.sort((y - y.mean(axis=0)) ** 2, axis=0)[::-1]
     top = deviations[: max(1, round(_TOP_CLIPS * len(y)))].sum(axis=0)
     few = top > _TOP_SHARE * deviations.sum(axis=0)
-    return [CONSTANT if one else FEW_CLIPS if other else "" for one, other in zip(constant, few, strict=True)]
+    return [CONSTANT if fixed else FEW_CLIPS if rare else "" for fixed, rare in zip(constant, few, strict=True)]
 
 
 def describe_functionals(

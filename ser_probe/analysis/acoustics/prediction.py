@@ -17,22 +17,22 @@ from ser_probe.errors import AnalysisError
 from ser_probe.runtime import derive_seed
 
 STRENGTHS = tuple(float(strength) for strength in np.logspace(1, 6, 6))
-"""Penalties on standardised features. The largest one leaves next to nothing of a fit: it is the way to say that there
-is nothing to predict."""
+"""Penalties on standardised features. With the largest one a fit predicts nearly the mean: it is chosen where there is
+nothing to predict."""
 
 PREDICTION_BYTES = 128 * 2**20
 _FLOAT = 4
 
 
 @dataclass(frozen=True)
-class Targets:
+class AcousticTargets:
     """What is predicted, how, and the control.
 
     Args:
         y: Standardised targets, float64 [N, K].
         shuffled: The same, the clips of each speaker shuffled, [N, K].
         speakers: Each clip's speaker, [N].
-        folds: Who is predicted by whom.
+        folds: Which clips train and which are predicted.
         strengths: Penalties to choose among, by target and fold.
         n_inner: Inner folds of speakers that choose.
     """
@@ -45,7 +45,7 @@ class Targets:
     n_inner: int = 4
 
 
-def prepare_targets(
+def prepare_acoustic_targets(
     y: np.ndarray,
     folds: Folds,
     *,
@@ -53,11 +53,11 @@ def prepare_targets(
     strengths: Sequence[float] = STRENGTHS,
     n_inner: int = 4,
     seed: int = 0,
-) -> Targets:
+) -> AcousticTargets:
     """Standardise targets [N, K], none of them constant, and make their control.
 
-    The control shuffles the clips of each speaker, all targets together: what belongs to the voice stays, what belongs
-    to the clip goes.
+    The control shuffles the clips of each speaker, all targets together: what a speaker's clips have in common stays,
+    what differs between them is lost.
 
     Raises:
         AnalysisError: If a target does not vary.
@@ -76,12 +76,14 @@ def prepare_targets(
     rng = np.random.default_rng(derive_seed("shuffled clips", seed))
     order = np.arange(len(y))
     for speaker in range(codes.max() + 1):
-        own = np.flatnonzero(codes == speaker)
-        order[own] = rng.permutation(own)
-    return Targets(y, y[order], np.asarray(speakers), folds, strengths, n_inner)
+        clips = np.flatnonzero(codes == speaker)
+        order[clips] = rng.permutation(clips)
+    return AcousticTargets(y, y[order], np.asarray(speakers), folds, strengths, n_inner)
 
 
-def score_layers(x: np.ndarray, targets: Targets, *, control: bool = True) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def score_layers(
+    x: np.ndarray, targets: AcousticTargets, *, control: bool = True
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield of each representation the sums that its scores are computed from, and those of the control.
 
     Args:
@@ -99,7 +101,7 @@ def score_layers(x: np.ndarray, targets: Targets, *, control: bool = True) -> It
             yield _sums(predicted, targets, control)
 
 
-def predict_unheard(x: np.ndarray, y: np.ndarray, targets: Targets) -> np.ndarray:
+def predict_unheard(x: np.ndarray, y: np.ndarray, targets: AcousticTargets) -> np.ndarray:
     """Predict y [N, K] from representations [R, N, D], each clip by the fit that leaves its speaker out, [R, N, K]."""
     probes = fit_ridge(
         x,
@@ -130,12 +132,12 @@ def group_means(y: np.ndarray, classes: np.ndarray, folds: Folds) -> np.ndarray:
     for fold in range(len(folds.names)):
         training = folds.train(fold)
         for code in np.unique(codes[training]):
-            own = (fold_of == fold) & (codes == code)
-            predicted[own] = y[training[codes[training] == code]].mean(axis=0)
+            predicted_here = (fold_of == fold) & (codes == code)
+            predicted[predicted_here] = y[training[codes[training] == code]].mean(axis=0)
     return predicted
 
 
-def _sums(predicted: np.ndarray, targets: Targets, control: bool) -> tuple[np.ndarray, np.ndarray]:
+def _sums(predicted: np.ndarray, targets: AcousticTargets, control: bool) -> tuple[np.ndarray, np.ndarray]:
     n_targets = targets.y.shape[1]
     real = speaker_sums(targets.y, predicted[:, :n_targets], training_means(targets.y, targets.folds), targets.speakers)
     if not control:

@@ -51,14 +51,14 @@ def speaker_sums(y: np.ndarray, predicted: np.ndarray, reference: np.ndarray, sp
     counts = members.sum(axis=1)[:, None]
     origin = np.asarray(reference, np.float64)
     x, p = np.asarray(y, np.float64) - origin, np.asarray(predicted, np.float64) - origin
-    errors, own = x - p, np.asarray(y, np.float64) - np.mean(y, axis=0)
+    errors, deviations = x - p, np.asarray(y, np.float64) - np.mean(y, axis=0)
     of_errors, squares = members @ errors**2, members @ x**2
     return np.stack(
         [
             of_errors,
             squares,
             np.maximum(of_errors - (members @ errors) ** 2 / counts, 0),
-            _about_mean(members @ own**2, members @ own, counts),
+            _about_mean(members @ deviations**2, members @ deviations, counts),
             np.broadcast_to(counts, squares.shape),
             members @ x,
             members @ p,
@@ -135,5 +135,5 @@ def change_p(changes: np.ndarray, widened: float) -> np.ndarray:
 
 def _about_mean(squares: np.ndarray, total: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Return sums of squares about the mean; what rounding leaves of a constant is 0."""
-    own = squares - total**2 / n
-    return np.where(own > _ROUNDING * squares, own, 0.0)
+    about_mean = squares - total**2 / n
+    return np.where(about_mean > _ROUNDING * squares, about_mean, 0.0)

@@ -56,7 +56,7 @@ def acoustics_table(scored: Scored, functionals: Functionals, n: int, widened: f
 
     A constant functional has rows without a value: it was looked at and cannot be predicted.
     """
-    names, groups, flags = (np.asarray(each, object) for each in _columns(functionals))
+    names, groups, flags = (np.asarray(column, object) for column in _columns(functionals))
     tables = []
     for (key, control), sums in scored.items():
         for measure, values in left_out_scores(sums).items():
@@ -73,7 +73,7 @@ def changes_table(scored: Scored, functionals: Functionals, n: int, widened: flo
     flag of a layer and step; flagged ones have none.
     """
     which = functionals.scored
-    names, groups, flags = (np.asarray(each, object)[which] for each in _columns(functionals))
+    names, groups, flags = (np.asarray(column, object)[which] for column in _columns(functionals))
     tables = []
     for steps in _by_model(scored).values():
         first = next(iter(steps.values()))
@@ -123,11 +123,11 @@ def _columns(functionals: Functionals) -> tuple[Sequence[str], Sequence[str], Se
 
 def _by_model(scored: Scored) -> dict[str, dict[str, dict[str, tuple[RepresentationKey, np.ndarray]]]]:
     """Return uncontrolled sums by model, checkpoint and layer, in their order."""
-    found: dict[str, dict[str, dict[str, tuple[RepresentationKey, np.ndarray]]]] = {}
+    by_model: dict[str, dict[str, dict[str, tuple[RepresentationKey, np.ndarray]]]] = {}
     for (key, control), sums in scored.items():
         if control == "none":
-            found.setdefault(key.model, {}).setdefault(key.checkpoint, {})[key.layer] = key, sums
-    return found
+            by_model.setdefault(key.model, {}).setdefault(key.checkpoint, {})[key.layer] = key, sums
+    return by_model
 
 
 def _corrected(p: np.ndarray, sound: np.ndarray) -> np.ndarray:
@@ -144,7 +144,3 @@ def _named(
         **key._asdict(), **columns, "control": control, "measure": measure,
         "value": value, "ci_low": low, "ci_high": high, "n": n, "n_speakers": n_speakers,
     })  # fmt: skip
-
-
-MEASURE_NAMES = tuple(MEASURES)
-"""What the tables hold, in their order."""

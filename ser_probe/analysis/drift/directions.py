@@ -7,7 +7,7 @@ import numpy as np
 from ser_probe.analysis.drift.ratios import ClipRatio, mean_of
 from ser_probe.errors import AnalysisError
 
-# Of a layer's typical distance to the mean: a clip nearer than that lies at the mean, but for rounding.
+# Relative to a layer's typical distance to the mean: a clip nearer than that lies at the mean up to rounding.
 _ROUNDING = 1e-12
 
 

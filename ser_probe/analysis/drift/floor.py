@@ -1,14 +1,14 @@
-"""How much drift means nothing: the same measures between states that should be equal.
+"""The drift floor: the same measures between states that should be equal. Drift below it means nothing.
 
 Two kinds of pairs give a floor:
 
 - `repeat`: the reference against itself, extracted again with another batch size or precision. What differs is
   arithmetic; drift below it may be arithmetic too.
 - `seed`: the checkpoint against those of the same step of other fine-tuning seeds. What differs is chance in training;
-  drift from the first checkpoint below it goes in no direction that another seed would take as well.
+  drift from the first checkpoint that is below it is not reproduced by other seeds.
 
 There is no floor from two halves of the clips: drift is measured on the same clips, clip by clip, and two halves are
-different clips. What the choice of clips does to a paired measure is said by its interval over speakers.
+different clips. The interval over speakers shows how a paired measure depends on the choice of clips.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ser_probe.analysis.drift.measures import MEASURES
 REPEAT, SEED = "repeat", "seed"
 KINDS = (REPEAT, SEED)
 ROUNDING = 1e-6
-"""Change that is no drift whatever the floor: measures are exact to 1e-7, and float32 embeddings to about that."""
+"""A change this small is rounding, whatever the floor: measures and float32 embeddings are exact to about 1e-7."""
 
 _KEYS = ["kind", "step", "layer", "group_by", "group", "measure"]
 
@@ -81,10 +81,10 @@ def add_floor(drift: pd.DataFrame, floor: pd.DataFrame, *, on: Sequence[str] = (
     for kind in KINDS:
         of_kind = floor[floor["kind"] == kind]
         keys = ["layer", "measure", *on, *(["step"] if kind == SEED else [])]
-        found = drift[keys].merge(of_kind[[*keys, "limit"]], on=keys, how="left")["limit"].to_numpy(float)
+        limit = drift[keys].merge(of_kind[[*keys, "limit"]], on=keys, how="left")["limit"].to_numpy(float)
         if kind == SEED:
-            found = np.where(drift["against"] == "first", found, np.nan)
-        limits[kind] = _by_measure(drift["measure"], found)
+            limit = np.where(drift["against"] == "first", limit, np.nan)
+        limits[kind] = _by_measure(drift["measure"], limit)
     highest = np.fmax(limits[REPEAT], limits[SEED])
     above = pd.array(_least_change(drift) > np.fmax(highest, ROUNDING), dtype="boolean")
     above[np.isnan(highest)] = pd.NA
@@ -93,19 +93,19 @@ def add_floor(drift: pd.DataFrame, floor: pd.DataFrame, *, on: Sequence[str] = (
 
 def _least_change(drift: pd.DataFrame) -> np.ndarray:
     """Return how far from no drift the nearest point of each interval is: 0 where it holds no drift."""
-    found = np.zeros(len(drift))
+    least = np.zeros(len(drift))
     for measure, rows in drift.groupby("measure").indices.items():
         value, low, high = (drift[name].to_numpy(float)[rows] for name in ("value", "ci_low", "ci_high"))
         unchanged = MEASURES[str(measure)].unchanged
         nearest = np.minimum(change(str(measure), low), change(str(measure), high))
         nearest = np.where((low < unchanged) & (high > unchanged), 0.0, nearest)
-        found[rows] = np.where(np.isnan(low), change(str(measure), value), nearest)
-    return found
+        least[rows] = np.where(np.isnan(low), change(str(measure), value), nearest)
+    return least
 
 
 def _by_measure(measures: pd.Series, values: np.ndarray) -> np.ndarray:
     """Return how far from no drift values of various measures are."""
-    found = np.full(len(values), np.nan)
+    changes = np.full(len(values), np.nan)
     for measure, rows in measures.reset_index(drop=True).groupby(measures.to_numpy()).indices.items():
-        found[rows] = change(str(measure), values[rows])
-    return found
+        changes[rows] = change(str(measure), values[rows])
+    return changes

@@ -27,7 +27,7 @@ _RIDGE = 1e-13
 
 
 class MeanShift:
-    """The squared distance between the means before and after, over the total variance before, without chance's part.
+    """The squared distance between the means before and after, over the total variance before, without bias.
 
     The squared mean of N unrelated moves is not 0 but their variance over N. So it is estimated as the mean product of
     the moves of two different clips, of different speakers where there are two or more: an unbiased estimate, 0 on
@@ -48,10 +48,10 @@ class MeanShift:
         self.codes: np.ndarray | None = None
         if speakers is not None:
             _, self.codes = group_codes(speakers)
-            sums, rest = _sums(centred, self.codes), len(x) - np.bincount(self.codes)
+            sums, n_left = _sums(centred, self.codes), len(x) - np.bincount(self.codes)
             left = squares.sum() - np.bincount(self.codes, weights=squares)
             with np.errstate(invalid="ignore", divide="ignore"):
-                self.variances = left / rest - np.einsum("gd,gd->g", sums, sums) / rest**2
+                self.variances = left / n_left - np.einsum("gd,gd->g", sums, sums) / n_left**2
 
     def of(self, chosen: np.ndarray) -> tuple[float, float, float]:
         """Return the value of some clips, a mask [N], and its 95 % interval; the variance is always that of all clips.
@@ -81,11 +81,12 @@ def _mean_product(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         sums: Sums of each group's rows, [G, D].
         sizes: Rows of each group, [G].
     """
-    own, with_all, total = np.einsum("gd,gd->g", sums, sums), sums @ sums.sum(axis=0), sizes.sum()
-    everything = with_all.sum()
-    products = np.concatenate([[everything - own.sum()], everything - 2 * with_all + own - (own.sum() - own)])
+    within, with_total, n_rows = np.einsum("gd,gd->g", sums, sums), sums @ sums.sum(axis=0), sizes.sum()
+    everything = with_total.sum()
+    without_each = everything - 2 * with_total + within - (within.sum() - within)
+    products = np.concatenate([[everything - within.sum()], without_each])
     pairs = np.concatenate([
-        [total**2 - (sizes**2).sum()], (total - sizes) ** 2 - ((sizes**2).sum() - sizes**2)
+        [n_rows**2 - (sizes**2).sum()], (n_rows - sizes) ** 2 - ((sizes**2).sum() - sizes**2)
     ])  # fmt: skip
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(pairs > 0, products / pairs, np.nan)  # type: ignore[no-any-return]
@@ -138,13 +139,13 @@ def covariance_shift(x: Spread, y: Spread) -> ClipRatio:
     before = ((x.centred.astype(np.float32) @ (y.root.T.astype(np.float32) @ vectors)) ** 2) @ (1 / values)
     after *= values.sum() / after.sum()
     before *= values.sum() / before.sum()
-    own_x, own_y = (np.einsum("nd,nd->n", one.centred, one.centred) for one in (x, y))
+    own_x, own_y = (np.einsum("nd,nd->n", state.centred, state.centred) for state in (x, y))
     return ClipRatio(own_x + own_y - before - after, own_x)
 
 
 def covariance_shift_value(x: Spread, y: Spread) -> float:
     """Return what `covariance_shift` is over all clips, without their parts: half the time."""
-    own_x, own_y = (float((one.centred**2).sum()) for one in (x, y))
+    own_x, own_y = (float((state.centred**2).sum()) for state in (x, y))
     return max(0.0, (own_x + own_y - 2 * root_sum(np.linalg.eigvalsh(_squares(x, y)))) / own_x)
 
 

@@ -14,9 +14,9 @@ class ClipRatio:
     """A measure that is sum(over) / sum(under) - less over clips.
 
     Args:
-        over: Each clip's part above the line, [N].
-        under: Each clip's part below it, [N]; ones make the mean over clips.
-        less: What is taken off.
+        over: Each clip's part of the numerator, [N].
+        under: Each clip's part of the denominator, [N]; ones make the mean over clips.
+        less: What is subtracted from the ratio.
     """
 
     over: np.ndarray
@@ -24,7 +24,7 @@ class ClipRatio:
     less: float = 0.0
 
     def value(self, chosen: np.ndarray) -> float:
-        """Return the measure of some clips, a mask [N]; NaN where they have nothing below the line."""
+        """Return the measure of some clips, a mask [N]; NaN where their denominator is 0."""
         return _divide(self.over[chosen].sum(), self.under[chosen].sum()) - self.less
 
     def interval(

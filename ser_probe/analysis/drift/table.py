@@ -40,7 +40,7 @@ def layer_drift(
     groupings: Mapping[str, np.ndarray] | None = None,
     measures: Sequence[str] = tuple(MEASURES),
     n_neighbours: int = DEFAULT_NEIGHBOURS,
-    briefly: Collection[int] = (),
+    overall_only: Collection[int] = (),
 ) -> pd.DataFrame:
     """Measure the drift of one layer between pairs of its states.
 
@@ -52,8 +52,8 @@ def layer_drift(
         groupings: Each clip's group [N] by what groups them (`label`, `speaker`): the drift of each group alone.
         measures: Names of `MEASURES`.
         n_neighbours: Neighbours for `knn_overlap`; in small data at most a quarter of the clips.
-        briefly: Positions of pairs whose `procrustes` and `covariance_shift` are wanted of all clips only and without
-            an interval, which halves their time.
+        overall_only: Positions of pairs whose `procrustes` and `covariance_shift` are computed over all clips only and
+            without an interval, which halves their time.
 
     Returns:
         A row per pair, group and measure. `pair` is the position in `pairs`; `group_by` and `group` are `overall` and
@@ -90,17 +90,18 @@ def layer_drift(
     within = {group: layer.cka(group, chosen) for group, chosen in groups.items() if "cka_debiased" in measures}
     rows = []
     for place, pair in enumerate(pairs):
-        own = [measure for measure in measures if measure != "cka_debiased"]
-        brief = [measure for measure in own if measure in _BRIEF] if place in briefly and pair[0] != pair[1] else []
-        of_pair = _values_of_pair(layer, pair, groups, [measure for measure in own if measure not in brief])
-        of_pair[OVERALL, ALL] |= {name: (_BRIEF[name](layer, pair), np.nan, np.nan) for name in brief}
+        of_sums = [measure for measure in measures if measure != "cka_debiased"]
+        is_overall = place in overall_only and pair[0] != pair[1]
+        fast = [measure for measure in of_sums if measure in _OVERALL_VALUES] if is_overall else []
+        of_pair = _values_of_pair(layer, pair, groups, [measure for measure in of_sums if measure not in fast])
+        of_pair[OVERALL, ALL] |= {name: (_OVERALL_VALUES[name](layer, pair), np.nan, np.nan) for name in fast}
         for group, chosen in groups.items():
-            found = {**_cka_of(within.get(group), pair), **of_pair[group]}
+            numbers = {**_cka_of(within.get(group), pair), **of_pair[group]}
             n_speakers = np.nan if speakers is None else len(np.unique(speakers[chosen]))
             rows += [
-                [place, *group, name, *found[name], int(chosen.sum()), n_speakers, layer.baselines.get(name, np.nan)]
+                [place, *group, name, *numbers[name], int(chosen.sum()), n_speakers, layer.baselines.get(name, np.nan)]
                 for name in measures
-                if name in found
+                if name in numbers
             ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -125,9 +126,9 @@ class _Layer:
         """Return the CKA of all pairs of states within a group; None where it has too few clips."""
         if group[0] != OVERALL and chosen.sum() < MIN_GROUP_CLIPS:
             return None
-        of_whom = self.speakers if self.speakers is None else self.speakers[chosen]
+        speakers = self.speakers if self.speakers is None else self.speakers[chosen]
         titles = self.names if group[0] == OVERALL else [f"{name}, {group[0]} {group[1]}" for name in self.names]
-        return cka_pairs([state[chosen] for state in self.states], groups=of_whom, names=titles).debiased
+        return cka_pairs([state[chosen] for state in self.states], groups=speakers, names=titles).debiased
 
     def neighbours(self, index: int) -> np.ndarray:
         if index not in self._neighbours:
@@ -137,8 +138,8 @@ class _Layer:
     def unchanged(self, measure: str, chosen: np.ndarray) -> Numbers:
         """Return what a measure is between a state and itself."""
         value = MEASURES[measure].unchanged
-        some = self.speakers is not None and len(np.unique(self.speakers[chosen])) >= MIN_SPEAKERS
-        return (value, value, value) if some else (value, np.nan, np.nan)
+        has_interval = self.speakers is not None and len(np.unique(self.speakers[chosen])) >= MIN_SPEAKERS
+        return (value, value, value) if has_interval else (value, np.nan, np.nan)
 
     def spreads(self, pair: tuple[int, int]) -> tuple[Spread, Spread]:
         """Return the spreads of two states."""
@@ -183,17 +184,17 @@ def _values_of_pair(
     x, y = layer.pair(pair)
     shift = MeanShift(x, y, layer.speakers) if "mean_shift" in measures else None
     ratios = {name: _ratio(name, layer, pair, x, y) for name in measures if name != "mean_shift"}
-    found: dict[tuple[str, str], dict[str, Numbers]] = {}
+    numbers: dict[tuple[str, str], dict[str, Numbers]] = {}
     for group, chosen in groups.items():
-        found[group] = {}
+        numbers[group] = {}
         for name in wanted[group]:
             if shift is not None and name == "mean_shift":
-                found[group][name] = shift.of(chosen)
+                numbers[group][name] = shift.of(chosen)
             else:
                 bounds = MEASURES[name].bounds
                 value = float(np.clip(ratios[name].value(chosen), *bounds))
-                found[group][name] = (value, *ratios[name].interval(chosen, layer.speakers, bounds))
-    return found
+                numbers[group][name] = (value, *ratios[name].interval(chosen, layer.speakers, bounds))
+    return numbers
 
 
 def _ratio(name: str, layer: _Layer, pair: tuple[int, int], x: np.ndarray, y: np.ndarray) -> ClipRatio:
@@ -208,7 +209,7 @@ def _ratio(name: str, layer: _Layer, pair: tuple[int, int], x: np.ndarray, y: np
     return _OF_TWO[name](x, y)
 
 
-_BRIEF: dict[str, Callable[[_Layer, tuple[int, int]], float]] = {
+_OVERALL_VALUES: dict[str, Callable[[_Layer, tuple[int, int]], float]] = {
     "procrustes": lambda layer, pair: procrustes_value(*layer.pair(pair)),
     "covariance_shift": lambda layer, pair: covariance_shift_value(*layer.spreads(pair)),
 }

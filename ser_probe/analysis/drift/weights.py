@@ -45,7 +45,7 @@ def weight_drift(tensors: Iterable[tuple[str, Sequence[np.ndarray]]], n_states: 
       of the first state, or of the one before. It counts every weight alike, whatever it does to the output; weights
       that a layer norm rescales again may move without any effect.
     - `update_cosine`, in [-1, 1]: the cosine between the last update W_t - W_t-1 and the one before. Near 1 the weights
-      go straight on, near 0 each stretch of training takes a direction of its own, below 0 it undoes the last one. From
+      keep their direction, near 0 each stretch of training moves in a new one, below 0 it undoes the last one. From
       the third state on; NaN where a part did not move.
 
     Args:
@@ -73,8 +73,8 @@ def weight_drift(tensors: Iterable[tuple[str, Sequence[np.ndarray]]], n_states: 
                 moved = _ratio(part.steps[place], part.squares[place - 1])
                 rows.append((place, "previous", name, "relative_change", moved, part.n))
             if place > 1:
-                both = np.sqrt(part.steps[place] * part.steps[place - 1])
-                cosine = float(np.clip(part.turns[place] / both, -1, 1)) if both > 0 else np.nan
+                lengths = np.sqrt(part.steps[place] * part.steps[place - 1])
+                cosine = float(np.clip(part.turns[place] / lengths, -1, 1)) if lengths > 0 else np.nan
                 rows.append((place, "previous", name, "update_cosine", cosine, part.n))
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -8,8 +8,8 @@ from ser_probe.analysis.resampling import group_codes
 from ser_probe.runtime import derive_seed
 
 MOST_BLOCKS = 30
-"""Of more speakers than this, several are left out together (delete-a-group jackknife): the interval is as honest,
-since it has that many degrees of freedom, and its price does not grow with the speakers."""
+"""With more speakers than this, several are left out together (delete-a-group jackknife): the interval is still valid,
+with that many degrees of freedom, and its cost does not grow with the number of speakers."""
 
 
 def speaker_blocks(speakers: np.ndarray | None, n_clips: int, *, most: int = MOST_BLOCKS, seed: int = 0) -> np.ndarray:

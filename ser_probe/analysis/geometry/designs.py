@@ -60,14 +60,14 @@ class Plan:
 
     def models(self, *, only: str | None = None) -> list[tuple[str, ...]]:
         """Return every model that some share needs, without repeats; `only` for one term without interactions."""
-        found: dict[tuple[str, ...], None] = {self.full if only is None else self.additive: None}
+        models: dict[tuple[str, ...], None] = {self.full if only is None else self.additive: None}
         for term in self.terms:
             if only is not None and term.name != only:
                 continue
-            found |= dict.fromkeys(model for model in (term.alone, term.base, term.whole) if model)
+            models |= dict.fromkeys(model for model in (term.alone, term.base, term.whole) if model)
             if term.stratum and self.speaker is not None:
-                found |= {(*term.whole, self.speaker): None, (self.speaker,): None}
-        return list(found)
+                models |= {(*term.whole, self.speaker): None, (self.speaker,): None}
+        return list(models)
 
 
 def plan_partition(factors: Mapping[str, np.ndarray], *, speaker: str | None = None) -> Plan:
@@ -83,19 +83,19 @@ def plan_partition(factors: Mapping[str, np.ndarray], *, speaker: str | None = N
         have more than one.
 
     Raises:
-        AnalysisError: If there is no factor, a factor has one value only, or too few clips are left to tell noise by.
+        AnalysisError: If there is no factor, a factor has one value only, or too few clips are left for the noise.
     """
     codes = {name: group_codes(values)[1] for name, values in factors.items()}
     if not codes:
         raise AnalysisError("There is no factor to explain the variance by", fix="name columns such as label, speaker")
-    if single := [name for name, own in codes.items() if own.max() == 0]:
+    if single := [name for name, values in codes.items() if values.max() == 0]:
         raise AnalysisError(
             "A factor with a single value explains nothing", where=", ".join(single), fix="leave it out"
         )
     terms = []
-    for name, own in codes.items():
-        contained = [other for other, of in codes.items() if other != name and not _contains(of, own)]
-        stratum = speaker is not None and name != speaker and _contains(codes[speaker], own)
+    for name, values in codes.items():
+        contained = [other for other in codes if other != name and not _contains(codes[other], values)]
+        stratum = speaker is not None and name != speaker and _contains(codes[speaker], values)
         terms.append(Term(name, (name,), tuple(contained), stratum))
     additive, blocks = tuple(codes), dict(codes)
     n = len(next(iter(codes.values())))
@@ -143,7 +143,7 @@ def _check_remainder(model: tuple[str, ...], blocks: Mapping[str, np.ndarray], n
     if rank_of(one_hot(blocks, model)) >= n:
         levels = ", ".join(f"{name}: {blocks[name].max() + 1}" for name in model)
         raise AnalysisError(
-            "The factors have so many values that nothing is left to tell noise by",
+            "The factors have so many values that no clips are left to estimate the noise from",
             expected=f"fewer values than the {n} clips",
             found=levels,
             fix="leave out the factor with the most values",

@@ -28,8 +28,8 @@ def neighbour_ratios(nearest: np.ndarray) -> np.ndarray:
         nearest: The two smallest distances of each clip to others, ascending, [N, 2]. Clips with a copy (distance 0)
             have no ratio and are left out.
     """
-    own = nearest[(nearest[:, 0] > 0) & np.isfinite(nearest[:, 1])]
-    return own[:, 1] / own[:, 0]
+    usable = nearest[(nearest[:, 0] > 0) & np.isfinite(nearest[:, 1])]
+    return usable[:, 1] / usable[:, 0]
 
 
 def two_nn(ratios: np.ndarray, *, discarded: float = DISCARDED) -> float:

@@ -1,4 +1,10 @@
-"""Do all clips point the same way? The mean cosine between clips, in closed form."""
+"""Do all clips point the same way? The mean cosine between two different clips (Ethayarajh 2019, section 3.2).
+
+In [-1 / (N - 1), 1]: about 0 where directions are uniform, 1 where all clips point the same way. The paper averages
+over sampled pairs; this is the average over all pairs, from the length of the sum of the unit vectors. A clip's cosine
+of 1 with itself is left out, so that the value does not depend on N. Invariant to rotation and to the scale of each
+clip; not to shifts: a vector that all clips share is what it measures.
+"""
 
 from __future__ import annotations
 
@@ -28,24 +34,6 @@ def unit_vectors(x: np.ndarray, what: str = "The features") -> np.ndarray:
     return wide / norms[:, None]
 
 
-def anisotropy(x: np.ndarray) -> float:
-    """Return the mean cosine between two different clips (Ethayarajh 2019, section 3.2), in [-1 / (N - 1), 1].
-
-    About 0 where directions are uniform, 1 where all clips point the same way. The paper averages over sampled pairs;
-    this is the average over all pairs, from the length of the sum of the unit vectors: a clip's cosine of 1 with itself
-    is left out, so that the value does not depend on N. Invariant to rotation and to the scale of each clip; not to
-    shifts: a vector that all clips share is what it measures.
-
-    Args:
-        x: Features [N, D].
-
-    Raises:
-        AnalysisError: If a clip's vector is zero, or there are fewer than 2 clips, or NaN.
-    """
-    units = unit_vectors(x)
-    return float(mean_cosine(units.sum(axis=0)[None], np.array([len(units)]))[0])
-
-
 def anisotropy_left_out(units: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
     """Return the anisotropy without each speaker, [G]; NaN where fewer than 2 clips remain.
 
@@ -56,10 +44,10 @@ def anisotropy_left_out(units: np.ndarray, codes: np.ndarray, n_groups: int) -> 
     """
     sums = (codes == np.arange(n_groups)[:, None]).astype(np.float64) @ units
     counts = np.bincount(codes, minlength=n_groups)
-    return mean_cosine(sums.sum(axis=0) - sums, len(units) - counts)
+    return mean_pair_cosine(sums.sum(axis=0) - sums, len(units) - counts)
 
 
-def mean_cosine(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def mean_pair_cosine(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return the mean cosine over pairs of different clips from sums [..., D] of so many unit vectors [...]."""
     with np.errstate(invalid="ignore", divide="ignore"):
         values = ((sums**2).sum(axis=-1) - counts) / (counts * (counts - 1.0))

@@ -56,7 +56,7 @@ class PairSums:
     permuted: Mapping[str, np.ndarray]
 
 
-def measure_pairs(
+def sum_pairs(
     rows: np.ndarray,
     blocks: np.ndarray,
     factors: Mapping[str, np.ndarray] | None = None,
@@ -95,8 +95,8 @@ def measure_pairs(
         by_block[part] = squared @ members
         squares += members[part].T @ (squared**2 @ members)
         distances = np.sqrt(squared, out=squared)
-        for name, own in clusters.items():
-            sums[name] += silhouette_sums(distances, part, own)
+        for name, classes in clusters.items():
+            sums[name] += silhouette_sums(distances, part, classes)
         for name, copies in shuffled.items():
             null[name] += permuted_sums(distances, part, copies)
         distances[at] = np.inf
@@ -107,7 +107,7 @@ def measure_pairs(
     return PairSums(
         scatters=_scatters(by_block, squares, blocks, counts),
         nearest=unsorted,
-        silhouettes={name: _means(sums[name], own) for name, own in clusters.items()},
+        silhouettes={name: _means(sums[name], classes) for name, classes in clusters.items()},
         permuted={name: values / n for name, values in null.items()},
     )
 
@@ -149,12 +149,12 @@ def _nearest(distances: np.ndarray, starts: np.ndarray, own_blocks: np.ndarray) 
         columns = distances[:, starts[block] : starts[block + 1]]
         width = min(2, columns.shape[1])
         best[block, :, :width] = np.sort(np.partition(columns, width - 1, axis=1)[:, :width], axis=1)
-    found = np.full((1 + n_blocks, len(distances), 2), np.nan)
-    found[0] = _two_smallest(best)
+    nearest = np.full((1 + n_blocks, len(distances), 2), np.nan)
+    nearest[0] = _two_smallest(best)
     for block in range(n_blocks if n_blocks > 1 else 0):
         others = own_blocks != block
-        found[1 + block, others] = _two_smallest(np.delete(best, block, axis=0)[:, others])
-    return found
+        nearest[1 + block, others] = _two_smallest(np.delete(best, block, axis=0)[:, others])
+    return nearest
 
 
 def _two_smallest(best: np.ndarray) -> np.ndarray:
@@ -166,9 +166,9 @@ def _scatters(by_block: np.ndarray, squares: np.ndarray, blocks: np.ndarray, cou
     n, sums = int(counts.sum()), by_block.sum(axis=1)
     scatters = [Scatter(n, float(sums.sum()), float((sums**2).sum()), float(squares.sum()))]
     for block in range(len(counts)):
-        rest = (sums - by_block[:, block])[blocks != block]
+        kept = (sums - by_block[:, block])[blocks != block]
         of_squares = squares.sum() - 2 * squares[block].sum() + squares[block, block]
-        scatters.append(Scatter(n - int(counts[block]), float(rest.sum()), float((rest**2).sum()), float(of_squares)))
+        scatters.append(Scatter(n - int(counts[block]), float(kept.sum()), float((kept**2).sum()), float(of_squares)))
     return scatters
 
 

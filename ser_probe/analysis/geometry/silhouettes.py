@@ -1,4 +1,10 @@
-"""How much nearer clips lie to their own class than to the next one. Works on blocks of rows of a distance matrix."""
+"""How much nearer clips lie to their own class than to the next one. Works on blocks of rows of a distance matrix.
+
+The silhouette (Rousseeuw 1987, as scikit-learn defines it) of a clip is (b - a) / max(a, b), where a is its mean
+Euclidean distance to the other clips of its class and b the smallest of its mean distances to another class; 0 for a
+clip that is alone in its class. In [-1, 1]; about 0 or a little below where classes do not differ. Invariant to shift,
+rotation and isotropic scaling.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_probe.analysis.inputs import check_features, check_lengths
-from ser_probe.analysis.resampling import group_codes
 from ser_probe.errors import AnalysisError
 
 _TINY = float(np.finfo(np.float64).tiny)
@@ -47,16 +51,16 @@ def silhouette_sums(distances: np.ndarray, part: slice, clusters: Clusters) -> n
         clusters: The classes of all N clips.
     """
     n_blocks = clusters.counts.shape[1]
-    own, where = clusters.codes[part], clusters.blocks[part]
+    codes, blocks = clusters.codes[part], clusters.blocks[part]
     sums = (distances @ clusters.columns).reshape(len(distances), -1, n_blocks)
     total, counts = sums.sum(axis=2), clusters.counts.sum(axis=1)
-    found = np.zeros(1 + n_blocks)
-    found[0] = _silhouettes(total, counts, own).sum()
+    totals = np.zeros(1 + n_blocks)
+    totals[0] = _silhouettes(total, counts, codes).sum()
     for block in range(n_blocks if n_blocks > 1 else 0):
-        others = where != block
-        rest = (total - sums[:, :, block])[others]
-        found[1 + block] = _silhouettes(rest, counts - clusters.counts[:, block], own[others]).sum()
-    return found
+        others = blocks != block
+        kept = (total - sums[:, :, block])[others]
+        totals[1 + block] = _silhouettes(kept, counts - clusters.counts[:, block], codes[others]).sum()
+    return totals
 
 
 @dataclass(frozen=True)
@@ -89,32 +93,6 @@ def permuted_sums(distances: np.ndarray, part: slice, clusters: PermutedClusters
     ])  # fmt: skip
 
 
-def silhouette(x: np.ndarray, classes: np.ndarray) -> float:
-    """Return the mean silhouette (Rousseeuw 1987), as scikit-learn defines it, in [-1, 1].
-
-    Of each clip (b - a) / max(a, b), where a is its mean Euclidean distance to the other clips of its class and b the
-    smallest of its mean distances to another class; 0 for a clip that is alone in its class. About 0 or a little below
-    where classes do not differ. Invariant to shift, rotation and isotropic scaling.
-
-    Args:
-        x: Features [N, D].
-        classes: Each clip's class [N].
-
-    Raises:
-        AnalysisError: If there is one class only, or a class for each clip, or NaN.
-    """
-    rows = check_features(x, "The features").astype(np.float64)
-    check_lengths(features=rows, classes=classes)
-    codes = group_codes(classes)[1]
-    check_classes(codes, "The silhouette")
-    rows = rows - rows.mean(axis=0)
-    norms = np.einsum("nd,nd->n", rows, rows)
-    squared = np.maximum(norms[:, None] + norms - 2 * (rows @ rows.T), 0)
-    np.fill_diagonal(squared, 0)
-    clusters = Clusters.of(codes, np.zeros(len(codes), int), 1)
-    return float(silhouette_sums(np.sqrt(squared), slice(0, len(rows)), clusters)[0] / len(rows))
-
-
 def check_classes(codes: np.ndarray, what: str) -> None:
     """Check that classes can be compared with each other.
 
@@ -129,14 +107,14 @@ def check_classes(codes: np.ndarray, what: str) -> None:
         )
 
 
-def _silhouettes(sums: np.ndarray, counts: np.ndarray, own: np.ndarray) -> np.ndarray:
+def _silhouettes(sums: np.ndarray, counts: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Return silhouettes from each clip's sums of distances to classes [n, C] of so many clips [C]."""
-    at = np.arange(len(own)), own
+    at = np.arange(len(codes)), codes
     with np.errstate(invalid="ignore", divide="ignore"):
         means = sums / counts
-        within = sums[at] / (counts[own] - 1)
+        within = sums[at] / (counts[codes] - 1)
         means[:, counts == 0] = np.inf
         means[at] = np.inf
         between = means.min(axis=1, initial=np.inf)
         values = (between - within) / np.maximum(np.maximum(within, between), _TINY)
-    return np.where((counts[own] > 1) & np.isfinite(between), values, 0.0)
+    return np.where((counts[codes] > 1) & np.isfinite(between), values, 0.0)

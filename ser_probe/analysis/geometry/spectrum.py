@@ -1,4 +1,4 @@
-"""What the eigenvalues of a representation's covariance say of its dimension.
+"""Measures of dimension from the eigenvalues of a representation's covariance.
 
 One eigendecomposition serves every measure here. All are functions of the eigenvalues of the centred clips, so they
 are invariant to shift, rotation and isotropic scaling, and not to other linear maps. All saturate where clips are few:

@@ -11,12 +11,12 @@ import pandas as pd
 from ser_probe.analysis.geometry.arrangements import permuted_classes, speaker_blocks
 from ser_probe.analysis.geometry.designs import plan_partition
 from ser_probe.analysis.geometry.intrinsic_dimension import neighbour_ratios, two_nn, two_nn_mle
-from ser_probe.analysis.geometry.isotropy import anisotropy_left_out, mean_cosine, unit_vectors
+from ser_probe.analysis.geometry.isotropy import anisotropy_left_out, mean_pair_cosine, unit_vectors
 from ser_probe.analysis.geometry.pairs import (
     PairSums,
-    measure_pairs,
     participation_ratio_of,
     participation_ratio_unbiased,
+    sum_pairs,
 )
 from ser_probe.analysis.geometry.silhouettes import check_classes
 from ser_probe.analysis.geometry.spectrum import (
@@ -89,7 +89,7 @@ class Geometry:
         seed: Seed of the permutations and of the isotropic clips.
 
     Raises:
-        AnalysisError: If a factor has one value only, or so many that nothing is left to tell noise by.
+        AnalysisError: If a factor has one value only, or so many that no clips are left to estimate the noise from.
     """
 
     def __init__(
@@ -110,10 +110,10 @@ class Geometry:
         codes = {name: group_codes(values)[1] for name, values in factors.items()}
         for name in self.by:
             check_classes(codes[name], f"The silhouette by {name}")
-        own = None if speakers is None else group_codes(speakers)[1]
+        speaker_codes = None if speakers is None else group_codes(speakers)[1]
         permuted = {
             name: permuted_classes(
-                values, speakers=own, within=codes.get("label"), n_permutations=n_permutations, seed=seed
+                values, speakers=speaker_codes, within=codes.get("label"), n_permutations=n_permutations, seed=seed
             )
             for name, values in codes.items()
             if n_permutations > 0
@@ -135,21 +135,21 @@ class Geometry:
         check_lengths(features=x, clips=self.blocks)
         rows = centred(x, what)
         spectrum = eigenvalues(rows)
-        pairs = measure_pairs(rows, self.blocks, self._clusters, self._permuted)
+        pairs = sum_pairs(rows, self.blocks, self._clusters, self._permuted)
         spectra = [spectrum, *(self._left_out_spectra(rows) if self.rank_intervals else [])]
         values = _shape(spectra, x, pairs, self.blocks, what)
         values |= {("silhouette", name): pairs.silhouettes[name] for name in self.by}
         baselines = dict(self._ceiling(rows.shape[1]))
         baselines |= {("silhouette", name): float(drawn.mean()) for name, drawn in pairs.permuted.items()}
         if self._partition is not None:
-            values |= {key: own for key, own in self._partition.shares(rows).items() if self._wanted(key)}
+            values |= {key: shares for key, shares in self._partition.shares(rows).items() if self._wanted(key)}
             baselines |= self._partition.baselines(rows)
         return Measured(values, baselines, variance_shares(spectrum))
 
     def _left_out_spectra(self, rows: np.ndarray) -> list[np.ndarray]:
         n_blocks = int(self.blocks.max()) + 1
-        rests = (rows[self.blocks != block] for block in range(n_blocks if n_blocks > 1 else 0))
-        return [eigenvalues(rest - rest.mean(axis=0)) for rest in rests]
+        subsets = (rows[self.blocks != block] for block in range(n_blocks if n_blocks > 1 else 0))
+        return [eigenvalues(kept - kept.mean(axis=0)) for kept in subsets]
 
     def _wanted(self, key: tuple[str, str]) -> bool:
         return key[0] != "fisher_ratio" or key[1] in self.by
@@ -159,9 +159,9 @@ class Geometry:
         if width not in self._ceilings:
             x = isotropic_features(len(self.blocks), width, self.seed)
             rows = centred(x)
-            pairs = measure_pairs(rows, np.zeros(len(rows), int))
-            found = _shape([eigenvalues(rows)], x, pairs, np.zeros(len(rows), int), "Isotropic clips")
-            self._ceilings[width] = {key: float(own[0]) for key, own in found.items()}
+            pairs = sum_pairs(rows, np.zeros(len(rows), int))
+            shape = _shape([eigenvalues(rows)], x, pairs, np.zeros(len(rows), int), "Isotropic clips")
+            self._ceilings[width] = {key: float(numbers[0]) for key, numbers in shape.items()}
         return self._ceilings[width]
 
 
@@ -169,20 +169,20 @@ def _shape(spectra: Sequence[np.ndarray], x: np.ndarray, pairs: PairSums, blocks
     width, n_blocks = x.shape[1], int(blocks.max()) + 1
     sets = 1 + (n_blocks if n_blocks > 1 else 0)
     scatters = pairs.scatters[:sets]
-    plain = np.array([participation_ratio_of(one) for one in scatters])
+    plain = np.array([participation_ratio_of(scatter) for scatter in scatters])
     ratios = [neighbour_ratios(pairs.nearest[index]) for index in range(sets)]
     units = unit_vectors(x, what)
     values = {
         "effective_rank": np.array([effective_rank(spectrum) for spectrum in spectra]),
         "rankme": np.array([rankme(spectrum) for spectrum in spectra]),
         "participation_ratio": plain,
-        "participation_ratio_unbiased": np.array([participation_ratio_unbiased(one) for one in scatters]),
+        "participation_ratio_unbiased": np.array([participation_ratio_unbiased(scatter) for scatter in scatters]),
         "anisotropy": np.concatenate([
-            mean_cosine(units.sum(axis=0)[None], np.array([len(units)])),
+            mean_pair_cosine(units.sum(axis=0)[None], np.array([len(units)])),
             anisotropy_left_out(units, blocks, n_blocks)[: sets - 1],
         ]),
-        "two_nn": np.array([two_nn(own) for own in ratios]),
-        "two_nn_mle": np.array([two_nn_mle(own) for own in ratios]),
+        "two_nn": np.array([two_nn(of_set) for of_set in ratios]),
+        "two_nn_mle": np.array([two_nn_mle(of_set) for of_set in ratios]),
     }  # fmt: skip
     if width > 1:
         values["isoscore"] = np.array([isoscore(spectra[0], width), *((plain[1:] - 1) / (width - 1))])
@@ -222,25 +222,25 @@ def geometry_table(
             order.append(key)
             yield key, x
 
-    found: dict[RepresentationKey, Measured] = {}
+    by_key: dict[RepresentationKey, Measured] = {}
     for (key, _), answer in run_side_by_side(lambda task: geometry.measure(task[1], _title(task[0])), listed()):
-        found[key] = answer
+        by_key[key] = answer
         advance()
-    measured = {key: found[key] for key in order}
+    measured = {key: by_key[key] for key in order}
     return _rows(measured, len(geometry.blocks), n_speakers), _spectra(measured, len(geometry.blocks), n_components)
 
 
 def _rows(measured: Mapping[RepresentationKey, Measured], n: int, n_speakers: float) -> pd.DataFrame:
     rows: list[list[object]] = []
     first: dict[tuple[str, str], Measured] = {}
-    for key, one in measured.items():
-        before = first.setdefault((key.model, key.layer), one)
-        for (measure, factor), values in one.values.items():
+    for key, geometry in measured.items():
+        before = first.setdefault((key.model, key.layer), geometry)
+        for (measure, factor), values in geometry.values.items():
             change = values - before.values[measure, factor]
             rows.append([
                 *key, measure, factor, *_interval(values, (SHAPE_MEASURES | FACTOR_MEASURES)[measure]),
-                one.baselines.get((measure, factor), np.nan),
-                *(_interval(change, (-np.inf, np.inf)) if before is not one else (np.nan, np.nan, np.nan)),
+                geometry.baselines.get((measure, factor), np.nan),
+                *(_interval(change, (-np.inf, np.inf)) if before is not geometry else (np.nan, np.nan, np.nan)),
                 n, n_speakers,
             ])  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -248,8 +248,8 @@ def _rows(measured: Mapping[RepresentationKey, Measured], n: int, n_speakers: fl
 
 def _spectra(measured: Mapping[RepresentationKey, Measured], n: int, n_components: int) -> pd.DataFrame:
     tables = []
-    for key, one in measured.items():
-        shares = one.shares[:n_components]
+    for key, geometry in measured.items():
+        shares = geometry.shares[:n_components]
         named = {name: [value] * len(shares) for name, value in key._asdict().items()}
         numbered = {"component": np.arange(1, len(shares) + 1), "value": shares}
         tables.append(pd.DataFrame({**named, "measure": "variance_share", **numbered, "n": n}))

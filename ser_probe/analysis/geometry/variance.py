@@ -10,7 +10,7 @@ a factor that means nothing has share 0 on average, and the share of one that me
   speakers' is beyond gender). In a balanced design both agree, and the unique shares and the residual sum to 1.
 
 Speakers are a sample of speakers. So the noise of what each speaker has one value of (gender) is the spread between
-speakers, and the noise of the label is what it means differently for each (the interaction, where it can be told).
+speakers, and the noise of the label is how differently speakers express it (the interaction, if it can be estimated).
 
 Invariant to shift, rotation and isotropic scaling.
 """
@@ -72,12 +72,12 @@ class VariancePartition:
         """
         products = self._columns.T @ rows
         squared = np.einsum("nd,nd->n", rows, rows)
-        found = [self._shares(self._arranged[0], products, squared.sum())]
+        by_set = [self._shares(self._arranged[0], products, squared.sum())]
         for block in range(self._n_left_out):
-            own = self.blocks == block
-            rest = products - self._columns[own].T @ rows[own]
-            found.append(self._shares(self._arranged[1 + block], rest, squared[~own].sum()))
-        return {key: np.array([one[key] for one in found]) for key in found[0]}
+            left_out = self.blocks == block
+            kept = products - self._columns[left_out].T @ rows[left_out]
+            by_set.append(self._shares(self._arranged[1 + block], kept, squared[~left_out].sum()))
+        return {key: np.array([shares[key] for shares in by_set]) for key in by_set[0]}
 
     def baselines(self, rows: np.ndarray) -> dict[tuple[str, str], float]:
         """Return the mean shares of permuted classes, by (measure, term), for the factors that have any.
@@ -95,11 +95,11 @@ class VariancePartition:
             one_hots = (self.permuted[name].T[:, :, None] == np.arange(width)).astype(np.float64)
             moved = (one_hots.reshape(len(rows), -1).T @ rows).reshape(len(copies), width, -1)
             drawn = []
-            for copy, own in zip(copies, moved, strict=True):
+            for copy, classes in zip(copies, moved, strict=True):
                 replaced = products.copy()
-                replaced[self._places[name]] = own
+                replaced[self._places[name]] = classes
                 drawn.append(self._shares(copy, replaced, total, only=name))
-            means |= {key: float(np.mean([one[key] for one in drawn])) for key in drawn[0]}
+            means |= {key: float(np.mean([shares[key] for shares in drawn])) for key in drawn[0]}
         return means
 
     def _permute(self, name: str, codes: np.ndarray) -> _Whitened:
@@ -143,19 +143,19 @@ def _partition(
         if term.alone:
             squares, rank = fits[term.alone]
             within = _mean_square(total - squares, n - rank)
-            own = within if not term.stratum else _between_speakers(plan, fits, term.alone, (str(plan.speaker),))
-            shares["marginal_share", term.name] = (squares - (rank - 1) * own) / total
-            shares["fisher_ratio", term.name] = (squares - (rank - 1) * own) / n / within if within > 0 else np.nan
+            error_ms = within if not term.stratum else _between_speakers(plan, fits, term.alone, (str(plan.speaker),))
+            shares["marginal_share", term.name] = (squares - (rank - 1) * error_ms) / total
+            shares["fisher_ratio", term.name] = (squares - (rank - 1) * error_ms) / n / within if within > 0 else np.nan
         squares, df = fits[term.whole][0] - fits[term.base][0], fits[term.whole][1] - fits[term.base][1]
-        own = noise
+        error_ms = noise
         if term.stratum:
-            own = _between_speakers(plan, fits, term.whole, (*term.whole, str(plan.speaker)))
-            moved[str(plan.speaker)] = moved.get(str(plan.speaker), 0.0) + df * (own - noise)
+            error_ms = _between_speakers(plan, fits, term.whole, (*term.whole, str(plan.speaker)))
+            moved[str(plan.speaker)] = moved.get(str(plan.speaker), 0.0) + df * (error_ms - noise)
         elif interaction is not None and term.name == LABEL:
             more, rank = fits[interaction.whole]
-            own = _mean_square(more - fits[interaction.base][0], rank - fits[interaction.base][1])
-            moved[interaction.name] = df * (own - noise)
-        shares["unique_share", term.name] = (squares - df * own) / total
+            error_ms = _mean_square(more - fits[interaction.base][0], rank - fits[interaction.base][1])
+            moved[interaction.name] = df * (error_ms - noise)
+        shares["unique_share", term.name] = (squares - df * error_ms) / total
     if only is None:
         for name, squares in moved.items():
             shares["unique_share", name] += squares / total

@@ -1,7 +1,7 @@
 """Where in the network a target is read: one number for a curve over layers.
 
-Both numbers are depths, counted in layers. They say where, not how well, and they ask for a reading to speak of: over
-scores that are hardly above the control the one is noise around the middle, the other noise near the input.
+Both numbers are depths, counted in layers. They say where, not how well, and need scores clearly above the control:
+otherwise the centre of gravity is noise around the middle and the expected layer noise near the input.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-
-CENTRES = ("centre_of_gravity", "expected_layer")
 
 
 def layer_positions(layers: Sequence[str]) -> np.ndarray:

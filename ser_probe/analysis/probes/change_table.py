@@ -82,16 +82,16 @@ def number_change_table(
     draws = bootstrap_counts(n_groups, n_resamples=n_resamples, seed=seed).astype(float)
     tables = []
     for k, target in enumerate(before.targets):
-        one, other = sums_before[:, k], sums_after[:, k]
-        changes = compare_layers(r2_contributions(one, other))
+        before_k, after_k = sums_before[:, k], sums_after[:, k]
+        changes = compare_layers(r2_contributions(before_k, after_k))
         resampled = r2_contributions(
-            np.moveaxis(np.tensordot(draws, one, axes=(1, 1)), 1, 0)[..., None, :],
-            np.moveaxis(np.tensordot(draws, other, axes=(1, 1)), 1, 0)[..., None, :],
+            np.moveaxis(np.tensordot(draws, before_k, axes=(1, 1)), 1, 0)[..., None, :],
+            np.moveaxis(np.tensordot(draws, after_k, axes=(1, 1)), 1, 0)[..., None, :],
         )[..., 0].T
         low, high = bootstrap_interval(changes.value, resampled, n_groups, bounds=(-np.inf, np.inf))
         tables.append(_rows(before, after, second, "r2").assign(
             target=target.name, value=changes.value, ci_low=low, ci_high=high, p=changes.p, p_holm=changes.p_holm,
-            smallest_p=changes.smallest_p, n=int(one[0, :, 0].sum()), n_speakers=n_groups,
+            smallest_p=changes.smallest_p, n=int(before_k[0, :, 0].sum()), n_speakers=n_groups,
         ))  # fmt: skip
     return pd.concat(tables, ignore_index=True)
 
@@ -117,14 +117,14 @@ def centre_table(probes: Probes, scores: PartScores, control: PartScores | None)
     chance = 1 / probes.target.n_classes
     below = chance if control is None else control.values["uar"].mean(axis=1)[order]
     resampled_below = chance if control is None else control.resampled["uar"][:, order]
-    found = {
+    centres = {
         "centre_of_gravity": (
             centre_of_gravity(values - below, positions), centre_of_gravity(resampled - resampled_below, positions)
         ),
         "expected_layer": (expected_layer(values, positions), expected_layer(resampled, positions)),
     }  # fmt: skip
     rows = []
-    for measure, (value, others) in found.items():
+    for measure, (value, others) in centres.items():
         others = np.where(np.isfinite(others), others, value)
         low, high = bootstrap_interval(value, others, scores.n_groups, bounds=bounds)
         rows.append({

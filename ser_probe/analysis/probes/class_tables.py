@@ -1,4 +1,4 @@
-"""What probes do with each class: recall, precision and F1 per class, and who is taken for whom."""
+"""Scores of each class: recall, precision and F1 per class, and which classes are confused."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def class_table(probes: Probes, scores: PartScores, *, n_resamples: int = N_RESA
 
 
 def confusion_table(probes: Probes, chosen: Collection[int]) -> pd.DataFrame:
-    """Return who is taken for whom on test, the mean over seeds.
+    """Return the confusion matrices on test, the mean over seeds.
 
     Args:
         probes: The probes.

@@ -1,10 +1,10 @@
 """Did a layer change? Paired tests of two states of the same layers, with the speaker as the unit.
 
 The two states are probed on the same clips, with the same seeds and folds. Recall (UAR), accuracy and R2 are then sums
-of one contribution a speaker, and if neither state is better, a speaker's contribution to the difference is as likely
-to be turned round: the sign-flip test. Clips or seeds as units would pretend to more evidence than there is.
+of one contribution per speaker, and if neither state is better, a speaker's contribution to the difference is as likely
+to have the opposite sign: the sign-flip test. Clips or seeds as units would overstate the evidence.
 
-What is tested are these two sets of trained probes on further speakers, not what other training speakers would have
+The test is about these two sets of trained probes on new speakers, not about what other training speakers would have
 given. Where folds rotate, `fold_tests` also takes that into account.
 """
 
@@ -109,5 +109,5 @@ def fold_tests(differences: np.ndarray, folds: Folds) -> np.ndarray:
     n_train = float(np.mean([len(folds.train(fold)) for fold in range(len(folds.names))]))
     n_test = float(np.mean([len(folds.test(fold)) for fold in range(len(folds.names))]))
     return np.array([
-        np.nan if not np.isfinite(own).all() else corrected_resampled_t(own, n_train, n_test).p for own in differences
+        corrected_resampled_t(layer, n_train, n_test).p if np.isfinite(layer).all() else np.nan for layer in differences
     ])  # fmt: skip

@@ -1,7 +1,7 @@
-"""What a probe's score is to be held against: labels that mean nothing, and the answer that needs no features.
+"""Controls of a probe's score: shuffled labels, and the most frequent class, which needs no features.
 
-Both know as much as a probe could without reading the label from a layer. A score says something as far as it is
-above them: the difference to the shuffled labels is the selectivity (Hewitt & Liang 2019).
+Both reach what a probe can reach without reading the label from a layer. A score is informative as far as it is above
+them: the difference to the shuffled labels is the selectivity (Hewitt & Liang 2019).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def shuffle_values(values: np.ndarray, groups: np.ndarray, seed: int, folds: Fol
     rng = np.random.default_rng(derive_seed("shuffled labels", seed))
     shuffled = values.copy()
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    if any((values[own] != values[own[0]]).any() for own in members):
-        for own in members:
-            shuffled[own] = values[rng.permutation(own)]
+    if any((values[clips] != values[clips[0]]).any() for clips in members):
+        for clips in members:
+            shuffled[clips] = values[rng.permutation(clips)]
         return shuffled
-    firsts = np.array([values[own[0]] for own in members])
+    firsts = np.array([values[clips[0]] for clips in members])
     for _ in range(_TRIES):
-        for own, value in zip(members, rng.permutation(firsts), strict=True):
-            shuffled[own] = value
+        for clips, value in zip(members, rng.permutation(firsts), strict=True):
+            shuffled[clips] = value
         if folds is None or _all_trained(shuffled, folds):
             break
     return shuffled

@@ -1,4 +1,4 @@
-"""How many bits the labels cost somebody who has the representation: the online code of Voita & Titov.
+"""How many bits the labels cost given the representation: the online code of Voita & Titov.
 
 A probe's accuracy hides how hard it was to get there. The online (prequential) code charges for it: labels are sent in
 blocks, each coded with a probe trained on the blocks before, so a layer from which little training suffices gives a
@@ -10,9 +10,9 @@ shorten the code of a later one for reasons that have nothing to do with the tar
 order, all clips of a speaker come together, and blocks end where speakers do. Blocks are therefore fewer and coarser
 than the paper's, and what the first one costs (it is sent uncoded) bounds the compression: see `ceiling`.
 
-The family matters more here than for an accuracy: a probe that is sure and wrong is charged for being sure. A linear
-probe with early stopping is, on few clips: on a layer that says nothing it needs more bits than the uniform code. A
-regularised one whose strength was chosen by its loss on other speakers knows what it does not know.
+The family matters more here than for an accuracy: a probe that is sure and wrong is charged for being sure. On few
+clips a linear probe with early stopping is: on a layer without information it needs more bits than the uniform code.
+A regularised one whose strength was chosen by its loss on other speakers is not overconfident.
 """
 
 from __future__ import annotations
@@ -157,16 +157,16 @@ def describe_labels(
     plans = [plan_transmission(codes, groups, seed=seed, needs_validation=needs_validation) for seed in order_seeds]
     folds = [transmission_folds(plan) for plan in plans]
     together = Folds(
-        [f"order-{seed}-{name}" for seed, own in zip(order_seeds, folds, strict=True) for name in own.names],
-        np.concatenate([own.parts for own in folds]),
+        [f"order-{seed}-{name}" for seed, of_order in zip(order_seeds, folds, strict=True) for name in of_order.names],
+        np.concatenate([of_order.parts for of_order in folds]),
     )
     logits = fit(x, codes, together, groups=np.asarray(groups), n_classes=len(classes)).logits
     rows: list[dict[str, object]] = []
     first = 0
-    for seed, plan, own in zip(order_seeds, plans, folds, strict=True):
-        here = slice(first, first + len(own.names))
-        first = here.stop
-        bits = _block_bits(logits[:, here], codes, own)
+    for seed, plan, of_order in zip(order_seeds, plans, folds, strict=True):
+        blocks = slice(first, first + len(of_order.names))
+        first = blocks.stop
+        bits = _block_bits(logits[:, blocks], codes, of_order)
         uniform = len(codes) * np.log2(len(classes))
         facts = {
             "order_seed": seed, "uniform_bits": uniform, "ceiling": len(codes) / plan.ends[0],
@@ -198,15 +198,15 @@ def frequency_code(labels: np.ndarray, n_classes: int, *, first: int) -> float:
     """
     seen = np.cumsum(np.eye(n_classes)[labels], axis=0)
     before = np.arange(first, len(labels))
-    own = seen[before - 1, labels[before]]
-    return float(first * np.log2(n_classes) - np.log2((own + 0.5) / (before + n_classes / 2)).sum())
+    n_of_class = seen[before - 1, labels[before]]
+    return float(first * np.log2(n_classes) - np.log2((n_of_class + 0.5) / (before + n_classes / 2)).sum())
 
 
 def _block_bits(logits: np.ndarray, labels: np.ndarray, folds: Folds) -> np.ndarray:
     """Return the bits of all coded blocks, [R], the mean over probe seeds; logits [R, F, S, N, C]."""
     total = np.zeros(len(logits))
     for block in range(len(folds.names)):
-        own = folds.test(block)
-        surprise = -log_softmax(logits[:, block][:, :, own].astype(np.float64), axis=-1) / np.log(2)
-        total += surprise[..., np.arange(len(own)), labels[own]].sum(axis=-1).mean(axis=-1)
+        clips = folds.test(block)
+        surprise = -log_softmax(logits[:, block][:, :, clips].astype(np.float64), axis=-1) / np.log(2)
+        total += surprise[..., np.arange(len(clips)), labels[clips]].sum(axis=-1).mean(axis=-1)
     return total

@@ -1,9 +1,9 @@
-"""Whether probes of two checkpoints look along the same directions of a layer.
+"""Whether probes of two checkpoints use the same directions of a layer.
 
 A linear probe has a direction per class: the weights of its class minus the mean over classes, since adding the same
 vector to all classes changes no answer. Directions are compared in standardised units (each weight times its feature's
-deviation on the training clips): in raw units a feature of tiny variance gets a huge weight and would rule the cosine
-while it moves no answer.
+deviation on the training clips): in raw units a feature of tiny variance gets a huge weight and would dominate the
+cosine without changing any answer.
 
 The cosine between checkpoints must be read between two bounds, both given beside it:
 
@@ -79,13 +79,13 @@ def direction_cosines(
     for a in range(len(x)):
         for b in range(a, len(x)):
             usable = (ceilings[a] > 0) & (ceilings[b] > 0) & (n_seeds > 1)
-            both = np.sqrt(np.where(usable, ceilings[a] * ceilings[b], np.nan))
+            pair_ceilings = np.sqrt(np.where(usable, ceilings[a] * ceilings[b], np.nan))
             rows += [
                 {
                     "model": names[a].model, "layer": names[a].layer, "checkpoint_a": names[a].checkpoint,
                     "step_a": names[a].step, "checkpoint_b": names[b].checkpoint, "step_b": names[b].step,
                     "class": str(name), "measure": "cosine", "value": float(cosines[a, b, c]),
-                    "ceiling": float(both[c]), "disattenuated": float(cosines[a, b, c] / both[c]),
+                    "ceiling": float(pair_ceilings[c]), "disattenuated": float(cosines[a, b, c] / pair_ceilings[c]),
                     "null": float(min(1.0, null[a, b])) if null[a, b] == null[a, b] else np.nan,
                     "null_isotropic": float(min(1.0, _NORMAL_95 / np.sqrt(x.shape[2]))),
                     "n": len(folds.train(0)), "n_seeds": n_seeds,
@@ -119,9 +119,9 @@ def seed_pair_cosines(directions: np.ndarray) -> np.ndarray:
     """
     n_seeds = directions.shape[1]
     total = directions.sum(axis=1)  # [T, C, D]
-    every = np.einsum("acd,bcd->abc", total, total)
+    all_pairs = np.einsum("acd,bcd->abc", total, total)
     same = np.einsum("ascd,bscd->abc", directions, directions)
-    return same if n_seeds == 1 else (every - same) / (n_seeds * (n_seeds - 1))
+    return same if n_seeds == 1 else (all_pairs - same) / (n_seeds * (n_seeds - 1))
 
 
 def chance_squares(directions: np.ndarray, shuffled: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Ways to divide the clips of a probe into parts that train, validate and test, and the proof that they share nobody.
+"""Ways to divide the clips of a probe into parts that train, validate and test; the check that no speaker is shared.
 
-Who goes with whom is decided elsewhere, on speakers; here that becomes `Folds`. The one division that shares speakers
-is `random_fold`, which exists to repeat a published result and must be shown as what it is.
+Which speakers go together is decided elsewhere; here that becomes `Folds`. The only division that shares speakers is
+`random_fold`, which exists to repeat a published result and must be labelled as such.
 """
 
 from __future__ import annotations
@@ -65,10 +65,9 @@ def rotated_folds(codes: np.ndarray, names: Sequence[str] | None = None) -> Fold
 
 
 def random_fold(n_clips: int, *, shares: Sequence[float] = PUBLISHED_SHARES, seed: int = 0) -> Folds:
-    """Return a division that draws clips whoever speaks them: the parts share speakers.
+    """Return a division that draws clips at random, whatever their speaker: the parts share speakers.
 
-    A probe divided so is told what the test speakers' voices sound like with each label; its scores are not those
-    of new speakers.
+    Its probes train on other clips of the test speakers; their scores are not those of new speakers.
 
     Args:
         n_clips: N.
@@ -99,7 +98,7 @@ def check_folds(labels: np.ndarray | None, folds: Folds, groups: np.ndarray, *, 
         labels: Each clip's class [N]; None for numeric targets, of which only the speakers are checked.
         folds: The divisions.
         groups: Each clip's speaker [N].
-        shares_groups: Pass over shared speakers: for the one division that shares them and says so.
+        shares_groups: Allow shared speakers: for the division that shares them on purpose.
 
     Raises:
         AnalysisError: With all faults of the first fold that has any: an empty part, a shared speaker, a class that
@@ -116,9 +115,9 @@ def check_folds(labels: np.ndarray | None, folds: Folds, groups: np.ndarray, *, 
             continue
         used = parts != UNUSED
         split = np.array(PART_NAMES)[parts[used]]
-        own = np.flatnonzero(used) if shares_groups else groups[used]
+        speakers = np.flatnonzero(used) if shares_groups else groups[used]
         try:
-            check_split(_classes_of(given[used], split, labels is None), split, own)
+            check_split(_classes_of(given[used], split, labels is None), split, speakers)
         except AnalysisError as error:
             if len(folds.names) == 1:
                 raise
@@ -130,11 +129,11 @@ def check_folds(labels: np.ndarray | None, folds: Folds, groups: np.ndarray, *, 
 
 
 def _is_fine(labels: np.ndarray | None, parts: np.ndarray, groups: np.ndarray) -> bool:
-    """Tell fast what `check_split` explains slowly: whether a fold has no fault."""
+    """Return whether a fold has no fault: a fast check; `check_split` says what is wrong."""
     members = [np.flatnonzero(parts == part) for part in (TRAIN, VALIDATION, TEST)]
-    if not all(own.size for own in members):
+    if not all(clips.size for clips in members):
         return False
-    if len(np.unique(groups[parts != UNUSED])) < sum(len(np.unique(groups[own])) for own in members):
+    if len(np.unique(groups[parts != UNUSED])) < sum(len(np.unique(groups[clips])) for clips in members):
         return False
     if labels is None:
         return True
@@ -148,6 +147,6 @@ def _classes_of(labels: np.ndarray, split: np.ndarray, numeric: bool) -> np.ndar
         return labels
     classes = np.zeros(len(split), int)
     for part in SPLITS:
-        own = np.flatnonzero(split == part)
-        classes[own[1::2]] = 1
+        clips = np.flatnonzero(split == part)
+        classes[clips[1::2]] = 1
     return classes

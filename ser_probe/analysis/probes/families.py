@@ -1,9 +1,9 @@
-"""What all families of probes take and return.
+"""Input and output of all families of probes.
 
 Axis letters: R representations, F folds, S seeds, N clips, D width, C classes, K numeric targets.
 
 A family is a function `fit_<family>(x, labels, folds, *, groups, n_classes, seeds, ...) -> ClassProbes` (for numeric
-targets `(x, targets, folds, ...) -> NumberProbes`) that trains all R x F x S probes in one batched computation.
+targets `(x, targets, folds, ...) -> NumberProbes`) that trains all R x F x S probes in one call.
 Features are standardised inside each fold on its training clips; callers hand in raw features. Callers bound R: a
 family may hold arrays of the size of what it returns.
 """
@@ -47,7 +47,7 @@ class Folds:
 
 @dataclass(frozen=True)
 class ClassProbes:
-    """Trained classifiers, as what they say of every clip.
+    """Trained classifiers, as their outputs for every clip.
 
     Args:
         logits: float32 [R, F, S, N, C]; softmax gives the probabilities. k-NN gives the log of its vote shares.
@@ -67,7 +67,7 @@ class ClassProbes:
 
 @dataclass(frozen=True)
 class NumberProbes:
-    """Trained regressions, as what they say of every clip.
+    """Trained regressions, as their predictions for every clip.
 
     Args:
         predictions: float32 [R, F, N, K], in the targets' units.

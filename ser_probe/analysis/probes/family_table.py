@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ser_probe.analysis.probes.families import ClassProbes, Folds, NumberProbes
+from ser_probe.analysis.probes.families import ClassProbes, Folds
 from ser_probe.analysis.probes.layer_sum import fit_layer_sum
 from ser_probe.analysis.probes.logistic import fit_logistic
 from ser_probe.analysis.probes.mlp import fit_mlp
@@ -17,9 +17,6 @@ from ser_probe.analysis.probes.ridge import fit_ridge
 from ser_probe.analysis.probes.softmax import fit_softmax
 from ser_probe.errors import AnalysisError, did_you_mean
 from ser_probe.runtime import SILENT, Progress
-
-ClassFit = Callable[..., ClassProbes]
-NumberFit = Callable[..., NumberProbes]
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def family(name: str, target_kind: str) -> FamilySpec:
         raise AnalysisError(f"There is no family of probes {name!r}", fix=did_you_mean(name, FAMILIES))
     spec = FAMILIES[name]
     if spec.target != target_kind:
-        fitting = ", ".join(other for other, each in FAMILIES.items() if each.target == target_kind)
+        fitting = ", ".join(key for key, candidate in FAMILIES.items() if candidate.target == target_kind)
         raise AnalysisError(
             f"The family {name!r} does not predict {target_kind}",
             expected=fitting,

@@ -114,7 +114,7 @@ def fit_probes(
             uses the first, and the first three for shuffled labels.
         shuffled_labels: Train the control: labels shuffled (see `controls`), to learn from and to stop by. Its scores
             on the true labels are what the probe reaches without knowing anything of them.
-        shares_groups: The division shares speakers, and says so.
+        shares_groups: The division shares speakers on purpose.
         options: Further arguments of the family.
         progress: Advanced by the number of representations times folds.
 
@@ -132,8 +132,8 @@ def fit_probes(
     check_folds(target.classes[target.values], folds, target.groups, shares_groups=shares_groups)
     if not spec.has_seeds:
         seeds = list(seeds)[: SHUFFLES_WITHOUT_SEEDS if shuffled_labels else 1]
-    # The control's validation labels are shuffled too: stopping by the true ones picks, of many ignorant probes, one
-    # that happens to know them, and with separable features that one does well on test.
+    # The control's validation labels are shuffled too: stopping by the true ones selects, among probes that learnt
+    # nothing, one that fits them by chance, and with separable features that one does well on test.
     labels = np.stack([
         shuffle_values(target.values, target.groups, seed, folds) if shuffled_labels else target.values
         for seed in seeds
@@ -177,10 +177,10 @@ def join_probes(parts: Sequence[Probes]) -> Probes:
         return first
     return replace(
         first,
-        names=[name for each in parts for name in each.names],
-        answers={part: np.concatenate([each.answers[part] for each in parts]) for part in first.answers},
-        n_epochs=np.concatenate([each.n_epochs for each in parts]),
-        strength=np.concatenate([each.strength for each in parts]),
+        names=[name for probes in parts for name in probes.names],
+        answers={part: np.concatenate([probes.answers[part] for probes in parts]) for part in first.answers},
+        n_epochs=np.concatenate([probes.n_epochs for probes in parts]),
+        strength=np.concatenate([probes.strength for probes in parts]),
         layer_weights=None,
     )
 
@@ -210,5 +210,5 @@ def _keep_answers(
 ) -> None:
     """Store the classes with the highest logits [R, F, S, N, C] of these folds' scored clips in `answers` [R, S, M]."""
     for f in range(logits.shape[1]):
-        own = np.flatnonzero(scored.fold == folds.start + f)
-        answers[representations][:, :, own] = logits[:, f][:, :, scored.clip[own]].argmax(axis=-1)
+        columns = np.flatnonzero(scored.fold == folds.start + f)
+        answers[representations][:, :, columns] = logits[:, f][:, :, scored.clip[columns]].argmax(axis=-1)

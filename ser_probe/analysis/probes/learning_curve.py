@@ -21,7 +21,6 @@ from ser_probe.analysis.resampling import group_codes
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import derive_seed
 
-WAYS = ("speakers", "clips")
 _TRIES = 50  # draws of speakers until their clips show every class
 
 
@@ -153,7 +152,7 @@ def _speaker_order(
 
 def _share_of_each_class(labels: np.ndarray, shuffled: np.ndarray, fraction: float) -> np.ndarray:
     chosen = [shuffled[labels[shuffled] == label] for label in np.unique(labels[shuffled])]
-    return np.concatenate([own[: max(1, round(fraction * len(own)))] for own in chosen])
+    return np.concatenate([clips[: max(1, round(fraction * len(clips)))] for clips in chosen])
 
 
 def _reduced(folds: Folds, draw: Draw) -> np.ndarray:

@@ -116,7 +116,7 @@ def fit_logistic(
         np.empty((*shape, n_clips, n_classes), np.float32), weights, np.empty(shape, int), np.empty(shape)
     )
     training = [folds.train(fold) for fold in range(n_folds)]
-    inner = [inner_folds(groups[own], n_inner) if len(options.strengths) > 1 else None for own in training]
+    inner = [inner_folds(groups[clips], n_inner) if len(options.strengths) > 1 else None for clips in training]
     n_unfinished = np.zeros(2, int)
     progress.start("logistic probes", n_representations * n_folds, "fits")
     tasks = [(r, fold) for r in range(n_representations) for fold in range(n_folds)]
@@ -147,10 +147,10 @@ def fit_labels(
     mean, scale = scaling(x, training)
     z = (x - mean) * scale
     rotation = rotate(z[training])
-    own = labels[:, training]
-    best, rough, n_unfinished = _compare(rotation.scores.astype(np.float32), own, inner, options)
+    known_labels = labels[:, training]
+    best, rough, n_unfinished = _compare(rotation.scores.astype(np.float32), known_labels, inner, options)
     strength = options.strengths[best]
-    problems = Problems(own, np.ones(own.shape, bool), strength, options.n_classes)
+    problems = Problems(known_labels, np.ones(known_labels.shape, bool), strength, options.n_classes)
     final = solve(
         rotation.scores, problems, tolerance=options.tolerance, max_iterations=options.max_iterations,
         start=rough.weights,
@@ -184,17 +184,17 @@ def _compare(
     n_at_once = _problems_at_once(scores, options.n_classes)
     solved, losses = [], []
     for start in range(0, len(row), n_at_once):
-        own = slice(start, start + n_at_once)
-        problems = Problems(labels[row[own]], kept[fold[own]], options.strengths[strength[own]], options.n_classes)
+        part = slice(start, start + n_at_once)
+        problems = Problems(labels[row[part]], kept[fold[part]], options.strengths[strength[part]], options.n_classes)
         solved.append(solve(scores, problems, tolerance=_ROUGH_TOLERANCE, max_iterations=options.max_iterations))
         losses.append(_held_out_loss(scores, problems, solved[-1]))
     loss = np.concatenate(losses).reshape(shape).sum(axis=1)
     best = shape[2] - 1 - np.argmin(loss[:, ::-1], axis=1)
     everything = Solutions(
-        weights=np.concatenate([each.weights for each in solved]),
-        n_iterations=np.concatenate([each.n_iterations for each in solved]),
-        converged=np.concatenate([each.converged for each in solved]),
-        present=np.concatenate([each.present for each in solved]),
+        weights=np.concatenate([solutions.weights for solutions in solved]),
+        n_iterations=np.concatenate([solutions.n_iterations for solutions in solved]),
+        converged=np.concatenate([solutions.converged for solutions in solved]),
+        present=np.concatenate([solutions.present for solutions in solved]),
     )
     chosen = np.ravel_multi_index((np.arange(len(labels)), np.full(len(labels), n_inner), best), shape)
     n_unfinished = int((~everything.converged & (everything.n_iterations == options.max_iterations)).sum())
@@ -207,9 +207,9 @@ def _held_out_loss(scores: np.ndarray, problems: Problems, solutions: Solutions)
     Clips of a class that the problem has never seen are left out: no strength could do better than another there.
     """
     said = logits(scores, solutions).astype(np.float64)
-    own = np.take_along_axis(said, problems.labels[:, None], axis=1)[:, 0]
+    true_logit = np.take_along_axis(said, problems.labels[:, None], axis=1)[:, 0]
     largest = said.max(axis=1)
-    loss = np.log(np.exp(said - largest[:, None]).sum(axis=1)) + largest - own
+    loss = np.log(np.exp(said - largest[:, None]).sum(axis=1)) + largest - true_logit
     seen = np.take_along_axis(solutions.present, problems.labels, axis=1)
     return np.where(seen & ~problems.training, loss, 0).sum(axis=1)
 

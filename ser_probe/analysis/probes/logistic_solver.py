@@ -1,9 +1,9 @@
 """Many penalised softmax regressions of the same features, minimised together.
 
 A problem is a set of training clips, a row of labels and a penalty. All problems that still run share each product
-with the features; each has its own step, its own memory of curvature, and leaves when it is done. The method is L-BFGS
-(Nocedal & Wright 2006, section 7.2, in the compact form of Byrd, Nocedal & Schnabel 1994) whose first guess of the
-curvature is a diagonal: good where features come from `rotation.rotate`.
+with the features; each has its own step and its own memory of curvature, and is removed when it has converged. The
+method is L-BFGS (Nocedal & Wright 2006, section 7.2, in the compact form of Byrd, Nocedal & Schnabel 1994) whose first
+guess of the curvature is a diagonal: good where features come from `rotation.rotate`.
 
 Axis letters: P problems, C classes, n clips, m axes and the column of ones.
 """
@@ -100,7 +100,7 @@ def solve(
 
 
 def logits(scores: np.ndarray, solutions: Solutions) -> np.ndarray:
-    """Return what solved problems say of clips [n, m], [P, C, n]; that of absent classes is hugely negative."""
+    """Return the logits of clips [n, m] by solved problems, [P, C, n]; those of absent classes are hugely negative."""
     weights = solutions.weights
     n_problems, n_classes, width = weights.shape
     product = weights[..., :-1].reshape(-1, width - 1) @ scores.T
@@ -131,8 +131,8 @@ class _State:
 
     def keep(self, which: np.ndarray) -> _State:
         """Return the state of some of the problems."""
-        own = {name: value[which] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        return replace(self, **own)
+        kept = {name: value[which] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return replace(self, **kept)
 
 
 def _begin(scores: np.ndarray, by_axis: np.ndarray, problems: Problems, start: np.ndarray | None) -> _State:
@@ -172,11 +172,11 @@ def _objective(
     if not present.all():
         product = np.where(present, product, product.dtype.type(_NO_CLASS))
     shifted = product - product.max(axis=1, keepdims=True)
-    own = (shifted * state.truth[which]).sum(axis=1)
+    true_logits = (shifted * state.truth[which]).sum(axis=1)
     np.exp(shifted, out=shifted)
     total = shifted.sum(axis=1, keepdims=True)
     shifted /= total
-    loss = ((np.log(total[:, 0]) - own) * state.weight[which, 0]).sum(axis=1, dtype=np.float64)
+    loss = ((np.log(total[:, 0]) - true_logits) * state.weight[which, 0]).sum(axis=1, dtype=np.float64)
     squares = np.square(weights).sum(axis=1)
     return loss + 0.5 * (state.penalty[which, 0] * squares).sum(axis=1, dtype=np.float64), shifted
 
@@ -194,7 +194,7 @@ def _direction(state: _State) -> tuple[np.ndarray, np.ndarray]:
     # The mean of p (1 - p) over clips, of the classes that can be confused: the curvature of the loss along a logit.
     spread = ((1 - np.square(state.probabilities).sum(axis=1)) * state.weight[:, 0]).sum(axis=1)
     curvature = spread / state.weight.sum(axis=(1, 2)) / np.maximum(state.present.sum(axis=(1, 2)) - 1, 1)
-    # Where all clips are certain nothing seems to curve; a step along the bias, without a penalty, would be endless.
+    # Where all clips are certain the curvature is 0, and a step along the bias, which is not penalised, infinite.
     curvature = np.maximum(curvature, np.finfo(state.weights.dtype).eps)
     diagonal = 1 / (curvature[:, None, None] * state.squares + state.penalty)
     scaled = diagonal * state.gradient
@@ -209,8 +209,8 @@ def _direction(state: _State) -> tuple[np.ndarray, np.ndarray]:
         products = state.products[:, order][:, :, order]
         triangle = np.triu(products)
         first = np.linalg.solve(triangle, along)
-        own = np.einsum("pii->pi", products)[..., None]
-        second = np.linalg.solve(triangle.transpose(0, 2, 1), own * first + bent @ first - across)
+        own_products = np.einsum("pii->pi", products)[..., None]
+        second = np.linalg.solve(triangle.transpose(0, 2, 1), own_products * first + bent @ first - across)
         back = np.argsort(order)
         step -= (second[:, back].transpose(0, 2, 1) @ steps)[:, 0]
         step += (first[:, back].transpose(0, 2, 1) @ scaled_changes)[:, 0]

@@ -31,11 +31,11 @@ def model_table(models: Mapping[str, Probes], *, measure: str = "uar", seed: int
     """
     if len(models) < 2:
         return pd.DataFrame()
-    one = next(iter(models.values()))
+    first = next(iter(models.values()))
     choices = {name: choose_layer(probes, range(len(probes.names)), measure=measure) for name, probes in models.items()}
     table = compare_classifiers(
-        one.truth(TEST), {name: choice.answers for name, choice in choices.items()}, one.target.n_classes,
-        one.speakers(TEST), seed=seed,
+        first.truth(TEST), {name: choice.answers for name, choice in choices.items()}, first.target.n_classes,
+        first.speakers(TEST), seed=seed,
     )  # fmt: skip
     keys = {name: as_key(probes.names[choices[name].index]) for name, probes in models.items()}
     words = {name: chosen_by(probes, choices[name]) for name, probes in models.items()}

@@ -1,7 +1,7 @@
-"""k nearest neighbours: what of a class can be seen in the distances between clips alone, without any fit.
+"""k nearest neighbours: how far distances between clips alone tell the classes apart, without any fit.
 
-Neighbours are training clips; that several are of one speaker is fine, since the clips that count are of others. Must
-not be used to say how much a layer knows: it says how much of its geometry is about the classes.
+Neighbours are training clips; several of one speaker do no harm, since the scored clips are of other speakers. Must not
+be used as a measure of how much a layer holds: it measures how much of its geometry is about the classes.
 
 Logits are log((votes + tie + 1) / (k + C + TIE_SHARE)), Laplace's rule of succession with ties taken apart: `tie` is
 at most `TIE_SHARE` of a vote, the larger the nearer a class's neighbours are (the sum of 1 / rank over them, as a
@@ -74,8 +74,8 @@ def fit_knn(
         raise AnalysisError("The metric is not known", found=metric, fix=did_you_mean(metric, METRICS))
     candidates = _check_ks(ks)
     training = [folds.train(fold) for fold in range(len(folds.names))]
-    inner = [inner_folds(groups[own], n_inner) if len(candidates) > 1 else None for own in training]
-    usable = [_usable(candidates, *own) for own in zip(folds.names, training, inner, strict=True)]
+    inner = [inner_folds(groups[clips], n_inner) if len(candidates) > 1 else None for clips in training]
+    usable = [_usable(candidates, *of_fold) for of_fold in zip(folds.names, training, inner, strict=True)]
     shape = (len(x), len(training), len(labels))
     probes = ClassProbes(
         np.empty((*shape, x.shape[1], n_classes), np.float32), None, np.zeros(shape, int), np.empty(shape)
@@ -107,9 +107,9 @@ def _classify(
     best = np.zeros(len(labels), int)
     if inner is not None and len(ks) > 1:
         held_out = np.where(inner[:, None] == inner, -np.inf, near[training])
-        own = labels[:, training]
-        said = _votes(_nearest(held_out, ks[-1]), own, ks, n_classes).argmax(axis=3)
-        best = np.stack([_best_k(said[:, s], own[s], n_classes) for s in range(len(labels))])
+        known_labels = labels[:, training]
+        said = _votes(_nearest(held_out, ks[-1]), known_labels, ks, n_classes).argmax(axis=3)
+        best = np.stack([_best_k(said[:, s], known_labels[s], n_classes) for s in range(len(labels))])
     votes = _votes(_nearest(near, ks[-1]), labels[:, training], ks, n_classes)
     k = ks[best]
     votes = votes[best, np.arange(len(labels))]
@@ -130,9 +130,9 @@ def _nearness(x: np.ndarray, training: np.ndarray, metric: str) -> np.ndarray:
 
 def _nearest(near: np.ndarray, k: int) -> np.ndarray:
     """Return the positions of the k nearest training clips [M, k], nearest first."""
-    found = np.argpartition(-near, k - 1, axis=1)[:, :k]
-    order = np.argsort(-np.take_along_axis(near, found, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)
+    nearest = np.argpartition(-near, k - 1, axis=1)[:, :k]
+    order = np.argsort(-np.take_along_axis(near, nearest, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(nearest, order, axis=1)
 
 
 def _votes(nearest: np.ndarray, labels: np.ndarray, ks: np.ndarray, n_classes: int) -> np.ndarray:
@@ -146,9 +146,9 @@ def _votes(nearest: np.ndarray, labels: np.ndarray, ks: np.ndarray, n_classes: i
     """
     closeness = 1 / np.arange(1, nearest.shape[1] + 1)
     votes = np.empty((len(ks), len(labels), len(nearest), n_classes))
-    for s, own in enumerate(labels):
+    for s, row in enumerate(labels):
         for c in range(n_classes):
-            is_class = own[nearest] == c
+            is_class = row[nearest] == c
             counted, closer = np.cumsum(is_class, axis=1), np.cumsum(is_class * closeness, axis=1)
             share = closer[:, ks - 1] / np.cumsum(closeness)[ks - 1]
             votes[:, s, :, c] = (counted[:, ks - 1] + TIE_SHARE * share).T

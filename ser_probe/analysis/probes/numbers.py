@@ -72,7 +72,7 @@ def fit_numbers(
         names: R names.
         spec: The family.
         shuffled_labels: Train the control: values shuffled within each speaker.
-        shares_groups: The division shares speakers, and says so.
+        shares_groups: The division shares speakers on purpose.
         options: Further arguments of the family.
         progress: Advanced by the number of representations times folds.
 
@@ -105,7 +105,7 @@ def fit_numbers(
 
 
 def _require_finite(answers: np.ndarray, targets: Sequence[Target], names: Sequence[str | RepresentationKey]) -> None:
-    """Raise where an answer [R, K, M] is no number: scores of it would be none either."""
+    """Raise where a prediction [R, K, M] is not finite: its scores would not be either."""
     bad = ~np.isfinite(answers)
     if bad.any():
         r, k = np.argwhere(bad)[0, :2]
@@ -122,7 +122,7 @@ def count_part(probes: Regressions, part: int) -> np.ndarray:
     clips = scored_clips(probes.folds, part).clip
     speakers, codes = group_codes(probes.targets[0].groups[clips])
     return np.stack([
-        [sum_agreement(target.values[clips], own, codes, len(speakers)) for target, own in zip(
+        [sum_agreement(target.values[clips], predicted, codes, len(speakers)) for target, predicted in zip(
             probes.targets, answers, strict=True)]
         for answers in probes.answers[part]
     ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a probe in compiled training consists of: padded arrays, how far it has come, and the rules. No numba here.
+"""What compiled training works on: padded layers, the state of a training, and its settings. No numba here.
 
 Arrays are padded with zeros: rows to a multiple of TILE_ROWS, outputs to one of TILE_OUTPUTS, width (with a column of
 ones for the bias) to one of TILE_WIDTH. A padded output has no error, so its weights stay zero.
@@ -33,8 +33,8 @@ class Layer(NamedTuple):
     gradient: np.ndarray
 
 
-class Course(NamedTuple):
-    """How far a probe has come.
+class TrainingState(NamedTuple):
+    """How far the training of a probe has come.
 
     Args:
         losses: The lowest validation loss, and the loss to beat: float64 [2].
@@ -45,7 +45,7 @@ class Course(NamedTuple):
     counts: np.ndarray
 
 
-class Rules(NamedTuple):
+class LoopSettings(NamedTuple):
     """The options of training, as `training.ProbeOptions` has them, and true sizes without pads."""
 
     learning_rate: float
@@ -59,9 +59,9 @@ class Rules(NamedTuple):
     weight_decay: float = 0.0
 
 
-def new_course() -> Course:
-    """Return the course of a probe before its first step."""
-    return Course(np.full(2, np.inf), np.zeros(3, np.int64))
+def new_state() -> TrainingState:
+    """Return the state of a training before its first step."""
+    return TrainingState(np.full(2, np.inf), np.zeros(3, np.int64))
 
 
 def new_layer(weights: np.ndarray) -> Layer:
@@ -70,15 +70,15 @@ def new_layer(weights: np.ndarray) -> Layer:
     shape = (padded(n_outputs, TILE_OUTPUTS), padded(width, TILE_WIDTH))
     start = np.zeros(shape, np.float32)
     start[:n_outputs, :width] = weights.T
-    rest = (np.zeros(shape, np.float32), np.zeros(shape, np.float32), start.copy())
-    return Layer(start, *rest, np.empty((TILE_OUTPUTS, shape[1]), np.float32))
+    moments_and_best = (np.zeros(shape, np.float32), np.zeros(shape, np.float32), start.copy())
+    return Layer(start, *moments_and_best, np.empty((TILE_OUTPUTS, shape[1]), np.float32))
 
 
-def new_rules(
+def loop_settings(
     options: ProbeOptions, n_classes: int, width: int, *, n_hidden: int = 0, weight_decay: float = 0.0
-) -> Rules:
-    """Return options as rules, numbers in the types that the compiled code was compiled for."""
-    return Rules(
+) -> LoopSettings:
+    """Return options as settings, numbers in the types that the compiled code was compiled for."""
+    return LoopSettings(
         float(options.learning_rate), int(options.batch_size), float(options.min_delta), int(options.patience),
         int(options.max_epochs), int(n_classes), int(width), int(n_hidden), float(weight_decay),
     )  # fmt: skip

@@ -7,8 +7,8 @@ Each target's strength is the one with the least squared error over the training
 folds it is not in. Those predictions come from the decomposition of the whole training part: leaving the clips g out
 turns their residuals e_g into (I - H_gg)^-1 e_g, where H is the matrix that maps targets to fitted values. That is
 exact, with an intercept of its own for each inner fold. Only the features' scale stays that of the whole training
-part: a held-out inner speaker has a say in the unit of a feature, but neither its labels nor any other clip of the
-fold has one in anything.
+part: a held-out inner speaker influences the unit of a feature, but its labels, and the clips of other parts of the
+fold, influence nothing.
 """
 
 from __future__ import annotations
@@ -105,14 +105,14 @@ def fit_ridge(
     progress.start("ridge probes", n_representations * n_folds, "fits")
     tasks = [(r, fold) for r in range(n_representations) for fold in range(n_folds)]
     answers = run_side_by_side(
-        lambda task: [fit_targets(x[task[0]], own, candidates) for own in divisions[task[1]]], tasks
+        lambda task: [fit_targets(x[task[0]], division, candidates) for division in divisions[task[1]]], tasks
     )
     for (r, fold), fits in answers:
-        for own, fit in zip(divisions[fold], fits, strict=True):
-            probes.predictions[r, fold][:, own.which] = fit.predictions
-            probes.strength[r, fold, own.which] = fit.strength
+        for division, fit in zip(divisions[fold], fits, strict=True):
+            probes.predictions[r, fold][:, division.which] = fit.predictions
+            probes.strength[r, fold, division.which] = fit.strength
             if probes.weights is not None:
-                probes.weights[r, fold][:, own.which] = fit.weights
+                probes.weights[r, fold][:, division.which] = fit.weights
         progress.advance()
     progress.finish()
     return probes
@@ -159,9 +159,9 @@ class Dual:
         """Return y - Z w, [n, K]."""
         return self.basis @ (self.rotated * (strength / (self.squares + strength))[:, None])
 
-    def leverage(self, own: np.ndarray, strength: float) -> np.ndarray:
-        """Return I - H for the clips `own`; the constant is one of the vectors that Z Z' takes to 0."""
-        rows = self.basis[own] * np.sqrt(strength / (self.squares + strength))
+    def leverage(self, clips: np.ndarray, strength: float) -> np.ndarray:
+        """Return I - H for some clips; the constant is one of the vectors that Z Z' takes to 0."""
+        rows = self.basis[clips] * np.sqrt(strength / (self.squares + strength))
         return rows @ rows.T - 1 / len(self.basis)
 
 
@@ -189,21 +189,21 @@ class Primal:
         """Return y - Z w, [n, K]."""
         return y - self.scores @ (self.rotated / (self.squares + strength)[:, None])
 
-    def leverage(self, own: np.ndarray, strength: float) -> np.ndarray:
-        """Return I - H for the clips `own`."""
-        rows = self.scores[own] / np.sqrt(self.squares + strength)
-        return np.eye(len(own)) - rows @ rows.T - 1 / len(self.scores)
+    def leverage(self, clips: np.ndarray, strength: float) -> np.ndarray:
+        """Return I - H for some clips."""
+        rows = self.scores[clips] / np.sqrt(self.squares + strength)
+        return np.eye(len(clips)) - rows @ rows.T - 1 / len(self.scores)
 
-    def predict_held_out(self, y: np.ndarray, own: np.ndarray, strength: float) -> np.ndarray:
-        """Return what a fit without the clips `own` predicts of them, [n_own, K]: as `leverage` does, for many clips.
+    def predict_held_out(self, y: np.ndarray, clips: np.ndarray, strength: float) -> np.ndarray:
+        """Return what a fit without some clips predicts of them, [len(clips), K]: as `leverage` does, for many clips.
 
-        The cross-product of the clips that stay is the whole one less that of `own`, centred anew.
+        The cross-product of the clips that stay is the whole one less that of those left out, centred anew.
         """
-        scores, n_kept = self.scores[own], len(y) - len(own)
+        scores, n_kept = self.scores[clips], len(y) - len(clips)
         # Scores and targets are centred over all clips, so what stays sums to the opposite of what leaves.
-        mean, y_mean = -scores.sum(axis=0) / n_kept, -y[own].sum(axis=0) / n_kept
+        mean, y_mean = -scores.sum(axis=0) / n_kept, -y[clips].sum(axis=0) / n_kept
         cross = np.diag(self.squares + strength) - scores.T @ scores - n_kept * np.outer(mean, mean)
-        right = self.rotated - scores.T @ y[own] - n_kept * np.outer(mean, y_mean)
+        right = self.rotated - scores.T @ y[clips] - n_kept * np.outer(mean, y_mean)
         return (scores - mean) @ np.linalg.solve(cross, right) + y_mean
 
 
@@ -212,11 +212,11 @@ def held_out_error(solver: Dual | Primal, y: np.ndarray, inner: np.ndarray, stre
     residuals = solver.residuals(y, strength)
     error = np.zeros(y.shape[1])
     for fold in range(inner.max() + 1):
-        own = np.flatnonzero(inner == fold)
-        if isinstance(solver, Primal) and len(own) > len(solver.axes):
-            held_out = y[own] - solver.predict_held_out(y, own, strength)
+        clips = np.flatnonzero(inner == fold)
+        if isinstance(solver, Primal) and len(clips) > len(solver.axes):
+            held_out = y[clips] - solver.predict_held_out(y, clips, strength)
         else:
-            held_out = np.linalg.solve(solver.leverage(own, strength), residuals[own])
+            held_out = np.linalg.solve(solver.leverage(clips, strength), residuals[clips])
         error += np.square(held_out).sum(axis=0)
     return error
 
@@ -235,9 +235,9 @@ def _divide(targets: np.ndarray, training: np.ndarray, groups: np.ndarray, n_inn
     """Yield the targets of a fold by the training clips for which they are known."""
     known, pattern = np.unique(~np.isnan(targets[training]), axis=1, return_inverse=True)
     for number, clips in enumerate(known.T):
-        own, which = training[clips], np.flatnonzero(pattern.ravel() == number)
-        inner = None if n_inner is None else inner_folds(groups[own], n_inner)
-        yield Division(which, own, targets[np.ix_(own, which)], inner)
+        trains, which = training[clips], np.flatnonzero(pattern.ravel() == number)
+        inner = None if n_inner is None else inner_folds(groups[trains], n_inner)
+        yield Division(which, trains, targets[np.ix_(trains, which)], inner)
 
 
 def _check_targets(targets: np.ndarray, folds: Folds) -> np.ndarray:

@@ -56,12 +56,12 @@ def _turn_leading(z: np.ndarray) -> Rotation:
     Halko, Martinsson & Tropp 2011, algorithm 4.4, in float32: how well the axes are found changes no result.
     """
     rough, rng = z.astype(np.float32), np.random.default_rng(0)
-    found = rough.T @ rng.standard_normal((len(z), _LEADING + _SPARE), dtype=np.float32)
+    axes = rough.T @ rng.standard_normal((len(z), _LEADING + _SPARE), dtype=np.float32)
     for _ in range(_POWER_ITERATIONS):
-        found = rough.T @ (rough @ _spread(found))
-    found = _spread(found).astype(np.float64)
-    along = z @ found
-    leading = found @ np.linalg.eigh(along.T @ along)[1][:, ::-1]
+        axes = rough.T @ (rough @ _spread(axes))
+    axes = _spread(axes).astype(np.float64)
+    along = z @ axes
+    leading = axes @ np.linalg.eigh(along.T @ along)[1][:, ::-1]
     reflections, tau = np.linalg.qr(leading, mode="raw")
     # The product of the reflections is I - V T V' (Schreiber & Van Loan 1989), the inverse of T as Puglisi 1992 has it.
     v = np.tril(reflections.T, -1)
@@ -71,10 +71,10 @@ def _turn_leading(z: np.ndarray) -> Rotation:
     return Rotation(z - ((z @ v) @ t) @ v.T, lambda weights: weights - v @ (t @ (v.T @ weights)))
 
 
-def _spread(found: np.ndarray) -> np.ndarray:
+def _spread(columns: np.ndarray) -> np.ndarray:
     """Return columns of the same span that are about orthonormal: by a Cholesky factor, at a third of a QR's time."""
-    wide = found.astype(np.float64)
+    wide = columns.astype(np.float64)
     gram = wide.T @ wide
     # Columns may hang together, or all be zero; the inverse has to fit into float32.
     gram[np.diag_indices_from(gram)] += max(1e-12 * np.trace(gram), 1e-60)
-    return found @ np.linalg.inv(np.linalg.cholesky(gram)).T.astype(found.dtype)  # type: ignore[no-any-return]
+    return columns @ np.linalg.inv(np.linalg.cholesky(gram)).T.astype(columns.dtype)  # type: ignore[no-any-return]

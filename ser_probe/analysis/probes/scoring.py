@@ -1,4 +1,4 @@
-"""What probes' answers are worth: scores, their intervals over speakers, and the tables of both.
+"""Scores of probes' answers, their intervals over speakers, and the tables of both.
 
 Answers of all folds are pooled before they are scored: where folds rotate, every clip is scored once, by probes that
 never saw its speaker. Every score comes from counts that add up over speakers, so a resample of speakers is scored as
@@ -70,9 +70,9 @@ def score_part(probes: Probes, part: int = TEST, *, n_resamples: int = N_RESAMPL
     )
     draws = bootstrap_counts(len(names), n_resamples=n_resamples, seed=seed).astype(float)
     resampled: dict[str, list[np.ndarray]] = {measure: [] for measure in MEASURES}
-    for own in counts:
+    for answered in counts:
         # One representation at a time: [B, S, 3, C] of all of them would not fit into memory.
-        for measure, values in answer_scores(np.tensordot(draws, own.astype(float), axes=(1, 1))).items():
+        for measure, values in answer_scores(np.tensordot(draws, answered.astype(float), axes=(1, 1))).items():
             resampled[measure].append(values.mean(axis=1))
     return PartScores(
         counts,
@@ -87,8 +87,8 @@ def with_selectivity(scores: PartScores, control: PartScores) -> PartScores:
 
     A seed is held against the control of the same seed; where their numbers differ, against the control's mean.
     """
-    own, other = scores.values["uar"], control.values["uar"]
-    values = own - (other if own.shape == other.shape else other.mean(axis=1, keepdims=True))
+    uar, control_uar = scores.values["uar"], control.values["uar"]
+    values = uar - (control_uar if uar.shape == control_uar.shape else control_uar.mean(axis=1, keepdims=True))
     resampled = scores.resampled["uar"] - control.resampled["uar"]
     return PartScores(
         scores.counts,
@@ -117,9 +117,9 @@ def score_probes(probes: Probes, scores: Mapping[int, PartScores] | None = None)
         "n_epochs": probes.n_epochs.mean(axis=1).ravel(),
         "strength": probes.strength.mean(axis=1).ravel(),
     }
-    return _stack(probes, scores, rows, lambda own, measure: {
-        "value": own.values[measure].ravel(), "ci_low": np.full(own.values[measure].size, np.nan),
-        "ci_high": np.full(own.values[measure].size, np.nan),
+    return _stack(probes, scores, rows, lambda part_scores, measure: {
+        "value": part_scores.values[measure].ravel(), "ci_low": np.full(part_scores.values[measure].size, np.nan),
+        "ci_high": np.full(part_scores.values[measure].size, np.nan),
     })  # fmt: skip
 
 
@@ -149,9 +149,9 @@ def summarise_probes(
     n_seeds = len(probes.seeds)
     rows = {**_keys(probes.names, 1), "n_epochs": probes.n_epochs.mean(axis=(1, 2))}
 
-    def columns(own: PartScores, measure: str) -> dict[str, np.ndarray]:
-        mean, low, high = own.interval(measure)
-        values = own.values[measure]
+    def columns(part_scores: PartScores, measure: str) -> dict[str, np.ndarray]:
+        mean, low, high = part_scores.interval(measure)
+        values = part_scores.values[measure]
         spread = values.std(axis=1, ddof=1) if n_seeds > 1 else np.full(len(values), np.nan)
         return {"value": mean, "ci_low": low, "ci_high": high, "std_over_seeds": spread}
 
@@ -172,13 +172,13 @@ def _stack(
 ) -> pd.DataFrame:
     """Return a table of all parts and measures; made in one go, since adding columns one by one is slow."""
     blocks: dict[str, list[np.ndarray]] = {}
-    for part, own in scores.items():
-        for measure in own.values:
-            block = {**rows, **columns(own, measure)}
+    for part, part_scores in scores.items():
+        for measure in part_scores.values:
+            block = {**rows, **columns(part_scores, measure)}
             n = len(block["value"])
             constant = {
-                "control": probes.control, "split": part_name(part), "measure": measure, "n": own.n_clips,
-                "n_speakers": own.n_groups,
+                "control": probes.control, "split": part_name(part), "measure": measure, "n": part_scores.n_clips,
+                "n_speakers": part_scores.n_groups,
             }  # fmt: skip
             block |= {
                 name: np.full(n, value, object if isinstance(value, str) else None) for name, value in constant.items()

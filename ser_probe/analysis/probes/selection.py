@@ -57,8 +57,8 @@ def choose_layer(probes: Probes, members: Sequence[int], *, measure: str = "uar"
     per_fold = by_fold.argmax(axis=1)
     answers = np.empty(probes.answers[TEST].shape[1:], np.int16)
     for fold, best in enumerate(per_fold):
-        own = test.fold == fold
-        answers[:, own] = probes.answers[TEST][rows[best]][:, own]
+        of_fold = test.fold == fold
+        answers[:, of_fold] = probes.answers[TEST][rows[best]][:, of_fold]
     often = Counter(per_fold.tolist())
     most = min(often, key=lambda position: (-often[position], position))
     return Choice(
@@ -112,9 +112,9 @@ def best_layers(probes: Probes, scores: PartScores, *, measure: str = "uar", see
         choice = choose_layer(probes, members, measure=measure)
         value, low, high = score_choice(probes, choice, measure=measure, seed=seed)
         key = probes.names[choice.index]
-        own = {} if isinstance(key, str) else {"model": key.model, "checkpoint": key.checkpoint, "step": key.step}
+        names = {} if isinstance(key, str) else {"model": key.model, "checkpoint": key.checkpoint, "step": key.step}
         rows.append({
-            **own, "layer": _layer(key), "validation_value": choice.validation, "test_value": value,
+            **names, "layer": _layer(key), "validation_value": choice.validation, "test_value": value,
             "ci_low": low, "ci_high": high, "measure": measure,
             "n": scores.n_clips, "n_speakers": scores.n_groups, "n_seeds": len(probes.seeds),
             "chosen_by": chosen_by(probes, choice),

@@ -19,11 +19,11 @@ from ser_probe.analysis.threads import run_side_by_side
 from ser_probe.runtime import Progress
 
 _ORDERS_AT_ONCE = 8  # epochs; most probes stop within ten
-_MANY_TASKS = 16  # so many representations and folds keep the cores busy to the end without sharing out their seeds
+_MANY_TASKS = 16  # with this many representations and folds the cores stay busy without dividing up the seeds
 
 
 @dataclass(frozen=True)
-class Share:
+class ThreadTask:
     """What one thread works on.
 
     Args:
@@ -47,8 +47,8 @@ class Share:
     validation: np.ndarray
 
 
-def for_each_share(
-    x: np.ndarray, folds: Folds, n_seeds: int, work: Callable[[Share], None], progress: Progress
+def for_each_task(
+    x: np.ndarray, folds: Folds, n_seeds: int, work: Callable[[ThreadTask], None], progress: Progress
 ) -> None:
     """Call `work` for all representations, folds and seeds, a thread a core.
 
@@ -56,7 +56,7 @@ def for_each_share(
         x: Raw features [R, N, D].
         folds: F divisions.
         n_seeds: S; the seeds of a representation and fold are shared out only where these are few.
-        work: What to do with a share; it must let other threads run.
+        work: What to do with a task; it must let other threads run.
         progress: Advanced by one per representation and fold.
     """
     at_once = n_seeds if len(x) * len(folds.names) >= _MANY_TASKS else 1
@@ -67,7 +67,7 @@ def for_each_share(
         train, validation = folds.train(fold), folds.validation(fold)
         z = np.zeros((x.shape[1], padded(x.shape[2] + 1, TILE_WIDTH)), np.float32)
         mean, scale = standardise_into(z, 0, x[r], train)
-        work(Share(r, fold, own_seeds, z, mean, scale, train, validation))
+        work(ThreadTask(r, fold, own_seeds, z, mean, scale, train, validation))
 
     for (_, _, own_seeds), _ in run_side_by_side(run, product(range(len(x)), range(len(folds.names)), seeds)):
         progress.advance(len(own_seeds) / n_seeds)

@@ -18,7 +18,7 @@ from ser_probe.errors import AnalysisError, show
 from ser_probe.runtime import LARGEST_NUMBER
 
 NAMES = ("label", "speaker", "gender", "sentence", "language", "corpus", "split")
-"""Columns that name things even where the names are numbers."""
+"""Columns that hold names even where these look like numbers."""
 MOST_LEVELS = 10
 """A column of numbers with more different values than this is numeric, unless it is one of `NAMES`."""
 
@@ -105,15 +105,15 @@ def make_target(
     clips = np.flatnonzero(known)
     if not clips.size:
         raise AnalysisError(f"No clip has a value of the target {name!r}", found=f"{len(values)} clips without one")
-    own, n_missing = np.asarray(groups).astype(str)[clips], int((~known).sum())
+    known_groups, n_missing = np.asarray(groups).astype(str)[clips], int((~known).sum())
     if kind == "numbers":
         given = numbers[clips]
         _refuse_constant(name, np.unique(given))
         _refuse_unusable(name, given)
-        return Target(name, kind, clips, np.array([]), given, own, group_name, n_missing)
+        return Target(name, kind, clips, np.array([]), given, known_groups, group_name, n_missing)
     classes, codes = group_codes(values.astype(str).to_numpy()[clips])
     _refuse_constant(name, classes)
-    return Target(name, kind, clips, classes, codes.astype(np.int64), own, group_name, n_missing)
+    return Target(name, kind, clips, classes, codes.astype(np.int64), known_groups, group_name, n_missing)
 
 
 def can_be_computed(values: np.ndarray) -> bool:

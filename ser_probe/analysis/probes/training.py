@@ -1,6 +1,6 @@
 """How probes that learn step by step are set up: options, standardised features, initial weights, batch orders, checks.
 
-What decides a probe's course is drawn here from its seed, so that every way to train it takes the same one.
+Everything random about a probe's training is drawn here from its seed: any implementation trains the same probe.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ def check_training(
                     expected="clips to train on, and clips whose loss says when to stop",
                     fix="take a division with a validation part, or a family that needs none",
                 )
-            own = labels[:, clips]
-            if own.min() < 0 or own.max() >= n_classes:
+            part_labels = labels[:, clips]
+            if part_labels.min() < 0 or part_labels.max() >= n_classes:
                 raise AnalysisError(
                     f"Labels of {part} clips are not classes",
                     where=f"fold {name}",
                     expected=f"0 to {n_classes - 1}",
-                    found=f"{own.min()} to {own.max()}",
+                    found=f"{part_labels.min()} to {part_labels.max()}",
                 )
     # In C order whatever the order given: compiled code is compiled for one.
     return x, np.array(labels, dtype=np.int64, order="C")

@@ -84,17 +84,17 @@ def checkpoint_transfer(
              + probes.weights[trained, fold][:, -1:]).argmax(axis=-1)
             for trained, tested, alignment in pairs
         ])  # fmt: skip
-    answers = np.stack([np.concatenate(own, axis=-1) for own in zip(*given, strict=True)])
+    answers = np.stack([np.concatenate(by_fold, axis=-1) for by_fold in zip(*given, strict=True)])
     scores = _score(codes[pooled], answers, np.asarray(groups)[pooled], len(classes))
-    own = {tested: each for (trained, tested, _), each in zip(pairs, scores, strict=True) if trained == tested}
+    untransferred = {pair[1]: score for pair, score in zip(pairs, scores, strict=True) if pair[0] == pair[1]}
     return pd.DataFrame([
         {
             **key_columns(names[tested]), "trained_on": names[trained].checkpoint,
             "tested_on": names[tested].checkpoint, "trained_step": names[trained].step,
             "tested_step": names[tested].step, "alignment": alignment, "measure": measure,
-            **each[measure], "own_value": own[tested][measure]["value"],
+            **score[measure], "own_value": untransferred[tested][measure]["value"],
         }
-        for (trained, tested, alignment), each in zip(pairs, scores, strict=True)
+        for (trained, tested, alignment), score in zip(pairs, scores, strict=True)
         for measure in MEASURES
     ])  # fmt: skip
 
@@ -136,24 +136,25 @@ def corpus_transfer(
     groups, corpus = np.asarray(groups)[kept], corpus[kept]
     divided, trained_on = _corpus_folds(folds.parts[:, kept], corpus, names_of_corpora)
     logits = fit(x[:, kept], codes, divided, groups=groups, n_classes=len(classes)).logits
-    found = {}
+    by_pair = {}
     for trained, name in enumerate(names_of_corpora):
-        own = np.flatnonzero(trained_on == trained)
-        for tested, other in enumerate(names_of_corpora):
-            tests = [np.flatnonzero((divided.parts[f] == TEST) & (corpus == tested)) for f in own]
+        of_corpus = np.flatnonzero(trained_on == trained)
+        for tested, tested_name in enumerate(names_of_corpora):
+            tests = [np.flatnonzero((divided.parts[f] == TEST) & (corpus == tested)) for f in of_corpus]
             pooled = np.concatenate(tests)
             answers = np.concatenate(
-                [logits[:, f][:, :, test].argmax(axis=-1) for f, test in zip(own, tests, strict=True)], axis=-1
+                [logits[:, f][:, :, test].argmax(axis=-1) for f, test in zip(of_corpus, tests, strict=True)], axis=-1
             )
-            for index, each in enumerate(_score(codes[pooled], answers, groups[pooled], len(classes))):
-                found[index, name, other] = each
+            for index, scores in enumerate(_score(codes[pooled], answers, groups[pooled], len(classes))):
+                by_pair[index, name, tested_name] = scores
     return pd.DataFrame([
         {
-            **key_columns(names[index]), "trained_on": str(name), "tested_on": str(other), "alignment": "none",
-            "measure": measure, **scores[measure], "own_value": found[index, other, other][measure]["value"],
+            **key_columns(names[index]), "trained_on": str(name), "tested_on": str(tested_name), "alignment": "none",
+            "measure": measure, **scores[measure],
+            "own_value": by_pair[index, tested_name, tested_name][measure]["value"],
             "n_dropped": int((~kept).sum()),
         }
-        for (index, name, other), scores in found.items()
+        for (index, name, tested_name), scores in by_pair.items()
         for measure in MEASURES
     ])  # fmt: skip
 
@@ -176,7 +177,7 @@ def best_rotation(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, f
 
 
 def _pairs(n: int, alignments: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    # The own scores first: every other row names them.
+    # Scores without transfer come first: every other row refers to them.
     yield from ((t, t, "none") for t in range(n))
     for alignment in alignments:
         for trained in range(n):
@@ -202,8 +203,8 @@ class _Aligner:
             return self.test[tested]
         centred = self.test[tested] - self.mean[tested]
         if alignment == "scaled":
-            own = self.deviation[tested]
-            scale = np.divide(self.deviation[trained], own, out=np.zeros_like(own), where=own > 0)
+            deviation = self.deviation[tested]
+            scale = np.divide(self.deviation[trained], deviation, out=np.zeros_like(deviation), where=deviation > 0)
             return centred * scale + self.mean[trained]
         matrix, trace = self._first_to_last()
         size = float((self.centred[tested] ** 2).sum())
@@ -234,8 +235,8 @@ def _score(
     for measure in MEASURES:
         means = values[measure].mean(axis=-1)
         low, high = bootstrap_interval(means, resampled[measure].mean(axis=-1), len(speakers), bounds=(0.0, 1.0))
-        for row, each in enumerate(scores):
-            each[measure] = {
+        for row, by_measure in enumerate(scores):
+            by_measure[measure] = {
                 "value": float(means[row]), "ci_low": float(low[row]), "ci_high": float(high[row]), **facts
             }  # fmt: skip
     return scores
@@ -243,13 +244,13 @@ def _score(
 
 def _shared_labels(labels: np.ndarray, corpus: np.ndarray, folds: Folds) -> np.ndarray:
     training = (folds.parts == TRAIN).any(axis=0)
-    each = [set(labels[training & (corpus == c)]) for c in np.unique(corpus)]
-    shared = set.intersection(*each)
-    if len(each) < 2 or len(shared) < 2:
+    of_corpora = [set(labels[training & (corpus == c)]) for c in np.unique(corpus)]
+    shared = set.intersection(*of_corpora)
+    if len(of_corpora) < 2 or len(shared) < 2:
         raise AnalysisError(
             "Probes cannot be carried from corpus to corpus",
             expected="2 or more corpora whose training parts share 2 or more labels",
-            found=f"{len(each)} corpora, shared labels: {', '.join(sorted(shared)) or 'none'}",
+            found=f"{len(of_corpora)} corpora, shared labels: {', '.join(sorted(shared)) or 'none'}",
             fix="map the labels of the corpora to common ones",
         )
     return np.isin(labels, sorted(shared))
@@ -268,8 +269,8 @@ def _corpus_folds(parts: np.ndarray, corpus: np.ndarray, names: np.ndarray) -> t
                     expected="clips to train, stop and test in every corpus",
                     fix="split speakers by corpus",
                 )
-            other = (corpus != code) & np.isin(part, (TRAIN, VALIDATION))
-            made.append(np.where(other, UNUSED, part))
+            elsewhere = (corpus != code) & np.isin(part, (TRAIN, VALIDATION))
+            made.append(np.where(elsewhere, UNUSED, part))
             labels.append(f"{name}-{fold}")
             which.append(code)
     return Folds(labels, np.stack(made).astype(np.int8)), np.array(which)

@@ -1,8 +1,8 @@
-"""What the convex families share: their checks, features standardised in float64, and the inner folds.
+"""Shared by the convex families: their checks, features standardised in float64, and the inner folds.
 
 A regularisation strength is chosen inside the training part of a fold: its speakers are divided into inner folds, each
 is predicted from the others, and the strength whose predictions are best over all training clips is taken. Test and
-validation clips have no say in it.
+validation clips do not influence it.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ def check_class_labels(labels: np.ndarray, n_classes: int, folds: Folds) -> np.n
             found=f"{labels[:, trains].min()} to {labels[:, trains].max()}",
         )
     for fold, name in enumerate(folds.names):
-        own = labels[:, folds.train(fold)]
-        if len(same := np.flatnonzero((own == own[:, :1]).all(axis=1))):
+        known_labels = labels[:, folds.train(fold)]
+        if len(same := np.flatnonzero((known_labels == known_labels[:, :1]).all(axis=1))):
             raise AnalysisError(
                 "A fold trains on clips of a single class",
                 where=f"fold {name}, row {same[0]} of the labels",
                 expected="at least 2 classes",
-                found=f"class {own[same[0], 0]} only",
+                found=f"class {known_labels[same[0], 0]} only",
                 fix="use fewer folds, or folds that keep every class in training",
             )
     return labels.astype(np.int64)

@@ -79,13 +79,13 @@ def correlate(x: Whitened, y: Whitened, *, in_sample: bool = False) -> dict[str,
     """Return `cca_mean`, `cca_mean_squared` and `pwcca` of two whitened representations of the same clips."""
     products = (x.fitted.T @ y.fitted).astype(np.float64)
     left, fitted, right = np.linalg.svd(products, full_matrices=False)
-    found = fitted if in_sample else _correlations(x.held_out @ left, y.held_out @ right.T)
+    correlations = fitted if in_sample else _correlations(x.held_out @ left, y.held_out @ right.T)
     # Morcos et al. 2018, section 3: how far each direction lies along the features of the first representation.
     weights = np.abs(left.T @ x.loadings).sum(axis=1)
     return {
-        "cca_mean": float(found.mean()),
-        "cca_mean_squared": float((found * np.abs(found)).mean()),
-        "pwcca": float(weights @ found / weights.sum()),
+        "cca_mean": float(correlations.mean()),
+        "cca_mean_squared": float((correlations * np.abs(correlations)).mean()),
+        "pwcca": float(weights @ correlations / weights.sum()),
     }
 
 

@@ -16,7 +16,7 @@ from ser_probe.analysis.similarity.cca import (
     is_measure,
     whiten,
 )
-from ser_probe.analysis.similarity.folds import speaker_folds
+from ser_probe.analysis.similarity.folds import held_out_folds
 from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
 from ser_probe.analysis.similarity.sources import Prepared, Sides
 
@@ -29,21 +29,21 @@ def cca_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[s
     """Compute measures of canonical correlation of the pairs asked for."""
     first, second = sides.prepare(options.groups)
     everything = np.arange(first.n)
-    found: dict[str, PairValues] = {}
+    values: dict[str, PairValues] = {}
     for in_sample in (False, True):
         for reduced in (False, True):
-            some = [
+            group = [
                 name for name in names if name.endswith(SUFFIX) == in_sample and is_measure(name, "svcca") == reduced
             ]
-            if some:
+            if group:
                 parts = [(everything, everything)] if in_sample else _parts(first, options)
-                found |= _measure(some, first, second, sides, parts, options)
-    return {name: found[name] for name in names}
+                values |= _measure(group, first, second, sides, parts, options)
+    return {name: values[name] for name in names}
 
 
 def _parts(first: Prepared, options: Options) -> list[Part]:
     # Clips are sorted by speaker in `Prepared`.
-    fold_of = speaker_folds(options.groups, first.n, options.folds, options.seed)[first.order]
+    fold_of = held_out_folds(options.groups, first.n, options.folds, options.seed)[first.order]
     return [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in np.unique(fold_of)]
 
 
@@ -63,12 +63,12 @@ def _measure(
     progress.start(", ".join(names), len(parts) * len(asked), "pairs of representations")
     for part in parts:
         same = second is first
-        mine = _whiten_all(
+        left = _whiten_all(
             first, (place for pair in asked for place in (pair if same else pair[:1])), part, variance, options
         )
-        theirs = mine if same else _whiten_all(second, (j for _, j in asked), part, variance, options)
+        right = left if same else _whiten_all(second, (j for _, j in asked), part, variance, options)
         for i, j in asked:
-            x, y = mine[i], theirs[j]
+            x, y = left[i], right[j]
             flag = flag_of(x, y)
             flags[i, j] = flags[i, j] or flag
             measured = {} if flag == REFUSED else correlate(x, y, in_sample=part[0] is part[1])
@@ -91,8 +91,9 @@ def _whiten_all(
     """Whiten representations; all are held, in the precision of the features."""
     whitened = {}
     for place in dict.fromkeys(places):
-        one = whiten(side.rows(place, _DOUBLE), *part, variance=variance, components=options.components)
-        whitened[place] = Whitened(*(array.astype(side.dtype) for array in (one.fitted, one.held_out, one.loadings)))
+        single = whiten(side.rows(place, _DOUBLE), *part, variance=variance, components=options.components)
+        arrays = (array.astype(side.dtype) for array in (single.fitted, single.held_out, single.loadings))
+        whitened[place] = Whitened(*arrays)
     return whitened
 
 

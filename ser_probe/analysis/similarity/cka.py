@@ -1,10 +1,10 @@
-"""Linear CKA, biased and debiased: one pair by two routes, or all pairs of many representations at once.
+"""Linear CKA, biased and debiased, of all pairs of many representations at once.
 
 Source: Kornblith et al. 2019 (CKA); Song et al. 2007, equation 4 (unbiased HSIC), which is the U-centred inner
 product of Szekely & Rizzo 2014. With K = XX', L = YY' and CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)):
 
 - biased HSIC is the inner product of the doubly centred K and L. It is positive for independent data, the more so
-  the fewer clips there are against dimensions; `cka_baseline` says by how much.
+  the fewer clips there are against dimensions; `CkaPairs.baseline` says by how much.
 - unbiased HSIC leaves out what a clip has in common with itself (the diagonal). Its expectation on independent
   clips is 0, and its CKA lies in [-1, 1], at most a little below 0 in practice.
 
@@ -15,109 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from ser_probe.analysis.inputs import check_lengths
 from ser_probe.analysis.similarity.kernels import linear
 from ser_probe.analysis.similarity.options import MEMORY_BYTES, Options, PairValues
-from ser_probe.analysis.similarity.pair_statistics import Statistic, compare
-from ser_probe.analysis.similarity.sources import Sides, Source, prepare
-from ser_probe.errors import AnalysisError
-
-Route = Literal["features", "gram"]
-# Of unbiased HSIC, where the Grams have trace 1.
-_ROUNDING = 1e-12
-
-
-def linear_cka(x: np.ndarray, y: np.ndarray, *, debiased: bool = True, route: Route | None = None) -> float:
-    """Return the linear CKA of two representations of the same clips.
-
-    Args:
-        x: Features of shape [N, D1].
-        y: Features of shape [N, D2], rows in the same order.
-        debiased: Use unbiased HSIC.
-        route: `features` takes N D1 D2 steps, `gram` N N (D1 + D2); by default the cheaper one. They agree.
-
-    Returns:
-        The CKA: in [0, 1] biased, in [-1, 1] debiased; 1 for equal representations.
-
-    Raises:
-        AnalysisError: If there are fewer than 4 clips, NaN, or features that do not vary.
-    """
-    first, second = prepare([x], "x", ["x"]), prepare([y], "y", ["y"])
-    check_lengths(x=x, y=y)
-    n, d_x, d_y = len(x), x.shape[1], y.shape[1]
-    if route is None:
-        cheaper = d_x * d_y + d_x**2 + d_y**2 <= n * (d_x + d_y)
-        route = "features" if cheaper else "gram"
-    hsic = {"features": _hsic_features, "gram": _hsic_gram}[route]
-    xc, yc = (side.rows(0, np.dtype(np.float64)) for side in (first, second))
-    own = hsic(xc, xc, debiased), hsic(yc, yc, debiased)
-    for value, name in zip(own, "xy", strict=True):
-        if value <= _ROUNDING:
-            raise AnalysisError(
-                "The features vary in one clip only, so their debiased similarity to others is not defined",
-                where=name,
-                fix="look at that clip: all others have equal features",
-            )
-    return float(np.clip(hsic(xc, yc, debiased) / np.sqrt(own[0] * own[1]), -1, 1))
-
-
-def _hsic_features(x: np.ndarray, y: np.ndarray, debiased: bool) -> float:
-    """HSIC of centred features, up to a factor that cancels in CKA.
-
-    The rows of a centred Gram sum to 0, so those of the Gram without its diagonal sum to minus the diagonal, and
-    Song et al.'s three terms reduce to the cross-product and the clips' squared norms.
-    """
-    product = float(((x.T @ y) ** 2).sum())
-    if not debiased:
-        return product
-    n, norms_x, norms_y = len(x), (x**2).sum(axis=1), (y**2).sum(axis=1)
-    return float(
-        product
-        - n / (n - 2) * (norms_x @ norms_y)
-        + norms_x.sum() * norms_y.sum() / ((n - 1) * (n - 2))
-    )  # fmt: skip
-
-
-def _hsic_gram(x: np.ndarray, y: np.ndarray, debiased: bool) -> float:
-    """HSIC as the inner product of (U-)centred Gram matrices, up to a factor that cancels in CKA."""
-    centre = u_centred if debiased else doubly_centred
-    return float((centre(x @ x.T) * centre(y @ y.T)).sum())
-
-
-def doubly_centred(gram: np.ndarray) -> np.ndarray:
-    """Return a symmetric matrix [N, N] less its row and column means plus its mean."""
-    means = gram.mean(axis=0)
-    return gram - means[:, None] - means[None, :] + means.mean()
-
-
-def u_centred(gram: np.ndarray) -> np.ndarray:
-    """Return a symmetric matrix [N, N] U-centred, its diagonal 0 (Szekely & Rizzo 2014, definition 2)."""
-    n = len(gram)
-    gram = gram - np.diag(np.diag(gram))
-    sums = gram.sum(axis=0)
-    centred = gram - (sums[:, None] + sums[None, :]) / (n - 2) + sums.sum() / ((n - 1) * (n - 2))
-    np.fill_diagonal(centred, 0)
-    return centred
-
-
-def cka_baseline(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the biased CKA to expect of these two representations if their clips had nothing to do with each other.
-
-    It is the exact mean over all permutations of the clips of y: a permuted centred Gram averages to a multiple of
-    the centring matrix, so E[tr(K P L P')] = tr(K) tr(L) / (N - 1) for centred K and L.
-
-    Args:
-        x: Features of shape [N, D1].
-        y: Features of shape [N, D2].
-
-    Raises:
-        AnalysisError: If there are fewer than 4 clips, NaN, or features that do not vary.
-    """
-    return float(cka_pairs([x], [y]).baseline[0, 0])
+from ser_probe.analysis.similarity.pair_statistics import Statistic, compare_by_kernel, measure_by_kernel
+from ser_probe.analysis.similarity.sources import Sides, Source
 
 
 @dataclass(frozen=True)
@@ -131,7 +35,14 @@ class Estimates:
 
 @dataclass(frozen=True)
 class CkaPairs:
-    """All pairwise CKAs. `baseline` [R, S] is what `cka_baseline` says of the biased one; the debiased one's is 0."""
+    """All pairwise CKAs.
+
+    Args:
+        debiased: By unbiased HSIC.
+        biased: By biased HSIC.
+        baseline: [R, S], the biased CKA to expect if the clips of the two had nothing to do with each other: its exact
+            mean over all permutations of the clips. That of the debiased one is 0.
+    """
 
     debiased: Estimates
     biased: Estimates
@@ -172,11 +83,13 @@ def cka_pairs(
     """
     sides = Sides(representations, others, names, other_names)
     first, second = sides.prepare(groups)
-    found = compare(first, second, linear(), ("u", "double"), memory_bytes=memory_bytes, intervals=groups is not None)
-    debiased, biased = (
-        Estimates(found[key].value, found[key].ci_low, found[key].ci_high) for key in _STATISTICS.values()
+    values = compare_by_kernel(
+        first, second, linear(), ("u", "double"), memory_bytes=memory_bytes, intervals=groups is not None
     )
-    return CkaPairs(debiased, biased, found["double"].baseline)
+    debiased, biased = (
+        Estimates(values[key].value, values[key].ci_low, values[key].ci_high) for key in _STATISTICS.values()
+    )
+    return CkaPairs(debiased, biased, values["double"].baseline)
 
 
 _STATISTICS: dict[str, Statistic] = {"cka_debiased": "u", "cka": "double"}
@@ -184,14 +97,4 @@ _STATISTICS: dict[str, Statistic] = {"cka_debiased": "u", "cka": "double"}
 
 def cka_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[str, PairValues]:
     """Compute `cka_debiased` and `cka` of all pairs, as `cka_pairs` does."""
-    first, second = sides.prepare(options.groups)
-    found = compare(
-        first,
-        second,
-        linear(),
-        tuple(_STATISTICS[name] for name in names),
-        memory_bytes=options.memory_bytes,
-        intervals=options.intervals,
-        progress=options.progress,
-    )
-    return {name: found[_STATISTICS[name]] for name in names}
+    return measure_by_kernel(linear(), {name: _STATISTICS[name] for name in names}, sides, options)

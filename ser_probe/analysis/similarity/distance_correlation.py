@@ -19,7 +19,7 @@ import numpy as np
 
 from ser_probe.analysis.similarity.kernels import distance
 from ser_probe.analysis.similarity.options import Options, PairValues
-from ser_probe.analysis.similarity.pair_statistics import Statistic, compare
+from ser_probe.analysis.similarity.pair_statistics import Statistic, measure_by_kernel
 from ser_probe.analysis.similarity.sources import Sides
 
 _STATISTICS: dict[str, Statistic] = {"distance_correlation": "double", "distance_correlation_debiased": "u"}
@@ -27,18 +27,8 @@ _STATISTICS: dict[str, Statistic] = {"distance_correlation": "double", "distance
 
 def distance_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[str, PairValues]:
     """Compute distance correlations of all pairs at once."""
-    first, second = sides.prepare(options.groups)
-    found = compare(
-        first,
-        second,
-        distance(),
-        tuple(_STATISTICS[name] for name in names),
-        memory_bytes=options.memory_bytes,
-        intervals=options.intervals,
-        progress=options.progress,
-        transforms={"double": _root},
-    )
-    return {name: found[_STATISTICS[name]] for name in names}
+    statistics = {name: _STATISTICS[name] for name in names}
+    return measure_by_kernel(distance(), statistics, sides, options, transforms={"double": _root})
 
 
 def _root(squared: np.ndarray) -> np.ndarray:

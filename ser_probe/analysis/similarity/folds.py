@@ -8,7 +8,7 @@ from ser_probe.analysis.resampling import group_codes
 from ser_probe.errors import AnalysisError
 
 
-def speaker_folds(groups: np.ndarray | None, n: int, folds: int, seed: int) -> np.ndarray:
+def held_out_folds(groups: np.ndarray | None, n: int, folds: int, seed: int) -> np.ndarray:
     """Return each clip's fold [N], from 0; no speaker is in two folds, and folds are about equally large.
 
     Speakers go, largest first and equal ones in an order drawn by the seed, into the fold with the fewest clips.

@@ -1,4 +1,4 @@
-"""What says how alike two clips are within one representation: the entry of its pair matrix.
+"""Kernels: how similar two clips are within one representation, which is an entry of its pair matrix.
 
 Measures such as CKA, distance correlation and RSA compare two representations through their N x N matrices of such
 entries. Each kernel here turns a block of inner products into a block of entries, so that all of them share one fast
@@ -86,11 +86,11 @@ def correlation_distance() -> Kernel:
 
 def median_distance(features: np.ndarray, norms: np.ndarray) -> float:
     """Return the median Euclidean distance between clips, of some 2000 evenly spaced ones where there are more."""
-    every = max(1, -(-len(features) // _MEDIAN_CLIPS))
-    some, own = features[::every], norms[::every]
-    squared = some @ some.T
-    _squared_distances(squared, own[:, None], own[None, :])
-    return float(np.sqrt(np.median(squared[np.triu_indices(len(some), 1)])))
+    step = max(1, -(-len(features) // _MEDIAN_CLIPS))
+    sample, sample_norms = features[::step], norms[::step]
+    squared = sample @ sample.T
+    _squared_distances(squared, sample_norms[:, None], sample_norms[None, :])
+    return float(np.sqrt(np.median(squared[np.triu_indices(len(sample), 1)])))
 
 
 def _as_they_are(features: np.ndarray, name: str) -> np.ndarray:

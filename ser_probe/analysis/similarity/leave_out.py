@@ -1,6 +1,6 @@
-"""Intervals of measures that have no fast way to leave a speaker out: everything is computed again without each.
+"""Intervals of measures that have no fast way to leave a speaker out: all is computed again without each speaker.
 
-It takes as many times longer as there are speakers (sets of speakers, where there are more than a hundred).
+This multiplies the time by the number of speakers (of sets of speakers, where there are more than a hundred).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ser_probe.runtime import SILENT, counting
 
 
 def add_intervals(
-    names: Sequence[str], sides: Sides, options: Options, found: dict[str, PairValues]
+    names: Sequence[str], sides: Sides, options: Options, values: dict[str, PairValues]
 ) -> dict[str, PairValues]:
     """Return values with jackknife intervals over speakers, where there are three speakers or more.
 
@@ -26,28 +26,28 @@ def add_intervals(
         names: Measures whose intervals to find.
         sides: What was compared with what.
         options: Speakers and choices, as for the values.
-        found: The values.
+        values: The values.
     """
     if options.groups is None or not len(names):
-        return found
+        return values
     sets = speaker_sets(options.groups)
     sizes = np.bincount(sets)
     if len(sizes) < MIN_SPEAKERS or sum(sizes) - max(sizes) < MIN_CLIPS:
-        return found
+        return values
     left_out: dict[str, list[np.ndarray]] = {name: [] for name in names}
     quiet = dataclasses.replace(options, intervals=False, progress=SILENT)
     with counting(options.progress, f"intervals of {', '.join(names)}", len(sizes), "speakers left out") as advance:
-        for one in range(len(sizes)):
-            kept = np.flatnonzero(sets != one)
+        for left_out_set in range(len(sizes)):
+            kept = np.flatnonzero(sets != left_out_set)
             without = dataclasses.replace(quiet, groups=np.asarray(options.groups)[kept])
             first = [rows_of(source, kept) for source in sides.first]
             second = None if sides.second is None else [rows_of(source, kept) for source in sides.second]
-            values = measure_pairs(names, dataclasses.replace(sides, first=first, second=second), without)
+            remaining = measure_pairs(names, dataclasses.replace(sides, first=first, second=second), without)
             for name in names:
-                left_out[name].append(values[name].value)
+                left_out[name].append(remaining[name].value)
             advance()
-    finished = dict(found)
+    finished = dict(values)
     for name in names:
-        low, high = jackknife_interval(found[name].value, np.stack(left_out[name]), bounds=MEASURES[name].bounds)
-        finished[name] = dataclasses.replace(found[name], ci_low=low, ci_high=high)
+        low, high = jackknife_interval(values[name].value, np.stack(left_out[name]), bounds=MEASURES[name].bounds)
+        finished[name] = dataclasses.replace(values[name], ci_low=low, ci_high=high)
     return finished

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_probe.analysis.similarity.folds import speaker_folds
+from ser_probe.analysis.similarity.folds import held_out_folds
 from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
 from ser_probe.analysis.similarity.sources import Prepared, Sides
 from ser_probe.errors import AnalysisError
@@ -76,7 +76,7 @@ def _gram(features: np.ndarray) -> np.ndarray:
 
 def _folds(first: Prepared, options: Options) -> list[_Fold]:
     # Clips are sorted by speaker in `Prepared`.
-    fold_of = speaker_folds(options.groups, first.n, options.folds, options.seed)[first.order]
+    fold_of = held_out_folds(options.groups, first.n, options.folds, options.seed)[first.order]
     if options.groups is None:
         speakers = np.arange(first.n)
     else:
@@ -84,8 +84,8 @@ def _folds(first: Prepared, options: Options) -> list[_Fold]:
     folds = []
     for fold in np.unique(fold_of):
         fit, held_out = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-        own = speakers[fit]
-        folds.append(_Fold(fit, held_out, own if len(np.unique(own)) > 1 else np.arange(len(fit))))
+        fit_speakers = speakers[fit]
+        folds.append(_Fold(fit, held_out, fit_speakers if len(np.unique(fit_speakers)) > 1 else np.arange(len(fit))))
     return folds
 
 
@@ -94,11 +94,11 @@ def _predict(gram: np.ndarray, grams: np.ndarray, folds: list[_Fold], strengths:
     errors, spread = np.zeros(len(grams)), np.zeros(len(grams))
     for fold in folds:
         fit, held_out = fold.fit, fold.held_out
-        theirs = grams[:, fit[:, None], fit]
+        fit_grams = grams[:, fit[:, None], fit]
         inner, outer = [], []
         for within, across in hat_matrices(gram, fit, held_out, strengths):
             left_out = _leave_out(within, fold.speakers)
-            inner.append(np.einsum("ij,sij->s", left_out.T @ left_out, theirs))
+            inner.append(np.einsum("ij,sij->s", left_out.T @ left_out, fit_grams))
             outer.append(_squared_error(across, grams, fit, held_out))
         best = np.argmin(inner, axis=0)
         errors += np.array(outer)[best, np.arange(len(grams))]
@@ -121,14 +121,14 @@ def hat_matrices(
     Returns:
         Pairs of [M, M] and [T, M]; the intercept, which is not penalised, is part of them.
     """
-    own = gram[np.ix_(fit, fit)]
-    means = own.mean(axis=0)
-    centred = own - means[:, None] - means[None, :] + means.mean()
-    other = gram[np.ix_(held_out, fit)]
-    other = other - other.mean(axis=1, keepdims=True) - means[None, :] + means.mean()
+    fit_gram = gram[np.ix_(fit, fit)]
+    means = fit_gram.mean(axis=0)
+    centred = fit_gram - means[:, None] - means[None, :] + means.mean()
+    cross_gram = gram[np.ix_(held_out, fit)]
+    cross_gram = cross_gram - cross_gram.mean(axis=1, keepdims=True) - means[None, :] + means.mean()
     sizes, vectors = np.linalg.eigh(centred)
     sizes = np.maximum(sizes, 0)
-    rotated = other @ vectors
+    rotated = cross_gram @ vectors
     made = []
     for strength in strengths:
         shrunk = 1 / (sizes + strength * sizes.mean())
@@ -146,14 +146,14 @@ def _leave_out(hat: np.ndarray, speakers: np.ndarray) -> np.ndarray:
     if len(np.unique(speakers)) == len(speakers):
         return errors / np.diag(errors)[:, None]
     for speaker in np.unique(speakers):
-        own = np.flatnonzero(speakers == speaker)
-        errors[own] = np.linalg.solve(errors[np.ix_(own, own)], errors[own])
+        clips = np.flatnonzero(speakers == speaker)
+        errors[clips] = np.linalg.solve(errors[np.ix_(clips, clips)], errors[clips])
     return errors
 
 
 def _squared_error(across: np.ndarray, grams: np.ndarray, fit: np.ndarray, held_out: np.ndarray) -> np.ndarray:
     """Return sum |y - H y_fit|^2 over held-out clips from Gram matrices alone [S]."""
-    own = np.einsum("stt->s", grams[:, held_out[:, None], held_out])
+    norms = np.einsum("stt->s", grams[:, held_out[:, None], held_out])
     cross = np.einsum("tm,stm->s", across, grams[:, held_out[:, None], fit])
     predicted = np.einsum("ml,sml->s", across.T @ across, grams[:, fit[:, None], fit])
-    return own - 2 * cross + predicted
+    return norms - 2 * cross + predicted

@@ -95,10 +95,10 @@ def measure_pairs(names: Sequence[str], sides: Sides, options: Options) -> dict[
     for name in names:
         if name not in MEASURES:
             raise AnalysisError(f"There is no measure {name!r}", fix=did_you_mean(name, MEASURES))
-    found: dict[str, PairValues] = {}
+    values: dict[str, PairValues] = {}
     for family in dict.fromkeys(MEASURES[name].family for name in names):
-        found |= family([name for name in names if MEASURES[name].family is family], sides, options)
-    return {name: found[name] for name in names}
+        values |= family([name for name in names if MEASURES[name].family is family], sides, options)
+    return {name: values[name] for name in names}
 
 
 def compare_two(name: str, x: Source, y: Source, options: Options | None = None) -> float:

@@ -35,14 +35,14 @@ def minibatch_measures(names: Sequence[str], sides: Sides, options: Options) -> 
     progress = options.progress
     progress.start("minibatch CKA", len(batches), "minibatches")
     for low in range(0, len(batches), at_once):
-        some = batches[low : low + at_once]
-        mine = _u_centred_grams(first, some)
-        theirs = mine if second is first else _u_centred_grams(second, some)
-        for batch in range(len(some)):
+        group = batches[low : low + at_once]
+        left = _u_centred_grams(first, group)
+        right = left if second is first else _u_centred_grams(second, group)
+        for batch in range(len(group)):
             weight = 1 / (size * (size - 3))
-            cross += weight * (mine[:, batch] @ theirs[:, batch].T)
-            own_first += weight * np.einsum("ij,ij->i", mine[:, batch], mine[:, batch])
-            own_second += weight * np.einsum("ij,ij->i", theirs[:, batch], theirs[:, batch])
+            cross += weight * (left[:, batch] @ right[:, batch].T)
+            own_first += weight * np.einsum("ij,ij->i", left[:, batch], left[:, batch])
+            own_second += weight * np.einsum("ij,ij->i", right[:, batch], right[:, batch])
             progress.advance()
     progress.finish()
     value = np.clip(cross / np.sqrt(np.outer(own_first, own_second)), -1, 1)

@@ -29,12 +29,12 @@ def neighbour_measures(names: Sequence[str], sides: Sides, options: Options) -> 
     """Compute `mutual_knn` of all pairs at once; `options.neighbours` is k."""
     first, second = sides.prepare(options.groups)
     k, n = options.neighbours, first.n
-    mine, theirs = _of_both_sides(first, second, options)
+    near_first, near_second = _of_both_sides(first, second, options)
     shared = np.zeros((len(first.sizes), len(first), len(second)))
     for group, (start, stop) in enumerate(_speakers(first.sizes)):
         for low in range(start, stop, _ROWS):
             rows = slice(low, min(low + _ROWS, stop))
-            left, right = _members(mine[:, rows], n), _members(theirs[:, rows], n)
+            left, right = _members(near_first[:, rows], n), _members(near_second[:, rows], n)
             shared[group] += (left @ right.T).toarray()
     value = shared.sum(axis=0) / (k * n)
     interval = None
@@ -60,14 +60,14 @@ def permuted_overlaps(
     """
     first, second = sides.prepare()
     n = first.n
-    mine, theirs = _of_both_sides(first, second, options)
+    near_first, near_second = _of_both_sides(first, second, options)
     shared = np.zeros((len(orders), len(first), len(second)))
     new_names = np.argsort(orders, axis=1)
     for low in range(0, n, _ROWS):
         rows = slice(low, low + _ROWS)
-        left = _members(mine[:, rows], n)
+        left = _members(near_first[:, rows], n)
         for place, order in enumerate(orders):
-            right = _members(new_names[place][theirs[:, order[rows]]], n)
+            right = _members(new_names[place][near_second[:, order[rows]]], n)
             shared[place] += (left @ right.T).toarray()
             advance(left.shape[1] / n**2)
     return shared / (options.neighbours * n)
@@ -77,8 +77,8 @@ def _of_both_sides(first: Prepared, second: Prepared, options: Options) -> tuple
     k, n = options.neighbours, first.n
     if not 1 <= k < n - 1:
         raise AnalysisError("Mutual k-NN needs more clips than neighbours", expected=f"1 to {n - 2}", found=f"k = {k}")
-    mine = _all_neighbours(first, options)
-    return mine, mine if second is first else _all_neighbours(second, options)
+    near_first = _all_neighbours(first, options)
+    return near_first, near_first if second is first else _all_neighbours(second, options)
 
 
 def nearest_neighbours(features: np.ndarray, k: int, nearness: str, name: str = "The features") -> np.ndarray:
@@ -106,13 +106,13 @@ def nearest_neighbours(features: np.ndarray, k: int, nearness: str, name: str = 
         wide /= norms
     wide -= wide.mean(axis=0)  # of equal norms or not, distances keep their order and lose less to rounding
     squared = np.einsum("nd,nd->n", wide, wide)
-    found = np.empty((len(wide), k), int)
+    nearest = np.empty((len(wide), k), int)
     for low in range(0, len(wide), _ROWS):
         rows = slice(low, min(low + _ROWS, len(wide)))
         far = squared - 2 * (wide[rows] @ wide.T)
         far[np.arange(len(far)), np.arange(rows.start, rows.stop)] = np.inf
-        found[rows] = np.argpartition(far, k, axis=1)[:, :k]
-    return found
+        nearest[rows] = np.argpartition(far, k, axis=1)[:, :k]
+    return nearest
 
 
 def _all_neighbours(side: Prepared, options: Options) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a measure of similarity is told, and what it answers."""
+"""Options of the measures of similarity, and their results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEMORY_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Options:
-    """Choices that measures share; each looks at those it knows.
+    """Options of all measures; each uses its own.
 
     Args:
         groups: Each clip's speaker [N]. Folds share no speaker, and intervals leave out one at a time.
@@ -32,7 +32,7 @@ class Options:
         strengths: Ridge strengths to choose from, as shares of the mean eigenvalue of the features' Gram matrix.
         seed: Seed of folds and minibatches.
         memory_bytes: For the largest working arrays.
-        progress: Told of what lasts: each loop counts what it goes through.
+        progress: Told of the steps of each long loop.
     """
 
     groups: np.ndarray | None = field(default=None, repr=False)

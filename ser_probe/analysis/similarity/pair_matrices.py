@@ -110,11 +110,11 @@ class PairMatrices:
 
     def _shift_by_set(self, shift: np.ndarray) -> np.ndarray:
         """Return what the shift a_i + a_j adds to each row's sum over each set's columns, [G, N]."""
-        n, own = len(shift), self._set_of_clip()
+        n, set_of_clip = len(shift), self._set_of_clip()
         counts = np.repeat(np.asarray(self.prepared.sizes, float)[:, None], n, axis=1)
         added = np.repeat(np.add.reduceat(shift, self.starts[:-1])[:, None], n, axis=1)
-        counts[own, np.arange(n)] -= 1
-        added[own, np.arange(n)] -= shift
+        counts[set_of_clip, np.arange(n)] -= 1
+        added[set_of_clip, np.arange(n)] -= shift
         return counts * shift + added
 
     def _set_of_clip(self) -> np.ndarray:

@@ -18,11 +18,11 @@ from ser_probe.analysis.similarity.pair_matrices import PairMatrices
 from ser_probe.analysis.similarity.side_by_side import for_each, in_order
 from ser_probe.runtime import SILENT, Progress, counting
 
-# So many products are added up in the features' precision before the sum goes on in float64.
+# How many products are added up in the features' precision before the sum continues in float64.
 _SUMMED_IN_PRECISION = 4096
-# Of products that wait to be added up.
+# Memory for products that wait to be added up.
 _WAITING_BYTES = 2**26
-# Speakers' tiles are small: one alone would take less time than to hand it to a thread.
+# Speakers' tiles are small: a thread gets several, since one takes less time than starting a thread.
 _TILES_A_TASK = 16
 
 
@@ -73,12 +73,12 @@ def pair_products(
                 total += part.weight * product
                 advance(part.weight * entries)
                 sets = dict.fromkeys(part.sets) if touching is not None else ()
-                for place in (0, *(1 + each for each in sets)):
+                for place in (0, *(1 + speaker_set for speaker_set in sets)):
                     own_first[place] += part.weight * norms
                     own_second[place] += part.weight * other_norms
                 if touching is not None:
-                    for each in sets:
-                        touching[each] += part.weight * product
+                    for speaker_set in sets:
+                        touching[speaker_set] += part.weight * product
             del left, right  # before the next block takes their place
     return PairProducts(total, touching, own_first, own_first if same else own_second)
 
@@ -161,37 +161,37 @@ def _multiply_tiles(
             entries = (tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start)
             yield from ((tile, low) for low in range(0, entries, _SUMMED_IN_PRECISION))
 
-    def work(some: tuple[tuple[_Tile, int], ...]) -> list[Products]:
-        return [_multiply_part(left, left if same else right, tile, low) for tile, low in some]
+    def work(batch: tuple[tuple[_Tile, int], ...]) -> list[Products]:
+        return [_multiply_part(left, left if same else right, tile, low) for tile, low in batch]
 
     size = sum(panel.size for panel in left) * len(right[0]) // 64
     waiting = max(2, _WAITING_BYTES // (_TILES_A_TASK * left[0].itemsize * len(left[0]) * len(right[0])))
-    for some, products in in_order(work, _batches(parts(), _TILES_A_TASK), size, waiting=waiting):
-        for (tile, low), product in zip(some, products, strict=True):
+    for batch, products in in_order(work, _batches(parts(), _TILES_A_TASK), size, waiting=waiting):
+        for (tile, low), product in zip(batch, products, strict=True):
             entries = (tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start)
             yield tile, min(_SUMMED_IN_PRECISION, entries - low), product
 
 
 def _batches(parts: Iterator[tuple[_Tile, int]], size: int) -> Iterator[tuple[tuple[_Tile, int], ...]]:
-    while some := tuple(itertools.islice(parts, size)):
-        yield some
+    while batch := tuple(itertools.islice(parts, size)):
+        yield batch
 
 
 def _multiply_part(left: list[np.ndarray], right: list[np.ndarray], tile: _Tile, low: int) -> Products:
-    mine = _flat(left, tile)[:, low : low + _SUMMED_IN_PRECISION]
+    rows = _flat(left, tile)[:, low : low + _SUMMED_IN_PRECISION]
     if right is left:
         # The same array, not an equal one, tells BLAS that the product is symmetric.
-        product = mine @ mine.T
+        product = rows @ rows.T
         return product, product.diagonal(), product.diagonal()
-    theirs = _flat(right, tile)[:, low : low + _SUMMED_IN_PRECISION]
-    return mine @ theirs.T, np.einsum("ij,ij->i", mine, mine), np.einsum("ij,ij->i", theirs, theirs)
+    other_rows = _flat(right, tile)[:, low : low + _SUMMED_IN_PRECISION]
+    return rows @ other_rows.T, np.einsum("ij,ij->i", rows, rows), np.einsum("ij,ij->i", other_rows, other_rows)
 
 
-def multiply(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+def multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return all inner products of rows [R, K] with rows [S, K], added up in float64."""
-    total = np.zeros((len(mine), len(theirs)))
-    for low in range(0, mine.shape[1], _SUMMED_IN_PRECISION):
-        total += mine[:, low : low + _SUMMED_IN_PRECISION] @ theirs[:, low : low + _SUMMED_IN_PRECISION].T
+    total = np.zeros((len(left), len(right)))
+    for low in range(0, left.shape[1], _SUMMED_IN_PRECISION):
+        total += left[:, low : low + _SUMMED_IN_PRECISION] @ right[:, low : low + _SUMMED_IN_PRECISION].T
     return total
 
 

@@ -21,11 +21,11 @@ import numpy as np
 
 from ser_probe.analysis.resampling import MIN_SPEAKERS, jackknife_interval
 from ser_probe.analysis.similarity.kernels import Kernel
-from ser_probe.analysis.similarity.options import PairValues, pair_values
+from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
 from ser_probe.analysis.similarity.pair_matrices import PairMatrices
 from ser_probe.analysis.similarity.pair_products import PairProducts, pair_products
 from ser_probe.analysis.similarity.side_by_side import in_order
-from ser_probe.analysis.similarity.sources import MIN_CLIPS, Prepared
+from ser_probe.analysis.similarity.sources import MIN_CLIPS, Prepared, Sides
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
 
@@ -35,7 +35,7 @@ Transform = Callable[[np.ndarray], np.ndarray]
 _LEFT_OUT_BYTES = 2**27
 
 
-def compare(
+def compare_by_kernel(
     first: Prepared,
     second: Prepared,
     kernel: Kernel,
@@ -68,6 +68,29 @@ def compare(
     pairs = Pairs(matrices, others, products)
     transforms = transforms or {}
     return {statistic: pairs.values(statistic, intervals, transforms.get(statistic)) for statistic in statistics}
+
+
+def measure_by_kernel(
+    kernel: Kernel,
+    statistics: Mapping[str, Statistic],
+    sides: Sides,
+    options: Options,
+    *,
+    transforms: Mapping[Statistic, Transform] | None = None,
+) -> dict[str, PairValues]:
+    """Compute measures that are statistics of one kernel's matrices: `statistics`, by the measures' names."""
+    first, second = sides.prepare(options.groups)
+    values = compare_by_kernel(
+        first,
+        second,
+        kernel,
+        tuple(statistics.values()),
+        memory_bytes=options.memory_bytes,
+        intervals=options.intervals,
+        transforms=transforms,
+        progress=options.progress,
+    )
+    return {name: values[statistic] for name, statistic in statistics.items()}
 
 
 @dataclass(frozen=True)
@@ -114,13 +137,13 @@ class Pairs:
         height = max(1, _LEFT_OUT_BYTES // (8 * len(sizes) * value.shape[1]))
         for start in range(0, len(value), height):
             rows = slice(start, min(start + height, len(value)))
-            found = in_order(
+            by_set = in_order(
                 functools.partial(self._without, rows=rows, statistic=statistic),
                 range(len(sizes)),
                 len(sizes) * value.size * self.first.prepared.n // 64,
                 waiting=len(sizes),
             )
-            left_out = np.stack([change(values) for _, values in found])
+            left_out = np.stack([change(values) for _, values in by_set])
             bounds = (0 if statistic == "double" else -1, 1)
             low[rows], high[rows] = jackknife_interval(value[rows], left_out, bounds=bounds)
         return low, high
@@ -188,10 +211,10 @@ def _centred_trace(margin: _Margin) -> np.ndarray:
     return margin.diagonal.sum(axis=1) - (margin.sums + margin.diagonal).sum(axis=1) / n
 
 
-def _check_own(own: np.ndarray, side: PairMatrices) -> None:
+def _check_own(squares: np.ndarray, side: PairMatrices) -> None:
     """Check that every representation has a similarity to itself, beyond rounding."""
     rounding = side.prepared.n * (100 * np.finfo(side.prepared.dtype).eps) ** 2
-    flat = np.flatnonzero(own <= rounding * (side.diagonal**2).sum(axis=1))
+    flat = np.flatnonzero(squares <= rounding * (side.diagonal**2).sum(axis=1))
     if not len(flat):
         return
     linear = side.kernel.entries is None

@@ -1,11 +1,11 @@
-"""How often unrelated clips would look as alike: p values by permuting the clips of one side.
+"""How often unrelated clips would be as similar: p values by permuting the clips of one side.
 
 A p value is of the hypothesis under which the permuted clips are exchangeable:
 
 - `clips`: any clip could stand for any other. Two clips of one speaker resemble each other, in both representations: a
   small p may only say that both know the speaker (or the sentence, or the corpus).
 - `within-speaker`: clips of one speaker could stand for each other. What the speakers alone have in common stays in
-  every permutation, so that to know the speaker is not enough. Sentence and emotion still are.
+  every permutation, so that encoding the speaker does not give a small p. Encoding sentence or emotion still does.
 - `speakers`: speakers could stand for each other, each with their clips in order: for clips recorded in one order by
   all. Only speakers with equally many clips are exchanged; G of them give G! permutations, so few speakers say little.
 
@@ -88,8 +88,8 @@ def draw_orders(
                 order[part] = rng.permutation(part)
         else:
             for size in np.unique(sizes):
-                some = np.flatnonzero(sizes == size)
-                for to, given in zip(some, rng.permutation(some), strict=True):
+                speakers = np.flatnonzero(sizes == size)
+                for to, given in zip(speakers, rng.permutation(speakers), strict=True):
                     order[by_speaker[to]] = by_speaker[given]
     return orders
 
@@ -103,16 +103,16 @@ def permute_pairs(names: Sequence[str], sides: Sides, options: Options, orders: 
         options: Speakers and choices.
         orders: Permutations of the clips [P, N].
     """
-    found: dict[str, Null] = {}
+    nulls: dict[str, Null] = {}
     for kind in dict.fromkeys(_KINDS[name] for name in names if name in _KINDS):
-        some = [name for name in names if _KINDS.get(name) == kind]
-        found |= _permute_matrices(some, kind, sides, options, orders)
+        of_kind = [name for name in names if _KINDS.get(name) == kind]
+        nulls |= _permute_matrices(of_kind, kind, sides, options, orders)
     everything = np.vstack([np.arange(orders.shape[1]), orders])
     for name in names:
         if name not in _KINDS:
             values = _permuted_values(name, sides, options, everything)
-            found[name] = _null(values, _wanted(sides), distance=SIMILARITY[name].distance)
-    return found
+            nulls[name] = _null(values, _wanted(sides), distance=SIMILARITY[name].distance)
+    return nulls
 
 
 _KINDS = {
@@ -188,20 +188,20 @@ def _permuted_products(
     products = np.zeros((len(columns), len(first), len(orders)))
     at_once = max(1, options.memory_bytes // (2 * dtype.itemsize * n * n))
     for start in range(0, len(columns), at_once):
-        some = columns[start : start + at_once]
-        matrices = np.empty((len(some), n, n), dtype)
+        held = columns[start : start + at_once]
+        matrices = np.empty((len(held), n, n), dtype)
 
-        def hold(place: int, some: np.ndarray = some, matrices: np.ndarray = matrices) -> None:
-            column = int(some[place])
+        def hold(place: int, held: np.ndarray = held, matrices: np.ndarray = matrices) -> None:
+            column = int(held[place])
             second.fill(column, second.features(column), slice(0, n), slice(0, n), matrices[place])
 
-        for_each(hold, len(some), n * n)
+        for_each(hold, len(held), n * n)
         for rows in row_blocks(n, len(first) * dtype.itemsize, options.memory_bytes // 2):
             for across, weight in ((rows, 1), (slice(rows.stop, n), 2)):
                 if across.start < across.stop:
-                    mine = _flat_block(first, rows, across)
+                    block = _flat_block(first, rows, across)
                     for place, matrix in enumerate(matrices):
-                        products[start + place] += weight * _multiply_permuted(mine, matrix, rows, across, orders)
+                        products[start + place] += weight * _multiply_permuted(block, matrix, rows, across, orders)
                         advance(weight * matrix[rows, across].size / n**2 * (len(orders) - 1))
     return products
 
@@ -216,19 +216,19 @@ def _flat_block(first: PairMatrices, rows: slice, across: slice) -> np.ndarray:
 
 
 def _multiply_permuted(
-    mine: np.ndarray, matrix: np.ndarray, rows: slice, across: slice, orders: np.ndarray
+    block: np.ndarray, matrix: np.ndarray, rows: slice, across: slice, orders: np.ndarray
 ) -> np.ndarray:
     """Return the inner products of a block of matrices [R, K] with the same block of one in each order, [R, P]."""
-    products = np.zeros((len(mine), len(orders)))
+    products = np.zeros((len(block), len(orders)))
     height, width = rows.stop - rows.start, across.stop - across.start
     at_once = max(1, _GATHERED_BYTES // (matrix.itemsize * height * width))
 
     def gather(low: int) -> np.ndarray:
-        some = orders[low : low + at_once]
-        theirs = np.empty((len(some), height, width), matrix.dtype)
-        for place, order in enumerate(some):
-            np.take(matrix[order[rows]], order[across], axis=1, out=theirs[place], mode="clip")
-        return multiply(mine, theirs.reshape(len(some), -1))
+        part = orders[low : low + at_once]
+        permuted = np.empty((len(part), height, width), matrix.dtype)
+        for place, order in enumerate(part):
+            np.take(matrix[order[rows]], order[across], axis=1, out=permuted[place], mode="clip")
+        return multiply(block, permuted.reshape(len(part), -1))
 
     size = len(orders) * height * width
     for low, product in in_order(gather, range(0, len(orders), at_once), size, waiting=len(orders)):

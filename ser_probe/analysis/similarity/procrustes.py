@@ -41,7 +41,7 @@ def shape_measures(names: Sequence[str], sides: Sides, options: Options) -> dict
 def nuclear_norms(sides: Sides, progress: Progress = SILENT) -> np.ndarray:
     """Return |A' B|_* of centred A and B of Frobenius norm 1, in [0, 1], for the pairs asked for [R, S]."""
     first, second = sides.prepare()
-    found = np.full((len(first), len(second)), np.nan)
+    norms = np.full((len(first), len(second)), np.nan)
     asked = sides.pairs(symmetric=True)
     progress.start("nuclear norms", len(asked), "pairs of representations")
     for i, pairs in itertools.groupby(asked, key=lambda pair: pair[0]):
@@ -53,12 +53,12 @@ def nuclear_norms(sides: Sides, progress: Progress = SILENT) -> np.ndarray:
 
         columns = [j for _, j in pairs]
         for j, value in in_order(norm, columns, len(columns) * left.size, waiting=len(columns)):
-            found[i, j] = min(value, 1.0)
+            norms[i, j] = min(value, 1.0)
             if sides.second is None:
-                found[j, i] = found[i, j]
+                norms[j, i] = norms[i, j]
             progress.advance()
     progress.finish()
-    return found
+    return norms
 
 
 def _reduced(features: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from ser_probe.analysis.similarity.kernels import rbf
 from ser_probe.analysis.similarity.options import Options, PairValues
-from ser_probe.analysis.similarity.pair_statistics import Statistic, compare
+from ser_probe.analysis.similarity.pair_statistics import Statistic, measure_by_kernel
 from ser_probe.analysis.similarity.sources import Sides
 
 _STATISTICS: dict[str, Statistic] = {"cka_rbf": "double", "cka_rbf_debiased": "u"}
@@ -24,14 +24,5 @@ _STATISTICS: dict[str, Statistic] = {"cka_rbf": "double", "cka_rbf_debiased": "u
 
 def rbf_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[str, PairValues]:
     """Compute RBF CKA of all pairs at once; `options.rbf_fraction` is the bandwidth."""
-    first, second = sides.prepare(options.groups)
-    found = compare(
-        first,
-        second,
-        rbf(options.rbf_fraction),
-        tuple(_STATISTICS[name] for name in names),
-        memory_bytes=options.memory_bytes,
-        intervals=options.intervals,
-        progress=options.progress,
-    )
-    return {name: found[_STATISTICS[name]] for name in names}
+    statistics = {name: _STATISTICS[name] for name in names}
+    return measure_by_kernel(rbf(options.rbf_fraction), statistics, sides, options)

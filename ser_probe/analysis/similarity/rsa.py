@@ -22,7 +22,7 @@ from ser_probe.analysis.similarity.kernels import Kernel, correlation_distance, 
 from ser_probe.analysis.similarity.options import Options, PairValues
 from ser_probe.analysis.similarity.pair_matrices import PairMatrices
 from ser_probe.analysis.similarity.pair_products import pair_products
-from ser_probe.analysis.similarity.pair_statistics import Pairs, compare
+from ser_probe.analysis.similarity.pair_statistics import Pairs, compare_by_kernel
 from ser_probe.analysis.similarity.sources import Prepared, Sides
 from ser_probe.errors import AnalysisError
 
@@ -35,18 +35,18 @@ def rsa_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[s
     """
     first, second = sides.prepare(options.groups)
     kernel = correlation_distance() if options.rdm == "correlation" else distance()
-    found = {}
+    values = {}
     if "rsa" in names:
         ranked = RankMatrices(first, kernel, options)
         others = ranked if second is first else RankMatrices(second, kernel, options)
         pairs = Pairs(ranked, others, pair_products(ranked, others, options.memory_bytes, options.progress))
-        found["rsa"] = pairs.values("mean", options.intervals)
+        values["rsa"] = pairs.values("mean", options.intervals)
     if "rsa_pearson" in names:
-        found["rsa_pearson"] = compare(
+        values["rsa_pearson"] = compare_by_kernel(
             first, second, kernel, ("mean",), memory_bytes=options.memory_bytes, intervals=options.intervals,
             progress=options.progress,
         )["mean"]  # fmt: skip
-    return {name: found[name] for name in names}
+    return {name: values[name] for name in names}
 
 
 class RankMatrices(PairMatrices):

@@ -14,7 +14,7 @@ from ser_probe.analysis.threads import run_side_by_side
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
-# Numbers to go through from which on threads gain more than it takes to start them, some milliseconds.
+# With fewer numbers than this to process, starting threads takes longer than they save.
 _MUCH = 2**22
 
 
@@ -53,9 +53,9 @@ def in_order(
         yield from ((task, work(task)) for task in tasks)
         return
     remaining = iter(tasks)
-    while some := list(itertools.islice(remaining, waiting)):
-        answers = {place: answer for (place, _), answer in run_side_by_side(_numbered(work), enumerate(some))}
-        yield from ((task, answers.pop(place)) for place, task in enumerate(some))
+    while batch := list(itertools.islice(remaining, waiting)):
+        answers = {place: answer for (place, _), answer in run_side_by_side(_numbered(work), enumerate(batch))}
+        yield from ((task, answers.pop(place)) for place, task in enumerate(batch))
 
 
 def _numbered(work: Callable[[Task], Answer]) -> Callable[[tuple[int, Task]], Answer]:

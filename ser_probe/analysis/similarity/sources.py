@@ -23,7 +23,7 @@ Source = np.ndarray | Callable[[], np.ndarray]
 
 MIN_CLIPS = 4  # unbiased HSIC divides by n (n - 3)
 MOST_SETS = 100
-# Spread below this share of the features' size is rounding, not variation.
+# Variation below this share of the features' size is rounding.
 _ROUNDING = 1e-12
 _ROWS = 128
 
@@ -162,18 +162,18 @@ def prepare(
     look(0)
     assert looks[0] is not None
     for_each(lambda index: look(index + 1), len(sources) - 1, looks[0].n * len(looks[0].mean))
-    found = [one for one in looks if one is not None]
-    n = found[0].n
-    columns = {name: range(one.n) for name, one in zip(names, found, strict=True)}
+    checked = [seen for seen in looks if seen is not None]
+    n = checked[0].n
+    columns = {name: range(seen.n) for name, seen in zip(names, checked, strict=True)}
     check_lengths(**columns, **({} if groups is None else {"groups": groups}))
     means, scales = [], []
-    for _, mean, spread, single in found:
+    for _, mean, spread, single in checked:
         high = mean.astype(np.float32 if single else np.float64)
         means.append((high, mean - high))
         scales.append(1 / spread)
     codes = np.zeros(n, int) if groups is None else speaker_sets(groups)
     order = np.argsort(codes, kind="stable")
-    dtype: np.dtype[np.floating] = np.dtype(np.float32 if any(one.single for one in found) else np.float64)
+    dtype: np.dtype[np.floating] = np.dtype(np.float32 if any(seen.single for seen in checked) else np.float64)
     sizes = tuple(np.bincount(codes).tolist())
     return Prepared(tuple(sources), names, tuple(means), tuple(scales), order, sizes, dtype)
 

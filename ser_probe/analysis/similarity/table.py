@@ -79,9 +79,9 @@ def similarity_table(
     titles, other_titles = [title(key) for key in keys], [title(key) for key in other_keys]
     second = None if others is None else list(others.values())
     sides = Sides(list(named.values()), second, titles, other_titles, wanted)
-    found = measure_pairs(measures, sides, options)
+    values = measure_pairs(measures, sides, options)
     if all_intervals:
-        found = add_intervals([name for name in measures if not MEASURES[name].interval], sides, options, found)
+        values = add_intervals([name for name in measures if not MEASURES[name].interval], sides, options, values)
     n = len(load(sides.first[0]))
     nulls = _find_nulls(measures, sides, options, permutations, n)
     chosen = np.ones((len(keys), len(other_keys)), bool) if wanted is None else wanted
@@ -90,7 +90,7 @@ def similarity_table(
     )
     # Other permutations keep what speakers have in common: their mean is not that of unrelated clips.
     unrelated = permutations is not None and permutations.permute == "clips"
-    rows = [_columns(pairs, name, found[name], nulls.get(name), chosen, unrelated) for name in measures]
+    rows = [_columns(pairs, name, values[name], nulls.get(name), chosen, unrelated) for name in measures]
     return pd.concat(rows, ignore_index=True)[COLUMNS]
 
 

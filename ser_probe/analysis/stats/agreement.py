@@ -1,4 +1,4 @@
-"""Whether an answer hangs on the test or on the correction: the same comparison asked in another way.
+"""Whether an answer depends on the choice of test or correction: the same comparison tested in another way.
 
 The other test stands beside the one that was chosen and does not replace it: which to report must not be decided by its
 p-value. Where the two lead to opposite answers at the level of the tests, words and command say so.
@@ -48,7 +48,7 @@ def with_other_test(
         contrasts: What was compared.
         test: How.
         pairs: Which levels.
-        correct: The correction that the words go by.
+        correct: The correction that the text reports.
         alpha: Level.
 
     Returns:
@@ -57,11 +57,11 @@ def with_other_test(
     """
     p = np.full(len(table), np.nan)
     if observations.exact and len(table):
-        other = OTHER_TESTS[test]
-        if other == "wilcoxon":
+        other_test = OTHER_TESTS[test]
+        if other_test == "wilcoxon":
             p = np.array([_wilcoxon(*matched(a, b)) for _, a, b in each_pair(observations, contrasts, pairs)])
-        elif other in ("welch", "mann-whitney"):
-            chosen: Test = "welch" if other == "welch" else "mann-whitney"
+        elif other_test in ("welch", "mann-whitney"):
+            chosen: Test = "welch" if other_test == "welch" else "mann-whitney"
             p = compare(observations, contrasts, test=chosen, pairs=pairs, alpha=alpha)["p"].to_numpy(np.float64)
     n_tests = max(1, int(np.isfinite(p).sum()))
     least = [
@@ -87,13 +87,13 @@ def opposite_answer(row: Mapping[Any, Any], correct: str, alpha: float) -> str:
     corrected = row[f"p_{correct}"]
     if np.isnan(row["p"]):
         return ""
-    found, parts = corrected < alpha, []
-    if (row["p"] < alpha) != found:
+    is_significant, parts = corrected < alpha, []
+    if (row["p"] < alpha) != is_significant:
         parts.append(f"without correction p {p_value(row['p'])}")
     rank = row.get("p_other_corrected", np.nan)
-    # A test that cannot find anything at these numbers does not speak against one that did.
+    # A test that cannot be significant with so few observations does not contradict one that is.
     can_find = row.get("p_other_least", 0.0) < alpha
-    if not np.isnan(rank) and (rank < alpha) != found and (can_find or not found):
+    if not np.isnan(rank) and (rank < alpha) != is_significant and (can_find or not is_significant):
         parts.append(f"by {TEST_NAMES[row['other_test']]} p {p_value(rank)}")
     return f"OPPOSITE at alpha = {alpha:g}: {' and '.join(parts)}" if parts else ""
 
@@ -107,11 +107,11 @@ def opposite_terms(tables: Mapping[str, pd.DataFrame], alpha: float) -> dict[str
     """
     anova = tables["anova"]
     decided = {row["term"]: row["p"] < alpha for row in anova.to_dict("records") if row["term"] != RESIDUAL}
-    found: dict[str, list[str]] = {}
+    by_term: dict[str, list[str]] = {}
     for method, term, p in _other_answers(tables):
         if term in decided and not np.isnan(p) and (p < alpha) != decided[term]:
-            found.setdefault(term, []).append(f"by {TEST_NAMES.get(method, method)} p {p_value(p)}")
-    return {term: f"OPPOSITE at alpha = {alpha:g}: {' and '.join(parts)}" for term, parts in found.items()}
+            by_term.setdefault(term, []).append(f"by {TEST_NAMES.get(method, method)} p {p_value(p)}")
+    return {term: f"OPPOSITE at alpha = {alpha:g}: {' and '.join(parts)}" for term, parts in by_term.items()}
 
 
 def _other_answers(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, str, float]]:
@@ -122,8 +122,8 @@ def _other_answers(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, str, f
     return rows
 
 
-def _wilcoxon(one: np.ndarray, other: np.ndarray) -> float:
+def _wilcoxon(first: np.ndarray, second: np.ndarray) -> float:
     """Return the p-value of Wilcoxon's signed-rank test of pairs; NaN where nothing differs."""
-    if len(one) < 2 or not (one != other).any():
+    if len(first) < 2 or not (first != second).any():
         return np.nan
-    return float(scipy.stats.wilcoxon(one, other).pvalue)
+    return float(scipy.stats.wilcoxon(first, second).pvalue)

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ser_probe.analysis.stats.effect_sizes import omega_squared, partial_eta_squared
-from ser_probe.analysis.stats.linear_model import LinearFit, fit_linear, require_statsmodels, term_name
-from ser_probe.analysis.stats.observations import Observations
+from ser_probe.analysis.stats.linear_model import LinearFit, require_statsmodels, term_name
 
 COLUMNS = (
     *("term", "df", "sum_sq", "F", "p", "partial_eta_sq", "ci_low", "ci_high"),
@@ -23,29 +22,18 @@ RESIDUAL = "Residual"
 Kind = Literal[2, 3]
 
 
-def anova_table(
-    observations: Observations, *, order: int | None = None, kind: Kind = 3, alpha: float = 0.05
-) -> pd.DataFrame:
-    """Return the analysis of variance, a row a term and a last one for the residual.
+def anova_table(fit: LinearFit, *, kind: Kind = 3, alpha: float = 0.05) -> pd.DataFrame:
+    """Return the analysis of variance of a fitted model, a row a term and a last one for the residual.
 
     Type III tests each term after all others, so that a main effect compares unweighted means of cells; type II tests
     it after all terms that do not contain it, which has more power where there is no interaction (Langsrud 2003). With
     equally many observations in each cell both are the same. `partial_eta_sq` has a two-sided interval of 1 - alpha.
 
     Args:
-        observations: The data.
-        order: Highest order of interaction; None for all.
+        fit: From `fit_linear`.
         kind: Type of the sums of squares, 2 or 3.
         alpha: Level of the intervals, in (0, 1).
-
-    Raises:
-        AnalysisError: As `fit_linear` does.
     """
-    return table_of_fit(fit_linear(observations, order=order), kind=kind, alpha=alpha)
-
-
-def table_of_fit(fit: LinearFit, *, kind: Kind = 3, alpha: float = 0.05) -> pd.DataFrame:
-    """Return the analysis of variance of a model that is fitted already; see `anova_table`."""
     anova_lm = require_statsmodels("statsmodels.stats.anova").anova_lm
     raw = anova_lm(fit.results, typ=kind).drop(index="Intercept", errors="ignore")
     observations, n = fit.observations, len(fit.observations.values)

@@ -1,7 +1,7 @@
-"""What the tests take for granted, checked where it can be, with what to do where it does not hold.
+"""Assumptions of the tests, checked where possible, with what to do where they do not hold.
 
-A check that passes proves nothing: with few observations it sees nothing, with many it sees what does not matter. So
-each says how many observations it looked at and how large the departure is. Independence cannot be checked at all.
+A check that passes proves nothing: with few observations it detects little, with many it detects what does not matter.
+So each check states its number of observations and the size of the departure. Independence cannot be checked at all.
 """
 
 from __future__ import annotations
@@ -147,16 +147,16 @@ def _units(fit: LinearFit, units: np.ndarray, alpha: float) -> dict[str, object]
     f = between / df / (within / df_error)
     p, size = float(scipy.stats.f.sf(f, df, df_error)), n / grouped.ngroups
     alike = max(0.0, (f - 1) / (f - 1 + size))
-    found = ("F", f, f"{df}, {df_error:g}", p, n)
+    numbers = ("F", f, f"{df}, {df_error:g}", p, n)
     if p >= alpha:
         return _row(
-            "units", HOLDS, f"no sign that results of one unit are alike (intraclass correlation {alike:.2f})", *found
+            "units", HOLDS, f"no sign that results of one unit are alike (intraclass correlation {alike:.2f})", *numbers
         )
     words = (
         f"results of one unit are alike (intraclass correlation {alike:.2f}), so that cells are no independent "
         "samples: go by the paired tests and the mixed model"
     )
-    return _row("units", DOUBT, words, *found)
+    return _row("units", DOUBT, words, *numbers)
 
 
 def _ratio(variances: np.ndarray) -> float:
@@ -179,12 +179,12 @@ def _outliers(fit: LinearFit, alpha: float) -> list[dict[str, object]]:
     words = "none lies further out than chance allows"
     if count:
         words = f"{count} lie further out than chance allows: look at them, but that is no reason to drop them"
-    found = (float(studentised[largest]), f"{df:g}", float(p[largest]), n)
+    numbers = (float(studentised[largest]), f"{df:g}", float(p[largest]), n)
     most = float(np.nanmax(np.asarray(influence.cooks_distance[0])[kept]))
     moved = "no single observation moves the estimates by much"
     if most > 1:
         moved = "one observation moves the estimates by much: report with and without it"
     return [
-        _row("outliers", DOUBT if count else HOLDS, words, "t", *found),
+        _row("outliers", DOUBT if count else HOLDS, words, "t", *numbers),
         _row("influence", DOUBT if most > 1 else HOLDS, moved, "Cook's D", most, n=n),
     ]

@@ -1,4 +1,4 @@
-"""Everything that is computed of one set of observations, in one go: tables, and what was left out and why."""
+"""All tables that one set of observations allows, and what was left out and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from ser_probe.analysis.stats.agreement import with_other_test
-from ser_probe.analysis.stats.anova import Kind, table_of_fit
+from ser_probe.analysis.stats.anova import Kind, anova_table
 from ser_probe.analysis.stats.assumptions import check_assumptions, residual_table
 from ser_probe.analysis.stats.comparisons import Contrast, Pairs, Test, compare, parse_contrast
 from ser_probe.analysis.stats.descriptives import Deviation, describe_cells
@@ -38,7 +38,7 @@ class StatsOptions:
         kind: Type of the sums of squares.
         test: Of the comparisons.
         pairs: All pairs of levels, or each against the first.
-        correct: The correction that the words go by; tables hold both.
+        correct: The correction that the text reports; tables hold both.
         equivalence: Bound of an equivalence test, as `0.02` or `0.5g`; None for no such test.
         effects: Smallest effects of interest for the power, in standard deviations.
         power: Power that is wanted.
@@ -75,7 +75,7 @@ class Statistics:
 
 
 def analyse(observations: Observations, options: StatsOptions, *, group: str | None = None) -> Statistics:
-    """Compute every table that the observations admit.
+    """Compute every table that the observations allow.
 
     Args:
         observations: The data.
@@ -83,7 +83,7 @@ def analyse(observations: Observations, options: StatsOptions, *, group: str | N
         group: The name of the random effect, where there is one.
 
     Raises:
-        AnalysisError: If the design admits no analysis of variance, or a comparison names no factor.
+        AnalysisError: If the design allows no analysis of variance, or a comparison names no factor.
         MissingExtraError: If statsmodels is not installed.
     """
     _refuse_lost_values(observations, options.test)
@@ -92,7 +92,7 @@ def analyse(observations: Observations, options: StatsOptions, *, group: str | N
     alpha = options.alpha
     tables = {
         "descriptives": describe_cells(observations, sd=options.sd, alpha=alpha),
-        "anova": table_of_fit(fit, kind=options.kind, alpha=alpha),
+        "anova": anova_table(fit, kind=options.kind, alpha=alpha),
         "contrasts": with_other_test(
             compare(observations, contrasts, test=options.test, pairs=options.pairs, fit=fit, alpha=alpha),
             observations,
@@ -125,7 +125,7 @@ def analyse(observations: Observations, options: StatsOptions, *, group: str | N
 def _refuse_lost_values(observations: Observations, test: Test) -> None:
     if not observations.exact and test in ("mann-whitney", "paired"):
         raise AnalysisError(
-            f"Means and deviations do not admit the test {test!r}, which needs single values",
+            f"The test {test!r} needs single values, not means and deviations",
             expected="welch, pooled or residual",
             found=test,
             fix="give the table of single results",

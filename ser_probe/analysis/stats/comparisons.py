@@ -34,7 +34,7 @@ EFFECTS = {
     "welch": "hedges_g", "pooled": "hedges_g", "mann-whitney": "rank_biserial", "paired": "hedges_g_paired",
     "residual": "hedges_g_residual",
 }  # fmt: skip
-# A deviation below the rounding of the values themselves is none.
+# A deviation below the rounding of the values counts as 0.
 _ROUNDING = 1e-12
 _NO_UNITS = "A paired test needs to know which observations belong together"
 _NAME_UNITS = "name the column that says so, as --unit seed"
@@ -162,12 +162,12 @@ def compare(
 
 
 def adjust(p: np.ndarray, method: Literal["holm", "bh"]) -> np.ndarray:
-    """Return p-values corrected for how many there are.
+    """Return p-values corrected for their number.
 
     Args:
         p: P-values [N]; those that are NaN do not count.
-        method: `holm` keeps the chance of any false finding (Holm 1979); `bh` the share of false ones among the
-            findings (Benjamini and Hochberg 1995), for independent or positively dependent tests.
+        method: `holm` bounds the chance of any false positive (Holm 1979); `bh` the share of false ones among the
+            positives (Benjamini and Hochberg 1995), for independent or positively dependent tests.
 
     Returns:
         Corrected p-values [N], in [0, 1], none below its own p.
@@ -269,14 +269,14 @@ def _mann_whitney(a: Sample, b: Sample, alpha: float) -> Result:
 
 
 def _paired(a: Sample, b: Sample, alpha: float) -> Result:
-    one, other = matched(a, b)
-    x = one - other
-    if len(x) < 2 or x.std() <= _ROUNDING * np.abs(one).max():
-        return _no_test(one, other)
+    values_a, values_b = matched(a, b)
+    x = values_a - values_b
+    if len(x) < 2 or x.std() <= _ROUNDING * np.abs(values_a).max():
+        return _no_test(values_a, values_b)
     test = scipy.stats.ttest_1samp(x, 0.0)
     low, high = test.confidence_interval(1 - alpha)
     n = len(x)
-    numbers = (one.mean(), other.mean(), x.mean(), low, high, *_statistic(test), x.std(ddof=1), 1 / n, n - 1)
+    numbers = (values_a.mean(), values_b.mean(), x.mean(), low, high, *_statistic(test), x.std(ddof=1), 1 / n, n - 1)
     return Result(n, n, *map(float, numbers))
 
 
@@ -288,15 +288,15 @@ def _residual_test(fit: LinearFit, alpha: float) -> Callable[[Sample, Sample, fl
 
     def run(a: Sample, b: Sample, alpha: float) -> Result:
         cells = [np.unique(sample.cells) for sample in (a, b)]
-        one, other = (float(means[own].mean()) for own in cells)
-        difference = one - other
-        weight = sum(float((1 / counts[own]).sum()) / len(own) ** 2 for own in cells)
+        mean_a, mean_b = (float(means[cell].mean()) for cell in cells)
+        difference = mean_a - mean_b
+        weight = sum(float((1 / counts[cell]).sum()) / len(cell) ** 2 for cell in cells)
         error = sd * np.sqrt(weight)
         t = difference / error
         p = 2 * scipy.stats.t.sf(abs(t), df)
         numbers = (
-            one,
-            other,
+            mean_a,
+            mean_b,
             difference,
             difference - width * error,
             difference + width * error,
@@ -307,7 +307,7 @@ def _residual_test(fit: LinearFit, alpha: float) -> Callable[[Sample, Sample, fl
             weight,
             df,
         )
-        n = [int(counts[own].sum()) for own in cells]
+        n = [int(counts[cell].sum()) for cell in cells]
         return Result(n[0], n[1], *map(float, numbers))
 
     return run
@@ -317,10 +317,10 @@ def _statistic(test: Any) -> tuple[float, float, float]:
     return test.statistic, test.df, test.pvalue
 
 
-def _no_test(one: np.ndarray, other: np.ndarray) -> Result:
-    """Return what can be said without a spread: the means and their difference."""
-    means = (float(one.mean()), float(other.mean())) if len(one) and len(other) else (np.nan, np.nan)
-    return Result(len(one), len(other), *means, means[0] - means[1], *([np.nan] * 5))
+def _no_test(a: np.ndarray, b: np.ndarray) -> Result:
+    """Return the result of samples without a spread: the means and their difference."""
+    means = (float(a.mean()), float(b.mean())) if len(a) and len(b) else (np.nan, np.nan)
+    return Result(len(a), len(b), *means, means[0] - means[1], *([np.nan] * 5))
 
 
 _TESTS: dict[str, Callable[[Sample, Sample, float], Result]] = {

@@ -67,19 +67,6 @@ def standardised_difference(
     return Effect(d * small_sample_factor(df), low * scale, high * scale)
 
 
-def hedges_g(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Effect:
-    """Return Hedges' g of two independent samples [N_a] and [N_b]: a less b, in pooled standard deviations."""
-    df = len(a) + len(b) - 2
-    pooled = np.sqrt(((len(a) - 1) * np.var(a, ddof=1) + (len(b) - 1) * np.var(b, ddof=1)) / df)
-    return standardised_difference(np.mean(a) - np.mean(b), pooled, 1 / len(a) + 1 / len(b), df, level=level)
-
-
-def paired_g(differences: np.ndarray, *, level: float = 0.95) -> Effect:
-    """Return Hedges' g of paired differences [N]: their mean in standard deviations of the differences (d_z)."""
-    n = len(differences)
-    return standardised_difference(np.mean(differences), np.std(differences, ddof=1), 1 / n, n - 1, level=level)
-
-
 def rank_biserial(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Effect:
     """Return the rank-biserial correlation of two independent samples: P(a > b) - P(a < b), in [-1, 1].
 

@@ -1,7 +1,7 @@
 """A linear mixed model: factors as fixed effects, speakers or seeds as a random intercept.
 
 For results that come in groups (several scores of one speaker, one seed, one run), which an analysis of variance would
-take for independent. It must not be used to rescue a design with two or three groups: their variance cannot be known.
+take for independent. It must not rescue a design with two or three groups: their variance cannot be estimated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COLUMNS = (
 _FEWEST_GROUPS = 3
 # Below this share of the residual variance the random effect is at its bound of 0.
 _SINGULAR = 1e-6
-# Without derivatives, which lose their digits where the variance is at its bound: others stop there with an error.
+# Optimisers without derivatives: derivatives are inaccurate where the variance is at its bound, and others fail there.
 _OPTIMISER: dict[str, Any] = {"method": ["powell"], "xtol": 1e-8, "ftol": 1e-12}
 
 
@@ -159,9 +159,9 @@ def _terms(results: Any, observations: Observations, groups: np.ndarray, covaria
     df_within = len(x) - len(np.unique(groups)) - int(np.linalg.matrix_rank(centred))
     rows = []
     for name, where in term_columns(results.model.exog_names).items():
-        own = estimates[where]
-        df, df_error = len(own), df_within if varies[where].any() else df_between
-        f = float(own @ np.linalg.solve(covariance[np.ix_(where, where)], own)) / df
+        effects = estimates[where]
+        df, df_error = len(effects), df_within if varies[where].any() else df_between
+        f = float(effects @ np.linalg.solve(covariance[np.ix_(where, where)], effects)) / df
         p = float(scipy.stats.f.sf(f, df, df_error)) if df_error > 0 else np.nan
         rows.append({"term": term_name(name, observations), "kind": "fixed", "df": df, "df_error": df_error,
                      "statistic": f, "p": p})  # fmt: skip

@@ -20,7 +20,7 @@ from ser_probe.errors import AnalysisError, did_you_mean
 
 COLUMNS = ("mean", "sd", "n")
 MOST_OBSERVATIONS = 1_000_000
-"""So many observations are made again at most, over all cells; more are of no use to any test."""
+"""How many observations are reconstructed at most, over all cells; more would not change any test."""
 _SHOWN = 3
 
 
@@ -66,7 +66,7 @@ def observations_from_moments(
     if n.sum() > MOST_OBSERVATIONS:
         largest = int(n.argmax())
         raise AnalysisError(
-            "The table of means stands for more observations than are made again",
+            "The table of means stands for more observations than can be reconstructed",
             where=f"column n, row {largest + 1}",
             expected=f"{MOST_OBSERVATIONS:,} in all cells together at most",
             found=f"{n.sum():,.0f} in all, {n[largest]:,.0f} in this row",

@@ -1,6 +1,6 @@
-"""From a table of results to what the tests take: one number an observation, and the levels of its factors.
+"""From a table of results to the input of the tests: one number per observation, and the levels of its factors.
 
-The one place where rows are picked, averaged and left out, and where that is counted. Nothing here tests anything.
+Only here are rows picked, averaged and left out, and counted. Nothing here tests anything.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 Before the experiment: choose the smallest effect that would matter, and see how many repetitions find it. Power must
 not be computed from an effect that was observed: it is then a function of the p-value and says nothing new.
+
+statsmodels computes the same power (the largest difference over effects of 0 to 60, levels of 1e-6 to 0.2 and 2 to a
+million repetitions is 2e-11), but gives NaN in a ninth of these cases, and its `solve_power` (0.15) gives other numbers
+of repetitions in 245 of 576 cases: a wrong root or none. It is used by the tests alone.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from ser_probe.errors import AnalysisError
 Design = Literal["two_sample", "paired"]
 DESIGNS: tuple[Design, ...] = ("two_sample", "paired")
 MOST_N = 1_000_000
-"""Repetitions beyond which the answer is: too many."""
+"""More repetitions than this are refused as unreasonable."""
 
 
 def power_of_t(effect: float, n: np.ndarray | int, *, alpha: float = 0.05, design: Design = "two_sample") -> np.ndarray:
@@ -39,8 +43,8 @@ def power_of_t(effect: float, n: np.ndarray | int, *, alpha: float = 0.05, desig
     shift = abs(effect) * np.sqrt(n / 2 if design == "two_sample" else n)
     critical = scipy.stats.t.ppf(1 - alpha / 2, df)
     upper = scipy.stats.nct.sf(critical, df, shift)
-    # The distribution gives up far from its middle: a tail on the other side of 0 is then none, and an effect that lies
-    # far beyond the critical value cannot be missed.
+    # scipy returns NaN far from the middle of the distribution: the tail on the other side of 0 is then 0, and an
+    # effect that lies far beyond the critical value cannot be missed.
     lower = np.nan_to_num(scipy.stats.nct.cdf(-critical, df, shift), nan=0.0)
     return np.where(np.isnan(upper) & (shift > critical), 1.0, upper) + lower
 
@@ -118,17 +122,17 @@ def power_table(
     rows = []
     for level in dict.fromkeys((alpha, alpha / n_tests)):
         for design in DESIGNS:
-            common = {"design": design, "alpha": level, "n_tests": 1 if level == alpha else n_tests}
+            shared = {"design": design, "alpha": level, "n_tests": 1 if level == alpha else n_tests}
             for effect in effects:
                 needed = needed_n(effect, power=power, alpha=level, design=design)
                 had = float(power_of_t(effect, needed, alpha=level, design=design))
-                rows.append({"question": "needed", **common, "effect_size": effect, "n": needed, "power": had})
+                rows.append({"question": "needed", **shared, "effect_size": effect, "n": needed, "power": had})
                 if n is not None and n >= 2:
                     had = float(power_of_t(effect, n, alpha=level, design=design))
-                    rows.append({"question": "at_this_n", **common, "effect_size": effect, "n": n, "power": had})
+                    rows.append({"question": "at_this_n", **shared, "effect_size": effect, "n": n, "power": had})
             if n is not None and n >= 2:
                 least = detectable_effect(n, power=power, alpha=level, design=design)
-                rows.append({"question": "detectable", **common, "effect_size": least, "n": n, "power": power})
+                rows.append({"question": "detectable", **shared, "effect_size": least, "n": n, "power": power})
     return pd.DataFrame(rows)
 
 

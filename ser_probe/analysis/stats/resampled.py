@@ -21,10 +21,9 @@ class ResampledT(NamedTuple):
     t: float
     df: int
     p: float
-    ci: tuple[float, float]
 
 
-def corrected_resampled_t(differences: np.ndarray, n_train: float, n_test: float, *, level: float = 0.95) -> ResampledT:
+def corrected_resampled_t(differences: np.ndarray, n_train: float, n_test: float) -> ResampledT:
     """Test whether the mean difference of two models over resamplings is 0, two-sided.
 
     The variance of the mean, s^2 / J for independent differences, is replaced by s^2 (1 / J + n_test / n_train):
@@ -33,16 +32,15 @@ def corrected_resampled_t(differences: np.ndarray, n_train: float, n_test: float
     correlation between differences is n_test / (n_train + n_test), which is a rule and not a theorem: it tends to
     be conservative where models are stable.
 
-    Unchanged by the order of the differences; the sign of `t` follows theirs; scaling them changes only `ci`.
+    Unchanged by the order of the differences, and by scaling them; the sign of `t` follows theirs.
 
     Args:
         differences: Score of one model less that of the other in each fold, of shape [J], J of 2 or more.
         n_train: Clips (or speakers) that train in each fold; the mean where folds differ.
         n_test: Clips (or speakers) that test in each fold, in the same unit.
-        level: Coverage of the interval, in (0, 1).
 
     Returns:
-        t, its degrees of freedom, the two-sided p and the interval of the mean difference.
+        t, its degrees of freedom and the two-sided p.
 
     Raises:
         AnalysisError: If there are fewer than two differences, one is not finite, or a size is not positive.
@@ -63,8 +61,7 @@ def corrected_resampled_t(differences: np.ndarray, n_train: float, n_test: float
     df = len(x) - 1
     mean, spread = float(x.mean()), float(x.std(ddof=1))
     error = spread * np.sqrt(1 / len(x) + n_test / n_train)
-    half = float(scipy.stats.t.ppf((1 + level) / 2, df) * error)
     if error == 0:
-        return ResampledT(np.nan, df, np.nan, (mean, mean))
+        return ResampledT(np.nan, df, np.nan)
     t = mean / error
-    return ResampledT(float(t), df, float(2 * scipy.stats.t.sf(abs(t), df)), (mean - half, mean + half))
+    return ResampledT(float(t), df, float(2 * scipy.stats.t.sf(abs(t), df)))

@@ -1,6 +1,6 @@
-"""The same questions asked with weaker assumptions, to see whether the answer hangs on them.
+"""Tests with weaker assumptions, to see whether an answer depends on the stronger ones.
 
-These stand beside the analysis of variance and do not replace it: where they agree the assumptions do not matter, where
+They stand beside the analysis of variance and do not replace it: where they agree the assumptions do not matter, where
 they disagree they do. Which to report must not be chosen by its p-value.
 """
 
@@ -84,8 +84,8 @@ def _aligned_ranks(fit: LinearFit) -> list[tuple[str, str, float, float, float, 
     rows: list[tuple[str, str, float, float, float, float]] = []
     for term, where in term_columns(fit.results.model.exog_names).items():
         name = term_name(term, observations)
-        own = tuple(i for i, factor in enumerate(observations.names) if factor in name.split(TIMES))
-        ranks = scipy.stats.rankdata(np.round(align(observations, own), _DIGITS))
+        places = tuple(i for i, factor in enumerate(observations.names) if factor in name.split(TIMES))
+        ranks = scipy.stats.rankdata(np.round(align(observations, places), _DIGITS))
         ranks -= ranks.mean()
         estimates = inverse @ (x.T @ ranks)
         mse = float(np.square(ranks - x @ estimates).sum()) / fit.df_error

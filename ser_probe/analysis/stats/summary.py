@@ -1,4 +1,4 @@
-"""A page of Markdown and the tables in LaTeX from what was found."""
+"""The results as a page of Markdown and as tables in LaTeX."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _SECTIONS: tuple[tuple[str, str, dict[str, str]], ...] = (
 def paragraphs(
     statistics: Statistics, options: StatsOptions, *, group: str | None = None, escape: wording.Escape = one_line
 ) -> list[str]:
-    """Return everything that was found as paragraphs, the findings first.
+    """Return the results as paragraphs, the most important first.
 
     Args:
         statistics: What was found.
@@ -63,7 +63,7 @@ def paragraphs(
         escape: What makes names safe where the text is shown.
     """
     tables, alpha = statistics.tables, options.alpha
-    found = [
+    texts = [
         wording.describe_data(statistics.observations, escape=escape),
         wording.describe_anova(tables["anova"], alpha=alpha, escape=escape, opposite=opposite_terms(tables, alpha)),
         wording.describe_contrasts(
@@ -75,14 +75,14 @@ def paragraphs(
         ),
     ]
     if "mixed" in tables and group is not None:
-        found.append(wording.describe_mixed(tables["mixed"], group, alpha=alpha, escape=escape))
+        texts.append(wording.describe_mixed(tables["mixed"], group, alpha=alpha, escape=escape))
     if "equivalence" in tables:
-        found.append(wording.describe_equivalence(tables["equivalence"], alpha=alpha))
+        texts.append(wording.describe_equivalence(tables["equivalence"], alpha=alpha))
     robust = wording.describe_robustness(tables["anova"], tables["robustness"], alpha=alpha, escape=escape)
-    found.append(f"{wording.describe_assumptions(tables['assumptions'])} {robust}".strip())
+    texts.append(f"{wording.describe_assumptions(tables['assumptions'])} {robust}".strip())
     design = "paired" if options.test == "paired" else "two_sample"
-    found.append(wording.describe_power(tables["power"], target=options.power, design=design))
-    return [paragraph for paragraph in found if paragraph]
+    texts.append(wording.describe_power(tables["power"], target=options.power, design=design))
+    return [paragraph for paragraph in texts if paragraph]
 
 
 def markdown_section(

@@ -1,6 +1,6 @@
 """Numbers and tables as a paper prints them: APA style, Markdown, and LaTeX with booktabs.
 
-Text from files is escaped here and nowhere else: a label cannot become a command of LaTeX or a tag of a page.
+Text from files is escaped only here, so that a label cannot become a LaTeX command or an HTML tag.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Statistics as sentences that a paper could print, in APA style.
 
-Every sentence is made from a table's numbers. Nothing is called proven, equal or caused: a test that finds nothing is
-said to find nothing.
+Every sentence is made from a table's numbers. Nothing is called proven, equal or caused: a test that is not significant
+is reported as that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TESTS = {
     "residual": "comparisons of cell means against the residual of the analysis of variance",
 }
 _CORRECTIONS = {"holm": "Holm's correction", "bh": "Benjamini and Hochberg's correction"}
-# More comparisons than this are counted, and only the largest are told.
+# With more comparisons than this, the text counts them and reports only the largest.
 _MOST_TOLD = 8
 _TOLD = 3
 _SMALL_SHARE = 0.1
@@ -68,9 +68,12 @@ def describe_anova(
         for row in terms.to_dict("records")
     ]
     text = f"In the analysis of variance (type {kind} sums of squares), {'; '.join(told)}."
-    found = {row["term"] for row in terms.to_dict("records") if row["p"] < alpha}
-    inside = [name for name in found if TIMES in name]
-    if inside and any(set(name.split(TIMES)) & set(other.split(TIMES)) for name in inside for other in found - {name}):
+    significant = {row["term"] for row in terms.to_dict("records") if row["p"] < alpha}
+    inside = [name for name in significant if TIMES in name]
+    shares_factor = (
+        set(name.split(TIMES)) & set(other.split(TIMES)) for name in inside for other in significant - {name}
+    )
+    if any(shares_factor):
         text += " With these interactions a main effect is an average over levels between which it differs."
     return text
 
@@ -104,10 +107,10 @@ def describe_contrasts(
     if len(table) <= _MOST_TOLD:
         rows = table.to_dict("records")
         return f"{start}: " + "; ".join(_contrast(row, column, alpha, escape) for row in rows) + "."
-    found = table[table[column] < alpha]
-    text = f"{start}; {len(found)} of {len(table)} were significant."
-    if len(found):
-        largest = found.loc[found["effect_size"].abs().sort_values(ascending=False).index].head(_TOLD)
+    significant = table[table[column] < alpha]
+    text = f"{start}; {len(significant)} of {len(table)} were significant."
+    if len(significant):
+        largest = significant.loc[significant["effect_size"].abs().sort_values(ascending=False).index].head(_TOLD)
         rows = largest.to_dict("records")
         text += " The largest: " + "; ".join(_contrast(row, column, alpha, escape) for row in rows) + "."
     if n_opposite := sum(bool(opposite_answer(row, correct, alpha)) for row in table.to_dict("records")):
@@ -133,9 +136,11 @@ def describe_robustness(anova: pd.DataFrame, robust: pd.DataFrame, *, alpha: flo
     decided = dict(zip(anova["term"], anova["p"] < alpha, strict=True))
     sentences = []
     for method, rows in robust.groupby("method", sort=False):
-        other = [row["term"] for row in rows.to_dict("records") if (row["p"] < alpha) != decided[row["term"]]]
+        disagreeing = [row["term"] for row in rows.to_dict("records") if (row["p"] < alpha) != decided[row["term"]]]
         what = names[str(method)]
-        told = f"disagree about {_listing([escape(term) for term in other])}" if other else "come to the same decisions"
+        told = "come to the same decisions"
+        if disagreeing:
+            told = f"disagree about {_listing([escape(term) for term in disagreeing])}"
         sentences.append(f"{what[0].upper()}{what[1:]} {told}.")
     return " ".join(sentences).replace("test disagree", "test disagrees").replace("test come", "test comes")
 
@@ -145,9 +150,9 @@ def describe_mixed(table: pd.DataFrame, group: str, *, alpha: float = 0.05, esca
     first = table.iloc[0]
     terms = []
     for row in table[table["kind"] == "fixed"].to_dict("records"):
-        found = "had an effect" if row["p"] < alpha else "had no detectable effect"
+        effect = "had an effect" if row["p"] < alpha else "had no detectable effect"
         df = f"{degrees(row['df'])}, {degrees(row['df_error'])}"
-        terms.append(f"{escape(row['term'])} {found}, F({df}) = {number(row['statistic'])}, p {p_value(row['p'])}")
+        terms.append(f"{escape(row['term'])} {effect}, F({df}) = {number(row['statistic'])}, p {p_value(row['p'])}")
     icc = float(table.loc[table["kind"] == "share", "estimate"].iloc[0])
     text = (
         f"In a linear mixed model with {escape(group)} as random intercept ({first['n_groups']} of them; REML, Wald F "
@@ -214,7 +219,7 @@ def describe_power(table: pd.DataFrame, *, target: float, design: str = "two_sam
 def _term(row: dict[Any, Any], alpha: float, escape: Escape) -> str:
     name = escape(row["term"])
     what = f"the interaction {name}" if TIMES in row["term"] else f"the main effect of {name}"
-    found = "was significant" if row["p"] < alpha else "was not significant"
+    verdict = "was significant" if row["p"] < alpha else "was not significant"
     df = f"{degrees(row['df'])}, {degrees(row['df_error'])}"
     # A small share needs a third decimal to be told from none.
     decimals = 2 if row["partial_eta_sq"] >= _SMALL_SHARE else 3
@@ -223,7 +228,7 @@ def _term(row: dict[Any, Any], alpha: float, escape: Escape) -> str:
     if row["partial_eta_sq"] > row["ci_high"]:
         less_biased = share(row["omega_sq"], decimals)
         interval += f" (of the population's share; η² itself is biased upwards, ω² = {less_biased})"
-    return f"{what} {found}, F({df}) = {number(row['F'])}, p {p_value(row['p'])}, partial η² = {eta}, {interval}"
+    return f"{what} {verdict}, F({df}) = {number(row['F'])}, p {p_value(row['p'])}, partial η² = {eta}, {interval}"
 
 
 def _contrast(row: dict[Any, Any], column: str, alpha: float, escape: Escape) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_probe.analysis.acoustics.folds import MIN_SPEAKERS, speaker_folds
+from ser_probe.analysis.acoustics.folds import MIN_SPEAKERS, acoustic_folds
 from ser_probe.analysis.acoustics.functional_groups import functional_group
 from ser_probe.analysis.acoustics.functionals import (
     FEW_CLIPS,
@@ -18,7 +18,13 @@ from ser_probe.analysis.acoustics.functionals import (
     flag_targets,
     transform_targets,
 )
-from ser_probe.analysis.acoustics.prediction import Targets, group_means, prepare_targets, score_layers, training_means
+from ser_probe.analysis.acoustics.prediction import (
+    AcousticTargets,
+    group_means,
+    prepare_acoustic_targets,
+    score_layers,
+    training_means,
+)
 from ser_probe.analysis.acoustics.scores import speaker_sums, widening
 from ser_probe.analysis.acoustics.table import Functionals, acoustics_table, changes_table, groups_table
 from ser_probe.analysis.inputs import RepresentationKey
@@ -49,7 +55,7 @@ class _Material:
     functionals: Functionals
     raw: np.ndarray
     predicted: np.ndarray
-    targets: Targets
+    targets: AcousticTargets
 
 
 def run(inputs: Inputs, config: AcousticsConfig) -> Outcome:
@@ -166,10 +172,10 @@ def _prepare(
         raise AnalysisError("No acoustic feature varies over these clips", where=features, found=f"{len(raw)} clips")
     speakers = joined.column("speaker")
     genders = _genders(joined, config, where, progress)
-    folds = speaker_folds(speakers, config.folds, genders=genders, seed=seed)
+    folds = acoustic_folds(speakers, config.folds, genders=genders, seed=seed)
     if len(folds.names) < config.folds:
         progress.say(f"acoustics: {len(folds.names)} speakers{where} are {len(folds.names)} folds, not {config.folds}")
-    targets = prepare_targets(
+    targets = prepare_acoustic_targets(
         predicted[:, functionals.scored],
         folds,
         speakers=speakers,
@@ -187,7 +193,7 @@ def _genders(joined: Joined, config: AcousticsConfig, where: str, progress: Prog
         AnalysisError: If the control that needs it is asked for, beyond the defaults, and the clips have no such
             column.
     """
-    if _is_known(joined, "gender"):
+    if _varies(joined, "gender"):
         return joined.column("gender")
     if "gender_only" in config.controls:
         if "gender" not in joined.clips and config.controls != AcousticsConfig().controls:
@@ -219,7 +225,7 @@ def _score(
                 if shuffles and not is_random:
                     scored[key, "shuffled_clips"] = control
                 progress.advance()
-    if "gender_only" in config.controls and _is_known(joined, "gender"):
+    if "gender_only" in config.controls and _varies(joined, "gender"):
         guessed = group_means(targets.y, joined.column("gender"), targets.folds)
         sums = speaker_sums(targets.y, guessed, training_means(targets.y, targets.folds), targets.speakers)
         for model in dict.fromkeys(one.model for one in joined.checkpoints):
@@ -268,7 +274,7 @@ def _reader(one: Representation, layer: str) -> Any:
 
 def _description(material: _Material) -> pd.DataFrame:
     joined, functionals = material.joined, material.functionals
-    factors = {name: joined.column(name) for name in _FACTORS if _is_known(joined, name)}
+    factors = {name: joined.column(name) for name in _FACTORS if _varies(joined, name)}
     return describe_functionals(
         material.raw,
         functionals.names,
@@ -278,5 +284,5 @@ def _description(material: _Material) -> pd.DataFrame:
     )
 
 
-def _is_known(joined: Joined, name: str) -> bool:
+def _varies(joined: Joined, name: str) -> bool:
     return name in joined.clips and bool(joined.clips[name].notna().all()) and joined.clips[name].nunique() > 1

@@ -116,7 +116,7 @@ def _measure_layers(
             groupings=of_part,
             measures=config.measures,
             n_neighbours=config.neighbours,
-            briefly=[place for place, pair in enumerate(pairs) if pair.kind == PREVIOUS],
+            overall_only=[place for place, pair in enumerate(pairs) if pair.kind == PREVIOUS],
         )
         of_pair = table["pair"].to_numpy()
         return table.assign(

@@ -66,7 +66,7 @@ def _describe(part: Part, config: GeometryConfig, seed: int, progress: Progress)
     joined = part.joined
     factors = _factors(part, config, progress)
     speakers = factors.get("speaker")
-    if speakers is None and _is_known(joined, "speaker"):
+    if speakers is None and _is_complete(joined, "speaker"):
         speakers = joined.column("speaker")
     geometry = Geometry(
         len(joined.clips),
@@ -102,7 +102,7 @@ def _standardised(one: Representation) -> Iterator[tuple[RepresentationKey, np.n
         yield one.key(layer), (x[:, varying] - x[:, varying].mean(axis=0)) / spread[varying]
 
 
-def _is_known(joined: Joined, name: str) -> bool:
+def _is_complete(joined: Joined, name: str) -> bool:
     return name in joined.clips and bool(joined.clips[name].notna().all())
 
 

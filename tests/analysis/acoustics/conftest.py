@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from ser_probe.analysis.acoustics.folds import speaker_folds
-from ser_probe.analysis.acoustics.prediction import Targets, prepare_targets
+from ser_probe.analysis.acoustics.folds import acoustic_folds
+from ser_probe.analysis.acoustics.prediction import AcousticTargets, prepare_acoustic_targets
 
 N, N_SPEAKERS, WIDTH = 240, 8, 12
 
 
 @dataclass(frozen=True)
 class Voices:
-    """Targets: 0 kept by x, 1 kept as far as the speaker goes, 2 kept with noise, 3 not kept."""
+    """AcousticTargets: 0 kept by x, 1 kept as far as the speaker goes, 2 kept with noise, 3 not kept."""
 
     x: np.ndarray
     y: np.ndarray
@@ -42,6 +42,6 @@ def voices(rng: np.random.Generator) -> Voices:
 
 
 @pytest.fixture
-def targets(voices: Voices) -> Targets:
-    folds = speaker_folds(voices.speakers, 4, genders=voices.genders)
-    return prepare_targets(voices.y, folds, speakers=voices.speakers, n_inner=3)
+def targets(voices: Voices) -> AcousticTargets:
+    folds = acoustic_folds(voices.speakers, 4, genders=voices.genders)
+    return prepare_acoustic_targets(voices.y, folds, speakers=voices.speakers, n_inner=3)

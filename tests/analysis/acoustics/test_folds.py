@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ser_probe.analysis.acoustics.folds import fold_of_clip, speaker_folds
+from ser_probe.analysis.acoustics.folds import acoustic_folds, fold_of_clip
 from ser_probe.analysis.probes.families import TEST, TRAIN, Folds
 from ser_probe.errors import AnalysisError
 
@@ -14,7 +14,7 @@ GENDERS = np.where(np.isin(SPEAKERS, ["s0", "s1", "s2", "s3", "s4"]), "f", "m")
 
 
 def test_no_speaker_is_on_both_sides() -> None:
-    folds = speaker_folds(SPEAKERS, 5)
+    folds = acoustic_folds(SPEAKERS, 5)
     assert len(folds.names) == 5
     for parts in folds.parts:
         assert not set(SPEAKERS[parts == TEST]) & set(SPEAKERS[parts == TRAIN])
@@ -26,25 +26,25 @@ def test_no_speaker_is_on_both_sides() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_every_fold_has_both_genders(seed: int) -> None:
-    folds = speaker_folds(SPEAKERS, 5, genders=GENDERS, seed=seed)
+    folds = acoustic_folds(SPEAKERS, 5, genders=GENDERS, seed=seed)
     for parts in folds.parts:
         assert set(GENDERS[parts == TEST]) == {"f", "m"}
 
 
 def test_a_seed_decides_who_goes_with_whom() -> None:
-    np.testing.assert_array_equal(speaker_folds(SPEAKERS, seed=1).parts, speaker_folds(SPEAKERS, seed=1).parts)
-    assert not np.array_equal(speaker_folds(SPEAKERS, seed=1).parts, speaker_folds(SPEAKERS, seed=2).parts)
+    np.testing.assert_array_equal(acoustic_folds(SPEAKERS, seed=1).parts, acoustic_folds(SPEAKERS, seed=1).parts)
+    assert not np.array_equal(acoustic_folds(SPEAKERS, seed=1).parts, acoustic_folds(SPEAKERS, seed=2).parts)
 
 
 def test_fewer_speakers_than_folds_are_left_out_one_by_one() -> None:
-    folds = speaker_folds(np.array(["a", "b", "c"] * 5), 5)
+    folds = acoustic_folds(np.array(["a", "b", "c"] * 5), 5)
     assert len(folds.names) == 3
 
 
 @pytest.mark.parametrize(("speakers", "n_folds"), [(["a"] * 6, 5), (["a", "b"] * 3, 5), (["a", "b", "c"] * 3, 1)])
 def test_too_few(speakers: list[str], n_folds: int) -> None:
     with pytest.raises(AnalysisError, match="Too few speakers or folds") as raised:
-        speaker_folds(np.array(speakers), n_folds)
+        acoustic_folds(np.array(speakers), n_folds)
     assert raised.value.fix is not None
     assert "analyze.splits to all" in raised.value.fix
 

@@ -1,4 +1,4 @@
-"""Targets: transforms, flags, and what their variance is about before any model."""
+"""AcousticTargets: transforms, flags, and what their variance is about before any model."""
 
 from __future__ import annotations
 

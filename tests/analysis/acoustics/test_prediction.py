@@ -8,12 +8,12 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ser_probe.analysis.acoustics.folds import fold_of_clip, speaker_folds
+from ser_probe.analysis.acoustics.folds import acoustic_folds, fold_of_clip
 from ser_probe.analysis.acoustics.prediction import (
-    Targets,
+    AcousticTargets,
     group_means,
     predict_unheard,
-    prepare_targets,
+    prepare_acoustic_targets,
     score_layers,
     training_means,
 )
@@ -26,7 +26,7 @@ from .conftest import Voices
 SINGLE = 1e-4  # predictions are kept in float32
 
 
-def test_what_is_kept(voices: Voices, targets: Targets) -> None:
+def test_what_is_kept(voices: Voices, targets: AcousticTargets) -> None:
     ((real, control),) = score_layers(voices.x[None], targets)
     found, null = scores_of(real.sum(axis=0)), scores_of(control.sum(axis=0))
     assert found["r2"][0] > 0.95
@@ -41,8 +41,8 @@ def test_what_is_kept(voices: Voices, targets: Targets) -> None:
     assert null["r2"][[0, 2, 3]] == pytest.approx([0, 0, 0], abs=0.06)
 
 
-def test_scikit_learns_predictions(voices: Voices, targets: Targets) -> None:
-    one = Targets(targets.y, targets.shuffled, targets.speakers, targets.folds, strengths=(30.0,))
+def test_scikit_learns_predictions(voices: Voices, targets: AcousticTargets) -> None:
+    one = AcousticTargets(targets.y, targets.shuffled, targets.speakers, targets.folds, strengths=(30.0,))
     found = predict_unheard(voices.x[None], targets.y, one)[0]
     for parts in targets.folds.parts:
         model = make_pipeline(StandardScaler(), Ridge(alpha=30.0))
@@ -51,10 +51,12 @@ def test_scikit_learns_predictions(voices: Voices, targets: Targets) -> None:
         np.testing.assert_allclose(found[parts == TEST], expected, atol=SINGLE)
 
 
-def test_units_and_chunks_do_not_matter(voices: Voices, targets: Targets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_units_and_chunks_do_not_matter(
+    voices: Voices, targets: AcousticTargets, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x = np.stack([voices.x, voices.x[::-1]])
     whole = list(score_layers(x, targets))
-    scaled = prepare_targets(voices.y * 1e3 + 9, targets.folds, speakers=voices.speakers, n_inner=3)
+    scaled = prepare_acoustic_targets(voices.y * 1e3 + 9, targets.folds, speakers=voices.speakers, n_inner=3)
     monkeypatch.setattr("ser_probe.analysis.acoustics.prediction.PREDICTION_BYTES", 1)
     for (sums, control), (again, control_again) in zip(score_layers(x * 40 - 2, scaled), whole, strict=True):
         for one, other in ((sums, again), (control, control_again)):
@@ -63,7 +65,7 @@ def test_units_and_chunks_do_not_matter(voices: Voices, targets: Targets, monkey
             )
 
 
-def test_the_control_stays_with_the_speaker(targets: Targets) -> None:
+def test_the_control_stays_with_the_speaker(targets: AcousticTargets) -> None:
     for speaker in np.unique(targets.speakers):
         own = targets.speakers == speaker
         np.testing.assert_allclose(np.sort(targets.shuffled[own], axis=0), np.sort(targets.y[own], axis=0))
@@ -73,13 +75,13 @@ def test_the_control_stays_with_the_speaker(targets: Targets) -> None:
     assert all(tuple(row) in rows for row in targets.shuffled.round(9)), "a clip's functionals stay together"
 
 
-def test_without_control(voices: Voices, targets: Targets) -> None:
+def test_without_control(voices: Voices, targets: AcousticTargets) -> None:
     ((real, control),) = score_layers(voices.x[None], targets, control=False)
     assert real.shape == (8, 4, 9)
     assert control.shape == (0, 4, 9)
 
 
-def test_what_the_gender_alone_tells(voices: Voices, targets: Targets) -> None:
+def test_what_the_gender_alone_tells(voices: Voices, targets: AcousticTargets) -> None:
     y, folds = targets.y, targets.folds
     found = group_means(y, voices.genders, folds)
     fold = fold_of_clip(folds)[5]
@@ -90,7 +92,7 @@ def test_what_the_gender_alone_tells(voices: Voices, targets: Targets) -> None:
     np.testing.assert_array_equal(group_means(y, voices.speakers, folds), training_means(y, folds))
 
 
-def test_nan_in_a_layer_or_a_functional(voices: Voices, targets: Targets) -> None:
+def test_nan_in_a_layer_or_a_functional(voices: Voices, targets: AcousticTargets) -> None:
     x = voices.x.copy()
     x[3, 1] = np.nan
     with pytest.raises(AnalysisError, match="hold NaN or infinite values") as raised:
@@ -99,15 +101,15 @@ def test_nan_in_a_layer_or_a_functional(voices: Voices, targets: Targets) -> Non
     y = voices.y.copy()
     y[4, 0] = np.nan
     with pytest.raises(AnalysisError, match="The acoustic features hold NaN"):
-        prepare_targets(y, targets.folds, speakers=voices.speakers)
+        prepare_acoustic_targets(y, targets.folds, speakers=voices.speakers)
 
 
 def test_faults(voices: Voices) -> None:
-    folds = speaker_folds(voices.speakers, 4)
+    folds = acoustic_folds(voices.speakers, 4)
     constant = voices.y.copy()
     constant[:, 2] = 7
     with pytest.raises(AnalysisError, match="A functional that does not vary cannot be predicted") as raised:
-        prepare_targets(constant, folds, speakers=voices.speakers)
+        prepare_acoustic_targets(constant, folds, speakers=voices.speakers)
     assert raised.value.where == "columns 2"
     with pytest.raises(AnalysisError, match="The inputs do not describe the same clips"):
-        prepare_targets(voices.y[:-1], folds, speakers=voices.speakers)
+        prepare_acoustic_targets(voices.y[:-1], folds, speakers=voices.speakers)

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from sklearn.metrics import r2_score
 
-from ser_probe.analysis.acoustics.folds import speaker_folds
+from ser_probe.analysis.acoustics.folds import acoustic_folds
 from ser_probe.analysis.acoustics.scores import (
     MEASURES,
     change_p,
@@ -17,8 +17,8 @@ from ser_probe.analysis.acoustics.scores import (
     speaker_sums,
     widening,
 )
-from ser_probe.analysis.metrics import ccc
 from ser_probe.errors import AnalysisError
+from tests.concordance import ccc
 
 ROUNDING = 1e-10
 N = 120
@@ -110,7 +110,7 @@ def test_what_each_measure_punishes(answers: Answers) -> None:
 
 
 def test_how_much_wider_than_the_folds_alone() -> None:
-    folds = speaker_folds(np.arange(50) % 10, 5)
+    folds = acoustic_folds(np.arange(50) % 10, 5)
     assert widening(folds) == pytest.approx(np.sqrt((1 / 5 + 10 / 40) / (1 / 5)))
 
 

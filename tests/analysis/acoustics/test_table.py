@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ser_probe.analysis.acoustics.functionals import CONSTANT, FEW_CLIPS
-from ser_probe.analysis.acoustics.prediction import Targets, score_layers
+from ser_probe.analysis.acoustics.prediction import AcousticTargets, score_layers
 from ser_probe.analysis.acoustics.scores import MEASURES
 from ser_probe.analysis.acoustics.table import (
     MEAN_LAYER,
@@ -33,7 +33,7 @@ def functionals() -> Functionals:
 
 
 @pytest.fixture
-def scored(voices: Voices, targets: Targets, rng: np.random.Generator) -> Scored:
+def scored(voices: Voices, targets: AcousticTargets, rng: np.random.Generator) -> Scored:
     """Fine-tuning removes the first target from layer 1, and puts the last one into it."""
     later = voices.x.copy()
     later[:, 1] = rng.standard_normal(N)

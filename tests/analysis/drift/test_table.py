@@ -9,8 +9,9 @@ import scipy.stats
 
 from ser_probe.analysis.drift.measures import MEASURES
 from ser_probe.analysis.drift.table import COLUMNS, layer_drift
-from ser_probe.analysis.similarity.cka import cka_pairs, linear_cka
+from ser_probe.analysis.similarity.cka import cka_pairs
 from ser_probe.errors import AnalysisError
+from tests.analysis.similarity.oracle_cka import linear_cka
 
 EXACT = 1e-10
 SQUARED = 1e-7  # roots of eigenvalues of squared products
@@ -141,10 +142,10 @@ def test_one_measure_alone_is_as_among_all(table: pd.DataFrame, x: np.ndarray, y
         assert alone["value"].item() == pytest.approx(values(table)[measure], abs=SQUARED)
 
 
-def test_a_pair_looked_at_briefly_has_the_same_values(x: np.ndarray, y: np.ndarray) -> None:
+def test_overall_values_of_a_pair_are_the_same(x: np.ndarray, y: np.ndarray) -> None:
     pairs, groupings = [(0, 0), (0, 1), (1, 0)], {"label": LABELS}
     full = layer_drift([x, y], pairs, speakers=SPEAKERS, groupings=groupings)
-    brief = layer_drift([x, y], pairs, speakers=SPEAKERS, groupings=groupings, briefly=[0, 1])
+    brief = layer_drift([x, y], pairs, speakers=SPEAKERS, groupings=groupings, overall_only=[0, 1])
     for pair in range(3):
         expected, found = values(full, pair=pair), values(brief, pair=pair)
         np.testing.assert_allclose(found[expected.index], expected, atol=SQUARED)

@@ -7,10 +7,15 @@ import pytest
 from scipy.spatial.distance import pdist
 from scipy.stats import ortho_group
 
-from ser_probe.analysis.geometry.isotropy import anisotropy, anisotropy_left_out, unit_vectors
+from ser_probe.analysis.geometry.isotropy import anisotropy_left_out, mean_pair_cosine, unit_vectors
 from ser_probe.errors import AnalysisError
 
 ROUNDING = 1e-10
+
+
+def anisotropy(x: np.ndarray) -> float:
+    units = unit_vectors(x)
+    return float(mean_pair_cosine(units.sum(axis=0)[None], np.array([len(units)]))[0])
 
 
 @pytest.fixture

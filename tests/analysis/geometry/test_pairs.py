@@ -10,9 +10,9 @@ from sklearn.metrics import silhouette_score
 from ser_probe.analysis.geometry.pairs import (
     PairSums,
     Scatter,
-    measure_pairs,
     participation_ratio_of,
     participation_ratio_unbiased,
+    sum_pairs,
 )
 from ser_probe.analysis.geometry.spectrum import centred, eigenvalues, participation_ratio
 
@@ -40,7 +40,7 @@ def pairs(x: np.ndarray, blocks: np.ndarray, labels: np.ndarray) -> PairSums:
     permuted = np.stack([np.roll(labels, shift) for shift in (1, 2)])
     factors = {"label": labels, "speaker": blocks}
     rows_at_a_time = 17
-    return measure_pairs(centred(x), blocks, factors, {"label": permuted}, memory_bytes=8 * 4 * N * rows_at_a_time)
+    return sum_pairs(centred(x), blocks, factors, {"label": permuted}, memory_bytes=8 * 4 * N * rows_at_a_time)
 
 
 @pytest.mark.parametrize("left_out", [None, *range(N_BLOCKS)])
@@ -65,14 +65,14 @@ def test_permuted_classes(pairs: PairSums, x: np.ndarray, labels: np.ndarray) ->
 
 
 def test_blocks_of_rows_do_not_matter(pairs: PairSums, x: np.ndarray, blocks: np.ndarray, labels: np.ndarray) -> None:
-    whole = measure_pairs(centred(x), blocks, {"label": labels})
+    whole = sum_pairs(centred(x), blocks, {"label": labels})
     np.testing.assert_allclose(whole.nearest, pairs.nearest, rtol=ROUNDING)
     np.testing.assert_allclose(whole.silhouettes["label"], pairs.silhouettes["label"], atol=ROUNDING)
     assert whole.scatters[2].of_squares == pytest.approx(pairs.scatters[2].of_squares, rel=ROUNDING)
 
 
 def test_one_block_leaves_nothing_out(x: np.ndarray, labels: np.ndarray) -> None:
-    found = measure_pairs(centred(x), np.zeros(N, int), {"label": labels})
+    found = sum_pairs(centred(x), np.zeros(N, int), {"label": labels})
     assert np.isfinite(found.nearest[0]).all()
     assert np.isnan(found.nearest[1]).all()
     assert np.isnan(participation_ratio_of(found.scatters[1]))
@@ -82,7 +82,7 @@ def test_one_block_leaves_nothing_out(x: np.ndarray, labels: np.ndarray) -> None
 def test_a_class_that_only_one_block_has(x: np.ndarray) -> None:
     """Two classes, one of them only in block 0: without that block there is nothing to compare."""
     blocks = np.arange(N) % 3
-    found = measure_pairs(centred(x), blocks, {"label": (blocks == 0).astype(int)}).silhouettes["label"]
+    found = sum_pairs(centred(x), blocks, {"label": (blocks == 0).astype(int)}).silhouettes["label"]
     assert np.isnan(found[1])
     assert np.isfinite(found[[0, 2, 3]]).all()
 
@@ -91,7 +91,7 @@ def test_the_unbiased_participation_ratio_has_little_bias(rng: np.random.Generat
     """Known eigenvalues, 20 clips: the plain one is about half of the truth, the other one near it."""
     scale = np.linspace(1.5, 0.5, 30)
     truth = participation_ratio(scale**2)
-    found = [measure_pairs(centred(rng.standard_normal((20, 30)) * scale), np.zeros(20, int)) for _ in range(300)]
+    found = [sum_pairs(centred(rng.standard_normal((20, 30)) * scale), np.zeros(20, int)) for _ in range(300)]
     plain = np.mean([participation_ratio_of(one.scatters[0]) for one in found])
     assert plain < 0.55 * truth
     # The mean of a ratio is above the ratio of the means: the median is what it is judged by.
@@ -109,11 +109,11 @@ def test_it_is_an_average_over_four_different_clips(rng: np.random.Generator) ->
     for i, j, k, h in permutations(range(6), 4):
         traces.append(squared[i, j] * squared[k, h] / 4)
         squares.append(((x[i] - x[j]) @ (x[k] - x[h])) ** 2 / 4)
-    found = participation_ratio_unbiased(measure_pairs(centred(x), np.zeros(6, int)).scatters[0])
+    found = participation_ratio_unbiased(sum_pairs(centred(x), np.zeros(6, int)).scatters[0])
     assert found == pytest.approx(np.mean(traces) / np.mean(squares), rel=ROUNDING)
 
 
 def test_no_estimate_from_a_handful() -> None:
     assert np.isnan(participation_ratio_unbiased(Scatter(3, 1.0, 1.0, 1.0)))
     # Four clips at equal distances: the estimate of tr(C^2) is 0 or below.
-    assert np.isnan(participation_ratio_unbiased(measure_pairs(np.eye(4), np.zeros(4, int)).scatters[0]))
+    assert np.isnan(participation_ratio_unbiased(sum_pairs(np.eye(4), np.zeros(4, int)).scatters[0]))

@@ -7,10 +7,19 @@ import pytest
 from scipy.stats import ortho_group
 from sklearn.metrics import silhouette_score
 
-from ser_probe.analysis.geometry.silhouettes import silhouette
+from ser_probe.analysis.geometry.pairs import sum_pairs
+from ser_probe.analysis.geometry.silhouettes import check_classes
+from ser_probe.analysis.resampling import group_codes
 from ser_probe.errors import AnalysisError
 
 ROUNDING = 1e-10
+
+
+def silhouette(x: np.ndarray, classes: np.ndarray) -> float:
+    codes = group_codes(classes)[1]
+    check_classes(codes, "The silhouette")
+    pairs = sum_pairs(x - x.mean(axis=0), np.zeros(len(x), int), {"class": codes})
+    return float(pairs.silhouettes["class"][0])
 
 
 @pytest.fixture

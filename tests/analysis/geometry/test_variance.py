@@ -210,7 +210,7 @@ def test_faults(balanced: Factors) -> None:
     with pytest.raises(AnalysisError, match="A factor with a single value explains nothing") as raised:
         plan_partition(balanced | {"corpus": np.zeros(144)})
     assert raised.value.where == "corpus"
-    with pytest.raises(AnalysisError, match="nothing is left to tell noise by") as raised:
+    with pytest.raises(AnalysisError, match="no clips are left to estimate the noise from") as raised:
         plan_partition(balanced | {"clip": np.arange(144)})
     assert "clip: 144" in str(raised.value.found)
     assert rank_of(one_hot(balanced, list(balanced))) == 2 + 5 + 3 + 1

@@ -9,11 +9,11 @@ import pytest
 import scipy.stats
 from sklearn.metrics import accuracy_score, recall_score
 
+from benchmarks.probe_simulation import null_p_values, pipeline_p_values, simulate_answers
 from ser_probe.analysis.corrections import holm
 from ser_probe.analysis.metrics import count_answers
 from ser_probe.analysis.probes.comparisons import compare_layers, contributions, fold_tests, sign_flip_test
 from ser_probe.analysis.probes.divisions import rotated_folds
-from ser_probe.analysis.probes.simulation import null_p_values, pipeline_p_values, simulate_answers
 
 ROUNDING = 1e-12
 N_SETS = 2000

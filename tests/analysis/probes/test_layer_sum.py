@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
-import torch
 
 from ser_probe.analysis import threads
-from ser_probe.analysis.probes import layer_sum
 from ser_probe.analysis.probes.families import TEST, TRAIN, VALIDATION, ClassProbes, Folds
 from ser_probe.analysis.probes.layer_sum import fit_layer_sum
 from ser_probe.analysis.probes.softmax import fit_softmax
-from ser_probe.analysis.probes.training import ProbeOptions, epoch_orders, initial_weights, standardise
+from ser_probe.analysis.probes.training import ProbeOptions, standardise
 from ser_probe.errors import AnalysisError
+from tests.analysis.probes.oracle_torch import LayerSumProbe, assert_same_probe, train_alone
 
 N, D, C, L = 140, 11, 3, 5
 KNOWS = 3
@@ -45,51 +46,18 @@ def _fit(x: np.ndarray, labels: np.ndarray, folds: Folds, **options: float) -> C
     return fit_layer_sum(x, labels, folds, n_classes=C, seeds=SEEDS, options=ProbeOptions(**options))
 
 
-class _Sum(torch.nn.Module):
-    """The usual torch way: a parameter per layer through a softmax, and a linear layer."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self.shares, self.linear = torch.nn.Parameter(torch.zeros(L)), torch.nn.Linear(D, C)
-        start = initial_weights(seed, D, C)
-        self.linear.weight.data, self.linear.bias.data = start[:-1].T.contiguous(), start[-1].clone()
-
-    def forward(self, layers: torch.Tensor) -> torch.Tensor:
-        return self.linear(torch.einsum("l,bld->bd", self.shares.softmax(dim=0), layers))
-
-
-def test_together_equals_alone(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
-    probes, options = _fit(x, labels, folds), ProbeOptions()
-    assert probes.layer_weights is not None
-    for fold in range(2):
-        train, validation = torch.from_numpy(folds.train(fold)), folds.validation(fold)
-        z, y = torch.from_numpy(standardise(x, folds.train(fold))).transpose(0, 1), torch.from_numpy(labels[0])
-        net = _Sum(SEEDS[1])
-        adam = torch.optim.Adam(net.parameters(), lr=options.learning_rate)
-        orders = epoch_orders(SEEDS[1], len(train))
-        lowest, kept = np.inf, {}
-        for _ in range(probes.n_epochs[0, fold, 1]):
-            for batch in train[next(orders)].split(options.batch_size):
-                adam.zero_grad()
-                torch.nn.functional.cross_entropy(net(z[batch]), y[batch]).backward()
-                adam.step()
-            loss = float(torch.nn.functional.cross_entropy(net(z[validation]), y[validation]).detach())
-            if loss < lowest:
-                lowest, kept = loss, {name: value.clone() for name, value in net.state_dict().items()}
-        net.load_state_dict(kept)
-        weights = net.shares.detach().softmax(dim=0)
-        np.testing.assert_allclose(probes.logits[0, fold, 1], net(z).detach().numpy(), atol=SAME)
-        np.testing.assert_allclose(probes.layer_weights[0, fold, 1], weights.numpy(), atol=SAME)
-
-
 @pytest.mark.parametrize("options", [{}, {"batch_size": 7, "max_epochs": 4}])
-def test_compiled_and_batched_agree(x: np.ndarray, labels: np.ndarray, folds: Folds, options: dict[str, int]) -> None:
-    given = (x, labels, folds.train(0), folds.validation(0), C, SEEDS, ProbeOptions(**options))
-    loop, batched = layer_sum._train_side_by_side(*given), layer_sum._train_batched(*given, torch.device("cpu"))
-    for own, other in zip(loop, batched, strict=True):
-        np.testing.assert_allclose(own, other, atol=SAME)
-    np.testing.assert_array_equal(loop[0].argmax(-1), batched[0].argmax(-1))
-    np.testing.assert_array_equal(loop[2], batched[2])
+def test_each_probe_is_the_one_of_torch(
+    x: np.ndarray, labels: np.ndarray, folds: Folds, options: dict[str, int]
+) -> None:
+    probes = _fit(x, labels, folds, **options)
+    assert probes.layer_weights is not None
+    for fold, s in product(range(2), range(2)):
+        z, probe = standardise(x, folds.train(fold)).swapaxes(0, 1), LayerSumProbe(SEEDS[s], L, D, C)
+        alone = train_alone(probe, z, labels[s], folds, fold, SEEDS[s], ProbeOptions(**options))
+        assert_same_probe(probes, (0, fold, s), alone, atol=SAME)
+        weights = alone.state["shares"].softmax(dim=0)
+        np.testing.assert_allclose(probes.layer_weights[0, fold, s], weights, atol=SAME)
 
 
 def test_the_layer_that_knows_has_the_highest_weight(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
-import torch
 
 from ser_probe.analysis import threads
-from ser_probe.analysis.probes import mlp
 from ser_probe.analysis.probes.families import TEST, TRAIN, VALIDATION, ClassProbes, Folds
-from ser_probe.analysis.probes.mlp import MLP_OPTIONS, fit_mlp, initial_parameters
+from ser_probe.analysis.probes.mlp import MLP_OPTIONS, fit_mlp
 from ser_probe.analysis.probes.softmax import fit_softmax
-from ser_probe.analysis.probes.training import ProbeOptions, epoch_orders, standardise
+from ser_probe.analysis.probes.training import ProbeOptions, standardise
 from ser_probe.errors import AnalysisError
-from ser_probe.runtime import SILENT
+from tests.analysis.probes.oracle_torch import assert_same_probe, mlp_probe, train_alone
 
 N, D, C, H = 120, 13, 3, 10
 SEEDS = (0, 5)
@@ -48,57 +47,17 @@ def _fit(x: np.ndarray, labels: np.ndarray, folds: Folds, options: ProbeOptions 
     return fit_mlp(x, labels, folds, n_classes=C, seeds=SEEDS, **{"hidden": H, "options": options, **given})
 
 
-def _alone(x: np.ndarray, y: np.ndarray, folds: Folds, s: int, weight_decay: float) -> tuple[np.ndarray, int]:
-    """Return logits of all clips and epochs of one probe, the usual torch way."""
-    z, labels = torch.from_numpy(standardise(x, folds.train(0))), torch.from_numpy(y)
-    net = torch.nn.Sequential(torch.nn.Linear(D, H), torch.nn.ReLU(), torch.nn.Linear(H, C))
-    w1, b1, w2, b2 = (parameter[s].clone() for parameter in initial_parameters(SEEDS, D, H, C))
-    net.load_state_dict({"0.weight": w1.T, "0.bias": b1, "2.weight": w2.T, "2.bias": b2})
-    named = dict(net.named_parameters())
-    groups = [
-        {"params": [named["0.weight"], named["2.weight"]], "weight_decay": weight_decay},
-        {"params": [named["0.bias"], named["2.bias"]], "weight_decay": 0.0},
-    ]
-    adam = torch.optim.AdamW(groups, lr=FAST.learning_rate)
-    lowest, to_beat, waited, logits = np.inf, np.inf, 0, np.empty(0)
-    train, validation = torch.from_numpy(folds.train(0)), folds.validation(0)
-    for epoch, order in enumerate(epoch_orders(SEEDS[s], len(train)), start=1):
-        for batch in train[order].split(FAST.batch_size):
-            adam.zero_grad()
-            torch.nn.functional.cross_entropy(net(z[batch]), labels[batch]).backward()
-            adam.step()
-        with torch.no_grad():
-            out = net(z)
-            loss = float(torch.nn.functional.cross_entropy(out[validation], labels[validation]))
-        if loss < lowest:
-            lowest, logits = loss, out.numpy()
-        waited = 0 if loss < to_beat - FAST.min_delta else waited + 1
-        to_beat = loss if waited == 0 else to_beat
-        if waited == FAST.patience:
-            return logits, epoch
-    raise AssertionError("epochs never end")
-
-
-@pytest.mark.parametrize("weight_decay", [0.0, 0.5])
-def test_together_equals_alone(x: np.ndarray, labels: np.ndarray, folds: Folds, weight_decay: float) -> None:
-    probes = _fit(x, labels, folds, weight_decay=weight_decay)
-    assert (probes.strength == weight_decay).all()
-    for r in range(2):
-        for s in range(2):
-            logits, n_epochs = _alone(x[r], labels[s], folds, s, weight_decay)
-            assert probes.n_epochs[r, 0, s] == n_epochs
-            np.testing.assert_allclose(probes.logits[r, 0, s], logits, atol=SAME_LOGITS)
-
-
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("options", [FAST, replace(FAST, batch_size=7, max_epochs=4)])
-def test_compiled_and_batched_agree(x: np.ndarray, labels: np.ndarray, folds: Folds, options: ProbeOptions) -> None:
-    loop = _fit(x, labels, folds, options, weight_decay=0.1)
-    given = mlp._Given(x, labels, folds, C, SEEDS, H, 0.1, options, SILENT)
-    batched = mlp._fit_batched(given, torch.device("cpu"))
-    np.testing.assert_array_equal(loop.n_epochs, batched.n_epochs)
-    np.testing.assert_array_equal(loop.strength, batched.strength)
-    np.testing.assert_allclose(loop.logits, batched.logits, atol=SAME_LOGITS)
-    np.testing.assert_array_equal(loop.logits.argmax(-1), batched.logits.argmax(-1))
+def test_each_probe_is_the_one_of_torch(
+    x: np.ndarray, labels: np.ndarray, folds: Folds, weight_decay: float, options: ProbeOptions
+) -> None:
+    probes = _fit(x, labels, folds, options, weight_decay=weight_decay)
+    assert (probes.strength == weight_decay).all()
+    for r, s in product(range(2), range(2)):
+        z, probe = standardise(x[r], folds.train(0)), mlp_probe(SEEDS[s], D, C, H)
+        alone = train_alone(probe, z, labels[s], folds, 0, SEEDS[s], options, weight_decay=weight_decay)
+        assert_same_probe(probes, (r, 0, s), alone, atol=SAME_LOGITS)
 
 
 def test_threads_and_neighbours_change_no_bit(

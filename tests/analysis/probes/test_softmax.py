@@ -1,20 +1,23 @@
-"""The family of linear softmax probes: two ways to train agree, and nothing but features, labels and seed matters."""
+"""The family of linear softmax probes equals torch's, and nothing but features, labels and seed matters."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
-import torch
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
 from ser_probe.analysis import threads
-from ser_probe.analysis.probes import side_by_side, softmax
+from ser_probe.analysis.probes import side_by_side
 from ser_probe.analysis.probes.families import TEST, TRAIN, VALIDATION, ClassProbes, Folds
 from ser_probe.analysis.probes.softmax import fit_softmax
-from ser_probe.analysis.probes.training import ProbeOptions
+from ser_probe.analysis.probes.training import ProbeOptions, in_raw_units, standardisation, standardise
 from ser_probe.errors import AnalysisError
-from ser_probe.runtime import SILENT
+from tests.analysis.probes.oracle_torch import assert_same_probe, softmax_probe, train_alone
 
 N, D, C = 150, 21, 4
 SEEDS = (0, 1, 7)
@@ -49,19 +52,46 @@ def _fit(x: np.ndarray, labels: np.ndarray, folds: Folds, **options: float) -> C
     return fit_softmax(x, labels, folds, n_classes=C, seeds=SEEDS, options=ProbeOptions(**options))
 
 
-def _fit_batched(x: np.ndarray, labels: np.ndarray, folds: Folds, options: ProbeOptions) -> ClassProbes:
-    given = softmax._Given(x, labels, folds, C, SEEDS, options, SILENT)
-    return softmax._fit_batched(given, torch.device("cpu"))
-
-
 @pytest.mark.parametrize("options", [{}, {"max_epochs": 3}, {"batch_size": 7, "patience": 2}, {"batch_size": 500}])
-def test_compiled_and_batched_agree(x: np.ndarray, labels: np.ndarray, folds: Folds, options: dict[str, int]) -> None:
-    loop, batched = _fit(x, labels, folds, **options), _fit_batched(x, labels, folds, ProbeOptions(**options))
-    np.testing.assert_array_equal(loop.n_epochs, batched.n_epochs)
-    np.testing.assert_allclose(loop.logits, batched.logits, atol=SAME_LOGITS)
-    np.testing.assert_array_equal(loop.logits.argmax(-1), batched.logits.argmax(-1))
-    np.testing.assert_allclose(loop.weights, batched.weights, atol=SAME_LOGITS)
-    assert len(np.unique(loop.n_epochs)) > 3 or "max_epochs" in options
+def test_each_probe_is_the_one_of_torch(
+    x: np.ndarray, labels: np.ndarray, folds: Folds, options: dict[str, int]
+) -> None:
+    probes = _fit(x, labels, folds, **options)
+    assert probes.weights is not None
+    for r, fold in product(range(len(x)), range(2)):
+        s = (r + fold) % len(SEEDS)
+        z = standardise(x[r], folds.train(fold))
+        probe = softmax_probe(SEEDS[s], D, C)
+        alone = train_alone(probe, z, labels[s], folds, fold, SEEDS[s], ProbeOptions(**options))
+        assert_same_probe(probes, (r, fold, s), alone, atol=SAME_LOGITS)
+        mean, scale = standardisation(x[r], folds.train(fold))
+        weights = np.vstack([alone.state["weight"].T, alone.state["bias"][None]])
+        np.testing.assert_allclose(probes.weights[r, fold, s], in_raw_units(weights, mean, scale), atol=SAME_LOGITS)
+    assert len(np.unique(probes.n_epochs)) > 3 or "max_epochs" in options
+
+
+def test_a_seed_repeats_and_another_differs(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    first, again = _fit(x, labels, folds), _fit(x, labels, folds)
+    np.testing.assert_array_equal(first.logits, again.logits)
+    assert np.abs(first.logits[:, :, 0] - first.logits[:, :, 1]).max() > 0.01
+
+
+def test_patience_counts_epochs_without_a_fall_of_min_delta(x: np.ndarray, labels: np.ndarray, folds: Folds) -> None:
+    # No fall is ever large enough after the first epoch, which sets the mark.
+    assert (_fit(x, labels, folds, min_delta=100, patience=3).n_epochs == 4).all()
+
+
+def test_longer_training_finds_the_convex_optimum(x: np.ndarray, labels: np.ndarray) -> None:
+    """The same loss as scikit-learn's unregularised softmax regression, on data that are not separable."""
+    # Every clip twice, to train and to validate: the lowest validation loss is then that of training.
+    twice, y = np.concatenate([x[:1], x[:1]], axis=1), labels[0]
+    both = Folds(["both"], np.repeat([TRAIN, VALIDATION], N).astype(np.int8)[None])
+    options = ProbeOptions(patience=40, min_delta=1e-5, batch_size=N, max_epochs=3000)
+    probes = fit_softmax(twice, np.tile(y, (1, 2)), both, n_classes=C, seeds=[0], options=options)
+    exact = LogisticRegression(C=np.inf, max_iter=2000, tol=1e-8)
+    z = standardise(x[0], np.arange(N))
+    optimum = log_loss(y, exact.fit(z, y).predict_proba(z))
+    assert log_loss(y, softmax(probes.logits[0, 0, 0, :N], axis=1)) == pytest.approx(optimum, abs=1e-4)
 
 
 def test_threads_and_neighbours_change_no_bit(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ser_probe.analysis.probes import softmax_loop as loop
-from ser_probe.analysis.probes.probe_state import new_course, new_layer, new_rules
+from ser_probe.analysis.probes.probe_state import loop_settings, new_layer, new_state
 from ser_probe.analysis.probes.side_by_side import outputs_of
 from ser_probe.analysis.probes.training import ProbeOptions, initial_weights
 
@@ -33,9 +33,9 @@ def test_an_epoch_is_the_one_of_torch(rng: np.random.Generator, n_classes: int, 
     z[:, :20], z[:, 20] = rng.standard_normal((50, 20)), 1
     labels, validation = rng.integers(0, n_classes, 50), np.arange(37, 50)
     start, order = initial_weights(0, 20, n_classes), rng.permutation(37)
-    layer, course = new_layer(start.numpy()), new_course()
-    rules = new_rules(ProbeOptions(batch_size=batch_size), n_classes, 20)
-    assert not loop.train_linear(rules, layer, course, z, labels, validation, order[None])
+    layer, state = new_layer(start.numpy()), new_state()
+    settings = loop_settings(ProbeOptions(batch_size=batch_size), n_classes, 20)
+    assert not loop.train_linear(settings, layer, state, z, labels, validation, order[None])
     weights = start.clone().requires_grad_()
     adam, x, y = torch.optim.Adam([weights], lr=1e-2), torch.from_numpy(z[:, :21]), torch.from_numpy(labels)
     for batch in torch.from_numpy(order).split(batch_size):
@@ -45,8 +45,8 @@ def test_an_epoch_is_the_one_of_torch(rng: np.random.Generator, n_classes: int, 
     loss = float(torch.nn.functional.cross_entropy(x[37:] @ weights, y[37:]).detach())
     np.testing.assert_allclose(layer.weights[:n_classes, :21].T, weights.detach().numpy(), atol=ROUNDING)
     np.testing.assert_array_equal(layer.best, layer.weights)
-    assert course.losses.tolist() == pytest.approx([loss, loss], abs=1e-5)
-    assert course.counts.tolist() == [1, 0, -(-37 // batch_size)]
+    assert state.losses.tolist() == pytest.approx([loss, loss], abs=1e-5)
+    assert state.counts.tolist() == [1, 0, -(-37 // batch_size)]
     # The pads never learn: neither classes that are none, nor width that is none.
     assert (layer.weights[n_classes:] == 0).all()
     assert (layer.weights[:, 21:] == 0).all()
@@ -58,10 +58,10 @@ def test_blocks_of_orders_change_nothing(rng: np.random.Generator) -> None:
     labels, orders = rng.integers(0, 3, 40), np.stack([rng.permutation(30) for _ in range(6)])
     weights = []
     for size in (1, 4, 6):
-        layer, course = new_layer(initial_weights(0, 10, 3).numpy()), new_course()
+        layer, state = new_layer(initial_weights(0, 10, 3).numpy()), new_state()
         for first in range(0, 6, size):
-            rules = new_rules(ProbeOptions(), 3, 10)
-            loop.train_linear(rules, layer, course, z, labels, np.arange(30, 40), orders[first : first + size])
+            settings = loop_settings(ProbeOptions(), 3, 10)
+            loop.train_linear(settings, layer, state, z, labels, np.arange(30, 40), orders[first : first + size])
         weights.append(layer.weights)
     np.testing.assert_array_equal(weights[0], weights[1])
     np.testing.assert_array_equal(weights[0], weights[2])

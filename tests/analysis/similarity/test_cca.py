@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from ser_probe.analysis.similarity.cca import FEW, REFUSED, correlate, wachter_mean, whiten
-from ser_probe.analysis.similarity.folds import speaker_folds
+from ser_probe.analysis.similarity.folds import held_out_folds
 from ser_probe.analysis.similarity.measures import compare_two, measure_pairs
 from ser_probe.analysis.similarity.options import Options
 from ser_probe.analysis.similarity.sources import Sides
@@ -65,7 +65,7 @@ def test_held_out_values_are_fitted_without_the_speakers_they_are_measured_on(
     pair: tuple[np.ndarray, np.ndarray],
 ) -> None:
     x, y = pair
-    fold_of, total = speaker_folds(SPEAKERS, 120, 4, seed=3), 0.0
+    fold_of, total = held_out_folds(SPEAKERS, 120, 4, seed=3), 0.0
     for fold in range(4):
         fit, test = fold_of != fold, fold_of == fold
         assert not set(SPEAKERS[fit]) & set(SPEAKERS[test])

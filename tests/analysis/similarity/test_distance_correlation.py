@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist, squareform
 
-from ser_probe.analysis.similarity.cka import doubly_centred, u_centred
 from ser_probe.analysis.similarity.measures import compare_two, measure_pairs
 from ser_probe.analysis.similarity.options import Options
 from ser_probe.analysis.similarity.sources import Sides
+from tests.analysis.similarity.oracle_cka import doubly_centred, u_centred
 
 ROUTES = 1e-9
 

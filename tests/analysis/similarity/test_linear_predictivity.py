@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 
 from ser_probe.analysis.similarity import linear_predictivity
-from ser_probe.analysis.similarity.folds import speaker_folds
+from ser_probe.analysis.similarity.folds import held_out_folds
 from ser_probe.analysis.similarity.measures import compare_two, measure_pairs
 from ser_probe.analysis.similarity.options import Options
 from ser_probe.analysis.similarity.sources import Sides
@@ -22,7 +22,7 @@ N = len(SPEAKERS)
 def _by_scikit_learn(
     x: np.ndarray, y: np.ndarray, groups: np.ndarray, folds: int, strengths: tuple[float, ...]
 ) -> float:
-    fold_of, errors, spread = speaker_folds(groups, len(x), folds, seed=0), 0.0, 0.0
+    fold_of, errors, spread = held_out_folds(groups, len(x), folds, seed=0), 0.0, 0.0
     for fold in np.unique(fold_of):
         fit, test = fold_of != fold, fold_of == fold
         # The mean eigenvalue of the centred Gram matrix is its trace over the clips.

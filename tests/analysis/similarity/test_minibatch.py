@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ser_probe.analysis.similarity.cka import linear_cka, u_centred
 from ser_probe.analysis.similarity.measures import compare_two
 from ser_probe.analysis.similarity.options import Options
 from ser_probe.errors import AnalysisError
+from tests.analysis.similarity.oracle_cka import linear_cka, u_centred
 
 
 def test_one_batch_of_all_clips_is_debiased_cka(rng: np.random.Generator) -> None:

@@ -14,14 +14,18 @@ from ser_probe.errors import AnalysisError
 
 pytest.importorskip("statsmodels", reason="the analysis of variance needs the extra stats")
 
-from ser_probe.analysis.stats.anova import RESIDUAL, anova_table
+from ser_probe.analysis.stats.anova import RESIDUAL, Kind, anova_table
 from ser_probe.analysis.stats.descriptives import describe_cells
 from ser_probe.analysis.stats.linear_model import fit_linear
-from ser_probe.analysis.stats.observations import make_observations, observe
+from ser_probe.analysis.stats.observations import Observations, make_observations, observe
 
 Crossed = Callable[..., pd.DataFrame]
 # Sums of squares by two different decompositions.
 SAME = 1e-8
+
+
+def _table(observations: Observations, *, order: int | None = None, kind: Kind = 3) -> pd.DataFrame:
+    return anova_table(fit_linear(observations, order=order), kind=kind)
 
 
 def balanced_sums(means: np.ndarray, n: int) -> dict[tuple[int, ...], float]:
@@ -42,7 +46,7 @@ def test_a_balanced_design_has_its_closed_form_in_both_types(crossed: Crossed) -
     observations = make_observations(table, "y", ["a", "b", "c"])
     expected = balanced_sums(observations.means(), 5)
     residual = float(np.square(table["y"] - table.groupby(["a", "b", "c"])["y"].transform("mean")).sum())
-    tables = [anova_table(observations, kind=kind) for kind in (2, 3)]
+    tables = [_table(observations, kind=kind) for kind in (2, 3)]
     for found in tables:
         assert found["term"].tolist() == ["a", "b", "c", "a × b", "a × c", "b × c", "a × b × c", RESIDUAL]
         np.testing.assert_allclose(found["sum_sq"], [*expected.values(), residual], rtol=SAME)
@@ -64,7 +68,7 @@ def test_unbalanced_types_are_comparisons_of_models(crossed: Crossed) -> None:
     b = [np.select([table["b"] == i, table["b"] == 2], [1.0, -1.0], 0.0) for i in (0, 1)]
     both = [a * column for column in b]
     observations = make_observations(table, "y", ["a", "b"])
-    second, third = (anova_table(observations, kind=kind).set_index("term")["sum_sq"] for kind in (2, 3))
+    second, third = (_table(observations, kind=kind).set_index("term")["sum_sq"] for kind in (2, 3))
     full = residual_sum(table, [a, *b, *both])
     assert second["a"] == pytest.approx(residual_sum(table, b) - residual_sum(table, [a, *b]), rel=SAME)
     assert third["a"] == pytest.approx(residual_sum(table, [*b, *both]) - full, rel=SAME)
@@ -76,27 +80,27 @@ def test_unbalanced_types_are_comparisons_of_models(crossed: Crossed) -> None:
 
 def test_one_factor_is_scipys(crossed: Crossed) -> None:
     table = crossed((4,), n=5)
-    found = anova_table(make_observations(table, "y", ["a"])).iloc[0]
+    found = _table(make_observations(table, "y", ["a"])).iloc[0]
     expected = scipy.stats.f_oneway(*(part["y"] for _, part in table.groupby("a")))
     assert (found["F"], found["p"]) == pytest.approx((expected.statistic, expected.pvalue))
 
 
 def test_shift_scale_order_and_names_do_not_matter(crossed: Crossed) -> None:
     table = crossed((2, 3), n=5, add=lambda t: t["b"] * 0.5)
-    expected = anova_table(make_observations(table, "y", ["a", "b"]))
+    expected = _table(make_observations(table, "y", ["a", "b"]))
     # An offset of a million costs digits of the sums of squares where it is not taken off first.
     moved = table.assign(y=1e6 + 1e-3 * table["y"]).sample(frac=1, random_state=2)
     moved = moved.rename(columns={"a": "C(x) + y", "b": "__import__('os')"})
-    found = anova_table(make_observations(moved, "y", ["C(x) + y", "__import__('os')"]))
+    found = _table(make_observations(moved, "y", ["C(x) + y", "__import__('os')"]))
     np.testing.assert_allclose(found["F"][:-1], expected["F"][:-1], rtol=1e-5)
     assert found["term"].tolist()[2] == "C(x) + y × __import__('os')"
     changed = table.assign(y=table["y"] + (table["a"] == 0) * (table["b"] == 0) * 3)
-    assert anova_table(make_observations(changed, "y", ["a", "b"]))["p"][2] < expected["p"][2]
+    assert _table(make_observations(changed, "y", ["a", "b"]))["p"][2] < expected["p"][2]
 
 
 def test_only_the_planted_effects_are_found(crossed: Crossed) -> None:
     table = crossed((2, 2, 2), n=40, add=lambda t: 1.5 * t["a"] + 2 * (t["b"] == t["c"]))
-    found = anova_table(make_observations(table, "y", ["a", "b", "c"])).set_index("term")
+    found = _table(make_observations(table, "y", ["a", "b", "c"])).set_index("term")
     significant = set(found.index[found["p"] < 0.001])
     assert significant == {"a", "b × c"}
     assert found.loc["a", "ci_low"] < found.loc["a", "omega_sq"] < found.loc["a", "ci_high"]
@@ -104,29 +108,29 @@ def test_only_the_planted_effects_are_found(crossed: Crossed) -> None:
 
 def test_the_order_of_interactions_can_be_limited(crossed: Crossed) -> None:
     observations = make_observations(crossed((2, 2, 2)), "y", ["a", "b", "c"])
-    assert anova_table(observations, order=1)["term"].tolist() == ["a", "b", "c", RESIDUAL]
-    assert len(anova_table(observations, order=9)) == 8
+    assert _table(observations, order=1)["term"].tolist() == ["a", "b", "c", RESIDUAL]
+    assert len(_table(observations, order=9)) == 8
 
 
 def test_empty_cells_are_named_and_main_effects_still_possible(crossed: Crossed) -> None:
     table = crossed((2, 3)).query("not (a == 1 and b == 2)")
     observations = make_observations(table, "y", ["a", "b"])
     with pytest.raises(AnalysisError, match=r"Cells of the design are empty[\s\S]*1 of 6 cells without any: a=1 b=2"):
-        anova_table(observations)
-    assert len(anova_table(observations, order=1)) == 3
+        _table(observations)
+    assert len(_table(observations, order=1)) == 3
     apart = crossed((2, 2)).query("a == b")
     with pytest.raises(AnalysisError, match=r"cannot be told apart[\s\S]*a=0 b=1; a=1 b=0"):
-        anova_table(make_observations(apart, "y", ["a", "b"]), order=1)
+        _table(make_observations(apart, "y", ["a", "b"]), order=1)
 
 
 def test_designs_that_admit_no_analysis_are_refused(crossed: Crossed) -> None:
     single = make_observations(crossed((3, 2), n=1), "y", ["a", "b"])
     with pytest.raises(AnalysisError, match=r"fewer than 2 observations[\s\S]*6 observations in 6 cells"):
-        anova_table(single)
-    assert anova_table(single, order=1)["df"].tolist() == [2, 1, 2]
+        _table(single)
+    assert _table(single, order=1)["df"].tolist() == [2, 1, 2]
     copies = crossed((2, 2), n=3).assign(y=lambda t: 0.1 + 0.7 * t["a"] + t["b"] / 3)
     with pytest.raises(AnalysisError, match=r"'y' does not vary within cells[\s\S]*copies of one result"):
-        anova_table(make_observations(copies, "y", ["a", "b"]))
+        _table(make_observations(copies, "y", ["a", "b"]))
     many = observe(np.arange(3000.0), x=np.arange(3000) % 1500, z=np.arange(3000) % 2)
     with pytest.raises(AnalysisError, match=r"too many cells[\s\S]*found: 3000: 1500 x 2 levels"):
         fit_linear(many)

@@ -15,10 +15,11 @@ pytest.importorskip("statsmodels", reason="corrections need the extra stats")
 
 from ser_probe.analysis.stats.anova import anova_table
 from ser_probe.analysis.stats.comparisons import Contrast, adjust, compare, parse_contrast
-from ser_probe.analysis.stats.effect_sizes import hedges_g, paired_g, rank_biserial
+from ser_probe.analysis.stats.effect_sizes import rank_biserial
 from ser_probe.analysis.stats.equivalence import Bound, equivalence_table, equivalence_test, parse_bound
 from ser_probe.analysis.stats.linear_model import fit_linear
 from ser_probe.analysis.stats.observations import Observations, make_observations, observe
+from tests.analysis.stats.conftest import hedges_g, paired_g
 
 Crossed = Callable[..., pd.DataFrame]
 
@@ -75,7 +76,7 @@ def test_a_unit_counts_once_however_many_cells_it_has(table: pd.DataFrame, obser
 def test_the_residuals_test_is_the_square_root_of_f(crossed: Crossed) -> None:
     observations = make_observations(crossed((2, 3), add=lambda t: t["b"] * 3.0), "y", ["a", "b"])
     row = compare(observations, [Contrast("a")], test="residual", fit=fit_linear(observations)).iloc[0]
-    main = anova_table(observations).iloc[0]
+    main = anova_table(fit_linear(observations)).iloc[0]
     assert row["statistic"] ** 2 == pytest.approx(main["F"])
     assert row["p"] == pytest.approx(main["p"])
     # The spread of b is in the marginal test's error and not in this one's.

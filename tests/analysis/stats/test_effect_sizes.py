@@ -7,15 +7,14 @@ import pytest
 import scipy.stats
 
 from ser_probe.analysis.stats.effect_sizes import (
-    hedges_g,
     omega_squared,
-    paired_g,
     partial_eta_squared,
     rank_biserial,
     small_sample_factor,
     standardised_difference,
 )
 from ser_probe.analysis.stats.noncentral import _solve, noncentral_f_limits, noncentral_t_limits
+from tests.analysis.stats.conftest import hedges_g, paired_g
 
 # The distribution functions themselves are good to some 1e-12.
 EXACT = 1e-9

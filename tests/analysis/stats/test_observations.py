@@ -110,7 +110,7 @@ def test_a_response_whose_squares_cannot_be_added_up_is_refused_by_name(value: f
 
 def test_means_of_more_observations_than_can_be_made_are_refused_at_once() -> None:
     cells = pd.DataFrame({"step": [0, 50], "mean": [0.5, 0.6], "sd": [0.1, 0.1], "n": [10, 1e18]})
-    with pytest.raises(AnalysisError, match="stands for more observations than are made again") as raised:
+    with pytest.raises(AnalysisError, match="stands for more observations than can be reconstructed") as raised:
         observations_from_moments(cells, ["step"])
     assert raised.value.where == "column n, row 2"
     assert "1,000,000,000,000,000,000 in this row" in str(raised.value.found)

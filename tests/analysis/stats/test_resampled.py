@@ -16,7 +16,6 @@ def test_it_is_the_plain_t_where_nothing_is_shared(rng: np.random.Generator) -> 
     # A test part that is nothing against the training part: no overlap to correct for.
     found = corrected_resampled_t(x, 1e12, 1)
     assert (found.t, found.p, found.df) == pytest.approx((plain.statistic, plain.pvalue, 9), rel=1e-6)
-    np.testing.assert_allclose(found.ci, plain.confidence_interval(), rtol=1e-6)
 
 
 def test_the_correction_is_that_of_nadeau_and_bengio(rng: np.random.Generator) -> None:
@@ -26,8 +25,6 @@ def test_the_correction_is_that_of_nadeau_and_bengio(rng: np.random.Generator) -
     assert found.t == pytest.approx(expected)
     assert found.p == pytest.approx(2 * scipy.stats.t.sf(abs(expected), 9))
     assert found.p > scipy.stats.ttest_1samp(x, 0).pvalue
-    assert found.ci[0] < x.mean() < found.ci[1]
-    assert (found.ci[0] > 0) == (found.p < 0.05)
 
 
 def test_order_does_not_matter_sign_and_scale_do_as_they_should(rng: np.random.Generator) -> None:
@@ -36,13 +33,11 @@ def test_order_does_not_matter_sign_and_scale_do_as_they_should(rng: np.random.G
     assert corrected_resampled_t(x[::-1], 80, 20).t == pytest.approx(found.t)
     turned = corrected_resampled_t(-3 * x, 80, 20)
     assert (turned.t, turned.p) == pytest.approx((-found.t, found.p))
-    assert turned.ci == pytest.approx((-3 * found.ci[1], -3 * found.ci[0]))
 
 
 def test_equal_differences_cannot_be_tested() -> None:
     found = corrected_resampled_t(np.full(5, 0.25), 80, 20)
     assert np.isnan([found.t, found.p]).all()
-    assert found.ci == (0.25, 0.25)
 
 
 @pytest.mark.parametrize(
