@@ -95,10 +95,7 @@ ANALYSIS = Analysis(
         *("probe_description_length", "probe_curve", "probe_transfer", "probe_directions", "probe_corpus_transfer"),
     ),
     needs=frozenset({"caches", "features", "control", "split"}),
-    figures=(
-        "ser_probe.report.probes.figures:PROBES_FIGURES",
-        "ser_probe.report.probes.figures_extras:PROBE_EXTRAS_FIGURES",
-    ),
+    figures=("ser_probe.report.probes.figures:PROBES_FIGURES",),
     headlines=(
         "ser_probe.report.probes.headline:PROBE_HEADLINE",
         "ser_probe.report.probes.headline:PROBE_MODELS_HEADLINE",

@@ -86,7 +86,7 @@ def break_line(line: str, room: float, width: Width) -> list[str]:
             longer = lines[-1] + part
             lines = [*lines[:-1], longer] if not lines[-1] or width(_bare(longer)) <= room else [*lines, part]
         if len(lines) > 1:
-            return [piece for each in lines for piece in break_line(_bare(each), room, width)]
+            return [piece for part in lines for piece in break_line(_bare(part), room, width)]
     return [line]  # a single letter
 
 

@@ -16,20 +16,15 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.canvas import (
-    draw_acoustic_similarity,
-    draw_biased_cka,
-    draw_layer_similarity,
-    draw_scores,
-)
-from ser_probe.report.drift.compose import draw_drift
+from ser_probe.report.drift.figures import draw_drift
 from ser_probe.report.figures import PNG_DPI, save_figure, write_figures
+from ser_probe.report.probes.scores import draw_scores
+from ser_probe.report.similarity.figures import draw_acoustic_similarity, draw_biased_cka, draw_layer_similarity
 from ser_probe.report.style import PAGE_WIDTH_IN, styled
 from ser_probe.report.tables import POOLED
 from ser_probe.report.titles import fit_titles
-from ser_probe.report.training.compose import draw_training
-from ser_probe.report.training.splits import draw_splits
-from ser_probe.report.umap.compose import draw_umap
+from ser_probe.report.training.figures import draw_splits, draw_training
+from ser_probe.report.umap.figures import draw_umap
 from ser_probe.steps.analyses.figures import report_figures
 
 Tables = dict[str, pd.DataFrame]

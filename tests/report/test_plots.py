@@ -12,8 +12,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
+from ser_probe.report.canvas import spaced
 from ser_probe.report.drift.plots import of_reference, plot_drift_over_layers, plot_drift_over_steps
-from ser_probe.report.probes.plots import plot_scores_by_layer
+from ser_probe.report.probes.scores import plot_scores_by_layer
 from ser_probe.report.similarity.plots import colour_limits, plot_layer_checkpoint_map, plot_layer_matrix
 from ser_probe.report.style import (
     CLASS_COLOURS,
@@ -22,7 +23,6 @@ from ser_probe.report.style import (
     class_styles,
     line_colours,
     short,
-    spaced,
     text_colour,
 )
 from ser_probe.report.tables import between_layers, with_acoustics

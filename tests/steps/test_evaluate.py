@@ -16,7 +16,6 @@ from ser_probe.config import check_options
 from ser_probe.config.evaluation import EvaluateConfig
 from ser_probe.errors import AnalysisError, AudioError, CheckpointError, ConfigError, ManifestError
 from ser_probe.models.targets import Targets
-from ser_probe.report.evaluation import figures as figures_evaluation
 from ser_probe.steps.evaluate import Evaluated, evaluate_checkpoint
 from ser_probe.steps.tables import read_table
 

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.drift.compose import draw_drift, draw_drift_groups, draw_shift_parts, draw_weight_drift
+from ser_probe.report.drift.figures import draw_drift, draw_drift_groups, draw_shift_parts, draw_weight_drift
 from ser_probe.report.drift.headline import drift_headline
 from ser_probe.report.drift.plots import (
     BANDS,

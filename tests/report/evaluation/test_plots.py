@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.evaluation.compose import draw_agreement, draw_confusions, draw_evaluation, group_column
-from ser_probe.report.evaluation.figures import write_evaluation_figures
+from ser_probe.report.evaluation.figures import draw_agreement, draw_confusions, draw_evaluation, group_column
+from ser_probe.report.evaluation.files import write_evaluation_figures
 from ser_probe.report.evaluation.plots import plot_agreement, plot_class_scores, plot_confusion, plot_reliability
 from ser_probe.report.figures import save_figure
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.geometry.compose import (
+from ser_probe.report.geometry.figures import (
     draw_geometry_classes,
     draw_geometry_shape,
     draw_geometry_spectrum,

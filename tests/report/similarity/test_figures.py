@@ -7,11 +7,16 @@ import pandas as pd
 import pytest
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.canvas import draw_acoustic_similarity, draw_layer_similarity
-from ser_probe.report.similarity.compose import draw_functional_groups, draw_measures, draw_models
+from ser_probe.report.measures import MEASURES
+from ser_probe.report.similarity.figures import (
+    draw_acoustic_similarity,
+    draw_functional_groups,
+    draw_layer_similarity,
+    draw_measures,
+    draw_models,
+)
 from ser_probe.report.similarity.headline import similarity_headline
 from ser_probe.report.similarity.plots import main_measure, with_functional_group
-from ser_probe.report.style import MEASURES
 
 Tables = dict[str, pd.DataFrame]
 
