@@ -27,26 +27,30 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     return Figure(figsize=(width_in, height_in), layout="constrained")
 
 
-def grid_shape(count: int, most_columns: int) -> tuple[int, int]:
-    """Return how many rows and columns so many panels take."""
-    columns = min(most_columns, count)
-    return -(-count // columns), columns
-
-
-def add_panels(figure: Figure, count: int, columns: int | None = None, **options: Any) -> list[Axes]:
-    """Return so many panels of equal size, filled row by row; by default all in one row.
+def new_panels(
+    width_in: float, height_in: float, count: int = 1, columns: int | None = None, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with so many panels of equal size, filled row by row; by default all in one row.
 
     Args:
-        figure: Where to.
+        width_in: Of the figure at print, in inches.
+        height_in: Likewise.
         count: How many panels.
         columns: How many side by side.
         options: Of `Figure.subplots`, such as `sharey`.
     """
+    figure = new_figure(width_in, height_in)
     rows, columns = grid_shape(count, columns or count)
     axes = list(figure.subplots(rows, columns, squeeze=False, **options).ravel())
     for ax in axes[count:]:
         ax.remove()
-    return axes[:count]
+    return figure, axes[:count]
+
+
+def grid_shape(count: int, most_columns: int) -> tuple[int, int]:
+    """Return how many rows and columns so many panels take."""
+    columns = min(most_columns, count)
+    return -(-count // columns), columns
 
 
 def heading(table: pd.DataFrame, what: str, model: str = "model") -> str:

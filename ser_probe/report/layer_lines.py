@@ -39,6 +39,8 @@ def plot_lines_by_layer(
     columns = [name for name in ("value", "ci_low", "ci_high") if name in rows]
     for step, colour in zip(steps, line_colours(len(steps), STEP_COLOURS), strict=True):
         means = rows[rows["step"] == step].groupby("layer")[columns].mean()
+        if means.empty:
+            continue
         means = means.reindex([layer for layer in layers if layer in means.index])
         x = [position[layer] for layer in means.index]
         ax.plot(

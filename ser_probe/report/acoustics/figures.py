@@ -20,7 +20,7 @@ from ser_probe.report.acoustics.plots import (
     plot_group_controls,
     plot_ranking,
 )
-from ser_probe.report.canvas import add_colour_key, add_panels, heading, name_places, new_figure
+from ser_probe.report.canvas import add_colour_key, heading, name_places, new_figure, new_panels
 from ser_probe.report.corpora.figures import CORPORA_CAPTION, draw_acoustics_corpora
 from ser_probe.report.figure_specs import FigureSpec
 from ser_probe.report.layer_lines import encoder_layers, encoder_steps, plot_lines_by_layer
@@ -49,8 +49,7 @@ def draw_acoustics_map(table: pd.DataFrame, *, measure: str = "r2") -> Figure:
     layers, steps = encoder_layers(rows), first_and_last(_checked_steps(rows))
     functionals = functional_order(table[table["feature"].notna()])
     grids = [_grid(rows[rows["step"] == step], functionals, layers) for step in steps]
-    figure = new_figure(PAGE_WIDTH_IN, max(3.0, 1.3 + _ROW_IN * len(functionals)))
-    axes = add_panels(figure, 3 if len(steps) > 1 else 1)
+    figure, axes = new_panels(PAGE_WIDTH_IN, max(3.0, 1.3 + _ROW_IN * len(functionals)), 3 if len(steps) > 1 else 1)
     norm = Normalize(0, max(0.05, float(np.nanmax([grid.to_numpy() for grid in grids]))))
     for ax, step, grid in zip(axes, steps, grids, strict=False):
         mesh = plot_functional_map(grid, ax, functionals=functionals, norm=norm, cmap=HEAT_COLOURS, names=ax is axes[0])
@@ -87,8 +86,9 @@ def draw_acoustics_ranking(table: pd.DataFrame, *, measure: str = "r2", most: in
     ranked = ranked.sort_values("value", kind="stable")
     lost, gained = ranked[ranked["value"] < 0].head(most), ranked[ranked["value"] > 0].tail(most).iloc[::-1]
     sides = [(title, part) for title, part in (("lost most", lost), ("gained most", gained)) if len(part)]
-    figure = new_figure(PAGE_WIDTH_IN, 1.3 + 0.22 * max(len(part) for _, part in sides))
-    for ax, (title, part) in zip(add_panels(figure, len(sides), sharex=True), sides, strict=True):
+    height_in = 1.3 + 0.22 * max(len(part) for _, part in sides)
+    figure, axes = new_panels(PAGE_WIDTH_IN, height_in, len(sides), sharex=True)
+    for ax, (title, part) in zip(axes, sides, strict=True):
         plot_ranking(part, ax)
         ax.set_title(title, fontsize=9)
         ax.set_xlabel(f"change of {measure_name(measure)}\n(mean over layers)", fontsize=9)
@@ -100,9 +100,6 @@ def draw_acoustics_ranking(table: pd.DataFrame, *, measure: str = "r2", most: in
 @styled()
 def draw_acoustics_groups(table: pd.DataFrame) -> Figure:
     """Draw the mean R2 of each group of functionals per layer, with its controls, above the CKA with the group.
-
-    Args:
-        table: The table of group means.
 
     Raises:
         AnalysisError: If the table holds no checkpoint.

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ser_probe.files import distinct_slugs
-from ser_probe.report.canvas import add_panels, new_figure
+from ser_probe.report.canvas import new_panels
 from ser_probe.report.figures import save_figure
 from ser_probe.report.intervals import plot_intervals
 from ser_probe.report.measures import short_measure_name
@@ -38,8 +38,7 @@ def draw_comparison(table: pd.DataFrame) -> Figure:
     need(table, columns, _TABLE)
     measures = list(dict.fromkeys(table["measure"]))
     pairs = list(dict.fromkeys(zip(table["model_a"], table["model_b"], strict=True)))[:MOST_PAIRS]
-    figure = new_figure(PAGE_WIDTH_IN, 1.4 + _ROW_IN * max(2, len(pairs)))
-    axes = add_panels(figure, len(measures), sharey=True)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 1.4 + _ROW_IN * max(2, len(pairs)), len(measures), sharey=True)
     for ax, measure in zip(axes, measures, strict=True):
         rows = table[table["measure"] == measure].head(len(pairs))
         plot_intervals(rows, ax, value="value", filled=rows["p_holm"] < _ALPHA)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ser_probe.errors import NothingToDrawError
-from ser_probe.report.canvas import add_panels, heading, legend_columns, name_places, new_figure
+from ser_probe.report.canvas import heading, legend_columns, name_places, new_panels
 from ser_probe.report.corpora.warnings import DRIFT, SHAPE, acoustics_rows, drift_rows, geometry_rows, similarity_rows
 from ser_probe.report.measures import measure_name
 from ser_probe.report.style import CLASS_COLOURS, GREY, PAGE_WIDTH_IN, short, styled
@@ -121,8 +121,7 @@ def _several(table: pd.DataFrame, what: str) -> pd.DataFrame:
 
 @styled()
 def _draw(panels: list[tuple[str, pd.DataFrame]], title: str) -> Figure:
-    figure = new_figure(PAGE_WIDTH_IN if len(panels) > 1 else 5.4, _PANEL_HEIGHT_IN)
-    axes = add_panels(figure, len(panels))
+    figure, axes = new_panels(PAGE_WIDTH_IN if len(panels) > 1 else 5.4, _PANEL_HEIGHT_IN, len(panels))
     corpora = pd.concat([rows["corpus"] for _, rows in panels]).drop_duplicates()
     names = [str(name) for name in corpora if name != POOLED]
     for ax, (label, rows) in zip(axes, panels, strict=True):

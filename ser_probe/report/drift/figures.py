@@ -15,12 +15,11 @@ from ser_probe.errors import AnalysisError, NothingToDrawError
 from ser_probe.report.canvas import (
     add_colour_bar,
     add_colour_key,
-    add_panels,
     grid_shape,
     heading,
     legend_below,
     legend_columns,
-    new_figure,
+    new_panels,
 )
 from ser_probe.report.corpora.figures import CORPORA_CAPTION, draw_drift_corpora
 from ser_probe.report.drift.plots import (
@@ -137,8 +136,7 @@ def draw_shift_parts(table: pd.DataFrame, *, most_steps: int = _MOST_STEPS) -> F
         )
     steps = step_order(rows["step"])
     steps = [steps[i] for i in np.unique(np.linspace(len(steps) - 1, 0, most_steps).round().astype(int))]
-    figure = new_figure(PAGE_WIDTH_IN, 3.0)
-    axes = add_panels(figure, len(steps), sharey=True)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 3.0, len(steps), sharey=True)
     for ax, step in zip(axes, steps, strict=True):
         plot_shift_parts(rows[rows["step"] == step], ax)
         ax.set_title(f"step {step}")
@@ -151,9 +149,6 @@ def draw_shift_parts(table: pd.DataFrame, *, most_steps: int = _MOST_STEPS) -> F
 @styled()
 def draw_weight_drift(table: pd.DataFrame) -> Figure:
     """Draw how far the weights of each block moved: since the first checkpoint, since the last one, and how straight.
-
-    Args:
-        table: The weight drift table.
 
     Raises:
         AnalysisError: If the table is empty, or holds one checkpoint only.
@@ -169,8 +164,7 @@ def draw_weight_drift(table: pd.DataFrame) -> Figure:
     ]
     shown = [(title, part) for title, part in parts if not part.empty]
     n_parts = len(part_order(rows["layer"].unique().tolist()))
-    figure = new_figure(PAGE_WIDTH_IN, max(3.0, 1.7 + 0.2 * n_parts))
-    axes = add_panels(figure, len(shown), sharey=True)
+    figure, axes = new_panels(PAGE_WIDTH_IN, max(3.0, 1.7 + 0.2 * n_parts), len(shown), sharey=True)
     for ax, (title, part) in zip(axes, shown, strict=True):
         if part["measure"].iloc[0] == "update_cosine":
             limits, colours, label = (-1.0, 1.0), CHANGE_COLOURS, "cosine of two updates"
@@ -202,8 +196,7 @@ def _measure_panels(
 ) -> tuple[Figure, list[Axes]]:
     """Return a page of a panel per measure, with the name of the horizontal axis below the lowest panels only."""
     n_rows, _ = grid_shape(len(measures), _COLUMNS)
-    figure = new_figure(PAGE_WIDTH_IN, max(3.2, 0.9 + _PANEL_HEIGHT_IN * n_rows))
-    axes = add_panels(figure, len(measures), _COLUMNS)
+    figure, axes = new_panels(PAGE_WIDTH_IN, max(3.2, 0.9 + _PANEL_HEIGHT_IN * n_rows), len(measures), _COLUMNS)
     for ax, measure in zip(axes, measures, strict=True):
         plot(rows, ax, measure=measure, **options)
     for ax in axes[:-_COLUMNS]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.canvas import add_panels, grid_shape, legend_below, new_figure
+from ser_probe.report.canvas import grid_shape, legend_below, new_figure, new_panels
 from ser_probe.report.evaluation.headline import chosen_step
 from ser_probe.report.evaluation.plots import (
     plot_agreement,
@@ -95,8 +95,7 @@ def draw_confusions(confusion: pd.DataFrame) -> Figure:
     panels = _panels(confusion, by)
     n_rows, columns = grid_shape(len(panels), 2)
     width = min(PAGE_WIDTH_IN / columns, 4.6)
-    figure = new_figure(width * columns, (width + 0.2) * n_rows + 0.4)
-    axes = add_panels(figure, len(panels), columns)
+    figure, axes = new_panels(width * columns, (width + 0.2) * n_rows + 0.4, len(panels), columns)
     _draw_matrices(panels, axes, width - _LABELS_IN, counts=True, columns=columns)
     figure.suptitle(f"{_heading(confusion)}\npercent of the true class (clips)")
     return figure
@@ -115,8 +114,8 @@ def draw_agreement(values: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """
     need(values, ["target", "true", "predicted"], "predictions")
     targets = list(dict.fromkeys(values["target"]))[:_MOST_TARGETS]
-    figure = new_figure(PAGE_WIDTH_IN, PAGE_WIDTH_IN / max(2, len(targets)) + 1.0)
-    for ax, target in zip(add_panels(figure, len(targets)), targets, strict=True):
+    figure, axes = new_panels(PAGE_WIDTH_IN, PAGE_WIDTH_IN / max(2, len(targets)) + 1.0, len(targets))
+    for ax, target in zip(axes, targets, strict=True):
         plot_agreement(values[values["target"] == target], ax)
         ax.set_title(f"{short(target)}\n{_values(scores[scores['target'] == target], ('ccc', 'rmse'))}")
     figure.suptitle(_heading(values))
@@ -175,9 +174,8 @@ def draw_score_rows(scores: pd.DataFrame) -> Figure:
     measures = [name for name in ("uar", "accuracy", "macro_f1", "ccc") if name in present]
     measures = measures or [name for name in ("kl_divergence",) if name in present]
     overall = overall.assign(row=_row_names(overall))
-    n_rows = overall["row"].nunique()
-    figure = new_figure(PAGE_WIDTH_IN, 1.5 + 0.2 * n_rows * overall["step"].nunique())
-    axes = add_panels(figure, max(1, len(measures)), sharey=True)
+    height_in = 1.5 + 0.2 * overall["row"].nunique() * overall["step"].nunique()
+    figure, axes = new_panels(PAGE_WIDTH_IN, height_in, max(1, len(measures)), sharey=True)
     for ax, measure in zip(axes, measures, strict=True):
         plot_score_rows(pick(overall, "evaluation", measure=measure), ax)
         ax.set_xlabel(short_measure_name(measure))

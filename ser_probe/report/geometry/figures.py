@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.canvas import add_colour_key, add_panels, grid_shape, heading, legend_columns, new_figure
+from ser_probe.report.canvas import add_colour_key, grid_shape, heading, legend_columns, new_panels
 from ser_probe.report.corpora.figures import CORPORA_CAPTION, draw_geometry_corpora
 from ser_probe.report.figure_specs import FigureSpec
 from ser_probe.report.geometry.plots import plot_geometry, plot_spectrum, plot_variance_shares
@@ -60,8 +60,7 @@ def draw_geometry_variance(table: pd.DataFrame) -> Figure:
     """
     _factors_of(_checked(table), "unique_share")
     layers, steps = encoder_layers(table), first_and_last(encoder_steps(table))
-    figure = new_figure(PAGE_WIDTH_IN, 3.4)
-    axes = add_panels(figure, len(steps), sharey=True)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 3.4, len(steps), sharey=True)
     for ax, step in zip(axes, steps, strict=True):
         plot_variance_shares(table, ax, layers=layers, step=step)
         ax.set(xlabel="hidden layer", title=at_step(step))
@@ -83,8 +82,7 @@ def draw_geometry_spectrum(table: pd.DataFrame) -> Figure:
     """
     need(table, ["step", "layer", "component", "value"], "geometry_spectrum")
     layers, steps = encoder_layers(table), first_and_last(_checked_steps(table))
-    figure = new_figure(PAGE_WIDTH_IN, 3.2)
-    axes = add_panels(figure, len(steps), sharex=True, sharey=True)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 3.2, len(steps), sharex=True, sharey=True)
     for ax, step in zip(axes, steps, strict=True):
         plot_spectrum(table, ax, layers=layers, step=step)
         ax.set(xlabel="component", title=at_step(step))
@@ -98,8 +96,7 @@ def draw_geometry_spectrum(table: pd.DataFrame) -> Figure:
 def _small_multiples(table: pd.DataFrame, panels: list[tuple[str, str]], title: str, *, columns: int = 3) -> Figure:
     layers, steps = encoder_layers(table), encoder_steps(table)
     n_rows, columns = grid_shape(len(panels), columns)
-    figure = new_figure(PAGE_WIDTH_IN, 0.8 + _PANEL_HEIGHT_IN * n_rows)
-    axes = add_panels(figure, len(panels), columns, sharex=True)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 0.8 + _PANEL_HEIGHT_IN * n_rows, len(panels), columns, sharex=True)
     for ax, (measure, factor) in zip(axes, panels, strict=True):
         plot_geometry(table, ax, measure=measure, factor=factor, layers=layers, steps=steps)
     for ax in axes[-columns:]:

@@ -8,15 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.canvas import (
-    add_panels,
-    add_step_legend,
-    grid_shape,
-    legend_below,
-    name_steps,
-    new_figure,
-    thin_labels,
-)
+from ser_probe.report.canvas import add_step_legend, grid_shape, legend_below, name_steps, new_panels, thin_labels
 from ser_probe.report.layer_lines import encoder_layers, encoder_steps, plot_lines_by_layer
 from ser_probe.report.measures import measure_name, short_measure_name
 from ser_probe.report.probes.scores import WEIGHTED_SUM, name_layers, probe_heading
@@ -41,8 +33,7 @@ def draw_changes(table: pd.DataFrame, *, measure: str = "uar") -> Figure:
         AnalysisError: If the table has no such measure, or the probe has no layers to tell apart.
     """
     rows = pick(table, "probe changes", measure=measure)
-    figure = new_figure(PAGE_WIDTH_IN, 3.6)
-    ax = figure.subplots()
+    figure, (ax,) = new_panels(PAGE_WIDTH_IN, 3.6)
     if set(rows["layer"]) == {WEIGHTED_SUM}:
         plot_sum_by_step(rows, ax, baseline="before fine-tuning")
         ax.set_ylabel(f"change of {short_measure_name(measure)}")
@@ -76,8 +67,7 @@ def draw_selectivity(table: pd.DataFrame) -> Figure:
         AnalysisError: If the table has no scores of probes on shuffled labels to compare with.
     """
     rows = pick(table, "probe summary", measure="selectivity_uar", split="test", control="none")
-    figure = new_figure(PAGE_WIDTH_IN, 3.6)
-    ax = figure.subplots()
+    figure, (ax,) = new_panels(PAGE_WIDTH_IN, 3.6)
     models = rows[rows["step"].notna()]
     if set(models["layer"]) == {WEIGHTED_SUM}:
         plot_sum_by_step(models, ax, baseline="no better than shuffled")
@@ -99,8 +89,7 @@ def draw_layer_weights(table: pd.DataFrame) -> Figure:
     """
     rows = pick(table, "probe layer weights", measure="layer_weight", control="none")
     deviation = rows["std_over_seeds"].fillna(0)
-    figure = new_figure(PAGE_WIDTH_IN, 3.4)
-    ax = figure.subplots()
+    figure, (ax,) = new_panels(PAGE_WIDTH_IN, 3.4)
     plot_steps_by_layer(rows.assign(ci_low=rows["value"] - deviation, ci_high=rows["value"] + deviation), ax)
     even = 1 / rows["layer"].nunique()
     ax.axhline(even, color="black", linewidth=0.8, linestyle=(0, (1, 4)), label="all equal")
@@ -124,8 +113,7 @@ def draw_centres(table: pd.DataFrame) -> Figure:
     present = [measure for measure in _CENTRES if measure in set(rows["measure"])]
     if not present or not step_order(rows["step"]):
         raise AnalysisError("The table of centres holds no checkpoint")
-    figure = new_figure(PAGE_WIDTH_IN, 3.0)
-    axes = add_panels(figure, len(present), sharey=True)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 3.0, len(present), sharey=True)
     for ax, measure in zip(axes, present, strict=True):
         plot_centres(rows, ax, measure=measure)
     for ax in axes[1:]:
@@ -147,8 +135,7 @@ def draw_numbers(table: pd.DataFrame, *, measure: str = "r2") -> Figure:
     best = models.groupby("target", sort=False)["value"].max()
     targets = [name for name in best.index if name in set(best.nlargest(_MOST_NUMBER_PANELS).index)]
     n_rows, columns = grid_shape(len(targets), 2)
-    figure = new_figure(PAGE_WIDTH_IN, 0.9 + 2.5 * n_rows)
-    axes = add_panels(figure, len(targets), columns)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 0.9 + 2.5 * n_rows, len(targets), columns)
     for ax, target in zip(axes, targets, strict=True):
         of_target = rows[rows["target"] == target]
         plot_steps_by_layer(of_target, ax)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.canvas import add_colour_bar, add_panels, legend_below, new_figure, thin_labels
+from ser_probe.report.canvas import add_colour_bar, legend_below, new_panels, thin_labels
 from ser_probe.report.evaluation.plots import plot_class_scores, plot_confusion
 from ser_probe.report.probes.scores import WEIGHTED_SUM, name_layers, probe_heading
 from ser_probe.report.style import (
@@ -42,8 +42,7 @@ def draw_confusion_change(table: pd.DataFrame) -> Figure:
     steps = first_and_last(step_order(chosen["step"]))
     if not steps:
         raise AnalysisError("The confusion table holds no layer that validation chose")
-    figure = new_figure(PAGE_WIDTH_IN if len(steps) > 1 else 4.4, 4.6)
-    axes = add_panels(figure, len(steps))
+    figure, axes = new_panels(PAGE_WIDTH_IN if len(steps) > 1 else 4.4, 4.6, len(steps))
     for ax, step in zip(axes, steps, strict=True):
         rows = chosen[chosen["step"] == step]
         plot_confusion(rows, ax, width_in=2.4)
@@ -79,8 +78,7 @@ def draw_class_recall(table: pd.DataFrame) -> Figure:
         return _draw_recall_bars(rows[rows["step"].isin(steps)], title)
     few = len(classes) <= len(CLASS_COLOURS)
     plot = plot_recall_lines if few else plot_recall_map
-    figure = new_figure(PAGE_WIDTH_IN, 3.6 if few else 4.6)
-    axes = add_panels(figure, len(steps), sharey=True)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 3.6 if few else 4.6, len(steps), sharey=True)
     for ax, step in zip(axes, steps, strict=True):
         plot(rows[rows["step"] == step], ax, classes=classes)
         ax.set_title(at_step(step))
@@ -97,8 +95,7 @@ def draw_class_recall(table: pd.DataFrame) -> Figure:
 
 def _draw_recall_bars(rows: pd.DataFrame, title: str) -> Figure:
     """Draw the recall of each class of probes that take all layers at once, a bar a checkpoint."""
-    figure = new_figure(PAGE_WIDTH_IN, min(9.0, 1.4 + 0.42 * rows["class"].nunique()))
-    ax = figure.subplots()
+    figure, (ax,) = new_panels(PAGE_WIDTH_IN, min(9.0, 1.4 + 0.42 * rows["class"].nunique()))
     plot_class_scores(rows.assign(group=[at_step(int(step)) for step in rows["step"]]), ax)
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
     ax.set_xlabel(f"{ax.get_xlabel()} (lines: 95 % over speakers)")

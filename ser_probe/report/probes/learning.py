@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ser_probe.report.canvas import add_panels, add_step_legend, heading, name_places, new_figure
+from ser_probe.report.canvas import add_step_legend, heading, name_places, new_panels
 from ser_probe.report.layer_lines import plot_lines_by_layer, spread_by_layer
 from ser_probe.report.measures import measure_name
 from ser_probe.report.probes.scores import target_names
@@ -23,8 +23,7 @@ def draw_description_length(table: pd.DataFrame) -> Figure:
         AnalysisError: If the table is empty or lacks columns.
     """
     rows = pick(table, "probe_description_length", measure="compression")
-    figure = new_figure(PAGE_WIDTH_IN, 3.6)
-    ax = figure.subplots()
+    figure, (ax,) = new_panels(PAGE_WIDTH_IN, 3.6)
     plot_compression(rows, ax)
     add_step_legend(ax, step_order(rows["step"]))
     ceiling = f"at most {rows['ceiling'].mean():.2g} can be reached"
@@ -42,8 +41,8 @@ def draw_learning_curves(table: pd.DataFrame, *, measure: str = "uar") -> Figure
     rows = pick(table, "probe_curve", measure=measure)
     layers, steps = layer_order(rows["layer"]), first_and_last(step_order(rows["step"]))
     shown = list(dict.fromkeys([layers[0], layers[len(layers) // 2], layers[-1]]))
-    figure = new_figure(PAGE_WIDTH_IN, 3.2)
-    for ax, layer in zip(add_panels(figure, len(shown), sharex=True, sharey=True), shown, strict=True):
+    figure, axes = new_panels(PAGE_WIDTH_IN, 3.2, len(shown), sharex=True, sharey=True)
+    for ax, layer in zip(axes, shown, strict=True):
         plot_learning(rows[(rows["layer"] == layer) & rows["step"].isin(steps)], ax, measure=measure)
         ax.set_title(f"layer {layer}")
         ax.label_outer()

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ser_probe.report.canvas import add_step_legend, heading, name_steps, new_figure, thin_labels
+from ser_probe.report.canvas import add_step_legend, heading, name_steps, new_panels, thin_labels
 from ser_probe.report.layer_lines import encoder_layers, encoder_steps, plot_lines_by_layer, spread_by_layer
 from ser_probe.report.measures import measure_name
 from ser_probe.report.style import ACCENT, GREY, PAGE_WIDTH_IN, STEP_COLOURS, line_colours, short, styled
@@ -27,17 +27,11 @@ _CONTROLS_BY_LAYER = (
 def draw_scores(table: pd.DataFrame, *, measure: str = "weighted_f1", split: str = "test") -> Figure:
     """Draw probe scores per layer, a line per checkpoint, with the eGeMAPS baseline and the controls.
 
-    Args:
-        table: The probe table.
-        measure: Which measure.
-        split: Which speakers are scored.
-
     Raises:
         AnalysisError: If the table does not hold this measure for this split.
     """
     rows = pick(table, "probe", split=split, measure=measure)
-    figure = new_figure(PAGE_WIDTH_IN, 4.0)
-    ax = figure.subplots()
+    figure, (ax,) = new_panels(PAGE_WIDTH_IN, 4.0)
     models = rows[rows["step"].notna()]
     if set(models["layer"]) == {WEIGHTED_SUM}:
         plot_scores_by_step(table, ax, measure=measure, split=split)

@@ -6,7 +6,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ser_probe.report.canvas import add_colour_key, add_step_legend, heading, legend_below, name_places, new_figure
+from ser_probe.report.canvas import (
+    add_colour_key,
+    add_step_legend,
+    heading,
+    legend_below,
+    name_places,
+    new_figure,
+    new_panels,
+)
 from ser_probe.report.layer_lines import plot_lines_by_layer
 from ser_probe.report.measures import measure_name
 from ser_probe.report.probes.scores import target_names
@@ -65,8 +73,7 @@ def draw_directions(table: pd.DataFrame) -> Figure:
     """
     rows = need(table, ["step_a", "step_b", "layer", "value"], "probe_directions")
     steps = step_order(pd.concat([rows["step_a"], rows["step_b"]]))
-    figure = new_figure(PAGE_WIDTH_IN, 3.6)
-    ax = figure.subplots()
+    figure, (ax,) = new_panels(PAGE_WIDTH_IN, 3.6)
     plot_direction_cosines(rows, ax)
     add_step_legend(ax, steps)
     ax.set_title(heading(rows.drop(columns="n"), f"Probe directions of step {steps[0]} and later"))

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError, NothingToDrawError
-from ser_probe.report.canvas import add_colour_bar, add_panels, grid_shape, heading, new_figure, thin_labels
+from ser_probe.report.canvas import add_colour_bar, grid_shape, heading, new_panels, thin_labels
 from ser_probe.report.corpora.figures import CORPORA_CAPTION, draw_similarity_corpora
 from ser_probe.report.figure_specs import FigureSpec
 from ser_probe.report.measures import DIRECTED, DISTANCES, measure_name
@@ -42,18 +42,13 @@ _BELOW: dict[str, Any] = {"location": "bottom", "shrink": 0.5, "fraction": 0.05,
 def draw_acoustic_similarity(table: pd.DataFrame, *, measure: str | None = None) -> Figure:
     """Draw the heat map layer x checkpoint of the similarity with acoustic features.
 
-    Args:
-        table: The similarity table.
-        measure: Which measure; the main one by default.
-
     Raises:
         AnalysisError: If the table holds no comparison with acoustic features, or not this measure.
     """
     rows = rows_of_measure(with_acoustics(table), measure)
     layers, steps = layer_order(rows["layer_a"]), step_order(rows["step_a"])
     limits = colour_limits(rows["value"])
-    figure = new_figure(min(PAGE_WIDTH_IN, 3.4 + 0.55 * len(steps)), max(4.0, 1.2 + 0.27 * len(layers)))
-    ax = figure.subplots()
+    figure, (ax,) = new_panels(min(PAGE_WIDTH_IN, 3.4 + 0.55 * len(steps)), max(4.0, 1.2 + 0.27 * len(layers)))
     plot_layer_checkpoint_map(rows, ax, limits=limits)
     add_colour_bar([ax], limits, f"{measure_name(rows['measure'].iloc[0])} with eGeMAPS (no unit)", **_BESIDE)
     ax.set_title(heading(rows, "Similarity to eGeMAPS", "model_a").replace(" · ", "\n", 1))
@@ -76,8 +71,8 @@ def draw_biased_cka(table: pd.DataFrame) -> Figure:
         )
     layers, steps = layer_order(rows["layer_a"]), step_order(rows["step_a"])
     limits = colour_limits(pd.concat([rows["value"], rows["baseline"]]))
-    figure = new_figure(min(PAGE_WIDTH_IN, 4.8 + 0.6 * len(steps)), max(3.6, 1.2 + 0.27 * len(layers)))
-    left, right = add_panels(figure, 2, sharey=True)
+    width_in, height_in = min(PAGE_WIDTH_IN, 4.8 + 0.6 * len(steps)), max(3.6, 1.2 + 0.27 * len(layers))
+    figure, (left, right) = new_panels(width_in, height_in, 2, sharey=True)
     plot_layer_checkpoint_map(rows, left, limits=limits)
     plot_layer_checkpoint_map(rows, right, column="baseline", limits=limits)
     left.set_title("biased CKA with eGeMAPS")
@@ -90,10 +85,6 @@ def draw_biased_cka(table: pd.DataFrame) -> Figure:
 @styled()
 def draw_layer_similarity(table: pd.DataFrame, *, measure: str | None = None) -> Figure:
     """Draw the similarity between layers within the first checkpoint, within the last, and across the two.
-
-    Args:
-        table: The similarity table.
-        measure: Which measure; the main one by default.
 
     Raises:
         NothingToDrawError: If the table holds no comparison between a model's layers.
@@ -110,8 +101,7 @@ def draw_layer_similarity(table: pd.DataFrame, *, measure: str | None = None) ->
             expected="rows with model_a = model_b at the first or the last step",
         )
     limits = colour_limits(pd.concat([part["value"] for part in parts.values()]))
-    figure = new_figure(PAGE_WIDTH_IN, 1.7 + 5.2 / max(2, len(parts)))
-    axes = add_panels(figure, len(parts))
+    figure, axes = new_panels(PAGE_WIDTH_IN, 1.7 + 5.2 / max(2, len(parts)), len(parts))
     for ax, ((step_a, step_b), part) in zip(axes, parts.items(), strict=True):
         plot_layer_matrix(part, ax, limits=limits)
         ax.set(xlabel=f"layer at {at_step(step_a)}", ylabel=f"layer at {at_step(step_b)}")
@@ -132,10 +122,6 @@ def _between_steps(rows: pd.DataFrame, step_a: int, step_b: int) -> pd.DataFrame
 def draw_functional_groups(table: pd.DataFrame, *, measure: str | None = None) -> Figure:
     """Draw layer x checkpoint heat maps of the similarity with each group of functionals, on one scale.
 
-    Args:
-        table: The similarity table.
-        measure: Which measure; the main one by default.
-
     Raises:
         NothingToDrawError: If the table holds no comparison with groups of functionals.
     """
@@ -150,8 +136,7 @@ def draw_functional_groups(table: pd.DataFrame, *, measure: str | None = None) -
     groups = [name for name in FUNCTIONAL_COLOURS if name in set(rows["group"])]
     layers, steps = layer_order(rows["layer_a"]), step_order(rows["step_a"])
     limits = colour_limits(rows["value"])
-    figure = new_figure(PAGE_WIDTH_IN, max(3.4, 1.6 + 0.22 * len(layers)))
-    axes = add_panels(figure, len(groups), sharey=True)
+    figure, axes = new_panels(PAGE_WIDTH_IN, max(3.4, 1.6 + 0.22 * len(layers)), len(groups), sharey=True)
     for ax, group in zip(axes, groups, strict=True):
         numbers = len(steps) <= 12 // len(groups)
         plot_layer_checkpoint_map(rows[rows["group"] == group], ax, limits=limits, numbers=numbers)
@@ -172,9 +157,6 @@ def draw_measures(table: pd.DataFrame) -> Figure:
     Each has its own scale: measures differ in range, and of distances small is alike. Biased CKA is left out: it has a
     figure of its own, beside its baseline.
 
-    Args:
-        table: The similarity table.
-
     Raises:
         NothingToDrawError: If the table holds fewer than two measures of it.
     """
@@ -190,8 +172,7 @@ def draw_measures(table: pd.DataFrame) -> Figure:
         )
     n_rows, columns = grid_shape(len(shown), _COLUMNS)
     panel_height_in = max(2.4, 1.2 + 0.14 * len(layer_order(rows["layer_a"])))
-    figure = new_figure(PAGE_WIDTH_IN, 0.8 + n_rows * panel_height_in)
-    axes = add_panels(figure, len(shown), columns, sharey=True)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 0.8 + n_rows * panel_height_in, len(shown), columns, sharey=True)
     for place, (ax, name) in enumerate(zip(axes, shown, strict=True)):
         part = rows[rows["measure"] == name]
         limits = colour_limits(part["value"])
@@ -211,10 +192,6 @@ def draw_measures(table: pd.DataFrame) -> Figure:
 def draw_models(table: pd.DataFrame, *, measure: str | None = None) -> Figure:
     """Draw the similarity of the layers of one model with those of another, a panel for each pair of checkpoints.
 
-    Args:
-        table: The similarity table.
-        measure: Which measure; the main one by default.
-
     Raises:
         NothingToDrawError: If the table holds no comparison between two models.
     """
@@ -233,8 +210,8 @@ def draw_models(table: pd.DataFrame, *, measure: str | None = None) -> Figure:
     limits = colour_limits(pd.concat([part["value"] for _, part in shown]))
     n_rows, columns = grid_shape(len(shown), _COLUMNS)
     panel_height_in = 3.6 if columns < _COLUMNS else 2.5
-    figure = new_figure(PAGE_WIDTH_IN if columns > 1 else 4.6, 1.3 + n_rows * panel_height_in)
-    axes = add_panels(figure, len(shown), columns)
+    width_in = PAGE_WIDTH_IN if columns > 1 else 4.6
+    figure, axes = new_panels(width_in, 1.3 + n_rows * panel_height_in, len(shown), columns)
     for ax, (names, part) in zip(axes, shown, strict=True):
         plot_layer_matrix(part, ax, limits=limits)
         model_a, checkpoint_a, model_b, checkpoint_b = (short(name, 24) for name in names)

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.canvas import add_panels, grid_shape, legend_below, new_figure
+from ser_probe.report.canvas import grid_shape, legend_below, new_panels
 from ser_probe.report.figure_specs import FigureSpec
 from ser_probe.report.measures import measure_name
 from ser_probe.report.stats.plots import level_order, plot_cell_means, plot_effects, plot_power, plot_residuals
@@ -33,9 +33,6 @@ def draw_cell_means(table: pd.DataFrame) -> Figure:
 
     The factor with the most levels goes across, the next makes the lines, the others the panels.
 
-    Args:
-        table: The descriptives of one analysis.
-
     Raises:
         AnalysisError: If the table is empty, or the design has too many cells for a page.
     """
@@ -54,8 +51,7 @@ def draw_cell_means(table: pd.DataFrame) -> Figure:
             found=f"{len(combinations)} panels of {len(line_levels)} lines",
         )
     n_rows, columns = grid_shape(len(combinations), 3)
-    figure = new_figure(PAGE_WIDTH_IN, 1.1 + 2.7 * n_rows)
-    axes = add_panels(figure, len(combinations), columns, sharey=True)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 1.1 + 2.7 * n_rows, len(combinations), columns, sharey=True)
     for place, (ax, values) in enumerate(zip(axes, combinations, strict=True)):
         part = table
         for name, value in zip(others, values, strict=True):
@@ -75,9 +71,6 @@ def draw_cell_means(table: pd.DataFrame) -> Figure:
 def draw_effects(table: pd.DataFrame) -> Figure:
     """Draw the effect size of every comparison with its interval; of very many a panel for each pair of levels.
 
-    Args:
-        table: The contrasts of one analysis.
-
     Raises:
         AnalysisError: If there is none, or more than fit a page.
     """
@@ -87,10 +80,10 @@ def draw_effects(table: pd.DataFrame) -> Figure:
         raise AnalysisError("No comparison has an effect size", found="observations without spread")
     table = table.assign(pair=[_pair(row) for row in table.to_dict("records")])
     if len(table) <= _MOST_ROWS:
-        figure = new_figure(PAGE_WIDTH_IN, 1.2 + _ROW_IN * max(len(table), 3))
+        figure, (ax,) = new_panels(PAGE_WIDTH_IN, 1.2 + _ROW_IN * max(len(table), 3))
         places = (f" ({within})" if within else "" for within in table["within"])
         names = [short(pair + place, 60) for pair, place in zip(table["pair"], places, strict=True)]
-        plot_effects(table, figure.subplots(), labels=names)
+        plot_effects(table, ax, labels=names)
     else:
         figure = _panels_of_pairs(table)
     significant = (table[f"p_{table['correction'].iloc[0]}"] < table["alpha"]).sum()
@@ -101,13 +94,8 @@ def draw_effects(table: pd.DataFrame) -> Figure:
 
 @styled()
 def draw_residuals(table: pd.DataFrame) -> Figure:
-    """Draw the quantiles of the residuals against those of a normal distribution.
-
-    Args:
-        table: The residuals of one analysis.
-    """
-    figure = new_figure(4.6, 4.0)
-    ax = figure.subplots()
+    """Draw the quantiles of the residuals against those of a normal distribution."""
+    figure, (ax,) = new_panels(4.6, 4.0)
     plot_residuals(table, ax)
     ax.legend(loc="upper left")
     ax.set_title(f"Residuals of the analysis of variance · n = {len(table)}")
@@ -116,15 +104,10 @@ def draw_residuals(table: pd.DataFrame) -> Figure:
 
 @styled()
 def draw_power(table: pd.DataFrame) -> Figure:
-    """Draw how power rises with repetitions, for independent and for paired ones.
-
-    Args:
-        table: The power curves of one analysis.
-    """
+    """Draw how power rises with repetitions, for independent and for paired ones."""
     need(table, ["design", "effect_size", "n", "power", "alpha"], "power_curve")
-    figure = new_figure(PAGE_WIDTH_IN, 3.2)
     designs = list(dict.fromkeys(table["design"]))
-    axes = add_panels(figure, len(designs))
+    figure, axes = new_panels(PAGE_WIDTH_IN, 3.2, len(designs))
     for ax, design in zip(axes, designs, strict=True):
         plot_power(table[table["design"] == design], ax)
         ax.set_title(_DESIGNS.get(str(design), str(design)))
@@ -144,8 +127,8 @@ def _panels_of_pairs(table: pd.DataFrame) -> Figure:
             found=f"{len(table)}: {len(places)} rows of {len(pairs)} pairs",
         )
     n_rows, columns = grid_shape(len(pairs), 4)
-    figure = new_figure(PAGE_WIDTH_IN, 0.8 + n_rows * (0.7 + 0.17 * len(places)))
-    axes = add_panels(figure, len(pairs), columns, sharex=True)
+    height_in = 0.8 + n_rows * (0.7 + 0.17 * len(places))
+    figure, axes = new_panels(PAGE_WIDTH_IN, height_in, len(pairs), columns, sharex=True)
     for i, (ax, pair) in enumerate(zip(axes, pairs, strict=True)):
         # An empty row is a comparison that could not be tested.
         part = table[table["pair"] == pair].set_index("within").reindex(places).reset_index()

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.canvas import add_panels, heading, new_figure
+from ser_probe.report.canvas import heading, new_figure, new_panels
 from ser_probe.report.figure_specs import FigureSpec
 from ser_probe.report.style import PAGE_WIDTH_IN, short, styled
 from ser_probe.report.tables import need
@@ -45,8 +45,8 @@ def draw_splits(table: pd.DataFrame, *, by: Sequence[str] = ("label", "gender"))
     present = [name for name in by if f"clips_by_{name}" in set(table["measure"])]
     if not present:
         raise AnalysisError("The audit counts no class that can be drawn", expected=", ".join(by))
-    figure = new_figure(PAGE_WIDTH_IN, 2.8)
-    for ax, name in zip(add_panels(figure, len(present)), present, strict=True):
+    figure, axes = new_panels(PAGE_WIDTH_IN, 2.8, len(present))
+    for ax, name in zip(axes, present, strict=True):
         plot_clips_per_split(table, ax, by=name)
         # Below the panel: bars of any length stay free of the legend.
         # Names are given, since a legend leaves out labels that begin with an underscore.
@@ -73,8 +73,8 @@ def draw_training(table: pd.DataFrame, *, best_step: int | None = None, saved_st
     """
     need(table, ["run_seed", "step", "split", "measure", "value"], "training")
     plots = _plots(table)
-    figure = new_figure(PAGE_WIDTH_IN, 3.7)
-    for ax, plot in zip(add_panels(figure, len(plots)), plots, strict=True):
+    figure, axes = new_panels(PAGE_WIDTH_IN, 3.7, len(plots))
+    for ax, plot in zip(axes, plots, strict=True):
         plot(table, ax)
         mark_steps(ax, best_step=best_step, saved_steps=saved_steps)
         artists = _labelled(ax)

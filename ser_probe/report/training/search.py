@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ser_probe.report.canvas import add_panels, grid_shape, legend_below, new_figure
+from ser_probe.report.canvas import grid_shape, legend_below, new_panels
 from ser_probe.report.measures import measure_name
 from ser_probe.report.style import ACCENT, CLASS_COLOURS, GREY, PAGE_WIDTH_IN, short, styled
 from ser_probe.report.tables import need
@@ -91,8 +91,8 @@ def plot_importance(table: pd.DataFrame, ax: Axes) -> Axes:
 @styled()
 def draw_history(table: pd.DataFrame, *, metric: str) -> Figure:
     """Draw the course of a search; see `plot_history`."""
-    figure = new_figure(PAGE_WIDTH_IN, 3.2)
-    ax = plot_history(table, figure.subplots(), metric=metric)
+    figure, (ax,) = new_panels(PAGE_WIDTH_IN, 3.2)
+    plot_history(table, ax, metric=metric)
     legend_below(figure, ax)
     counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
     figure.suptitle(f"Search · {counts}")
@@ -110,8 +110,7 @@ def draw_parameters(table: pd.DataFrame, *, metric: str, parameters: Sequence[st
         logs: Those of them whose orders of magnitude are drawn alike.
     """
     n_rows, columns = grid_shape(len(parameters), _COLUMNS)
-    figure = new_figure(PAGE_WIDTH_IN, 2.8 * n_rows + 0.6)
-    axes = add_panels(figure, len(parameters), columns, sharey=True)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 2.8 * n_rows + 0.6, len(parameters), columns, sharey=True)
     for ax, parameter in zip(axes, parameters, strict=True):
         plot_parameter(table, ax, parameter=parameter, metric=metric, log=parameter in logs)
     for ax in axes[1::_COLUMNS]:
@@ -124,8 +123,8 @@ def draw_parameters(table: pd.DataFrame, *, metric: str, parameters: Sequence[st
 @styled()
 def draw_importance(table: pd.DataFrame) -> Figure:
     """Draw which parameters mattered; see `plot_importance`. With few trials this is a hint at most."""
-    figure = new_figure(PAGE_WIDTH_IN, 1.4 + 0.4 * len(table))
-    plot_importance(table, figure.subplots())
+    figure, (ax,) = new_panels(PAGE_WIDTH_IN, 1.4 + 0.4 * len(table))
+    plot_importance(table, ax)
     figure.suptitle("Search · importance of the parameters")
     return figure
 

@@ -13,13 +13,13 @@ from ser_probe.errors import AnalysisError
 from ser_probe.report.drift.figures import draw_drift, draw_drift_groups, draw_shift_parts, draw_weight_drift
 from ser_probe.report.drift.headline import drift_headline
 from ser_probe.report.drift.plots import (
-    BANDS,
     part_order,
     plot_drift_of_groups,
     plot_drift_over_layers,
     plot_drift_over_steps,
     plot_shift_parts,
 )
+from ser_probe.report.style import FLOOR_COLOURS
 
 from ..conftest import Tables
 
@@ -38,7 +38,7 @@ def drift(tables: Tables) -> pd.DataFrame:
 
 def band(ax: Axes, column: str) -> np.ndarray:
     """Return the corners of the area that shows a floor."""
-    colour = to_rgba(BANDS[column]["color"], BANDS[column]["alpha"])
+    colour = to_rgba(*FLOOR_COLOURS[column])
     (area,) = [one for one in ax.collections if np.allclose(one.get_facecolor(), colour)]
     return area.get_paths()[0].vertices
 
@@ -63,7 +63,7 @@ def test_each_layer_has_its_floor_over_layers_and_the_highest_counts_over_steps(
     corners = band(over_layers, "floor_repeat")
     assert {(x, round(y, 6)) for x, y in corners if y > 0} == {*enumerate(floors.values())}
     plot_drift_over_steps(drift, over_steps, measure="mean_shift")
-    colour = to_rgba(BANDS["floor_repeat"]["color"], BANDS["floor_repeat"]["alpha"])
+    colour = to_rgba(*FLOOR_COLOURS["floor_repeat"])
     (span,) = [patch for patch in over_steps.patches if np.allclose(patch.get_facecolor(), colour)]
     assert (span.get_y(), span.get_height()) == (0, pytest.approx(0.09))
 
