@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from ser_probe.errors import AnalysisError
@@ -12,8 +11,8 @@ from ser_probe.report.acoustics.headline import acoustics_headline
 from ser_probe.report.acoustics.plots import functional_order, short_functional
 
 from ..acoustics_tables import FUNCTIONALS, acoustics_tables
+from ..drawn import Tables
 
-Tables = dict[str, pd.DataFrame]
 LAYERS, STEPS = ["0", "1", "final"], (0, 50)
 
 

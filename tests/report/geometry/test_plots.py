@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from ser_probe.errors import AnalysisError
@@ -16,9 +15,9 @@ from ser_probe.report.geometry.figures import (
 from ser_probe.report.geometry.headline import geometry_headline
 from ser_probe.report.geometry.plots import factor_colours
 
+from ..drawn import Tables
 from ..geometry_tables import UNIQUE, geometry_tables
 
-Tables = dict[str, pd.DataFrame]
 LAYERS, STEPS = ["0", "1", "final"], (0, 50)
 
 

@@ -48,11 +48,6 @@ def importance() -> pd.DataFrame:
     return pd.DataFrame({"parameter": [RATE, KIND], "importance": [0.8, 0.2]})
 
 
-@pytest.fixture
-def ax() -> Axes:
-    return Figure().subplots()
-
-
 def points(ax: Axes, label: str) -> list[list[float]]:
     (found,) = [each for each in ax.collections if each.get_label() == label]
     return np.asarray(found.get_offsets()).tolist()
