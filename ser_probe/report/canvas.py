@@ -67,7 +67,7 @@ def spaced(count: int, most: int) -> list[int]:
 
 
 def thin_labels(axis: Axis, most: int) -> None:
-    """Hide tick labels that would touch their neighbours, keeping the last one."""
+    """Hide those of the visible tick labels that would touch their neighbours, keeping the last one."""
     labels = axis.get_ticklabels()
     shown = set(spaced(len(labels), most))
     for i, label in enumerate(labels):

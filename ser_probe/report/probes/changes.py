@@ -189,7 +189,7 @@ def plot_changes(table: pd.DataFrame, ax: Axes, *, measure: str = "uar") -> Axes
         for dots, face in ((significant, colour), (~significant, "white")):
             ax.plot(x[dots], line["value"][dots], linestyle="none", marker="o", markersize=5 if last else 3,
                     markerfacecolor=face, markeredgecolor=colour, zorder=4)  # fmt: skip
-    name_layers(ax, layers, _most_names(ax))
+    name_layers(ax, layers)
     ax.set_ylabel(f"change of {short_measure_name(measure)}")
     return ax
 
@@ -211,7 +211,7 @@ def plot_steps_by_layer(table: pd.DataFrame, ax: Axes, *, baseline: str | None =
     if not acoustic.empty:
         ax.axhline(acoustic.mean(), color=ACCENT, linestyle=(0, (6, 3)), linewidth=1.8, label="eGeMAPS")
     plot_lines_by_layer(rows, ax, layers=layers, steps=steps)
-    name_layers(ax, layers, _most_names(ax))
+    name_layers(ax, layers)
     return ax
 
 
@@ -249,8 +249,3 @@ def plot_centres(table: pd.DataFrame, ax: Axes, *, measure: str) -> Axes:
     thin_labels(ax.xaxis, most=6)
     ax.set(ylabel="depth in layers", title=measure_name(measure))
     return ax
-
-
-def _most_names(ax: Axes) -> int:
-    """Return about how many layers can be named along a panel as wide as this one."""
-    return max(5, round(2.4 * ax.get_position().width * PAGE_WIDTH_IN))

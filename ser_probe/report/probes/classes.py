@@ -81,6 +81,7 @@ def draw_class_recall(table: pd.DataFrame) -> Figure:
     figure, axes = new_panels(PAGE_WIDTH_IN, 3.6 if few else 4.6, len(steps), sharey=True)
     for ax, step in zip(axes, steps, strict=True):
         plot(rows[rows["step"] == step], ax, classes=classes)
+        thin_labels(ax.xaxis, _MOST_NAMED_LAYERS)
         ax.set_title(at_step(step))
     if few:
         unit = rows["divided_by"].iloc[0] if "divided_by" in rows else "speaker"
@@ -116,7 +117,7 @@ def plot_recall_lines(table: pd.DataFrame, ax: Axes, *, classes: list[str]) -> A
         line = table[table["class"] == name].set_index("layer").reindex(layers)
         ax.plot(np.arange(len(layers)), line["value"], color=colour, marker=marker, markersize=4, linewidth=1.3,
                 label=short(name, LEGEND_CHARACTERS))  # fmt: skip
-    name_layers(ax, layers, _MOST_NAMED_LAYERS)
+    name_layers(ax, layers)
     ax.set_ylim(-0.02, 1.02)
     return ax
 

@@ -117,10 +117,10 @@ def plot_scores_by_step(table: pd.DataFrame, ax: Axes, *, measure: str = "weight
     return ax
 
 
-def name_layers(ax: Axes, layers: list[str], most: int) -> None:
-    """Name at most about so many layers along a panel, with a grid line at every layer."""
+def name_layers(ax: Axes, layers: list[str], most: int | None = None) -> None:
+    """Name at most about so many layers along a panel, by default as many as fit, with a grid line at every layer."""
     ax.set_xticks(range(len(layers)), layers)
-    thin_labels(ax.xaxis, most)
+    thin_labels(ax.xaxis, most or max(5, round(2.4 * ax.get_position().width * PAGE_WIDTH_IN)))
     ax.set_xlim(-0.5, len(layers) - 0.5)
     ax.set_xlabel("hidden layer")
 
