@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from ser_probe.report.style import HEAT_COLOURS, STEP_COLOURS, line_colours, short
 from ser_probe.report.tables import clip_count, step_name
 
-# More checkpoints than this make a legend longer than the figure is high; a colour bar takes its place.
+# With more checkpoints than this the legend would be higher than the figure: a colour bar replaces it.
 _MOST_LISTED_STEPS = 12
-# Of the font of legends, in widths of a wide letter; a handle and the gap to the next column take as much as 7.
+# Wide letters of the legends' font in an inch; a handle and the gap to the next column take as much as 7 letters.
 _LETTERS_AN_INCH, _HANDLE_LETTERS = 13.0, 7
 
 

@@ -1,4 +1,4 @@
-"""What a headline table of the report is, and how it words an interval."""
+"""A headline table of the report: what it consists of, and how intervals are written in it."""
 
 from __future__ import annotations
 

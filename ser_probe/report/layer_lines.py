@@ -1,4 +1,4 @@
-"""Values along the layers, a line per checkpoint: what geometry, acoustics and probes draw alike. Table -> Axes."""
+"""Values along the layers, a line per checkpoint, as geometry, acoustics and probes draw them. Table -> Axes."""
 
 from __future__ import annotations
 

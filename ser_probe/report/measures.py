@@ -1,4 +1,4 @@
-"""What the measures of the tables are called in titles, on axes and in headlines, and which way they point."""
+"""Names of the measures in titles, on axes and in headlines; which are distances, directed, or signed."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ MEASURES = {
     "ece": "ECE",
     "kl_divergence": "KL divergence",
 }
-"""What measures are called; one that is not listed goes by its name in the tables."""
+"""Names by what the tables call a measure; a measure that is not listed keeps its name from the table."""
 _SHORT_NAMES = {"uar": "UAR", "cka_debiased": "CKA (debiased)"}
-"""Where there is no room for the whole name."""
+"""Used where there is no room for the full name."""
 
 DISTANCES = ("procrustes", "angular_shape")
 """Measures of similarity that are small where representations are alike."""
@@ -78,7 +78,7 @@ EFFECT_SIZES = {
     "hedges_g_residual": "Hedges' g in residual deviations",
     "rank_biserial": "rank-biserial correlation",
 }
-"""What sizes of effects are called."""
+"""Names of the effect sizes."""
 
 
 def measure_name(measure: str) -> str:

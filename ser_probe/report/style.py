@@ -52,14 +52,14 @@ CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00
 CLASS_MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<")
 
 FUNCTIONAL_COLOURS = dict(zip(("frequency", "energy", "spectral", "temporal"), CLASS_COLOURS, strict=False))
-"""Of the groups of acoustic functionals, in the order in which they are shown."""
+"""Colours of the groups of acoustic functionals, in the order in which they are shown."""
 FACTOR_COLOURS = {
     "label": CLASS_COLOURS[1],
     "speaker": CLASS_COLOURS[0],
     "gender": CLASS_COLOURS[4],
     "sentence": CLASS_COLOURS[2],
 }
-"""Of what clips differ by; other factors take the spare ones. Interactions and joint shares are grey."""
+"""Colours of the factors of variance; other factors take the spare ones, interactions and joint shares are grey."""
 SPARE_FACTOR_COLOURS = (CLASS_COLOURS[3], CLASS_COLOURS[5], CLASS_COLOURS[6])
 INTERACTION_COLOUR, JOINT_COLOUR = "#8a8a8a", "#b9b9b9"
 FLOOR_COLOURS = {"floor_repeat": ("#c4c4c4", 0.8), "floor_seed": ("#e7c9a9", 0.7)}
@@ -78,7 +78,7 @@ NUMBER_COLOURS = "viridis"
 _READABLE = 0.87
 
 LEGEND_CHARACTERS = 18
-"""Of a name in a legend beside a panel, which takes the room for its longest name from the panel."""
+"""Longest name in a legend beside a panel, which takes its room from the panel."""
 
 
 @contextmanager

@@ -16,13 +16,13 @@ from ser_probe.errors import AnalysisError, NothingToDrawError, show
 
 FUNCTIONALS = "functionals"
 POOLED = "all"
-"""The corpus of rows over the clips of all corpora, where there are rows of each corpus beside them."""
+"""The `corpus` of rows over the clips of all corpora, in a table that also has rows of each corpus."""
 NO_STEP = -1
-"""The step of representations that name none."""
+"""The step given to representations whose files name none."""
 _CONTROLS_WITH_STEP = ("none", "shuffled_labels", "shuffled_clips")
 """What `control` says in the rows of a checkpoint's layers; other controls have no step and belong to all of them."""
 _SWAP = {f"{name}_{a}": f"{name}_{b}" for name in ("model", "checkpoint", "step", "layer") for a, b in ("ab", "ba")}
-"""Columns that change places where a comparison is turned round."""
+"""Names of columns when the two sides of a comparison change places."""
 
 
 def layer_order(names: Iterable[object]) -> list[str]:
@@ -52,12 +52,12 @@ def step_name(step: int) -> str:
 
 
 def at_step(step: int) -> str:
-    """Return a step as a panel is called after it."""
+    """Return a step as the title of a panel."""
     return "no step" if step == NO_STEP else f"step {step}"
 
 
 def with_steps(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose representations all stand at a step, so that they can be drawn.
+    """Return a table in which all representations have a step, so that they can be drawn.
 
     Embeddings that no training of ours made name no step, and acoustic features alone are a representation like any
     other: both are given `NO_STEP`, and features the name of their set in the place of a layer's. Features beside the
@@ -84,14 +84,14 @@ def with_steps(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _side_with_steps(table: pd.DataFrame, side: str) -> pd.DataFrame:
-    """Return comparisons whose layers on one side all stand at a step; features have none."""
+    """Return comparisons in which all layers of one side have a step; features have none."""
     step = table[f"step_{side}"].astype(float)
     without_step = step.isna() & ~table[f"layer_{side}"].astype(str).str.startswith(FUNCTIONALS)
     return table.assign(**{f"step_{side}": step.mask(without_step, NO_STEP)})
 
 
 def has_corpora(table: pd.DataFrame) -> bool:
-    """Tell whether a table holds rows of all corpora pooled and of each corpus beside them."""
+    """Tell whether a table holds rows of all corpora pooled as well as of each corpus."""
     return "corpus" in table and bool((table["corpus"] == POOLED).any()) and table["corpus"].nunique() > 1
 
 

@@ -171,7 +171,7 @@ these few clips. Loudness is normalised before extraction, so the level of a cli
 
 _WITHIN = """
 The same within speakers: each speaker's mean is taken off the truth and off the predictions, so that only what varies
-from clip to clip counts. What knows nothing but the voice has 0 or a little less here.
+from clip to clip counts. A layer that knows nothing but the voice has 0 or a little less here.
 """
 
 _RANKING = """

@@ -1,4 +1,4 @@
-"""The few rows of the report's head that are about acoustics."""
+"""The headline table of acoustics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ser_probe.report.headline import Headline, interval_text
 from ser_probe.report.tables import by_corpus, need
 
 _MEAN_LAYER = "mean"
-_MOST = 3
+_SHOWN = 3  # functionals on each side
 
 
 def acoustics_headline(changes: pd.DataFrame, *, measure: str = "r2") -> pd.DataFrame:
@@ -27,7 +27,10 @@ def acoustics_headline(changes: pd.DataFrame, *, measure: str = "r2") -> pd.Data
     lines: list[dict[str, object]] = []
     for corpus, (model,), part in by_corpus(rows, ["model"]):
         last = part[part["step"] == part["step"].max()].sort_values("value", kind="stable")
-        lost, gained = last[last["value"] < 0].head(_MOST), last[last["value"] > 0].tail(_MOST).iloc[::-1]
+        lost, gained = (
+            last[last["value"] < 0].head(_SHOWN),
+            last[last["value"] > 0].tail(_SHOWN).iloc[::-1],
+        )
         for what, side in (("lost", lost), ("gained", gained)):
             lines += [
                 {

@@ -50,7 +50,7 @@ _WORDS = (
     (r"^loudnessPeaksPerSec", "loudness peaks per s"),
     (r"_", " "),
 )  # fmt: skip
-"""From openSMILE's names to what fits beside a row of a figure; the tables keep openSMILE's."""
+"""Replacements that shorten openSMILE's names to fit a row of a figure; the tables keep openSMILE's names."""
 
 
 def short_functional(name: str) -> str:

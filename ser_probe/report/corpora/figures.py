@@ -20,7 +20,7 @@ emotions were made, and the pooled value counts that as structure like any other
 others, it says more of the collection than of speech. Corpora differ in size and labels too: compare layers along a
 line rather than lines.
 """
-"""How every figure by corpus is read."""
+"""The caption of every figure by corpus."""
 _DRIFT_PANELS = (DRIFT, "procrustes", "knn_overlap")
 _GEOMETRY_PANELS = ((SHAPE, ""), ("anisotropy", ""), ("unique_share", "label"))
 _PANEL_HEIGHT_IN = 3.2
@@ -92,7 +92,7 @@ def plot_by_corpus(rows: pd.DataFrame, ax: Axes, *, names: list[str], layers: li
     """
     need(rows, ["corpus", "layer", "value"], "figure by corpus")
     rows = rows.assign(layer=rows["layer"].astype(str))
-    # Beyond eight corpora colours come again; the band of each is drawn below all lines.
+    # Beyond eight corpora the colours repeat.
     for place, name in enumerate([*names, POOLED]):
         by_layer = rows[rows["corpus"].astype(str) == name].groupby("layer")
         line = by_layer["value"].mean().reindex(layers)

@@ -1,4 +1,4 @@
-"""Warnings about pooled values: what they are over all corpora, what they are within each, what the difference says."""
+"""Warnings about values over several corpora pooled: how far they are from the values within each corpus."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def pooling_warnings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def compared_corpora(tables: Mapping[str, pd.DataFrame]) -> Iterator[Compared]:
-    """Yield the number of each analysis by which pooled and separate corpora are compared, of each model."""
+    """Yield, for each analysis and model, the number by which pooled and separate corpora are compared."""
     for table, (analysis, rows_of) in _ROWS.items():
         if table not in tables or not has_corpora(tables[table]):
             continue

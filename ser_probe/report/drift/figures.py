@@ -55,7 +55,7 @@ _BEFORE = {"first": "the state before fine-tuning", "previous": "the checkpoint 
 
 @styled()
 def draw_drift(table: pd.DataFrame, *, x: str = "step", against: str = "first") -> Figure:
-    """Draw every measure of drift in a panel of its own.
+    """Draw every measure of drift, a panel each.
 
     Args:
         table: The drift table.
@@ -71,7 +71,7 @@ def draw_drift(table: pd.DataFrame, *, x: str = "step", against: str = "first") 
     _require_later(rows)
     measures, by_step = drift_measures(rows), x == "step"
     plot: Callable[..., Axes] = plot_drift_over_steps if by_step else plot_drift_over_layers
-    # A line at no drift says nothing of the layers.
+    # Step 0 has no drift by definition.
     shown = rows if by_step else rows[rows["step"] != 0]
     figure, axes = _measure_panels(shown, measures, plot)
     names = layer_order(rows["layer"]) if by_step else [str(step) for step in step_order(shown["step"])]
@@ -107,7 +107,7 @@ def draw_drift_groups(table: pd.DataFrame) -> Figure:
     names = sorted(rows["group"].unique())
     figure, axes = _measure_panels(rows, measures, plot_drift_of_groups, names=names)
     handles, labels = axes[0].get_legend_handles_labels()
-    if len(labels) > len(names):  # with a line of their median, of groups too many to be told apart
+    if len(labels) > len(names):  # too many groups to be told apart: grey lines and their median
         handles, labels = handles[-2:], [f"each of {len(names)}", labels[-1]]
     group_by, fitting = str(rows["group_by"].iloc[0]), legend_columns(labels, PAGE_WIDTH_IN, 5)
     figure.legend(handles, labels, title=group_by, loc="outside lower center", ncols=fitting)
@@ -148,7 +148,7 @@ def draw_shift_parts(table: pd.DataFrame, *, most_steps: int = _MOST_STEPS) -> F
 
 @styled()
 def draw_weight_drift(table: pd.DataFrame) -> Figure:
-    """Draw how far the weights of each block moved: since the first checkpoint, since the last one, and how straight.
+    """Draw how far the weights of each block moved since the first and the previous checkpoint, and how straight.
 
     Raises:
         AnalysisError: If the table is empty, or holds one checkpoint only.
@@ -183,7 +183,7 @@ def draw_weight_drift(table: pd.DataFrame) -> Figure:
 
 
 def _require_later(rows: pd.DataFrame) -> None:
-    """Raise where there is nothing but what drift is measured against, or files that do not say when they were made."""
+    """Raise an error if the table holds only step 0, which drift is measured against, or no step at all."""
     steps = step_order(rows["step"])
     if steps == [0]:
         raise AnalysisError("The drift table holds only step 0, which is what drift is measured against")
@@ -194,7 +194,7 @@ def _require_later(rows: pd.DataFrame) -> None:
 def _measure_panels(
     rows: pd.DataFrame, measures: list[str], plot: Callable[..., Axes], **options: object
 ) -> tuple[Figure, list[Axes]]:
-    """Return a page of a panel per measure, with the name of the horizontal axis below the lowest panels only."""
+    """Return a page with a panel per measure; only the lowest panels name the horizontal axis."""
     n_rows, _ = grid_shape(len(measures), _COLUMNS)
     figure, axes = new_panels(PAGE_WIDTH_IN, max(3.2, 0.9 + _PANEL_HEIGHT_IN * n_rows), len(measures), _COLUMNS)
     for ax, measure in zip(axes, measures, strict=True):

@@ -1,4 +1,4 @@
-"""The few rows of the report's head that are about drift."""
+"""The headline table of drift."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_NAMED = 8  # layers by name in a cell of a table
 
 
 def drift_headline(drift: pd.DataFrame) -> pd.DataFrame:
-    """Return per model and measure the layers that the last checkpoint changed most and least, and which at all.
+    """Return per model and measure the layers that the last checkpoint changed most and least.
 
     `above the floor` counts and names the layers whose whole interval lies beyond the floor; there is no such column
     where no floor was measured.

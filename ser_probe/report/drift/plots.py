@@ -31,7 +31,7 @@ FLOORS = {"floor_repeat": "extracted again", "floor_seed": "another seed"}
 """Columns of what drift has to exceed, and what they are called."""
 SHIFTS = {"mean_shift": "shift of the mean", "covariance_shift": "change of the covariance"}
 
-# More columns than this cannot hold numbers side by side in a third of a page.
+# With more columns than this, numbers do not fit side by side in a third of a page.
 _MOST_NUMBERED_COLUMNS = 4
 _PARTS_FIRST = ("front_end", "feature_projection", "positional_conv", "encoder_norm")
 
@@ -52,7 +52,7 @@ def plot_drift_over_steps(table: pd.DataFrame, ax: Axes, *, measure: str) -> Axe
     layers = layer_order(rows["layer"])
     for layer, colour in zip(layers, line_colours(len(layers), LAYER_COLOURS), strict=True):
         line = rows[rows["layer"] == layer].groupby("step")["value"].mean()
-        # The layer after the final norm is on another scale than the residual stream: it is told apart.
+        # Dashed, since the layer after the final norm is on another scale than the residual stream.
         style = "--" if layer == "final" else "-"
         ax.plot(line.index, line, color=colour, linestyle=style, marker="o", markersize=3, label=layer)
     for layer, colour in zip(layers, line_colours(len(layers), LAYER_COLOURS), strict=True):
@@ -230,7 +230,7 @@ def _band(measure: str, edges: np.ndarray) -> np.ndarray:
 
 
 def _not_above(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the points that are not above a floor that there is."""
+    """Return the points that are not above their floor; none where no floor was measured."""
     if "above_floor" not in rows:
         return rows.head(0)
     known = rows[rows["above_floor"].notna()]

@@ -24,10 +24,10 @@ from ser_probe.report.measures import short_measure_name
 from ser_probe.report.style import PAGE_WIDTH_IN, short, styled
 from ser_probe.report.tables import need, pick
 
-# More matrices side by side cannot be read; a column with more values (speakers) is left to the tables.
+# More matrices side by side cannot be read; a column with more values (speakers) is not drawn.
 MOST_PANELS = 4
 _MOST_TARGETS = 4
-# What tick labels and axis names take of a panel's width, and of the height below it, in inches.
+# Room for tick labels and axis names, of a panel's width and of the height below it, in inches.
 _LABELS_IN = 1.1
 
 
@@ -47,7 +47,7 @@ def draw_evaluation(
     """Draw the best of an evaluation of one model on one corpus: matrices by group, reliability, recall per class.
 
     The lines on the bars are what `classes` gives as intervals: over speakers, or over runs. Groups are of different
-    people: a difference between them is one between these speakers, and with few of them no more than that.
+    people: a difference between them may be one between these few speakers.
 
     Args:
         confusion: Rows of one run, or the mean over runs.
@@ -83,7 +83,7 @@ def draw_evaluation(
 
 @styled()
 def draw_confusions(confusion: pd.DataFrame) -> Figure:
-    """Draw the confusion matrix of all clips with counts, and beside it those of each of a few groups.
+    """Draw the confusion matrix of all clips with counts, and those of a few groups.
 
     Args:
         confusion: Rows of one run on one corpus, or the mean over runs.
@@ -185,7 +185,7 @@ def draw_score_rows(scores: pd.DataFrame) -> Figure:
 
 
 def _row_names(scores: pd.DataFrame) -> list[str]:
-    """Return what each score is about: its set of clips, of several corpora which one, and the numeric target."""
+    """Return the name of each row: the set of clips, the corpus if there are several, and the numeric target."""
     several = scores.groupby("evaluated_on")["corpus"].transform("nunique") > 1
     names = []
     for record, has_several in zip(scores.to_dict("records"), several, strict=True):
@@ -260,21 +260,21 @@ def _values(scores: pd.DataFrame, measures: tuple[str, ...] = ("accuracy", "uar"
 _SCORES = """
 What the checkpoints reach on each set of clips, with 95 % intervals over its speakers (none with fewer than three).
 Step 0 is an untrained head, what chance gives. The validation speakers chose the best step, so their score looks better
-than that of new speakers. Intervals that overlap do not say that two checkpoints are alike: both are scored on the same
-speakers, and one who is hard for one is hard for the other.
+than that of new speakers. Overlapping intervals do not show that two checkpoints are alike: both are scored on the same
+speakers, and a speaker who is hard for one checkpoint is hard for the other.
 """
 
 _PAGE = """
 The chosen checkpoint: of each true class how many percent were taken for which, for all clips and for groups of
-speakers; how often predictions of a confidence are right (on the line: calibrated); recall per class with 95 %
-intervals over speakers. A row is about one class however rare it is: the counts in the tables tell. A difference
-between groups is one between these few speakers.
+speakers; accuracy against confidence (on the diagonal: calibrated); recall per class with 95 % intervals over speakers.
+A row is about one class however rare it is: see the counts in the tables. A difference between groups may be one
+between these few speakers.
 """
 
 _AGREEMENT = """
-The chosen checkpoint: predicted against true values, a point a clip; exact ones lie on the line. A cloud that is
-flatter than the line is a model that plays safe, which the correlation does not see and the concordance (CCC) does.
-Clips of one speaker are no independent points.
+The chosen checkpoint: predicted against true values, a point per clip; exact predictions lie on the diagonal. A cloud
+that is flatter than the diagonal means predictions close to the mean, which lowers the concordance (CCC) but not the
+correlation. Clips of one speaker are not independent points.
 """
 
 _of_each_set = partial(FigureSpec, apart=("model", "evaluated_on", "corpus"), named=("evaluated_on",))

@@ -14,7 +14,7 @@ from ser_probe.report.figures import is_saved_figure, save_figure
 from ser_probe.runtime import SILENT, Progress
 
 MOST_RUN_FIGURES = 20
-"""Of more runs only the mean is drawn: the tables have each of them."""
+"""With more runs than this only their mean is drawn; the tables hold every run."""
 
 _KINDS = ("evaluation", "confusion", "agreement")
 
@@ -22,7 +22,7 @@ _KINDS = ("evaluation", "confusion", "agreement")
 def write_evaluation_figures(
     tables: Mapping[str, pd.DataFrame], folder: Path, *, progress: Progress = SILENT
 ) -> list[Path]:
-    """Draw what the tables allow, and remove the figures of an evaluation before.
+    """Draw every figure that the tables allow, and remove those of an earlier evaluation.
 
     Args:
         tables: By name: `scores`, `summary`; of classes `confusion`, `confusion_mean`, `classes`, `class_summary`,
@@ -92,7 +92,7 @@ def _as_values(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _run_names(table: pd.DataFrame) -> pd.Series:
-    """Return what files call the run of each row: `seed-3`."""
+    """Return the run of each row as file names have it: `seed-3`."""
     return "seed-" + table["run_seed"].astype(str)
 
 

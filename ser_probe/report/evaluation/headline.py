@@ -1,4 +1,4 @@
-"""The few rows of the report's head that are about the fine-tuned classifier, and the sentence that says them."""
+"""The headline table of the fine-tuned classifier, and its scores in a sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ser_probe.report.tables import need
 
 _SHOWN = ("uar", "accuracy", "macro_f1", "ccc", "rmse", "kl_divergence", "ece")
 _FIRST = ("uar", "ccc", "kl_divergence")
-"""What a sentence gives with its interval: of classes, of numbers, of distributions without labels."""
+"""The measure that a sentence gives with its interval: for classes, for numbers, for distributions without labels."""
 _COLUMNS = ["evaluated_on", "corpus", "step", "best", "group_by", "measure", "value", "ci_low", "ci_high", "n"]
 
 
@@ -37,7 +37,7 @@ def evaluation_headline(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def evaluation_sentences(scores: pd.DataFrame) -> dict[str, str]:
-    """Return what the chosen checkpoint reaches, in words, by what it was scored on.
+    """Return the scores of the chosen checkpoint in words, by the set of clips.
 
     Args:
         scores: The table `evaluation`.

@@ -72,7 +72,7 @@ def plot_confusion(table: pd.DataFrame, ax: Axes, *, width_in: float = 3.0, coun
 
 
 def _count(value: float) -> str:
-    """Return a number of clips; of a mean over runs one decimal is enough."""
+    """Return a number of clips as text; a mean over runs gets one decimal."""
     return f"{value:.0f}" if value == round(value) or value >= 100 else f"{value:.1f}"
 
 
@@ -82,9 +82,9 @@ def _matrix(table: pd.DataFrame, column: str, names: list[str]) -> np.ndarray:
 
 
 def plot_reliability(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw how often predictions of a confidence are right, against that confidence; calibrated ones lie on the line.
+    """Draw accuracy against confidence; a calibrated classifier lies on the diagonal.
 
-    Bins of few clips (grey) lie off the line by chance. Of several runs each is a line.
+    Bins with few clips (grey bars) lie off the diagonal by chance. Several runs are drawn as a line each.
 
     Args:
         table: Columns `low`, `high`, `n`, `confidence`, `accuracy` of one run, or of several told apart by `run_seed`.
@@ -138,7 +138,7 @@ def plot_class_scores(table: pd.DataFrame, ax: Axes, *, measure: str = "recall")
 
 
 def plot_score_rows(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw one score of several checkpoints on several sets of clips, a row a set, a point and interval a checkpoint.
+    """Draw a score of several checkpoints on several sets of clips: a row per set, a point and interval per checkpoint.
 
     Args:
         table: Columns `row`, `step`, `value`, `ci_low`, `ci_high`; rows are drawn in their order, from the top.
@@ -174,9 +174,10 @@ def _name_rows(ax: Axes, names: list[str]) -> None:
 
 
 def plot_agreement(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw predicted against true values; exact ones lie on the line.
+    """Draw predicted against true values; exact predictions lie on the diagonal.
 
-    A cloud flatter than the line is a model that plays safe: the correlation does not see it, the concordance does.
+    A cloud flatter than the diagonal means predictions close to the mean: the concordance is lower for it, the
+    correlation is not.
 
     Args:
         table: Columns `true` and `predicted`, in the target's unit.

@@ -1,4 +1,4 @@
-"""The few rows of the report's head that are about geometry."""
+"""The headline table of geometry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes before and after fine-tuning: the recall of each per layer, and which are taken for which."""
+"""Classes before and after fine-tuning: recall per layer, and which class is taken for which."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_NAMED_LAYERS = 9
 
 @styled()
 def draw_confusion_change(table: pd.DataFrame) -> Figure:
-    """Draw who is taken for whom at the first and at the last checkpoint, each at the layer that validation chose.
+    """Draw which class is taken for which at the first and the last checkpoint, at the layers that validation chose.
 
     Args:
         table: The confusion table, of one target and family.

@@ -21,8 +21,8 @@ from ser_probe.report.probes.transfer import draw_corpus_transfer, draw_directio
 _SCORES = """
 Mean score of a probe on speakers it has not seen, per layer; one line per checkpoint, dark for early and bright for
 late. Red dashes: the same probe on the eGeMAPS features. Grey, dashes and dots: the same architecture with random
-weights; dots: the probe with shuffled labels (close) and always answering the most frequent class (wide): what is not
-above them is not evidence. A ring marks the layer that is best on the validation speakers; the highest point of a test
+weights; dots: the probe with shuffled labels (close) and always answering the most frequent class (wide): a score
+that is not above them is no evidence. A ring marks the layer that is best on the validation speakers; the highest point of a test
 curve would flatter. The bands (first and last checkpoint) are one standard deviation over probe seeds: they say how
 repeatable the probe is, not how far other speakers would differ, so lines whose bands do not touch may still not
 differ. Probes that take a learned sum of all layers are drawn over fine-tuning steps instead.
@@ -47,8 +47,8 @@ often it occurs. With rotating folds, all test answers are pooled.
 """
 _RECALL = """
 Share of each class's test clips that the probe finds, per layer, before and after fine-tuning; means over probe seeds.
-A class whose line is high may be found only because the probe answers it often: the confusion matrices tell. Intervals
-over speakers are in the table, and are wide: a class has a few clips a speaker. Many classes are drawn as colours.
+A class may have a high line only because the probe answers it often: see the confusion matrices. Intervals over
+speakers are in the table, and are wide: a class has a few clips per speaker. Many classes are drawn as colours.
 """
 _WEIGHTS = """
 What a probe on a learned sum of all layers weighs each layer by (softmax weights, layers standardised; SUPERB's way), a
@@ -102,9 +102,9 @@ is shared; a line at the dashes is no evidence that anything moved. A rotation o
 the label is as readable as before.
 """
 _CORPUS = """
-Probes trained on each corpus, tested on unseen speakers of one: its own probe's line is what could be reached, the
-others' what carries over. Only labels that all corpora share count. Features are standardised on the training corpus,
-so a difference of level or recording counts as a failure too. Rows: first and last checkpoint.
+Probes trained on each corpus and tested on unseen speakers of one corpus: the probe of that corpus shows what could be
+reached, the others what carries over. Only labels that all corpora share count. Features are standardised on the
+training corpus, so a difference of level or recording counts as a failure too. Rows: first and last checkpoint.
 """
 
 _figure = partial(FigureSpec, apart=("corpus", "model", "target", "family", "pooling"))

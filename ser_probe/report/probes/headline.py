@@ -1,4 +1,4 @@
-"""The few rows of the report's head that are about probes: the chosen layers, and what changed."""
+"""The headline tables of probes: the chosen layers, and what changed."""
 
 from __future__ import annotations
 

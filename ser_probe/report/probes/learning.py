@@ -1,4 +1,4 @@
-"""How much material a probe needs: the length of the labels' code, and learning curves."""
+"""How much training material a probe needs: the length of the labels' code, and learning curves."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def plot_compression(table: pd.DataFrame, ax: Axes) -> Axes:
     plot_lines_by_layer(spread_by_layer(rows), ax, layers=layers, steps=step_order(rows["step"]))
     ax.axhline(1, color=GREY, linestyle="--", linewidth=1, label="uniform code")
     frequency = (rows["uniform_bits"] / rows["frequency_bits"]).mean()
-    # Frequencies of equal classes save nothing: the two lines would be one.
+    # With classes of equal size both lines would lie on each other.
     if abs(frequency - 1) > 0.01:
         ax.axhline(frequency, color=GREY, linestyle=":", linewidth=1, label="class frequencies alone")
     name_places(ax, layers, 17, margin=0.5)

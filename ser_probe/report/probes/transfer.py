@@ -1,4 +1,4 @@
-"""Where a probe still works: at another checkpoint, on another corpus, and whether its directions have turned."""
+"""Probes at another checkpoint and on another corpus, and whether their directions have turned."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _on_two_lines(measure: str) -> str:
 
 
 def _hide_inner_names(ax: Axes) -> None:
-    """Show what an axis is called only where no panel with the same axis lies further out."""
+    """Name axes only in the first column and the last row of panels."""
     place = ax.get_subplotspec()
     assert place is not None
     ax.xaxis.label.set_visible(place.is_last_row())

@@ -1,4 +1,4 @@
-"""The few rows of the report's head that are about similarity."""
+"""The headline tables of similarity."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ser_probe.report.canvas import thin_labels
 from ser_probe.report.style import HEAT_COLOURS, PALE, text_colour
 from ser_probe.report.tables import FUNCTIONALS, layer_order, need, pick, step_name, step_order
 
-# More cells than this cannot hold a number of nine points side by side on a page.
+# With more cells than this, numbers of nine points do not fit on a page.
 MOST_NUMBERED_CELLS = 260
 MOST_ROW_LABELS, MOST_COLUMN_LABELS = 30, 16
 _ROUND_TO = 0.05
@@ -95,7 +95,7 @@ def _draw_cells(grid: pd.DataFrame, ax: Axes, limits: tuple[float, float], numbe
     rows, columns = values.shape
     ax.grid(False)
     ax.set_facecolor(PALE)
-    # White lines part the cells while these are large; among many small ones they would take up the picture.
+    # White lines between large cells; between many small ones they would cover the picture.
     edges = "white" if values.size <= MOST_NUMBERED_CELLS else "face"
     mesh = ax.pcolormesh(values, cmap=HEAT_COLOURS, norm=norm, edgecolors=edges, linewidth=0.4)
     ax.set_xticks(np.arange(columns) + 0.5, [str(name) for name in grid.columns])
@@ -116,7 +116,7 @@ def rows_of_measure(table: pd.DataFrame, measure: str | None = None) -> pd.DataF
 
 
 def main_measure(table: pd.DataFrame) -> str:
-    """Return the measure that figures show where none is asked for: debiased CKA, or what there is; biased CKA last."""
+    """Return the measure that figures show by default: debiased CKA, else what the table has, biased CKA last."""
     need(table, ["measure"], "similarity")
     measures = list(table["measure"].drop_duplicates())
     preferred = [name for name in ("cka_debiased", "cka_minibatch") if name in measures]

@@ -1,4 +1,4 @@
-"""The figures of statistics: means of cells, sizes of effects, residuals, and what so many repetitions would find."""
+"""The figures of statistics: means of cells, effect sizes, residuals, and power against repetitions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def draw_cell_means(table: pd.DataFrame) -> Figure:
     need(table, ["factors", "response", "mean", "ci_low", "ci_high", "n", "alpha"], "descriptives")
     names = str(table["factors"].iloc[0]).split(_TIMES)
     levels = {name: level_order(table[name].tolist()) for name in names}
-    # Of equally many the later factor goes across, as in the order in which factors are named.
+    # Of factors with equally many levels, the one named later goes across.
     ranked = sorted(names, key=lambda name: (-len(levels[name]), -names.index(name)))
     x, lines, others = ranked[0], ranked[1] if len(ranked) > 1 else None, sorted(ranked[2:], key=names.index)
     combinations = list(itertools.product(*(levels[name] for name in others)))

@@ -23,8 +23,8 @@ from ser_probe.report.style import (
 )
 from ser_probe.report.tables import need
 
-# Shares of the distance between two levels by which lines stand apart, and over which all are spread at most, so that
-# their intervals can be told apart.
+# Lines are shifted sideways so that their intervals can be told apart: by this share of the distance between two
+# levels, and by this share at most from the first line to the last.
 _STEP = 0.08
 _SPREAD = 0.5
 _MOST_CLASSES = len(CLASS_COLOURS)

@@ -25,7 +25,7 @@ from ser_probe.report.training.plots import (
 )
 
 MOST_RUNS = 8
-"""Runs that fit beside each other and can still be read."""
+"""Runs that can be drawn side by side and still be read."""
 
 Plot = Callable[[pd.DataFrame, Axes], Axes]
 
@@ -138,7 +138,7 @@ def _labelled(ax: Axes) -> dict[str, Artist]:
 
 
 def _draw_if_there(plot: Plot, run: pd.DataFrame, ax: Axes) -> None:
-    """Draw a panel; of a run that has no such measure, as numeric targets have no UAR, leave it empty."""
+    """Draw a panel, or leave it empty if the run has no such measure, as numeric targets have no UAR."""
     try:
         plot(run, ax)
     except AnalysisError:
@@ -146,7 +146,7 @@ def _draw_if_there(plot: Plot, run: pd.DataFrame, ax: Axes) -> None:
 
 
 def _share_scale(axes: list[Axes], *, from_zero: bool) -> None:
-    """Let the scale of a row hold the lines of all its panels: a limit that one panel has set would cut off others."""
+    """Scale a row to the lines of all its panels, where the limits of a single panel would cut off others."""
     for ax in axes:
         ax.relim()
     axes[0].autoscale(axis="y")

@@ -1,4 +1,4 @@
-"""Fine-tuning as it went, and what was in each split. Table -> Axes."""
+"""Losses, scores and learning rate over fine-tuning, and the clips of each split. Table -> Axes."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def plot_parameter(table: pd.DataFrame, ax: Axes, *, parameter: str, metric: str
         places = sorted(column.dropna().unique())
         ax.set_xticks(places, labels=[f"{place:g}" for place in places])
     _draw_trials(table, ax, column)
-    # Whatever its direction, the best value is what the running best ends with.
+    # The running best ends with the best value, whether it was minimised or maximised.
     best = table[(table["state"] == "complete") & table["value"].isin(table["best_value"].tail(1))].index[:1]
     ax.scatter(column[best], table["value"][best], s=110, facecolors="none", edgecolors=ACCENT, linewidths=1.6,
                label="best trial", zorder=4)  # fmt: skip
@@ -90,7 +90,7 @@ def plot_importance(table: pd.DataFrame, ax: Axes) -> Axes:
 
 @styled()
 def draw_history(table: pd.DataFrame, *, metric: str) -> Figure:
-    """Draw the course of a search; see `plot_history`."""
+    """Draw the value of each trial in the order of the search; see `plot_history`."""
     figure, (ax,) = new_panels(PAGE_WIDTH_IN, 3.2)
     plot_history(table, ax, metric=metric)
     legend_below(figure, ax)
@@ -130,7 +130,7 @@ def draw_importance(table: pd.DataFrame) -> Figure:
 
 
 def _label_decades(ax: Axes, values: pd.Series) -> None:
-    """Name the ticks of a logarithmic axis in plain figures; its own names are mathematics, which labels are not."""
+    """Name the ticks of a logarithmic axis in plain figures: by default they are mathematical text, which is off."""
     decades = np.log10(values.max() / values.min())
     named = next((digits for most, digits in _NAMED_DIGITS if decades < most), (1.0,))
     ax.xaxis.set_major_locator(LogLocator(subs=named))

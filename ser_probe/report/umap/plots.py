@@ -14,7 +14,7 @@ from ser_probe.report.style import LEGEND_CHARACTERS, MID_GREY, NUMBER_COLOURS, 
 from ser_probe.report.tables import need
 
 _MARGIN = 0.04
-# More classes than this nobody can tell apart; they are drawn, but not listed.
+# More classes than this cannot be told apart: they are drawn, but not listed.
 MOST_NAMED_CLASSES = 16
 # A column of numbers with no more different values than this is coloured as classes: a rating from 1 to 5.
 MOST_CLASSES_OF_NUMBERS = 10
