@@ -21,10 +21,10 @@ from ser_probe.report.probes.transfer import draw_corpus_transfer, draw_directio
 _SCORES = """
 Mean score of a probe on speakers it has not seen, per layer; one line per checkpoint, dark for early and bright for
 late. Red dashes: the same probe on the eGeMAPS features. Grey, dashes and dots: the same architecture with random
-weights; dots: the probe with shuffled labels (close) and always answering the most frequent class (wide): a score
-that is not above them is no evidence. A ring marks the layer that is best on the validation speakers; the highest point of a test
-curve would flatter. The bands (first and last checkpoint) are one standard deviation over probe seeds: they say how
-repeatable the probe is, not how far other speakers would differ, so lines whose bands do not touch may still not
+weights; dots: the probe with shuffled labels (close) and always answering the most frequent class (wide): a score that
+is not above them is no evidence. A ring marks the layer that is best on the validation speakers; the highest point of a
+test curve would flatter. The bands (first and last checkpoint) are one standard deviation over probe seeds: they say
+how repeatable the probe is, not how far other speakers would differ, so lines whose bands do not touch may still not
 differ. Probes that take a learned sum of all layers are drawn over fine-tuning steps instead.
 """
 _CHANGES = """
