@@ -98,10 +98,7 @@ ANALYSIS = Analysis(
     ),
     needs=frozenset({"caches", "features", "control", "split"}),
     command=OwnCommand(spelled={"targets": ("--target", "--targets")}, former={"--split": "--scheme"}),
-    figures=(
-        "ser_probe.report.probes.figures:PROBES_FIGURES",
-        "ser_probe.report.probes.figures_extras:PROBE_EXTRAS_FIGURES",
-    ),
+    figures=("ser_probe.report.probes.figures:PROBES_FIGURES",),
     headlines=(
         "ser_probe.report.probes.headline:PROBE_HEADLINE",
         "ser_probe.report.probes.headline:PROBE_MODELS_HEADLINE",

@@ -1,4 +1,4 @@
-"""What a headline table of the report is."""
+"""A headline table of the report: what it consists of, and how intervals are written in it."""
 
 from __future__ import annotations
 
@@ -25,3 +25,8 @@ class Headline:
     remark: str
     make: Callable[[Mapping[str, pd.DataFrame]], pd.DataFrame]
     say: Callable[[Mapping[str, pd.DataFrame]], list[str]] = lambda _: []
+
+
+def interval_text(low: float, high: float, digits: str = ".3f") -> str | None:
+    """Return an interval as text; None where there is none (too few speakers)."""
+    return None if pd.isna(low) else f"{low:{digits}} to {high:{digits}}"

@@ -1,14 +1,13 @@
-"""How figures look: fonts, colour-blind safe colours, the names of measures on axes."""
+"""How figures look: fonts, colour-blind safe colours and colour maps, short labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, to_hex, to_rgb
 
 # The text width of a printed page. Figures are drawn as wide as they are printed, so that sizes below are true.
@@ -45,92 +44,54 @@ STYLE: dict[Any, Any] = {
 
 GREY = "#5f5f5f"
 PALE = "#dcdcdc"
+MID_GREY = "#bdbdbd"
 ACCENT = "#b3261e"
 
 # Okabe and Ito (2008), without the yellow, which is too light on white; black last.
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F4F24", "#000000")
 CLASS_MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<")
 
-# Lines: the light end of each map is left out, since pale yellow cannot be read on white.
-_READABLE = 0.87
+FUNCTIONAL_COLOURS = dict(zip(("frequency", "energy", "spectral", "temporal"), CLASS_COLOURS, strict=False))
+"""Colours of the groups of acoustic functionals, in the order in which they are shown."""
+FACTOR_COLOURS = {
+    "label": CLASS_COLOURS[1],
+    "speaker": CLASS_COLOURS[0],
+    "gender": CLASS_COLOURS[4],
+    "sentence": CLASS_COLOURS[2],
+}
+"""Colours of the factors of variance; other factors take the spare ones, interactions and joint shares are grey."""
+SPARE_FACTOR_COLOURS = (CLASS_COLOURS[3], CLASS_COLOURS[5], CLASS_COLOURS[6])
+INTERACTION_COLOUR, JOINT_COLOUR = "#8a8a8a", "#b9b9b9"
+FLOOR_COLOURS = {"floor_repeat": ("#c4c4c4", 0.8), "floor_seed": ("#e7c9a9", 0.7)}
+"""Bands of what drift has to exceed, with their opacity."""
+
+# Colour maps of cells: values, shares from 0 to 1, and changes to either side of 0.
+HEAT_COLOURS = "viridis"
+SHARE_COLOURS = "Blues"
+CHANGE_COLOURS = "RdBu"
+# Colour maps of lines and points.
 STEP_COLOURS = "viridis"
 LAYER_COLOURS = "plasma"
+CORPUS_COLOURS = "plasma"
+NUMBER_COLOURS = "viridis"
+# The light end of these is left out: pale yellow cannot be read on white.
+_READABLE = 0.87
 
-MEASURES = {
-    "weighted_f1": "weighted F1",
-    "macro_f1": "macro F1",
-    "uar": "unweighted average recall",
-    "accuracy": "accuracy",
-    "selectivity_uar": "selectivity (UAR above shuffled labels)",
-    "r2": "R²",
-    "ccc": "CCC",
-    "pearson": "Pearson's r",
-    "cka_debiased": "debiased linear CKA",
-    "cka": "biased linear CKA",
-    "cka_rbf": "biased RBF CKA",
-    "cka_rbf_debiased": "debiased RBF CKA",
-    "cka_minibatch": "minibatch linear CKA",
-    "cca_mean": "mean CCA, held out",
-    "cca_mean_squared": "mean squared CCA, held out",
-    "svcca": "SVCCA, held out",
-    "pwcca": "PWCCA, held out",
-    "cca_mean_insample": "mean CCA, in-sample",
-    "cca_mean_squared_insample": "mean squared CCA, in-sample",
-    "svcca_insample": "SVCCA, in-sample",
-    "pwcca_insample": "PWCCA, in-sample",
-    "angular_shape": "angular shape distance (rad)",
-    "rsa": "RSA (Spearman)",
-    "rsa_pearson": "RSA (Pearson)",
-    "mutual_knn": "mutual k-NN overlap",
-    "distance_correlation": "distance correlation",
-    "distance_correlation_debiased": "bias-corrected dCor",
-    "linear_predictivity": "linear predictivity (R²)",
-    "mean_cosine": "mean cosine",
-    "procrustes": "Procrustes distance",
-    "mean_cosine_centred": "mean cosine, centred",
-    "knn_overlap": "neighbours kept",
-    "mean_shift": "shift of the mean",
-    "covariance_shift": "change of covariance",
-    "relative_norm_change": "relative change of norm",
-    "rankme": "RankMe",
-    "effective_rank": "effective rank",
-    "participation_ratio_unbiased": "participation ratio",
-    "two_nn": "two-NN dimension",
-    "two_nn_mle": "two-NN dimension (ML)",
-    "fisher_ratio": "Fisher ratio",
-    "marginal_share": "share of variance",
-    "unique_share": "unique share of variance",
-    "r2_within": "R² within speakers",
-    "loss": "loss",
-    "learning_rate": "learning rate",
-}
-
-# A legend stands beside its panel and takes the room for its longest name from it.
 LEGEND_CHARACTERS = 18
-# Of the font of legends, in widths of a wide letter; a handle and the gap to the next column take as much as 7.
-_LETTERS_AN_INCH, _HANDLE_LETTERS = 13.0, 7
+"""Longest name in a legend beside a panel, which takes its room from the panel."""
 
 
-def styled() -> AbstractContextManager[None]:
-    """Return a context in which figures are made and saved in this style; outside it nothing changes."""
-    return matplotlib.rc_context(STYLE)
-
-
-def measure_name(measure: str) -> str:
-    """Return what a measure is called on an axis."""
-    return MEASURES.get(measure, short(measure.replace("_", " ")))
+@contextmanager
+def styled() -> Iterator[None]:
+    """Make and save figures in this style within the context, or within the function that it decorates."""
+    with matplotlib.rc_context(STYLE):
+        yield
 
 
 def short(text: object, most: int = 40) -> str:
     """Return a label on one line and no longer than fits; it comes from files and may be anything."""
     line = " ".join(str(text).split())
     return line if len(line) <= most else line[: most - 1] + "…"
-
-
-def legend_columns(names: Sequence[str], width_in: float, most: int) -> int:
-    """Return how many columns a legend below a figure of this width has room for, by its longest name."""
-    letters = width_in * _LETTERS_AN_INCH
-    return max(1, min(len(names), most, int(letters // (max(map(len, names), default=0) + _HANDLE_LETTERS))))
 
 
 def line_colours(count: int, name: str) -> list[str]:
@@ -146,21 +107,6 @@ def class_styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
         name: (CLASS_COLOURS[i % n], CLASS_MARKERS[(i // n + i * (len(names) <= n)) % len(CLASS_MARKERS)])
         for i, name in enumerate(names)
     }
-
-
-def spaced(count: int, most: int) -> list[int]:
-    """Return at most about `most` positions of 0..count-1, evenly spaced, the last always and none close to it."""
-    every = max(1, -(-count // most))
-    last = count - 1
-    return [i for i in range(count) if i == last or (i % every == 0 and last - i >= every)]
-
-
-def thin_labels(axis: Axis, most: int) -> None:
-    """Hide tick labels that would touch their neighbours, keeping the last one."""
-    labels = axis.get_ticklabels()
-    shown = set(spaced(len(labels), most))
-    for i, label in enumerate(labels):
-        label.set_visible(i in shown)
 
 
 def text_colour(cmap: Colormap, position: float) -> str:

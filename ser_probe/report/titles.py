@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 MOST_LINES = 4
-"""Of a title; what does not fit into so many lines is cut, and ends in an ellipsis."""
+"""Lines of a title; a longer title is cut and ends in an ellipsis."""
 
 _MARGIN_PX = 2.0
 # Where a title may be broken, the best place first: between its parts, in a list, between words, in a name.
@@ -84,14 +84,14 @@ def break_line(line: str, room: float, width: Width) -> list[str]:
         lines = [""]
         for part in parts:
             longer = lines[-1] + part
-            lines = [*lines[:-1], longer] if not lines[-1] or width(_bare(longer)) <= room else [*lines, part]
+            lines = [*lines[:-1], longer] if not lines[-1] or width(_stripped(longer)) <= room else [*lines, part]
         if len(lines) > 1:
-            return [piece for each in lines for piece in break_line(_bare(each), room, width)]
+            return [piece for part in lines for piece in break_line(_stripped(part), room, width)]
     return [line]  # a single letter
 
 
-def _bare(line: str) -> str:
-    """Return a line without what stands between it and the next."""
+def _stripped(line: str) -> str:
+    """Return a line without the separator at its end."""
     return line.removesuffix(" · ").strip()
 
 

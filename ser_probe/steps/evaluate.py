@@ -19,7 +19,7 @@ from ser_probe.files import atomic_path, check_output_folder, write_json, write_
 from ser_probe.models.checkpoint import load_classifier, read_targets
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.targets import Targets
-from ser_probe.report.evaluation.figures import write_evaluation_figures
+from ser_probe.report.evaluation.files import write_evaluation_figures
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
 from ser_probe.steps.evaluated_clips import EvaluatedClips, read_evaluated_clips
 from ser_probe.steps.evaluation_latex import latex_scores

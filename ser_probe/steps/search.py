@@ -22,7 +22,7 @@ from ser_probe.errors import ConfigError, SerProbeError
 from ser_probe.files import atomic_path, check_output_folder, read_json, write_text
 from ser_probe.models.model_folder import check_name
 from ser_probe.report.figures import save_figure
-from ser_probe.report.training.plots_search import draw_history, draw_importance, draw_parameters
+from ser_probe.report.training.search import draw_history, draw_importance, draw_parameters
 from ser_probe.runtime import SILENT, Progress, derive_seed, pick_device
 from ser_probe.steps.extract import accepted_audio
 from ser_probe.steps.finetune import train_study

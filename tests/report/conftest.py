@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from .acoustics_tables import acoustics_tables
 from .evaluation_tables import evaluation_tables
@@ -245,6 +247,11 @@ def tables(shared_tables: Tables) -> Tables:
 @pytest.fixture
 def make_tables(rng: np.random.Generator) -> Callable[[int, Sequence[int]], Tables]:
     return lambda n_layers, steps: study_tables(n_layers, steps, rng)
+
+
+@pytest.fixture
+def ax() -> Axes:
+    return Figure().subplots()
 
 
 @pytest.fixture

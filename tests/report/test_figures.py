@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -16,24 +14,17 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.canvas import (
-    draw_acoustic_similarity,
-    draw_biased_cka,
-    draw_layer_similarity,
-    draw_scores,
-)
-from ser_probe.report.drift.compose import draw_drift
+from ser_probe.report.drift.figures import draw_drift
 from ser_probe.report.figures import PNG_DPI, save_figure, write_figures
+from ser_probe.report.probes.scores import draw_scores
+from ser_probe.report.similarity.figures import draw_acoustic_similarity
 from ser_probe.report.style import PAGE_WIDTH_IN, styled
 from ser_probe.report.tables import POOLED
 from ser_probe.report.titles import fit_titles
-from ser_probe.report.training.compose import draw_training
-from ser_probe.report.training.splits import draw_splits
-from ser_probe.report.umap.compose import draw_umap
+from ser_probe.report.training.figures import draw_training
 from ser_probe.steps.analyses.figures import report_figures
 
-Tables = dict[str, pd.DataFrame]
-MakeTables = Callable[[int, Sequence[int]], Tables]
+from .drawn import MakeTables, Tables
 
 FIGURES = report_figures()
 BY_CORPUS = {name for name in FIGURES if name.endswith("_corpora")}
@@ -211,111 +202,6 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(tables: Tables, figu
 def test_an_unknown_figure_is_refused(tables: Tables, tmp_path: Path, arguments: dict[str, object]) -> None:
     with pytest.raises(AnalysisError, match=r"no such figure[\s\S]*found: heat"):
         write_figures(tables, tmp_path, specs=FIGURES, **arguments)  # type: ignore[arg-type]
-
-
-def test_biased_cka_never_stands_alone(tables: Tables) -> None:
-    with pytest.raises(AnalysisError, match="only beside its independence baseline"):
-        draw_biased_cka(tables["similarity"].assign(baseline=np.nan))
-    value, baseline = draw_biased_cka(tables["similarity"]).axes[:2]
-    assert value.collections[0].get_clim() == baseline.collections[0].get_clim()
-    np.testing.assert_allclose(baseline.collections[0].get_array(), 0.18)
-
-
-def test_layers_are_compared_within_and_across_on_one_scale(tables: Tables) -> None:
-    axes = [ax for ax in draw_layer_similarity(tables["similarity"]).axes if ax.get_title()]
-    assert [ax.get_title() for ax in axes] == ["within step 0", "within step 150", "step 0 to 150"]
-    assert len({ax.collections[0].get_clim() for ax in axes}) == 1
-    # Across, the last checkpoint is up and the first one across; the early layers are kept, the late ones are not.
-    assert (axes[2].get_xlabel(), axes[2].get_ylabel()) == ("layer at step 0", "layer at step 150")
-    diagonal = np.diag(axes[2].collections[0].get_array())
-    assert np.all(np.diff(diagonal) < 0)
-
-
-def test_without_comparisons_of_layers_there_is_no_matrix(tables: Tables) -> None:
-    similarity = tables["similarity"]
-    with pytest.raises(AnalysisError, match="no comparison between the layers of a model"):
-        draw_layer_similarity(similarity[similarity["layer_b"] == "functionals"])
-
-
-def test_what_an_analysis_was_not_asked_for_is_not_called_missing(tables: Tables, figures_folder: Path) -> None:
-    """As `analyze similarity --pairs models`, which compares no layers of one model."""
-    similarity = tables["similarity"]
-    between = similarity[similarity["model_a"] != similarity["model_b"]]
-    entries, left_out = write_figures({"similarity": between}, figures_folder, specs=FIGURES)
-    assert entries
-    assert left_out == []
-
-
-def test_many_checkpoints_are_shown_by_a_colour_bar(make_tables: MakeTables) -> None:
-    tables = make_tables(2, range(0, 1000, 50))
-    figure = draw_scores(tables["probe"])
-    assert [ax.get_ylabel() for ax in figure.axes] == ["weighted F1 (test speakers)", "fine-tuning step"]
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["eGeMAPS", "shuffled labels", "majority class"]
-
-
-def test_umap_panels_share_limits_and_say_how_far_to_trust_them(tables: Tables) -> None:
-    umap = tables["umap"]
-    figure = draw_umap(umap[umap["layer"] == "final"])
-    assert len(figure.axes) == 3 * 4
-    assert len({(ax.get_xlim(), ax.get_ylim()) for ax in figure.axes}) == 1
-    assert figure.axes[0].get_title() == "step 0\ntrust 0.90"
-
-
-def test_of_many_checkpoints_umap_shows_the_first_the_last_and_says_so(make_tables: MakeTables) -> None:
-    umap = make_tables(1, range(0, 450, 50))["umap"]
-    figure = draw_umap(umap[umap["layer"] == "final"].drop(columns="trustworthiness"))
-    assert [ax.get_title() for ax in figure.axes[:4]] == ["step 0", "step 150", "step 250", "step 400"]
-    assert "4 of 9 checkpoints" in figure.get_suptitle()
-
-
-def test_too_many_classes_to_tell_apart_are_counted_instead_of_listed(tables: Tables) -> None:
-    umap = tables["umap"][tables["umap"]["layer"] == "0"]
-    speakers = [str(1000 + i % 91) for i in range(len(umap))]
-    figure = draw_umap(umap.assign(speaker=speakers), colours=["speaker"])
-    legend = figure.axes[-1].get_legend()
-    assert legend is not None
-    assert legend.get_texts() == []
-    assert legend.get_title().get_text() == "speaker:\n91 classes,\ncolours repeat"
-
-
-def test_umap_of_several_layers_is_refused(tables: Tables) -> None:
-    with pytest.raises(AnalysisError, match=r"shows one layer[\s\S]*layers 0, final"):
-        draw_umap(tables["umap"])
-
-
-def test_umap_without_a_column_to_colour_by_is_refused(tables: Tables) -> None:
-    umap = tables["umap"]
-    with pytest.raises(AnalysisError, match=r"no column to colour by[\s\S]*label, speaker, gender"):
-        draw_umap(umap[umap["layer"] == "0"].drop(columns=["label", "speaker", "gender"]))
-
-
-def test_drift_of_step_0_alone_is_refused(tables: Tables) -> None:
-    drift = tables["drift"]
-    with pytest.raises(AnalysisError, match="holds only step 0"):
-        draw_drift(drift[drift["step"] == 0])
-    with pytest.raises(AnalysisError, match=r"against one of two things[\s\S]*found: depth"):
-        draw_drift(drift, x="depth")
-
-
-def test_an_audit_that_counts_no_class_is_refused(tables: Tables) -> None:
-    audit = tables["audit"]
-    with pytest.raises(AnalysisError, match="counts no class that can be drawn"):
-        draw_splits(audit[audit["measure"] == "clips"])
-
-
-def test_labels_are_text_whatever_they_look_like(tables: Tables, tmp_path: Path) -> None:
-    hostile = ["<script>alert(1)</script>", "$\\frac{", "_hidden", "x" * 300, "-->", "two\nlines"]
-    umap = tables["umap"][tables["umap"]["layer"] == "0"].copy()
-    names = sorted(umap["label"].unique())
-    umap["label"] = umap["label"].map(dict(zip(names, hostile, strict=True)))
-    figure = draw_umap(umap)
-    legend = figure.axes[3].get_legend()
-    assert legend is not None
-    shown = {text.get_text() for text in legend.get_texts()}
-    assert {"$\\frac{", "_hidden", "-->", "two lines"} <= shown
-    _, svg = save_figure(figure, tmp_path, "hostile")
-    assert "<script" not in svg.read_text(encoding="utf-8")
 
 
 def test_titles_wider_than_their_figure_are_broken_between_their_parts() -> None:

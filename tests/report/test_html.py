@@ -20,7 +20,8 @@ from ser_probe.report.training.figures import TRAINING_FIGURES
 from ser_probe.steps.analyses.figures import report_headlines
 from tests.report.conftest import audit_table, drift_table
 
-Tables = dict[str, pd.DataFrame]
+from .drawn import Tables
+
 FIGURES = {**TRAINING_FIGURES, **DRIFT_FIGURES}
 
 HOSTILE = "<script>alert(1)</script>"

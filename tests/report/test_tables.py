@@ -23,7 +23,7 @@ from ser_probe.report.tables import (
     with_steps,
 )
 
-Tables = dict[str, pd.DataFrame]
+from .drawn import Tables
 
 
 def test_layers_are_in_the_order_of_the_network_not_of_the_alphabet() -> None:

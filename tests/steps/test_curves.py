@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.training.compose import draw_runs
+from ser_probe.report.training.figures import draw_runs
 from ser_probe.steps.curves import compare_runs
 from ser_probe.steps.tables import write_table
 

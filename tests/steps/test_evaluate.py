@@ -16,7 +16,7 @@ from ser_probe.config import check_options
 from ser_probe.config.evaluation import EvaluateConfig
 from ser_probe.errors import AnalysisError, AudioError, CheckpointError, ConfigError, ManifestError
 from ser_probe.models.targets import Targets
-from ser_probe.report.evaluation import figures as figures_evaluation
+from ser_probe.report.evaluation import files as evaluation_files
 from ser_probe.steps.evaluate import Evaluated, evaluate_checkpoint
 from ser_probe.steps.tables import read_table
 
@@ -243,7 +243,7 @@ def test_of_many_runs_only_the_mean_is_drawn(monkeypatch: pytest.MonkeyPatch) ->
     manifest = write_manifest(Path("corpus"))
     for seed in (0, 1):
         save_run(Path(f"runs/many/seed-{seed}"), seed=seed)
-    monkeypatch.setattr(figures_evaluation, "MOST_RUN_FIGURES", 1)
+    monkeypatch.setattr(evaluation_files, "MOST_RUN_FIGURES", 1)
     said = Said()
     run(Path("runs/many"), manifest, said=said, figures=True)
     assert "no figures of each of 2 runs: the tables have them" in said.lines

@@ -1,15 +1,15 @@
-"""The few rows of the report's head that are about acoustics."""
+"""The headline table of acoustics."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from ser_probe.report.acoustics.plots import short_functional
-from ser_probe.report.headline import Headline
+from ser_probe.report.headline import Headline, interval_text
 from ser_probe.report.tables import by_corpus, need
 
 _MEAN_LAYER = "mean"
-_MOST = 3
+_SHOWN = 3  # functionals on each side
 
 
 def acoustics_headline(changes: pd.DataFrame, *, measure: str = "r2") -> pd.DataFrame:
@@ -24,30 +24,29 @@ def acoustics_headline(changes: pd.DataFrame, *, measure: str = "r2") -> pd.Data
     """
     need(changes, ["model", "step", "layer", "feature", "flag", "measure", "value", "p_holm"], "acoustics_changes")
     rows = changes[(changes["layer"] == _MEAN_LAYER) & (changes["measure"] == measure) & (changes["flag"] == "")]
-    made = []
-    groups = (
-        (names, model, part)
-        for names, of_corpus in by_corpus(rows)
-        for model, part in of_corpus.groupby("model", sort=False)
-    )
-    for names, model, part in groups:
+    lines: list[dict[str, object]] = []
+    for corpus, (model,), part in by_corpus(rows, ["model"]):
         last = part[part["step"] == part["step"].max()].sort_values("value", kind="stable")
-        lost, gained = last[last["value"] < 0].head(_MOST), last[last["value"] > 0].tail(_MOST).iloc[::-1]
+        lost, gained = (
+            last[last["value"] < 0].head(_SHOWN),
+            last[last["value"] > 0].tail(_SHOWN).iloc[::-1],
+        )
         for what, side in (("lost", lost), ("gained", gained)):
-            for _, row in side.iterrows():
-                has_interval = pd.notna(row["ci_low"])
-                made.append({
-                    **names,
+            lines += [
+                {
+                    **corpus,
                     "model": model,
                     "step": int(row["step"]),
                     "what": what,
                     "functional": short_functional(str(row["feature"])),
                     "group": row["group"],
                     "change of R²": row["value"],
-                    "95 % over speakers": f"{row['ci_low']:.3f} to {row['ci_high']:.3f}" if has_interval else None,
+                    "95 % over speakers": interval_text(row["ci_low"], row["ci_high"]),
                     "p (Holm)": row["p_holm"],
-                })  # fmt: skip
-    return pd.DataFrame(made)
+                }
+                for row in side.to_dict("records")
+            ]
+    return pd.DataFrame(lines)
 
 
 ACOUSTICS_HEADLINE = Headline(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -10,17 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 
-from ser_probe.report.style import ACCENT, CLASS_COLOURS, GREY, PALE, spaced
+from ser_probe.report.canvas import spaced
+from ser_probe.report.style import ACCENT, CLASS_COLOURS, FUNCTIONAL_COLOURS, GREY, PALE
 from ser_probe.report.tables import need
 
-GROUP_ORDER = ("frequency", "energy", "spectral", "temporal")
-GROUP_COLOURS = {
-    "frequency": CLASS_COLOURS[0],
-    "energy": CLASS_COLOURS[1],
-    "spectral": CLASS_COLOURS[2],
-    "temporal": CLASS_COLOURS[3],
-}
-_OTHER_COLOUR = CLASS_COLOURS[6]
+_CONTROL_LINES = (
+    ("shuffled_clips", "clips shuffled", GREY, (0, (1, 1.4))),
+    ("random_weights", "random weights", ACCENT, (0, (5, 2))),
+)
 _WORDS = (
     (r"_sma3(nz)?", ""),
     (r"^F0semitoneFrom27\.5Hz", "F0"),
@@ -52,7 +50,7 @@ _WORDS = (
     (r"^loudnessPeaksPerSec", "loudness peaks per s"),
     (r"_", " "),
 )  # fmt: skip
-"""From openSMILE's names to what fits beside a row of a figure; the tables keep openSMILE's."""
+"""Replacements that shorten openSMILE's names to fit a row of a figure; the tables keep openSMILE's names."""
 
 
 def short_functional(name: str) -> str:
@@ -69,15 +67,21 @@ def functional_order(table: pd.DataFrame) -> pd.DataFrame:
         Columns `feature`, `group`, `flag`, a row each.
     """
     need(table, ["feature", "group", "flag"], "acoustics")
-    found = table[["feature", "group", "flag"]].drop_duplicates("feature")
-    groups = [*GROUP_ORDER, *sorted(set(found["group"]) - set(GROUP_ORDER))]
-    place = found["group"].map({group: i for i, group in enumerate(groups)})
-    return found.iloc[np.argsort(place.to_numpy(), kind="stable")].reset_index(drop=True)
+    functionals = table[["feature", "group", "flag"]].drop_duplicates("feature")
+    place = functionals["group"].map({group: i for i, group in enumerate(group_order(functionals["group"]))})
+    return functionals.iloc[np.argsort(place.to_numpy(), kind="stable")].reset_index(drop=True)
+
+
+def group_order(groups: Iterable[object], *, first: str = "") -> list[str]:
+    """Return groups of functionals without repeats: the one named first, the known ones, then others by name."""
+    present = set(map(str, groups))
+    known = (first, *FUNCTIONAL_COLOURS)
+    return [name for name in (*known, *sorted(present - set(known))) if name in present]
 
 
 def group_colour(group: str) -> str:
     """Return the colour of a group of functionals."""
-    return GROUP_COLOURS.get(group, _OTHER_COLOUR)
+    return FUNCTIONAL_COLOURS.get(group, CLASS_COLOURS[6])
 
 
 def plot_functional_map(
@@ -115,7 +119,8 @@ def plot_functional_map(
             label.set_color(group_colour(str(group)))
     else:
         ax.set_yticklabels([])
-    for edge in np.flatnonzero(functionals["group"].to_numpy()[1:] != functionals["group"].to_numpy()[:-1]):
+    groups = functionals["group"].to_numpy()
+    for edge in np.flatnonzero(groups[1:] != groups[:-1]):
         ax.axhline(float(edge) + 1, color="white", linewidth=2.0)
         ax.axhline(float(edge) + 1, color="black", linewidth=0.6)
     return mesh
@@ -133,9 +138,9 @@ def plot_ranking(rows: pd.DataFrame, ax: Axes) -> Axes:
         colour = group_colour(str(row["group"]))
         if np.isfinite(row["ci_low"]):
             ax.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, linewidth=1.6, alpha=0.55)
-        clear = row["p_holm"] < 0.05
+        significant = row["p_holm"] < 0.05
         ax.plot(row["value"], place, marker="o", markersize=5.5, color=colour, markeredgewidth=1.4,
-                markerfacecolor=colour if clear else "white")  # fmt: skip
+                markerfacecolor=colour if significant else "white")  # fmt: skip
     ax.set_yticks(places, [short_functional(name) for name in rows["feature"]], fontsize=9)
     ax.invert_yaxis()
     ax.axvline(0, color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
@@ -155,13 +160,10 @@ def plot_group_controls(table: pd.DataFrame, ax: Axes, *, group: str, measure: s
         layers: All layers in order.
     """
     rows = table[(table["group"] == group) & (table["measure"] == measure)]
-    places = range(len(layers))
-    shuffled = rows[rows["control"] == "shuffled_clips"].groupby("layer")["value"].mean().reindex(layers)
-    if shuffled.notna().any():
-        ax.plot(places, shuffled, color=GREY, linewidth=1.3, linestyle=(0, (1, 1.4)), label="clips shuffled", zorder=2)
-    random = rows[rows["control"] == "random_weights"].groupby("layer")["value"].mean().reindex(layers)
-    if random.notna().any():
-        ax.plot(places, random, color=ACCENT, linewidth=1.3, linestyle=(0, (5, 2)), label="random weights", zorder=2)
+    for control, label, colour, dashes in _CONTROL_LINES:
+        line = rows[rows["control"] == control].groupby("layer")["value"].mean().reindex(layers)
+        if line.notna().any():
+            ax.plot(range(len(layers)), line, color=colour, linewidth=1.3, linestyle=dashes, label=label, zorder=2)
     gender = rows[rows["control"] == "gender_only"]["value"]
     if len(gender):
         ax.axhline(gender.mean(), color=GREY, linewidth=1.2, linestyle=(0, (1, 4)), label="gender alone", zorder=1)

@@ -1,4 +1,4 @@
-"""Values of all corpora pooled beside those of each corpus: which rows are which, and what the difference says."""
+"""Warnings about values over several corpora pooled: how far they are from the values within each corpus."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ser_probe.report.measures import measure_name
 from ser_probe.report.similarity.plots import main_measure
-from ser_probe.report.style import measure_name, short
+from ser_probe.report.style import short
 from ser_probe.report.tables import FUNCTIONALS, POOLED, has_corpora, step_name, step_order, with_acoustics, with_steps
 
-_LISTED = 4  # corpora by name in a sentence
+_MOST_NAMED = 4  # corpora in a sentence
 SHAPE, DRIFT = "participation_ratio_unbiased", "cka_debiased"
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One number of an analysis, of all corpora pooled and of each.
+    """A number of an analysis, of all corpora pooled and of each.
 
     Args:
         analysis: What is analysed.
@@ -37,46 +38,41 @@ class Compared:
     @property
     def of_corpora(self) -> dict[str, float]:
         """The values of the corpora, the lowest first."""
-        own = {name: value for name, value in self.values.items() if name != POOLED}
-        return dict(sorted(own.items(), key=lambda item: item[1]))
+        values = {name: value for name, value in self.values.items() if name != POOLED}
+        return dict(sorted(values.items(), key=lambda item: item[1]))
 
     def sentence(self) -> str:
         """Return the numbers, and what they say of the pooled one."""
-        own = self.of_corpora
-        low, high = (f"{own[name]:.3f}" for name in (next(iter(own)), list(own)[-1]))
-        named = list(own) if len(own) <= _LISTED else [next(iter(own)), list(own)[-1]]
-        listed = ", ".join(f"{short(name)} {own[name]:.3f}" for name in named)
+        corpora = list(self.of_corpora)
+        lowest, highest = self.of_corpora[corpora[0]], self.of_corpora[corpora[-1]]
+        named = corpora if len(corpora) <= _MOST_NAMED else [corpora[0], corpora[-1]]
+        listed = ", ".join(f"{short(name)} {self.values[name]:.3f}" for name in named)
+        effect = "is part of" if lowest <= self.pooled <= highest else "dominates"
         return (
-            f"{self.analysis} over {len(own)} corpora: {self.what} is {self.pooled:.3f} over all clips pooled, and "
-            f"{low} to {high} within the corpora ({listed}). {self._verdict()} Read the values by corpus."
+            f"{self.analysis} over {len(corpora)} corpora: {self.what} is {self.pooled:.3f} over all clips pooled, and "
+            f"{lowest:.3f} to {highest:.3f} within the corpora ({listed}). What sets the corpora apart (channel, "
+            f"language, labels) {effect} the pooled value. Read the values by corpus."
         )
-
-    def _verdict(self) -> str:
-        own = list(self.of_corpora.values())
-        if own[0] <= self.pooled <= own[-1]:
-            return "What sets the corpora apart (channel, language, labels) is part of the pooled value."
-        return "What sets the corpora apart (channel, language, labels) dominates the pooled value."
 
 
 def pooling_warnings(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """Return a sentence for each analysis of several corpora and each model: the pooled value and those by corpus."""
-    return [one.sentence() for one in compared_corpora(tables)]
+    return [comparison.sentence() for comparison in compared_corpora(tables)]
 
 
 def compared_corpora(tables: Mapping[str, pd.DataFrame]) -> Iterator[Compared]:
-    """Yield the number of each analysis by which pooled and separate corpora are compared, of each model."""
-    for name, (analysis, rows_of) in _ROWS.items():
-        if name not in tables or not has_corpora(tables[name]):
+    """Yield, for each analysis and model, the number by which pooled and separate corpora are compared."""
+    for table, (analysis, rows_of) in _ROWS.items():
+        if table not in tables or not has_corpora(tables[table]):
             continue
-        rows, model, what = rows_of(with_steps(tables[name]))
+        rows, model, what = rows_of(with_steps(tables[table]))
         models = list(rows[model].drop_duplicates())
-        for each in models:
-            part = rows[rows[model] == each]
-            values = {str(corpus): float(own["value"].mean()) for corpus, own in part.groupby("corpus", sort=False)}
-            values = {corpus: value for corpus, value in values.items() if value == value}
+        for name in models:
+            means = rows[rows[model] == name].groupby("corpus", sort=False)["value"].mean().dropna()
+            values = {str(corpus): float(value) for corpus, value in means.items()}
             if POOLED in values and len(values) > 2:
-                of_whom = f" of {short(each)}" if len(models) > 1 else ""
-                yield Compared(analysis, f"the mean over layers of {what}{of_whom}", values)
+                of_model = f" of {short(name)}" if len(models) > 1 else ""
+                yield Compared(analysis, f"the mean over layers of {what}{of_model}", values)
 
 
 def similarity_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
@@ -91,20 +87,21 @@ def similarity_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
     if not acoustic.empty:
         last, when = _at_last_step(acoustic, "step_a")
         return last, "model_a", f"{name} with eGeMAPS{when}"
-    own, same = rows["model_a"] == rows["model_b"], rows["layer_a"].astype(str) == rows["layer_b"].astype(str)
-    across = rows[own & same & (rows["step_a"] < rows["step_b"])]
-    if not across.empty:
-        last, when = _at_last_step(across, "step_b")
+    same_model = rows["model_a"] == rows["model_b"]
+    same_layer = rows["layer_a"].astype(str) == rows["layer_b"].astype(str)
+    before_and_after = rows[same_model & same_layer & (rows["step_a"] < rows["step_b"])]
+    if not before_and_after.empty:
+        last, when = _at_last_step(before_and_after, "step_b")
         return last, "model_a", f"{name} of a layer before fine-tuning with itself{when}"
-    if (~own).any():
-        return rows[~own], "model_a", f"{name} between layers of two models"
-    return rows[~same], "model_a", f"{name} between layers"
+    if not same_model.all():
+        return rows[~same_model], "model_a", f"{name} between layers of two models"
+    return rows[~same_layer], "model_a", f"{name} between layers"
 
 
 def drift_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
     """Return the rows of a drift table by which corpora are compared: drift from the first checkpoint at the last."""
-    found = list(table["measure"].drop_duplicates())
-    measure = DRIFT if DRIFT in found else found[0]
+    measures = list(table["measure"].drop_duplicates())
+    measure = DRIFT if DRIFT in measures else measures[0]
     rows = table[(table["measure"] == measure) & (table["step"] > 0)]
     rows, when = _at_last_step(rows[rows["against"] == "first"] if "against" in rows else rows, "step")
     return rows, "model", f"{measure_name(measure)} with the state before fine-tuning{when}"

@@ -1,19 +1,18 @@
-"""The few rows of the report's head that are about drift."""
+"""The headline table of drift."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from ser_probe.report.drift.plots import UNCHANGED
 from ser_probe.report.headline import Headline
-from ser_probe.report.style import measure_name
+from ser_probe.report.measures import UNCHANGED, measure_name
 from ser_probe.report.tables import by_corpus, layer_order, need, step_order
 
 _MOST_NAMED = 8  # layers by name in a cell of a table
 
 
 def drift_headline(drift: pd.DataFrame) -> pd.DataFrame:
-    """Return per model and measure the layers that the last checkpoint changed most and least, and which at all.
+    """Return per model and measure the layers that the last checkpoint changed most and least.
 
     `above the floor` counts and names the layers whose whole interval lies beyond the floor; there is no such column
     where no floor was measured.
@@ -23,19 +22,14 @@ def drift_headline(drift: pd.DataFrame) -> pd.DataFrame:
         drift = drift[drift["against"] == "first"]
     # Step 0 is what drift is measured against.
     drift = drift[drift["step"] > 0]
-    made = []
-    groups = (
-        (names, key, rows)
-        for names, of_corpus in by_corpus(drift)
-        for key, rows in of_corpus.groupby(["model", "measure"], sort=False)
-    )
-    for names, (model, measure), rows in groups:
+    lines: list[dict[str, object]] = []
+    for corpus, (model, measure), rows in by_corpus(drift, ["model", "measure"]):
         last_step = step_order(rows["step"])[-1]
         part = rows[rows["step"] == last_step]
         ranked = part.loc[(part["value"] - UNCHANGED.get(str(measure), 0.0)).abs().sort_values(kind="stable").index]
-        made.append(
+        lines.append(
             {
-                **names,
+                **corpus,
                 "model": model,
                 "measure": measure_name(str(measure)),
                 "step": last_step,
@@ -46,7 +40,7 @@ def drift_headline(drift: pd.DataFrame) -> pd.DataFrame:
                 **_above_floor(part),
             }
         )
-    return pd.DataFrame(made).dropna(axis="columns", how="all")
+    return pd.DataFrame(lines).dropna(axis="columns", how="all")
 
 
 def _above_floor(part: pd.DataFrame) -> dict[str, object]:

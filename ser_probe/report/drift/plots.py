@@ -8,43 +8,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
+from ser_probe.report.canvas import name_places, thin_labels
+from ser_probe.report.measures import SIGNED, UNCHANGED, measure_name
 from ser_probe.report.style import (
     CLASS_COLOURS,
+    FLOOR_COLOURS,
     GREY,
+    HEAT_COLOURS,
     LAYER_COLOURS,
     PALE,
     STEP_COLOURS,
     line_colours,
-    measure_name,
     short,
-    spaced,
     text_colour,
-    thin_labels,
 )
 from ser_probe.report.tables import layer_order, need, pick, step_name, step_order
 
-# The value of a measure where nothing has changed.
-UNCHANGED = {
-    "cka_debiased": 1.0, "cka": 1.0, "procrustes": 0.0, "mean_cosine": 1.0, "mean_cosine_centred": 1.0,
-    "knn_overlap": 1.0, "relative_norm_change": 0.0, "mean_shift": 0.0, "covariance_shift": 0.0,
-}  # fmt: skip
-SIGNED = ("relative_norm_change",)
-"""Measures that change to either side."""
 FLOORS = {"floor_repeat": "extracted again", "floor_seed": "another seed"}
 """Columns of what drift has to exceed, and what they are called."""
-BANDS: dict[str, dict[str, Any]] = {
-    "floor_repeat": {"color": "#c4c4c4", "alpha": 0.8},
-    "floor_seed": {"color": "#e7c9a9", "alpha": 0.7},
-}
-"""How they are drawn."""
 SHIFTS = {"mean_shift": "shift of the mean", "covariance_shift": "change of the covariance"}
 
-_HEAT = "viridis"
-# More columns than this cannot hold numbers side by side in a third of a page.
+# With more columns than this, numbers do not fit side by side in a third of a page.
 _MOST_NUMBERED_COLUMNS = 4
 _PARTS_FIRST = ("front_end", "feature_projection", "positional_conv", "encoder_norm")
 
@@ -65,7 +52,7 @@ def plot_drift_over_steps(table: pd.DataFrame, ax: Axes, *, measure: str) -> Axe
     layers = layer_order(rows["layer"])
     for layer, colour in zip(layers, line_colours(len(layers), LAYER_COLOURS), strict=True):
         line = rows[rows["layer"] == layer].groupby("step")["value"].mean()
-        # The layer after the final norm is on another scale than the residual stream: it is told apart.
+        # Dashed, since the layer after the final norm is on another scale than the residual stream.
         style = "--" if layer == "final" else "-"
         ax.plot(line.index, line, color=colour, linestyle=style, marker="o", markersize=3, label=layer)
     for layer, colour in zip(layers, line_colours(len(layers), LAYER_COLOURS), strict=True):
@@ -74,7 +61,7 @@ def plot_drift_over_steps(table: pd.DataFrame, ax: Axes, *, measure: str) -> Axe
             ax.plot(below["step"], below["value"], **_hollow(colour))
     for column in _floors(rows):
         edge = float(rows[column].max())
-        ax.axhspan(*_band(measure, np.array([edge, edge]))[:, 0], zorder=0, linewidth=0, **BANDS[column])
+        ax.axhspan(*_band(measure, np.array([edge, edge]))[:, 0], zorder=0, linewidth=0, **band_style(column))
     ax.set_xlabel("fine-tuning step")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, steps=[1, 2, 5, 10]))
     return _finish(ax, measure)
@@ -111,8 +98,8 @@ def plot_drift_over_layers(table: pd.DataFrame, ax: Axes, *, measure: str) -> Ax
         known = rows[rows[column].notna()]
         edges = known[known["step"] == known["step"].max()].groupby("layer")[column].mean().reindex(layers)
         low, high = _band(measure, edges.to_numpy(float))
-        ax.fill_between(range(len(layers)), low, high, zorder=0, linewidth=0, label=f"_{column}", **BANDS[column])
-    _layers_below(ax, layers)
+        ax.fill_between(range(len(layers)), low, high, zorder=0, linewidth=0, label=f"_{column}", **band_style(column))
+    _name_layers(ax, layers)
     return _finish(ax, measure)
 
 
@@ -130,22 +117,21 @@ def plot_drift_of_groups(table: pd.DataFrame, ax: Axes, *, measure: str, names: 
     rows = _rows(table, measure)
     layers = layer_order(rows["layer"])
     few = len(names) <= len(CLASS_COLOURS)
+    look: dict[str, Any] = dict(linewidth=1.3, marker="o") if few else dict(linewidth=0.7, alpha=0.7, marker="")
     for place, name in enumerate(names):
         line = rows[rows["group"] == name].groupby("layer")["value"].mean().reindex(layers)
         colour = CLASS_COLOURS[place] if few else GREY
-        width: dict[str, Any] = dict(linewidth=1.3) if few else dict(linewidth=0.7, alpha=0.7)
         # A name that begins with an underscore would be left out of the legend.
-        label, marker = f" {short(name, 18)}", "o" if few else ""
-        ax.plot(range(len(layers)), line, color=colour, marker=marker, markersize=2.5, label=label, **width)
+        ax.plot(range(len(layers)), line, color=colour, markersize=2.5, label=f" {short(name, 18)}", **look)
     if not few:
         middle = rows.groupby("layer")["value"].median().reindex(layers)
         ax.plot(range(len(layers)), middle, color="black", linewidth=1.8, label=" median group")
-    _layers_below(ax, layers)
+    _name_layers(ax, layers)
     return _finish(ax, measure)
 
 
 def plot_shift_parts(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw for each layer how far its mean has moved and how far its covariance has changed, one on the other.
+    """Draw for each layer how far its mean has moved and how far its covariance has changed, as stacked bars.
 
     Both parts are in units of the total variance before, so their sum is the squared Frechet distance. What clips did
     beyond both, changing places within the cloud, is not in it.
@@ -156,16 +142,16 @@ def plot_shift_parts(table: pd.DataFrame, ax: Axes) -> Axes:
     """
     need(table, ["layer", "measure", "value"], "drift")
     layers = layer_order(table["layer"])
-    below = np.zeros(len(layers))
+    base = np.zeros(len(layers))
     for (measure, name), colour in zip(SHIFTS.items(), (CLASS_COLOURS[0], CLASS_COLOURS[5]), strict=True):
         heights = pick(table, "drift", measure=measure).groupby("layer")["value"].mean().reindex(layers).fillna(0)
-        ax.bar(range(len(layers)), heights, bottom=below, width=0.75, color=colour, label=name)
-        below = below + heights.to_numpy()
-    _layers_below(ax, layers)
+        ax.bar(range(len(layers)), heights, bottom=base, width=0.75, color=colour, label=name)
+        base = base + heights.to_numpy()
+    _name_layers(ax, layers)
     return ax
 
 
-def plot_weight_map(table: pd.DataFrame, ax: Axes, *, limits: tuple[float, float], cmap: str = _HEAT) -> Axes:
+def plot_weight_map(table: pd.DataFrame, ax: Axes, *, limits: tuple[float, float], cmap: str = HEAT_COLOURS) -> Axes:
     """Draw a value per part of the model (rows, from the input at the bottom) and checkpoint (columns, by step).
 
     Args:
@@ -196,28 +182,24 @@ def plot_weight_map(table: pd.DataFrame, ax: Axes, *, limits: tuple[float, float
     return ax
 
 
-def add_scale(axes: list[Axes], limits: tuple[float, float], label: str, *, cmap: str = _HEAT) -> None:
-    """Draw the colour bar of heat maps below them."""
-    figure = axes[0].get_figure(root=True)
-    scale = ScalarMappable(norm=Normalize(*limits), cmap=cmap)
-    bar = figure.colorbar(scale, ax=axes, label=label, location="bottom", fraction=0.05, aspect=25, shrink=0.9)  # type: ignore[union-attr]
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.locator = MaxNLocator(nbins=4)
-    bar.update_ticks()
+def band_style(floor: str) -> dict[str, Any]:
+    """Return how the band of a floor is drawn."""
+    colour, opacity = FLOOR_COLOURS[floor]
+    return {"color": colour, "alpha": opacity}
 
 
 def part_order(names: pd.Index | Sequence[str]) -> list[str]:
     """Return parts of a model from the input on: what lies around the blocks, and the blocks."""
-    found = layer_order(names)
-    return [name for name in _PARTS_FIRST if name in found] + [name for name in found if name not in _PARTS_FIRST]
+    parts = layer_order(names)
+    return [name for name in _PARTS_FIRST if name in parts] + [name for name in parts if name not in _PARTS_FIRST]
 
 
 def drift_measures(table: pd.DataFrame) -> list[str]:
     """Return the measures of drift in the table, the known ones first and in their usual order."""
     need(table, ["measure"], "drift")
-    found = list(table["measure"].drop_duplicates())
-    known = [measure for measure in UNCHANGED if measure in found]
-    return known + [measure for measure in found if measure not in UNCHANGED]
+    measures = list(table["measure"].drop_duplicates())
+    known = [measure for measure in UNCHANGED if measure in measures]
+    return known + [measure for measure in measures if measure not in UNCHANGED]
 
 
 def of_reference(table: pd.DataFrame, against: str) -> pd.DataFrame:
@@ -240,7 +222,7 @@ def _floors(rows: pd.DataFrame) -> list[str]:
 
 
 def _band(measure: str, edges: np.ndarray) -> np.ndarray:
-    """Return lower and upper end of what is no drift, [2, L]."""
+    """Return the lower and the upper end of what counts as no drift, array of shape (2, L)."""
     unchanged = UNCHANGED[measure]
     low = unchanged - edges if unchanged == 1 or measure in SIGNED else np.full(edges.shape, unchanged)
     high = unchanged + edges if unchanged == 0 else np.full(edges.shape, unchanged)
@@ -248,7 +230,7 @@ def _band(measure: str, edges: np.ndarray) -> np.ndarray:
 
 
 def _not_above(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the points that are not above a floor that there is."""
+    """Return the points that are not above their floor; none where no floor was measured."""
     if "above_floor" not in rows:
         return rows.head(0)
     known = rows[rows["above_floor"].notna()]
@@ -256,21 +238,12 @@ def _not_above(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _hollow(colour: str) -> dict[str, Any]:
-    return dict(
-        linestyle="",
-        label="_hollow",
-        marker="o",
-        markersize=3,
-        markerfacecolor="white",
-        markeredgecolor=colour,
-        zorder=3,
-    )
+    return dict(linestyle="", label="_hollow", marker="o", markersize=3, markerfacecolor="white",
+                markeredgecolor=colour, zorder=3)  # fmt: skip
 
 
-def _layers_below(ax: Axes, layers: Sequence[str]) -> None:
-    # A panel may be a fourth of a page wide.
-    shown = spaced(len(layers), 5)
-    ax.set_xticks(shown, [layers[i] for i in shown])
+def _name_layers(ax: Axes, layers: Sequence[str]) -> None:
+    name_places(ax, layers, 5)  # a panel may be a fourth of a page wide
     ax.set_xlabel("hidden layer")
 
 

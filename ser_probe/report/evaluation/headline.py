@@ -1,4 +1,4 @@
-"""The few rows of the report's head that are about the fine-tuned classifier, and the sentence that says them."""
+"""The headline table of the fine-tuned classifier, and its scores in a sentence."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from ser_probe.report.headline import Headline
+from ser_probe.report.headline import Headline, interval_text
+from ser_probe.report.measures import short_measure_name
 from ser_probe.report.tables import need
 
-_NAMES = {
-    "uar": "UAR", "accuracy": "accuracy", "macro_f1": "macro F1", "ccc": "CCC", "rmse": "RMSE",
-    "kl_divergence": "KL divergence", "ece": "ECE",
-}  # fmt: skip
-"""Measures by what they are called, in the order in which they are shown."""
+_SHOWN = ("uar", "accuracy", "macro_f1", "ccc", "rmse", "kl_divergence", "ece")
 _FIRST = ("uar", "ccc", "kl_divergence")
-"""What a sentence gives with its interval: of classes, of numbers, of distributions without labels."""
+"""The measure that a sentence gives with its interval: for classes, for numbers, for distributions without labels."""
 _COLUMNS = ["evaluated_on", "corpus", "step", "best", "group_by", "measure", "value", "ci_low", "ci_high", "n"]
 
 
@@ -34,29 +31,29 @@ def evaluation_headline(scores: pd.DataFrame) -> pd.DataFrame:
         step = f"{record['step']}, the best" if record["best"] else record["step"]
         key = (*names.values(), step)
         row = rows.setdefault(key, {**names, "step": step, "clips": record["n"], "speakers": record["n_speakers"]})
-        if record["measure"] in _NAMES:
-            row[_NAMES[str(record["measure"])]] = _with_interval(record)
+        if record["measure"] in _SHOWN:
+            row[short_measure_name(str(record["measure"]))] = _with_interval(record)
     return pd.DataFrame(list(rows.values())).fillna("–")
 
 
 def evaluation_sentences(scores: pd.DataFrame) -> dict[str, str]:
-    """Return what the chosen checkpoint reaches, in words, by what it was scored on.
+    """Return the scores of the chosen checkpoint in words, by the set of clips.
 
     Args:
         scores: The table `evaluation`.
     """
-    found: dict[str, str] = {}
+    sentences: dict[str, str] = {}
     overall = _overall(scores)
     for (on, corpus), rows in overall.groupby(["evaluated_on", "corpus"], sort=False):
-        several = overall.loc[overall["evaluated_on"] == on, "corpus"].nunique() > 1
+        has_several_corpora = overall.loc[overall["evaluated_on"] == on, "corpus"].nunique() > 1
         chosen = rows[rows["step"] == chosen_step(rows)]
         text = f"{_scores(chosen)} on {_count(chosen)}, step {chosen_step(rows)}"
         if chosen_step(rows) == 0:
             text += " (an untrained head)"
         elif (untrained := rows[rows["step"] == 0]).shape[0]:
-            text += f"; before training: {_scores(untrained, short=True)}"
-        found[f"{on} ({corpus})" if several else str(on)] = text
-    return found
+            text += f"; before training: {_scores(untrained, brief=True)}"
+        sentences[f"{on} ({corpus})" if has_several_corpora else str(on)] = text
+    return sentences
 
 
 def chosen_step(table: pd.DataFrame) -> int:
@@ -70,21 +67,18 @@ def _overall(scores: pd.DataFrame) -> pd.DataFrame:
     return scores[scores["group_by"] == "overall"]
 
 
-def _scores(rows: pd.DataFrame, *, short: bool = False) -> str:
+def _scores(rows: pd.DataFrame, *, brief: bool = False) -> str:
     """Return scores of one checkpoint on one set of clips as text."""
     parts = []
     targets = list(dict.fromkeys(rows["target"])) if "target" in rows and rows["target"].notna().all() else [None]
     for target in targets:
-        own = rows if target is None else rows[rows["target"] == target]
-        values = {str(record["measure"]): record for record in own.to_dict("records")}
-        first = next((name for name in _FIRST if name in values), None)
-        if first is not None:
-            text = f"{'' if target is None else f'{target} '}{_NAMES[first]} "
-            parts.append(text + (f"{values[first]['value']:.3f}" if short else _with_interval(values[first])))
-        if not short:
-            parts += [
-                f"{_NAMES[name]} {values[name]['value']:.3f}" for name in ("accuracy", "macro_f1") if name in values
-            ]
+        of_target = rows if target is None else rows[rows["target"] == target]
+        records = {str(record["measure"]): record for record in of_target.to_dict("records")}
+        if first := next((name for name in _FIRST if name in records), None):
+            score = f"{records[first]['value']:.3f}" if brief else _with_interval(records[first])
+            parts.append(f"{'' if target is None else f'{target} '}{short_measure_name(first)} {score}")
+        others = [name for name in ("accuracy", "macro_f1") if name in records and not brief]
+        parts += [f"{short_measure_name(name)} {records[name]['value']:.3f}" for name in others]
     return ", ".join(parts)
 
 
@@ -96,7 +90,8 @@ def _count(rows: pd.DataFrame) -> str:
 
 def _with_interval(record: Mapping[Any, Any]) -> str:
     value = f"{record['value']:.3f}"
-    return value if pd.isna(record["ci_low"]) else f"{value} ({record['ci_low']:.3f} to {record['ci_high']:.3f})"
+    interval = interval_text(record["ci_low"], record["ci_high"])
+    return value if interval is None else f"{value} ({interval})"
 
 
 EVALUATION_HEADLINE = Headline(

@@ -7,21 +7,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ser_probe.report.measures import measure_name
 from ser_probe.report.style import (
     CLASS_COLOURS,
     CLASS_MARKERS,
     GREY,
     LEGEND_CHARACTERS,
     PALE,
+    SHARE_COLOURS,
     STEP_COLOURS,
     line_colours,
-    measure_name,
     short,
     text_colour,
 )
 from ser_probe.report.tables import need, pick
 
-CONFUSION_COLOURS = "Blues"
 # A wider matrix has no room for numbers on a page.
 MOST_NUMBERED_CLASSES = 14
 MOST_VECTOR_POINTS = 15_000
@@ -45,7 +45,7 @@ def plot_confusion(table: pd.DataFrame, ax: Axes, *, width_in: float = 3.0, coun
     need(table, ["true", "predicted", "share", *(["count"] if counts else [])], "confusion")
     names = list(dict.fromkeys(table["true"]))
     shares = _matrix(table, "share", names)
-    cmap = matplotlib.colormaps[CONFUSION_COLOURS]
+    cmap = matplotlib.colormaps[SHARE_COLOURS]
     ax.grid(False)
     ax.set_facecolor(PALE)
     ax.pcolormesh(np.ma.masked_invalid(shares), cmap=cmap, vmin=0, vmax=1, edgecolors="white", linewidth=0.4)
@@ -72,7 +72,7 @@ def plot_confusion(table: pd.DataFrame, ax: Axes, *, width_in: float = 3.0, coun
 
 
 def _count(value: float) -> str:
-    """Return a number of clips; of a mean over runs one decimal is enough."""
+    """Return a number of clips as text; a mean over runs gets one decimal."""
     return f"{value:.0f}" if value == round(value) or value >= 100 else f"{value:.1f}"
 
 
@@ -82,9 +82,9 @@ def _matrix(table: pd.DataFrame, column: str, names: list[str]) -> np.ndarray:
 
 
 def plot_reliability(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw how often predictions of a confidence are right, against that confidence; calibrated ones lie on the line.
+    """Draw accuracy against confidence; a calibrated classifier lies on the diagonal.
 
-    Bins of few clips (grey) lie off the line by chance. Of several runs each is a line.
+    Bins with few clips (grey bars) lie off the diagonal by chance. Several runs are drawn as a line each.
 
     Args:
         table: Columns `low`, `high`, `n`, `confidence`, `accuracy` of one run, or of several told apart by `run_seed`.
@@ -126,24 +126,19 @@ def plot_class_scores(table: pd.DataFrame, ax: Axes, *, measure: str = "recall")
     names, groups = list(dict.fromkeys(rows["class"])), list(dict.fromkeys(rows["group"]))
     height = 0.8 / len(groups)
     for i, group in enumerate(groups):
-        own = rows[rows["group"] == group].set_index("class").reindex(names)
+        scores = rows[rows["group"] == group].set_index("class").reindex(names)
         y = np.arange(len(names)) + (i - (len(groups) - 1) / 2) * height
-        ax.barh(
-            y, own["value"], height, color=CLASS_COLOURS[i % len(CLASS_COLOURS)], label=short(group, LEGEND_CHARACTERS)
-        )
-        ends = own[["ci_low", "ci_high"]].to_numpy(dtype=float)
-        known = np.isfinite(ends).all(axis=1)
-        ax.hlines(y[known], ends[known, 0], ends[known, 1], color="black", linewidth=0.9)
-    ax.set_yticks(np.arange(len(names)), [short(name, _LABEL_CHARACTERS) for name in names])
-    ax.set_ylim(len(names) - 0.5, -0.5)
+        colour, label = CLASS_COLOURS[i % len(CLASS_COLOURS)], short(group, LEGEND_CHARACTERS)
+        ax.barh(y, scores["value"], height, color=colour, label=label)
+        _draw_intervals(scores, ax, y, color="black", linewidth=0.9)
+    _name_rows(ax, [short(name, _LABEL_CHARACTERS) for name in names])
     ax.set_xlim(0, 1)
-    ax.grid(axis="y", visible=False)
     ax.set(xlabel=f"{measure_name(measure)} per class")
     return ax
 
 
 def plot_score_rows(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw one score of several checkpoints on several sets of clips, a row a set, a point and interval a checkpoint.
+    """Draw a score of several checkpoints on several sets of clips: a row per set, a point and interval per checkpoint.
 
     Args:
         table: Columns `row`, `step`, `value`, `ci_low`, `ci_high`; rows are drawn in their order, from the top.
@@ -153,27 +148,36 @@ def plot_score_rows(table: pd.DataFrame, ax: Axes) -> Axes:
     names, steps = list(dict.fromkeys(table["row"])), sorted(set(table["step"]))
     colours = line_colours(len(steps), STEP_COLOURS)
     for i, (step, colour) in enumerate(zip(steps, colours, strict=True)):
-        own = table[table["step"] == step].set_index("row").reindex(names)
+        scores = table[table["step"] == step].set_index("row").reindex(names)
         y = np.arange(len(names)) + (i - (len(steps) - 1) / 2) * 0.6 / len(steps)
-        ends = own[["ci_low", "ci_high"]].to_numpy(dtype=float)
-        known = np.isfinite(ends).all(axis=1)
-        ax.hlines(y[known], ends[known, 0], ends[known, 1], color=colour, linewidth=1.6)
+        _draw_intervals(scores, ax, y, color=colour, linewidth=1.6)
         label = "step 0 (untrained head)" if step == 0 else f"step {step}"
-        ax.plot(
-            own["value"], y, linestyle="none", marker=CLASS_MARKERS[i % len(CLASS_MARKERS)], color=colour, label=label
-        )
-    ax.set_yticks(np.arange(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
+        marker = CLASS_MARKERS[i % len(CLASS_MARKERS)]
+        ax.plot(scores["value"], y, linestyle="none", marker=marker, color=colour, label=label)
+    _name_rows(ax, names)
     if table["value"].between(0, 1).all():
         ax.set_xlim(0, 1)
-    ax.grid(axis="y", visible=False)
     return ax
 
 
-def plot_agreement(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw predicted against true values; exact ones lie on the line.
+def _draw_intervals(scores: pd.DataFrame, ax: Axes, y: np.ndarray, *, color: str, linewidth: float) -> None:
+    ends = scores[["ci_low", "ci_high"]].to_numpy(dtype=float)
+    known = np.isfinite(ends).all(axis=1)
+    ax.hlines(y[known], ends[known, 0], ends[known, 1], color=color, linewidth=linewidth)
 
-    A cloud flatter than the line is a model that plays safe: the correlation does not see it, the concordance does.
+
+def _name_rows(ax: Axes, names: list[str]) -> None:
+    """Name rows from the top."""
+    ax.set_yticks(np.arange(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
+
+
+def plot_agreement(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw predicted against true values; exact predictions lie on the diagonal.
+
+    A cloud flatter than the diagonal means predictions close to the mean: the concordance is lower for it, the
+    correlation is not.
 
     Args:
         table: Columns `true` and `predicted`, in the target's unit.

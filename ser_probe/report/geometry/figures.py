@@ -1,16 +1,134 @@
-"""The figures of geometry, each with how it is read and how it misleads."""
+"""The figures of geometry: shape per layer, classes per layer, what the variance is about, the spectrum."""
 
 from __future__ import annotations
 
-from ser_probe.report.corpora.compose import CORPORA_CAPTION, draw_geometry_corpora
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ser_probe.errors import AnalysisError
+from ser_probe.report.canvas import add_colour_key, grid_shape, heading, legend_columns, new_panels
+from ser_probe.report.corpora.figures import CORPORA_CAPTION, draw_geometry_corpora
 from ser_probe.report.figure_specs import FigureSpec
-from ser_probe.report.geometry.compose import (
-    draw_geometry_classes,
-    draw_geometry_shape,
-    draw_geometry_shares,
-    draw_geometry_spectrum,
-    draw_geometry_variance,
-)
+from ser_probe.report.geometry.plots import plot_geometry, plot_spectrum, plot_variance_shares
+from ser_probe.report.layer_lines import encoder_layers, encoder_steps
+from ser_probe.report.style import LAYER_COLOURS, LEGEND_CHARACTERS, PAGE_WIDTH_IN, STEP_COLOURS, short, styled
+from ser_probe.report.tables import at_step, first_and_last, need, step_name
+
+_SHAPE_MEASURES = ("rankme", "effective_rank", "participation_ratio_unbiased", "two_nn", "two_nn_mle", "anisotropy")
+_PANEL_HEIGHT_IN = 1.95
+_COLUMNS = ["step", "layer", "measure", "factor", "value", "baseline"]
+
+
+def draw_geometry_shape(table: pd.DataFrame) -> Figure:
+    """Draw each measure of shape per layer, a line per checkpoint.
+
+    Raises:
+        AnalysisError: If the geometry table holds no checkpoint.
+    """
+    measures = [name for name in _SHAPE_MEASURES if name in set(_checked(table)["measure"])]
+    return _small_multiples(table, [(name, "") for name in measures], "Shape of the representation")
+
+
+def draw_geometry_classes(table: pd.DataFrame) -> Figure:
+    """Draw silhouette and Fisher ratio per layer, a row per measure, a column per factor.
+
+    Raises:
+        AnalysisError: If the geometry table holds no checkpoint, or no measure by factor.
+    """
+    factors = _factors_of(_checked(table), "silhouette")
+    panels = [(measure, factor) for measure in ("silhouette", "fisher_ratio") for factor in factors]
+    return _small_multiples(table, panels, "How far classes lie apart", columns=max(2, len(factors)))
+
+
+def draw_geometry_shares(table: pd.DataFrame) -> Figure:
+    """Draw each factor's share of the variance per layer, a line per checkpoint.
+
+    Raises:
+        AnalysisError: If the geometry table holds no checkpoint, or no share.
+    """
+    factors = _factors_of(_checked(table), "marginal_share")
+    panels = [("marginal_share", name) for name in factors]
+    return _small_multiples(table, panels, "What the variance is about", columns=2 if len(panels) == 4 else 3)
+
+
+@styled()
+def draw_geometry_variance(table: pd.DataFrame) -> Figure:
+    """Draw the unique shares of all factors as stacked bars per layer, at the first and the last checkpoint.
+
+    Raises:
+        AnalysisError: If the geometry table holds no checkpoint, or no share.
+    """
+    _factors_of(_checked(table), "unique_share")
+    layers, steps = encoder_layers(table), first_and_last(encoder_steps(table))
+    figure, axes = new_panels(PAGE_WIDTH_IN, 3.4, len(steps), sharey=True)
+    for ax, step in zip(axes, steps, strict=True):
+        plot_variance_shares(table, ax, layers=layers, step=step)
+        ax.set(xlabel="hidden layer", title=at_step(step))
+    axes[0].set_ylabel("share of the variance\n(beyond all other factors)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    names = [short(label, LEGEND_CHARACTERS) for label in labels]
+    figure.legend(handles, names, loc="outside lower center", ncols=legend_columns(names, PAGE_WIDTH_IN, 6))
+    axes[0].margins(y=0.08)
+    figure.suptitle(heading(table[table["step"].notna()], "What the variance is about"))
+    return figure
+
+
+@styled()
+def draw_geometry_spectrum(table: pd.DataFrame) -> Figure:
+    """Draw the spectrum of every layer at the first and the last checkpoint.
+
+    Raises:
+        AnalysisError: If the table of spectra holds no checkpoint.
+    """
+    need(table, ["step", "layer", "component", "value"], "geometry_spectrum")
+    layers, steps = encoder_layers(table), first_and_last(_checked_steps(table))
+    figure, axes = new_panels(PAGE_WIDTH_IN, 3.2, len(steps), sharex=True, sharey=True)
+    for ax, step in zip(axes, steps, strict=True):
+        plot_spectrum(table, ax, layers=layers, step=step)
+        ax.set(xlabel="component", title=at_step(step))
+    axes[0].set_ylabel("share of the variance")
+    add_colour_key(axes, layers, "hidden layer", LAYER_COLOURS)
+    figure.suptitle(heading(table[table["step"].notna()], "Spectrum of the covariance"))
+    return figure
+
+
+@styled()
+def _small_multiples(table: pd.DataFrame, panels: list[tuple[str, str]], title: str, *, columns: int = 3) -> Figure:
+    layers, steps = encoder_layers(table), encoder_steps(table)
+    n_rows, columns = grid_shape(len(panels), columns)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 0.8 + _PANEL_HEIGHT_IN * n_rows, len(panels), columns, sharex=True)
+    for ax, (measure, factor) in zip(axes, panels, strict=True):
+        plot_geometry(table, ax, measure=measure, factor=factor, layers=layers, steps=steps)
+    for ax in axes[-columns:]:
+        ax.set_xlabel("hidden layer")
+        ax.tick_params(labelbottom=True)
+    add_colour_key(axes, [step_name(step) for step in steps], "fine-tuning step", STEP_COLOURS)
+    figure.suptitle(heading(table[table["step"].notna()], title))
+    return figure
+
+
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    _checked_steps(need(table, _COLUMNS, "geometry"))
+    return table
+
+
+def _checked_steps(table: pd.DataFrame) -> list[int]:
+    steps = encoder_steps(table)
+    if not steps:
+        raise AnalysisError("The geometry table holds no checkpoint", expected="rows with a step")
+    return steps
+
+
+def _factors_of(table: pd.DataFrame, measure: str) -> list[str]:
+    factors = list(table.loc[table["measure"] == measure, "factor"].drop_duplicates())
+    if not factors:
+        raise AnalysisError(
+            "The geometry table holds no measure by factor",
+            expected=f"rows of {measure}",
+            fix="the clips need a column such as label or speaker with several values",
+        )
+    return factors
+
 
 _SHAPE = """
 Each measure of shape per layer; one line per checkpoint, dark for early and bright for late. RankMe, effective rank

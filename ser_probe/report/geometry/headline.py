@@ -1,11 +1,11 @@
-"""The few rows of the report's head that are about geometry."""
+"""The headline table of geometry."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from ser_probe.report.headline import Headline
-from ser_probe.report.tables import FUNCTIONALS, by_corpus, layer_order, need, step_order
+from ser_probe.report.headline import Headline, interval_text
+from ser_probe.report.tables import by_corpus, encoder_rows, first_and_last, layer_order, need, step_order
 
 _SHOWN = {
     ("participation_ratio_unbiased", ""): "dimension (participation ratio)",
@@ -25,31 +25,21 @@ def geometry_headline(geometry: pd.DataFrame) -> pd.DataFrame:
         A row per model and checkpoint (the first and the last), with the change beside the last.
     """
     need(geometry, ["model", "step", "layer", "measure", "factor", "value"], "geometry")
-    rows = geometry[geometry["step"].notna() & (geometry["layer"] != FUNCTIONALS)]
-    made = []
-    groups = (
-        (names, model, part)
-        for names, of_corpus in by_corpus(rows)
-        for model, part in of_corpus.groupby("model", sort=False)
-    )
-    for names, model, part in groups:
+    lines: list[dict[str, object]] = []
+    for corpus, (model,), part in by_corpus(encoder_rows(geometry), ["model"]):
         layer, steps = layer_order(part["layer"])[-1], step_order(part["step"])
-        for step in dict.fromkeys([steps[0], steps[-1]]):
-            here = part[(part["layer"] == layer) & (part["step"] == step)]
-            row: dict[str, object] = {**names, "model": model, "layer": layer, "step": step}
+        for step in first_and_last(steps):
+            state = part[(part["layer"] == layer) & (part["step"] == step)]
+            line: dict[str, object] = {**corpus, "model": model, "layer": layer, "step": step}
             for (measure, factor), name in _SHOWN.items():
-                own = here[(here["measure"] == measure) & (here["factor"] == factor)]
-                if len(own):
-                    row[name] = own["value"].mean()
-                    if step != steps[0] and own["change_low"].notna().all():
-                        row[f"change of {name}"] = _interval(own)
-            made.append(row)
-    return pd.DataFrame(made)
-
-
-def _interval(own: pd.DataFrame) -> str:
-    change, low, high = (own[name].mean() for name in ("change", "change_low", "change_high"))
-    return f"{change:+.3g} ({low:.3g} to {high:.3g})"
+                rows = state[(state["measure"] == measure) & (state["factor"] == factor)]
+                if len(rows):
+                    line[name] = rows["value"].mean()
+                    if step != steps[0] and rows["change_low"].notna().all():
+                        interval = interval_text(rows["change_low"].mean(), rows["change_high"].mean(), ".3g")
+                        line[f"change of {name}"] = f"{rows['change'].mean():+.3g} ({interval})"
+            lines.append(line)
+    return pd.DataFrame(lines)
 
 
 GEOMETRY_HEADLINE = Headline(

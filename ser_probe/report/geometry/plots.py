@@ -7,65 +7,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from ser_probe.report.canvas import name_places
+from ser_probe.report.layer_lines import plot_lines_by_layer
+from ser_probe.report.measures import measure_name
 from ser_probe.report.style import (
-    CLASS_COLOURS,
+    FACTOR_COLOURS,
+    INTERACTION_COLOUR,
+    JOINT_COLOUR,
     LAYER_COLOURS,
+    SPARE_FACTOR_COLOURS,
     STEP_COLOURS,
     line_colours,
-    measure_name,
     short,
-    spaced,
 )
-from ser_probe.report.tables import FUNCTIONALS, layer_order, need, pick, step_name, step_order
+from ser_probe.report.tables import first_and_last, need, pick
 
 RESIDUAL, JOINT = "residual", "joint"
-_FACTOR_COLOURS = {
-    "label": CLASS_COLOURS[1],
-    "speaker": CLASS_COLOURS[0],
-    "gender": CLASS_COLOURS[4],
-    "sentence": CLASS_COLOURS[2],
-}
-_SPARE_COLOURS = (CLASS_COLOURS[3], CLASS_COLOURS[5], CLASS_COLOURS[6])
-# An interaction, what is shared, and the rest: colours that no factor has.
-_SEEN = 0.005  # of a bar's height; a joint share below it is that of a balanced design
-_INTERACTION_COLOUR, _JOINT_COLOUR = "#8a8a8a", "#b9b9b9"
-
-
-def plot_lines_by_layer(
-    rows: pd.DataFrame,
-    ax: Axes,
-    *,
-    layers: list[str],
-    steps: list[int],
-    intervals: bool = True,
-) -> Axes:
-    """Draw `value` against the layer, a line per step, dark for early and bright for late.
-
-    Bands on the first and the last step are the 95 % intervals of their own values. Both are of the same speakers, so
-    a change can be clear where the bands touch: the table's interval of the change says so.
-
-    Args:
-        rows: Columns `step`, `layer`, `value`, `ci_low`, `ci_high`; several rows of a point are averaged.
-        ax: Where to draw.
-        layers: All layers in order, the same for panels side by side.
-        steps: All steps.
-        intervals: Whether to draw the bands.
-    """
-    position = {layer: i for i, layer in enumerate(layers)}
-    columns = [name for name in ("value", "ci_low", "ci_high") if name in rows]
-    for step, colour in zip(steps, line_colours(len(steps), STEP_COLOURS), strict=True):
-        means = rows[rows["step"] == step].groupby("layer")[columns].mean()
-        means = means.reindex([layer for layer in layers if layer in means.index])
-        x = [position[layer] for layer in means.index]
-        ax.plot(
-            x, means["value"], color=colour, marker="o", markersize=2.5, linewidth=1.3, label=step_name(step), zorder=3
-        )
-        if intervals and step in (steps[0], steps[-1]) and {"ci_low", "ci_high"} <= set(columns):
-            ax.fill_between(x, means["ci_low"], means["ci_high"], color=colour, alpha=0.15, linewidth=0, zorder=2)
-    shown = spaced(len(layers), 5)
-    ax.set_xticks(shown, [layers[i] for i in shown])
-    ax.set_xlim(-0.5, len(layers) - 0.5)
-    return ax
+_SMALLEST_JOINT_SHARE = 0.005  # below it, the joint share is that of a balanced design
 
 
 def plot_geometry(
@@ -85,7 +43,8 @@ def plot_geometry(
         factor: Which factor; empty for a measure of shape.
     """
     rows = pick(table, "geometry", measure=measure, factor=factor)
-    plot_lines_by_layer(rows, ax, layers=layers, steps=steps)
+    plot_lines_by_layer(rows, ax, layers=layers, steps=steps, small=True)
+    name_places(ax, layers, 5, margin=0.5)
     null = rows["baseline"].mean()
     ax.set_ylabel(measure_name(measure), fontsize=9)
     if factor:
@@ -99,7 +58,7 @@ def plot_geometry(
 def _plot_null(rows: pd.DataFrame, ax: Axes, layers: list[str], steps: list[int]) -> None:
     """Draw what permuted classes give, of the first and the last step."""
     colours = dict(zip(steps, line_colours(len(steps), STEP_COLOURS), strict=True))
-    for step in dict.fromkeys([steps[0], steps[-1]]):
+    for step in first_and_last(steps):
         means = rows[rows["step"] == step].groupby("layer")["baseline"].mean().reindex(layers)
         ax.plot(range(len(layers)), means, color=colours[step], linewidth=1.3, linestyle=(0, (1, 1.4)), zorder=2.5)
 
@@ -118,32 +77,30 @@ def plot_variance_shares(table: pd.DataFrame, ax: Axes, *, layers: list[str], st
     rows = pick(table, "geometry", measure="unique_share", step=step)
     base = np.zeros(len(layers))
     for factor, colour in factor_colours(table).items():
-        own = rows[rows["factor"] == factor].groupby("layer")["value"].mean()
-        heights = np.maximum(own.reindex(layers).to_numpy(dtype=float), 0)
+        shares = rows[rows["factor"] == factor].groupby("layer")["value"].mean()
+        heights = np.maximum(shares.reindex(layers).to_numpy(dtype=float), 0)
         hatch = "////" if ":" in factor else None
         ax.bar(
             range(len(layers)), heights, bottom=base, width=0.85, color=colour, label=factor, hatch=hatch,
             edgecolor="white", linewidth=0.3,
         )  # fmt: skip
         base = base + np.nan_to_num(heights)
-    shown = spaced(len(layers), 9)
-    ax.set_xticks(shown, [layers[i] for i in shown])
-    ax.set_xlim(-0.6, len(layers) - 0.4)
+    name_places(ax, layers, 9, margin=0.6)
     ax.grid(False, axis="x")
     return ax
 
 
 def factor_colours(table: pd.DataFrame) -> dict[str, str]:
     """Return the colour of each factor that has a unique share, in the order of the bars, the residual left out."""
-    found = list(pick(table, "geometry", measure="unique_share")["factor"].drop_duplicates())
-    factors = [name for name in found if name not in (RESIDUAL, JOINT) and ":" not in name]
-    known = [name for name in _FACTOR_COLOURS if name in factors]
-    others = [name for name in factors if name not in _FACTOR_COLOURS]
-    spare = {name: _SPARE_COLOURS[i % len(_SPARE_COLOURS)] for i, name in enumerate(others)}
-    colours = {name: (_FACTOR_COLOURS | spare)[name] for name in [*known, *others]}
-    colours |= {name: _INTERACTION_COLOUR for name in found if ":" in name}
-    joint = table.loc[(table["measure"] == "unique_share") & (table["factor"] == JOINT), "value"]
-    return colours | ({JOINT: _JOINT_COLOUR} if joint.max() > _SEEN else {})
+    rows = pick(table, "geometry", measure="unique_share")
+    names = list(rows["factor"].drop_duplicates())
+    factors = [name for name in names if name not in (RESIDUAL, JOINT) and ":" not in name]
+    colours = {name: colour for name, colour in FACTOR_COLOURS.items() if name in factors}
+    for i, name in enumerate(name for name in factors if name not in FACTOR_COLOURS):
+        colours[name] = SPARE_FACTOR_COLOURS[i % len(SPARE_FACTOR_COLOURS)]
+    colours |= {name: INTERACTION_COLOUR for name in names if ":" in name}
+    joint = rows.loc[rows["factor"] == JOINT, "value"].max()
+    return colours | ({JOINT: JOINT_COLOUR} if joint > _SMALLEST_JOINT_SHARE else {})
 
 
 def plot_spectrum(table: pd.DataFrame, ax: Axes, *, layers: list[str], step: int) -> Axes:
@@ -167,14 +124,3 @@ def plot_spectrum(table: pd.DataFrame, ax: Axes, *, layers: list[str], step: int
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.minorticks_off()
     return ax
-
-
-def encoder_layers(table: pd.DataFrame) -> list[str]:
-    """Return the layers of checkpoints, in order; acoustic features and controls have no step."""
-    rows = table[table["step"].notna() & (table["layer"] != FUNCTIONALS)]
-    return layer_order(rows["layer"])
-
-
-def encoder_steps(table: pd.DataFrame) -> list[int]:
-    """Return the steps of checkpoints, ascending."""
-    return step_order(table.loc[table["layer"] != FUNCTIONALS, "step"])

@@ -1,14 +1,13 @@
-"""The few rows of the report's head that are about probes: the chosen layers, and what changed."""
+"""The headline tables of probes: the chosen layers, and what changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
-from ser_probe.report.headline import Headline
-from ser_probe.report.style import measure_name
+from ser_probe.report.headline import Headline, interval_text
+from ser_probe.report.measures import measure_name, short_measure_name
 from ser_probe.report.tables import FUNCTIONALS, best_layers, need, step_order, variants
 
 _PROBE_KEYS = ("corpus", "model", "target", "family", "pooling")
@@ -34,24 +33,24 @@ def probe_headline(
         A row per checkpoint. Scores are means over probe seeds, `SD over seeds` their standard deviation.
     """
     need(probe, ["step", "layer", "control", "split", "measure", "value"], "probe")
-    name = "UAR" if measure == "uar" else measure
+    name = short_measure_name(measure)
     rows: list[dict[str, object]] = []
     for values, part in variants(probe, _PROBE_KEYS):
         test = part[(part["split"] == "test") & (part["measure"] == measure)]
-        real, acoustic = test[test["control"] == "none"], test["layer"] == FUNCTIONALS
+        real = test[test["control"] == "none"]
         for step, layer in best_layers(part, measure).items():
-            here = (test["step"] == step) & (test["layer"] == layer)
-            scores = real[(real["step"] == step) & (real["layer"] == layer)]
+            of_layer = test[(test["step"] == step) & (test["layer"] == layer)]
+            scores = of_layer[of_layer["control"] == "none"]
             row: dict[str, object] = {**values, "step": step, "layer chosen on validation": layer}
             row[f"test {name}"] = scores["value"].mean()
             row["SD over seeds"] = scores["value"].std()
             if summary is not None:
                 row["95 % over speakers"] = _interval(summary, measure, values, step, layer)
-            row |= _chosen(best, measure, values, step, name)
-            row["eGeMAPS"] = real.loc[acoustic, "value"].mean()
+            row |= _chosen_layer(best, measure, values, step)
+            row["eGeMAPS"] = real.loc[real["layer"] == FUNCTIONALS, "value"].mean()
             random = test[(test["control"] == "random_weights") & (test["layer"] == row["layer chosen on validation"])]
             row["random weights"] = random["value"].mean()
-            row["shuffled labels"] = test.loc[here & (test["control"] == "shuffled_labels"), "value"].mean()
+            row["shuffled labels"] = of_layer.loc[of_layer["control"] == "shuffled_labels", "value"].mean()
             row["majority class"] = test.loc[test["control"] == "majority_class", "value"].mean()
             rows.append(row)
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
@@ -62,12 +61,10 @@ def _interval(summary: pd.DataFrame, measure: str, values: Mapping[str, str], st
     wanted = {**values, "control": "none", "split": "test", "measure": measure, "layer": layer}
     rows = summary[(summary["step"] == step) & (summary[list(wanted)] == pd.Series(wanted)).all(axis="columns")]
     rows = rows.dropna(subset=["ci_low", "ci_high"])
-    return None if len(rows) != 1 else _range(rows["ci_low"].iloc[0], rows["ci_high"].iloc[0])
+    return None if len(rows) != 1 else interval_text(rows["ci_low"].iloc[0], rows["ci_high"].iloc[0])
 
 
-def _chosen(
-    best: pd.DataFrame | None, measure: str, values: Mapping[str, str], step: int, name: str
-) -> dict[str, object]:
+def _chosen_layer(best: pd.DataFrame | None, measure: str, values: Mapping[str, str], step: int) -> dict[str, object]:
     """Return the chosen layer, its score and its interval as the table of chosen layers has them."""
     if best is None:
         return {}
@@ -75,11 +72,11 @@ def _chosen(
     rows = best[(best["step"] == step) & (best[list(wanted)].astype(str) == pd.Series(wanted)).all(axis="columns")]
     if len(rows) != 1:
         return {}
-    row = rows.iloc[0]
-    found: dict[str, object] = {"layer chosen on validation": row["layer"], f"test {name}": row["test_value"]}
+    row, score = rows.iloc[0], f"test {short_measure_name(measure)}"
+    cells: dict[str, object] = {"layer chosen on validation": row["layer"], score: row["test_value"]}
     if "ci_low" in rows and pd.notna(row["ci_low"]):
-        found["95 % over speakers"] = _range(row["ci_low"], row["ci_high"])
-    return found
+        cells["95 % over speakers"] = interval_text(row["ci_low"], row["ci_high"])
+    return cells
 
 
 def changes_headline(changes: pd.DataFrame, *, measure: str = "uar") -> pd.DataFrame:
@@ -95,11 +92,11 @@ def changes_headline(changes: pd.DataFrame, *, measure: str = "uar") -> pd.DataF
         last_step = step_order(part["step"])[-1]
         last = part[part["step"] == last_step]
         most = last.iloc[int(last["value"].abs().to_numpy().argmax())]
-        found = int((last["p_holm"] < 0.05).sum())
-        interval = _range(most["ci_low"], most["ci_high"])
+        significant = int((last["p_holm"] < 0.05).sum())
+        interval = interval_text(most["ci_low"], most["ci_high"])
         row: dict[str, object] = {**values, "step": last_step, "most changed layer": most["layer"]}
         row |= {"change of UAR": most["value"], "95 % over speakers": interval, "p (Holm)": most["p_holm"]}
-        row |= {"layers with p < 0.05": f"{found} of {len(last)}", "test speakers": int(most["n_speakers"])}
+        row |= {"layers with p < 0.05": f"{significant} of {len(last)}", "test speakers": int(most["n_speakers"])}
         rows.append(row)
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
@@ -113,16 +110,15 @@ def numbers_headline(numbers: pd.DataFrame, *, measure: str = "r2") -> pd.DataFr
     """
     need(numbers, ["step", "layer", "control", "split", "measure", "value", "ci_low", "ci_high"], "probe_numbers")
     rows: list[dict[str, object]] = []
-    own = numbers[(numbers["control"] == "none") & (numbers["layer"] != FUNCTIONALS)]
-    for values, part in variants(own, _PROBE_KEYS):
+    layers = numbers[(numbers["control"] == "none") & (numbers["layer"] != FUNCTIONALS)]
+    for values, part in variants(layers, _PROBE_KEYS):
         for step, layer in best_layers(part, measure).items():
             test = part[(part["step"] == step) & (part["layer"] == layer) & (part["split"] == "test")]
-            found = test.groupby("measure")[["value", "ci_low", "ci_high"]].mean()
+            means = test.groupby("measure")[["value", "ci_low", "ci_high"]].mean()
             row: dict[str, object] = {**values, "step": step, "layer chosen on validation": layer}
-            row[f"test {measure_name(measure)}"] = found["value"].get(measure)
-            low, high = found["ci_low"].get(measure), found["ci_high"].get(measure)
-            row["95 % over speakers"] = _range(low, high)
-            row["test CCC"] = found["value"].get("ccc")
+            row[f"test {measure_name(measure)}"] = means["value"].get(measure)
+            row["95 % over speakers"] = interval_text(means["ci_low"].get(measure), means["ci_high"].get(measure))
+            row["test CCC"] = means["value"].get("ccc")
             rows.append(row)
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
@@ -135,7 +131,7 @@ def models_headline(models: pd.DataFrame, *, measure: str = "uar") -> pd.DataFra
         measure: Which measure.
     """
     need(models, ["model_a", "model_b", "layer_a", "layer_b", "measure", "value", "p_holm"], "probe_models")
-    name = "UAR" if measure == "uar" else measure_name(measure)
+    name = short_measure_name(measure)
     rows: list[dict[str, object]] = []
     for values, part in variants(models[models["measure"] == measure], ("corpus", "target", "family")):
         rows += [
@@ -143,17 +139,12 @@ def models_headline(models: pd.DataFrame, *, measure: str = "uar") -> pd.DataFra
                 **values, "A": row["model_a"], "B": row["model_b"], "layer of A": row["layer_a"],
                 "layer of B": row["layer_b"], f"test {name} of A": row["score_a"],
                 "of B": row["score_b"], "A - B": row["value"],
-                "95 % over speakers": _range(row["ci_low"], row["ci_high"]), "p (Holm)": row["p_holm"],
+                "95 % over speakers": interval_text(row["ci_low"], row["ci_high"]), "p (Holm)": row["p_holm"],
                 "test speakers": int(row["n_speakers"]),
             }
             for row in part.to_dict("records")
         ]  # fmt: skip
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
-
-
-def _range(low: Any, high: Any) -> str | None:
-    """Return an interval as text; None where there is none (too few speakers)."""
-    return None if pd.isna(low) else f"{low:.3f} to {high:.3f}"
 
 
 NUMBERS_HEADLINE = Headline(

@@ -1,12 +1,13 @@
-"""The few rows of the report's head that are about similarity."""
+"""The headline tables of similarity."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from ser_probe.report.headline import Headline
-from ser_probe.report.similarity.plots import DISTANCES, main_measure
-from ser_probe.report.style import measure_name, short
+from ser_probe.report.measures import DISTANCES, measure_name
+from ser_probe.report.similarity.plots import main_measure
+from ser_probe.report.style import short
 from ser_probe.report.tables import FUNCTIONALS, by_corpus, with_acoustics
 
 
@@ -19,38 +20,37 @@ def similarity_headline(similarity: pd.DataFrame, *, measure: str | None = None)
     """
     measure = measure or main_measure(similarity)
     rows = with_acoustics(similarity)
-    rows = rows[rows["measure"] == measure]
-    value = "CKA" if measure.startswith("cka") else measure_name(measure)
-    made = []
-    for names, rows_of in by_corpus(rows):
-        made += [{**names, **row} for row in _of_checkpoints(rows_of, measure, value)]
-    return pd.DataFrame(made)
-
-
-def _of_checkpoints(rows: pd.DataFrame, measure: str, value: str) -> list[dict[str, object]]:
-    made = []
-    for (model, step), part in rows.groupby(["model_a", "step_a"]):
-        ranked = part.sort_values("value", ascending=measure not in DISTANCES, kind="stable")
-        near, far = ranked.iloc[-1], ranked.iloc[0]
-        row: dict[str, object] = {
+    name = "CKA" if measure.startswith("cka") else measure_name(measure)
+    most, least = ("lowest", "highest") if measure in DISTANCES else ("highest", "lowest")
+    lines: list[dict[str, object]] = []
+    of_measure = rows[rows["measure"] == measure]
+    for corpus, (model, step), part in by_corpus(of_measure, ["model_a", "step_a"], sort=True):
+        near, far = _nearest_and_farthest(part, measure)
+        line: dict[str, object] = {
+            **corpus,
             "model": model,
-            "step": int(float(str(step))),
+            "step": int(step),
             "most similar layer": near["layer_a"],
-            f"{'lowest' if measure in DISTANCES else 'highest'} {value}": near["value"],
+            f"{most} {name}": near["value"],
             "least similar layer": far["layer_a"],
-            f"{'highest' if measure in DISTANCES else 'lowest'} {value}": far["value"],
+            f"{least} {name}": far["value"],
             "mean over layers": part["value"].mean(),
         }
         if "p" in part and part["p"].notna().any():
-            row["highest p"] = part["p"].max()
-        made.append(row)
-    return made
+            line["highest p"] = part["p"].max()
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _nearest_and_farthest(rows: pd.DataFrame, measure: str) -> tuple[pd.Series, pd.Series]:
+    ranked = rows.sort_values("value", ascending=measure not in DISTANCES, kind="stable")
+    return ranked.iloc[-1], ranked.iloc[0]
 
 
 def layers_headline(similarity: pd.DataFrame, *, measure: str | None = None) -> pd.DataFrame:
-    """Return of each two files whose layers were compared the pairs of layers that are most and least alike.
+    """Return for each two files whose layers were compared the pairs of layers that are most and least alike.
 
-    Pairs of layers of one file only where there are no others. A layer beside itself in one file says nothing.
+    Pairs within a file are shown only where no two files were compared, without those of a layer with itself.
 
     Args:
         similarity: The similarity table.
@@ -59,23 +59,21 @@ def layers_headline(similarity: pd.DataFrame, *, measure: str | None = None) -> 
     measure = measure or main_measure(similarity)
     acoustic = pd.concat([similarity[f"layer_{side}"].astype(str).str.startswith(FUNCTIONALS) for side in "ab"], axis=1)
     rows = similarity[(similarity["measure"] == measure) & ~acoustic.any(axis=1) & similarity["value"].notna()]
-    alike = (rows["model_a"] == rows["model_b"]) & (rows["checkpoint_a"] == rows["checkpoint_b"])
-    rows = rows[~alike] if (~alike).any() else rows[rows["layer_a"].astype(str) != rows["layer_b"].astype(str)]
-    made = []
-    for names, of_corpus in by_corpus(rows):
-        for (model_a, name_a, model_b, name_b), part in of_corpus.groupby(
-            ["model_a", "checkpoint_a", "model_b", "checkpoint_b"], sort=False
-        ):
-            ranked = part.sort_values("value", ascending=measure not in DISTANCES, kind="stable")
-            near, far = ranked.iloc[-1], ranked.iloc[0]
-            same = part[part["layer_a"].astype(str) == part["layer_b"].astype(str)]
-            row: dict[str, object] = {**names, "first": _named(model_a, name_a), "second": _named(model_b, name_b)}
-            row |= {"most alike": f"{near['layer_a']} and {near['layer_b']}", measure_name(measure): near["value"]}
-            row |= {"least alike": f"{far['layer_a']} and {far['layer_b']}", "and there": far["value"]}
-            if model_a == model_b and len(same):
-                row["mean of equal layers"] = same["value"].mean()
-            made.append(row)
-    return pd.DataFrame(made)
+    same_file = (rows["model_a"] == rows["model_b"]) & (rows["checkpoint_a"] == rows["checkpoint_b"])
+    other_layer = rows["layer_a"].astype(str) != rows["layer_b"].astype(str)
+    rows = rows[other_layer] if same_file.all() else rows[~same_file]
+    lines: list[dict[str, object]] = []
+    keys = ["model_a", "checkpoint_a", "model_b", "checkpoint_b"]
+    for corpus, (model_a, name_a, model_b, name_b), part in by_corpus(rows, keys):
+        near, far = _nearest_and_farthest(part, measure)
+        same = part[part["layer_a"].astype(str) == part["layer_b"].astype(str)]
+        line: dict[str, object] = {**corpus, "first": _named(model_a, name_a), "second": _named(model_b, name_b)}
+        line |= {"most alike": f"{near['layer_a']} and {near['layer_b']}", measure_name(measure): near["value"]}
+        line |= {"least alike": f"{far['layer_a']} and {far['layer_b']}", "and there": far["value"]}
+        if model_a == model_b and len(same):
+            line["mean of equal layers"] = same["value"].mean()
+        lines.append(line)
+    return pd.DataFrame(lines)
 
 
 def _named(model: object, checkpoint: object) -> str:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 
-from ser_probe.report.style import PALE, text_colour, thin_labels
+from ser_probe.report.canvas import thin_labels
+from ser_probe.report.style import HEAT_COLOURS, PALE, text_colour
 from ser_probe.report.tables import FUNCTIONALS, layer_order, need, pick, step_name, step_order
 
-HEAT_COLOURS = "viridis"
-# More cells than this cannot hold a number of nine points side by side on a page.
+# With more cells than this, numbers of nine points do not fit on a page.
 MOST_NUMBERED_CELLS = 260
 MOST_ROW_LABELS, MOST_COLUMN_LABELS = 30, 16
 _ROUND_TO = 0.05
@@ -85,18 +82,20 @@ def plot_layer_matrix(
     grid = grid.reindex(index=layer_order(table["layer_b"]), columns=layer_order(table["layer_a"]))
     # A matrix is read by its pattern; numbers help only while it is small.
     _draw_cells(grid, ax, limits or colour_limits(table["value"]), grid.size <= 25 if numbers is None else numbers)
+    thin_labels(ax.xaxis, most=6)
+    thin_labels(ax.yaxis, most=9)
     ax.set_aspect("equal")
     return ax
 
 
-def _draw_cells(grid: pd.DataFrame, ax: Axes, limits: tuple[float, float], numbers: bool | None) -> QuadMesh:
+def _draw_cells(grid: pd.DataFrame, ax: Axes, limits: tuple[float, float], numbers: bool | None) -> None:
     """Draw a table of values as coloured cells, the first row at the bottom; cells without a value stay pale."""
     values = np.ma.masked_invalid(grid.to_numpy(dtype=float))
     norm = Normalize(*limits)
     rows, columns = values.shape
     ax.grid(False)
     ax.set_facecolor(PALE)
-    # White lines part the cells while these are large; among many small ones they would take up the picture.
+    # White lines between large cells; between many small ones they would cover the picture.
     edges = "white" if values.size <= MOST_NUMBERED_CELLS else "face"
     mesh = ax.pcolormesh(values, cmap=HEAT_COLOURS, norm=norm, edgecolors=edges, linewidth=0.4)
     ax.set_xticks(np.arange(columns) + 0.5, [str(name) for name in grid.columns])
@@ -109,23 +108,6 @@ def _draw_cells(grid: pd.DataFrame, ax: Axes, limits: tuple[float, float], numbe
         for (row, column), value in np.ma.ndenumerate(values):
             colour = text_colour(mesh.get_cmap(), float(norm(value)))
             ax.text(column + 0.5, row + 0.5, f"{value:z.2f}", ha="center", va="center", color=colour, fontsize=9)
-    return mesh
-
-
-def add_colour_bar(axes: list[Axes], limits: tuple[float, float], label: str, *, below: bool = False) -> Axes:
-    """Draw one colour bar for all heat maps of a figure, which must share these limits; return its axes."""
-    scale = ScalarMappable(norm=Normalize(*limits), cmap=HEAT_COLOURS)
-    figure = axes[0].get_figure(root=True)
-    place: dict[str, Any] = {"location": "bottom", "shrink": 0.5} if below else {"location": "right", "pad": 0.02}
-    bar = figure.colorbar(scale, ax=axes, label=label, fraction=0.05, aspect=30, **place)  # type: ignore[union-attr]
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    return bar.ax
-
-
-DISTANCES = ("procrustes", "angular_shape")
-"""Measures of similarity that are small where representations are alike."""
-DIRECTED = ("pwcca", "pwcca_insample", "linear_predictivity")
-"""Measures that go from layer `a` to layer `b`."""
 
 
 def rows_of_measure(table: pd.DataFrame, measure: str | None = None) -> pd.DataFrame:
@@ -134,16 +116,15 @@ def rows_of_measure(table: pd.DataFrame, measure: str | None = None) -> pd.DataF
 
 
 def main_measure(table: pd.DataFrame) -> str:
-    """Return the measure that figures show where none is asked for: debiased CKA, or what there is; biased CKA last."""
+    """Return the measure that figures show by default: debiased CKA, else what the table has, biased CKA last."""
     need(table, ["measure"], "similarity")
-    found = list(table["measure"].drop_duplicates())
-    preferred = [name for name in ("cka_debiased", "cka_minibatch") if name in found]
-    return str([*preferred, *(name for name in found if name != "cka"), "cka"][0])
+    measures = list(table["measure"].drop_duplicates())
+    preferred = [name for name in ("cka_debiased", "cka_minibatch") if name in measures]
+    return str([*preferred, *(name for name in measures if name != "cka"), "cka"][0])
 
 
 def with_functional_group(similarity: pd.DataFrame) -> pd.DataFrame:
     """Return the comparisons with a group of functionals, such as the layer `functionals:spectral`, with `group`."""
-    need(similarity, ["layer_b"], "similarity")
-    layer = similarity["layer_b"].astype(str)
-    rows = similarity[layer.str.startswith(f"{FUNCTIONALS}:")]
+    names = need(similarity, ["layer_b"], "similarity")["layer_b"].astype(str)
+    rows = similarity[names.str.startswith(f"{FUNCTIONALS}:")]
     return rows.assign(group=rows["layer_b"].astype(str).str.split(":").str[1])

@@ -1,4 +1,4 @@
-"""The few rows of the report's head that are about statistics."""
+"""The headline table of statistics."""
 
 from __future__ import annotations
 

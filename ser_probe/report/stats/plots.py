@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ser_probe.report.canvas import name_places
+from ser_probe.report.intervals import plot_intervals
+from ser_probe.report.measures import EFFECT_SIZES, measure_name
 from ser_probe.report.style import (
     ACCENT,
     CLASS_COLOURS,
@@ -16,20 +19,12 @@ from ser_probe.report.style import (
     STEP_COLOURS,
     class_styles,
     line_colours,
-    measure_name,
     short,
-    spaced,
 )
 from ser_probe.report.tables import need
 
-EFFECT_NAMES = {
-    "hedges_g": "Hedges' g",
-    "hedges_g_paired": "Hedges' g of paired differences",
-    "hedges_g_residual": "Hedges' g in residual deviations",
-    "rank_biserial": "rank-biserial correlation",
-}
-# Shares of the distance between two levels by which lines stand apart, and over which all are spread at most, so that
-# their intervals can be told apart.
+# Lines are shifted sideways so that their intervals can be told apart: by this share of the distance between two
+# levels, and by this share at most from the first line to the last.
 _STEP = 0.08
 _SPREAD = 0.5
 _MOST_CLASSES = len(CLASS_COLOURS)
@@ -37,10 +32,8 @@ _MOST_CLASSES = len(CLASS_COLOURS)
 
 def level_order(levels: Sequence[object]) -> list[str]:
     """Return distinct levels: numbers by size, then text as it comes."""
-
-    return sorted(
-        dict.fromkeys(map(str, levels)), key=lambda level: (0, float(level)) if _is_number(level) else (1, 0.0)
-    )
+    names = dict.fromkeys(map(str, levels))
+    return sorted(names, key=lambda name: (0, float(name)) if _is_number(name) else (1, 0.0))
 
 
 def _is_number(level: str) -> bool:
@@ -84,18 +77,14 @@ def plot_cell_means(
             rows["place"] + shift, mean, yerr=error, color=colour, marker=marker, markersize=4, elinewidth=1,
             linewidth=1.2, label=short(level, 24),
         )  # fmt: skip
-    shown = spaced(len(x_levels), 9)
-    ax.set_xticks(shown, [short(x_levels[i], 16) for i in shown])
-    ax.set_xlim(-0.6, len(x_levels) - 0.4)
+    name_places(ax, [short(level, 16) for level in x_levels], 9, margin=0.6)
     ax.set_xlabel(short(x))
     ax.set_ylabel(measure_name(str(table["response"].iloc[0])) if "response" in table else "mean")
     return ax
 
 
 def plot_effects(table: pd.DataFrame, ax: Axes, *, labels: Sequence[str]) -> Axes:
-    """Draw effect sizes with their intervals, a row each; filled where the corrected p is below alpha.
-
-    The intervals are not corrected for how many there are: a hollow mark may well have an interval that leaves out 0.
+    """Draw effect sizes with their intervals, a row each, as `plot_intervals` does.
 
     Args:
         table: Columns `effect`, `effect_size`, `ci_low`, `ci_high`, `p_holm`, `p_bh`, `correction`, `alpha`.
@@ -103,19 +92,10 @@ def plot_effects(table: pd.DataFrame, ax: Axes, *, labels: Sequence[str]) -> Axe
         labels: What each row is called.
     """
     need(table, ["effect", "effect_size", "ci_low", "ci_high", "p_holm", "correction", "alpha"], "contrasts")
-    y = np.arange(len(table))
-    found = (table[f"p_{table['correction'].iloc[0]}"] < table["alpha"]).to_numpy(bool)
-    ax.axvline(0, color=GREY, linewidth=1, linestyle=":")
-    ax.hlines(y, table["ci_low"], table["ci_high"], color=CLASS_COLOURS[0], linewidth=1.4)
-    ax.scatter(
-        table["effect_size"], y, s=26, zorder=3, edgecolors=CLASS_COLOURS[0],
-        facecolors=np.where(found, CLASS_COLOURS[0], "white").tolist(),
-    )  # fmt: skip
-    ax.set_yticks(y, labels)
-    ax.set_ylim(len(table) - 0.4, -0.6)
-    ax.grid(axis="y", visible=False)
+    plot_intervals(table, ax, value="effect_size", filled=table[f"p_{table['correction'].iloc[0]}"] < table["alpha"])
+    ax.set_yticks(range(len(table)), labels)
     effect = str(table["effect"].iloc[0])
-    ax.set_xlabel(EFFECT_NAMES.get(effect, effect))
+    ax.set_xlabel(EFFECT_SIZES.get(effect, effect))
     return ax
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning as it went, and what was in each split. Table -> Axes."""
+"""Losses, scores and learning rate over fine-tuning, and the clips of each split. Table -> Axes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ser_probe.report.style import ACCENT, CLASS_COLOURS, GREY, LEGEND_CHARACTERS, measure_name, short
+from ser_probe.report.measures import measure_name, short_measure_name
+from ser_probe.report.style import ACCENT, CLASS_COLOURS, GREY, LEGEND_CHARACTERS, short
 from ser_probe.report.tables import need, pick
 
 _SPLIT_LINES = {"train": ("-", CLASS_COLOURS[0]), "validation": ("--", CLASS_COLOURS[1])}
@@ -49,8 +50,7 @@ def plot_validation_scores(table: pd.DataFrame, ax: Axes, *, measures: Sequence[
     need(table, ["run_seed", "step", "split", "measure", "value"], "training")
     rows = pick(table, "training", split="validation")
     for measure, line, colour in zip(measures, _MEASURE_LINES, CLASS_COLOURS, strict=False):
-        name = measure.upper() if measure in ("uar", "ccc") else measure_name(measure)
-        _draw_runs(rows[rows["measure"] == measure], ax, name, line, colour)
+        _draw_runs(rows[rows["measure"] == measure], ax, short_measure_name(measure), line, colour)
     ax.set(xlabel="fine-tuning step", ylabel="score (validation speakers)")
     return ax
 

@@ -22,14 +22,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from ser_probe.files import write_text
-from ser_probe.report.style import class_styles, line_colours
+from ser_probe.report.style import NUMBER_COLOURS, class_styles, line_colours
 from ser_probe.report.tables import layer_order, need
-from ser_probe.report.umap.plots import NUMBER_COLOURS, class_names, is_scale
+from ser_probe.report.umap.plots import class_names, is_scale
 
 # Places are whole numbers of this many steps across a layer's map: finer than a pixel, and a third of the text.
 _GRID = 10_000
 _SCALE_COLOURS = 9
-_ENTRY = "–"
+_MISSING = "–"
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,10 @@ def _colouring(rows: pd.DataFrame, name: str) -> dict[str, Any]:
             "values": [float(value) if np.isfinite(value) else None for value in values],
         }  # fmt: skip
     names = class_names(rows, name)
-    position = {each: index for index, each in enumerate(names)}
+    codes = {label: code for code, label in enumerate(names)}
     return {
         "name": name, "names": names, "styles": [list(style) for style in class_styles(names).values()],
-        "codes": [position.get(str(value), -1) for value in rows[name]],
+        "codes": [codes.get(str(value), -1) for value in rows[name]],
     }  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def _first_number(rows: pd.DataFrame, column: str) -> float | None:
 
 def _text(value: object) -> str:
     if value is None or value is pd.NaT or (isinstance(value, float) and value != value):
-        return _ENTRY
+        return _MISSING
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

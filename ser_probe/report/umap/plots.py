@@ -10,16 +10,14 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.lines import Line2D
 
-from ser_probe.report.style import LEGEND_CHARACTERS, class_styles, line_colours, short
+from ser_probe.report.style import LEGEND_CHARACTERS, MID_GREY, NUMBER_COLOURS, class_styles, line_colours, short
 from ser_probe.report.tables import need
 
 _MARGIN = 0.04
-# More names than this are not told apart by anyone; they are drawn, but not listed.
+# More classes than this cannot be told apart: they are drawn, but not listed.
 MOST_NAMED_CLASSES = 16
 # A column of numbers with no more different values than this is coloured as classes: a rating from 1 to 5.
 MOST_CLASSES_OF_NUMBERS = 10
-NUMBER_COLOURS = "viridis"
-UNKNOWN = "#bdbdbd"
 
 
 def plot_projection(
@@ -54,7 +52,7 @@ def plot_projection(
         _draw_classes(table, ax, colour, classes, size, rasterized)
     ax.grid(False)
     ax.set(xticks=[], yticks=[])
-    ax.spines[:].set(visible=True, color="#bdbdbd", linewidth=0.8)
+    ax.spines[:].set(visible=True, color=MID_GREY, linewidth=0.8)
     if limits:
         ax.set(xlim=limits[0], ylim=limits[1])
     return ax
@@ -100,7 +98,7 @@ def _draw_numbers(table: pd.DataFrame, ax: Axes, colour: str, scale: Normalize, 
 
 def _draw_unknown(points: pd.DataFrame, ax: Axes, size: float, rasterized: bool) -> None:
     if len(points):
-        ax.scatter(points["x"], points["y"], s=size, c=UNKNOWN, linewidths=0, zorder=1.5, rasterized=rasterized)
+        ax.scatter(points["x"], points["y"], s=size, c=MID_GREY, linewidths=0, zorder=1.5, rasterized=rasterized)
 
 
 def class_names(table: pd.DataFrame, colour: str) -> list[str]:
@@ -138,7 +136,7 @@ def add_class_legend(ax: Axes, names: Sequence[str], title: str, *, some_unknown
     ]
     shown = [short(name, LEGEND_CHARACTERS) for name in names]
     if some_unknown:
-        handles.append(Line2D([], [], linestyle="none", marker="o", color=UNKNOWN, markersize=6, markeredgewidth=0))
+        handles.append(Line2D([], [], linestyle="none", marker="o", color=MID_GREY, markersize=6, markeredgewidth=0))
         shown.append("(none)")
     ax.legend(handles, shown, title=title, loc="center left", bbox_to_anchor=(1.02, 0.5), alignment="left",
               handletextpad=0.2, borderaxespad=0, ncols=1 if len(names) <= 8 else 2,

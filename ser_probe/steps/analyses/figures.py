@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from ser_probe.config.analyses import ANALYSES
-from ser_probe.report.classifier.figures import CLASSIFIER_FIGURES
 from ser_probe.report.corpora.warnings import pooling_warnings
+from ser_probe.report.evaluation.figures import CLASSIFIER_FIGURES
 from ser_probe.report.evaluation.headline import EVALUATION_HEADLINE
 from ser_probe.report.figure_specs import FigureSpec
 from ser_probe.report.figures import write_figures

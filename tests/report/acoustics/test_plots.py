@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.acoustics.compose import draw_acoustics_groups, draw_acoustics_map, draw_acoustics_ranking
+from ser_probe.report.acoustics.figures import draw_acoustics_groups, draw_acoustics_map, draw_acoustics_ranking
 from ser_probe.report.acoustics.headline import acoustics_headline
 from ser_probe.report.acoustics.plots import functional_order, short_functional
 
 from ..acoustics_tables import FUNCTIONALS, acoustics_tables
+from ..drawn import Tables
 
-Tables = dict[str, pd.DataFrame]
 LAYERS, STEPS = ["0", "1", "final"], (0, 50)
 
 

@@ -10,25 +10,22 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.drift.compose import draw_drift, draw_drift_groups, draw_shift_parts, draw_weight_drift
+from ser_probe.report.drift.figures import draw_drift, draw_drift_groups, draw_shift_parts, draw_weight_drift
 from ser_probe.report.drift.headline import drift_headline
 from ser_probe.report.drift.plots import (
-    BANDS,
+    of_reference,
     part_order,
     plot_drift_of_groups,
     plot_drift_over_layers,
     plot_drift_over_steps,
     plot_shift_parts,
 )
+from ser_probe.report.style import (
+    FLOOR_COLOURS,
+)
 
 from ..conftest import Tables
-
-LAYERS = ["0", "1", "2", "3", "final"]
-
-
-@pytest.fixture
-def ax() -> Axes:
-    return Figure().subplots()
+from ..drawn import LAYERS, STEPS, labels, line
 
 
 @pytest.fixture
@@ -38,7 +35,7 @@ def drift(tables: Tables) -> pd.DataFrame:
 
 def band(ax: Axes, column: str) -> np.ndarray:
     """Return the corners of the area that shows a floor."""
-    colour = to_rgba(BANDS[column]["color"], BANDS[column]["alpha"])
+    colour = to_rgba(*FLOOR_COLOURS[column])
     (area,) = [one for one in ax.collections if np.allclose(one.get_facecolor(), colour)]
     return area.get_paths()[0].vertices
 
@@ -63,7 +60,7 @@ def test_each_layer_has_its_floor_over_layers_and_the_highest_counts_over_steps(
     corners = band(over_layers, "floor_repeat")
     assert {(x, round(y, 6)) for x, y in corners if y > 0} == {*enumerate(floors.values())}
     plot_drift_over_steps(drift, over_steps, measure="mean_shift")
-    colour = to_rgba(BANDS["floor_repeat"]["color"], BANDS["floor_repeat"]["alpha"])
+    colour = to_rgba(*FLOOR_COLOURS["floor_repeat"])
     (span,) = [patch for patch in over_steps.patches if np.allclose(patch.get_facecolor(), colour)]
     assert (span.get_y(), span.get_height()) == (0, pytest.approx(0.09))
 
@@ -149,3 +146,32 @@ def test_the_head_of_the_report_says_which_layers_are_above_the_floor(tables: Ta
     assert head["shift of the mean"] == "all layers"
     assert head["mean cosine"] == "no layer"
     assert "above the floor" not in drift_headline(drift.assign(above_floor=pd.NA))
+
+
+def test_drift_lines_are_the_table_both_ways(tables: Tables) -> None:
+    drift = of_reference(tables["drift"], "first").sample(frac=1, random_state=1)
+    over_steps, over_layers = Figure().subplots(1, 2)
+    plot_drift_over_steps(drift, over_steps, measure="mean_cosine")
+    plot_drift_over_layers(drift, over_layers, measure="mean_cosine")
+    values = drift[drift["measure"] == "mean_cosine"].pivot(index="layer", columns="step", values="value").loc[LAYERS]
+    for layer in LAYERS:
+        np.testing.assert_array_equal(line(over_steps, layer), values.loc[layer])
+    for step in STEPS:
+        np.testing.assert_array_equal(line(over_layers, str(step)), values[step])
+    assert over_steps.get_ylabel() == over_layers.get_ylabel() == "mean cosine\n(1 = unchanged)"
+    assert labels(over_layers.get_xticklabels()) == LAYERS
+
+
+def test_a_measure_without_a_known_zero_is_drawn_without_a_line_for_it(tables: Tables, ax: Axes) -> None:
+    unknown = tables["drift"].replace("mean_cosine", "own_measure").drop(columns=["floor_repeat", "floor_seed"])
+    plot_drift_over_steps(unknown.assign(above_floor=pd.NA), ax, measure="own_measure")
+    assert ax.get_ylabel() == "own measure"
+    assert len(ax.lines) == len(LAYERS)
+
+
+def test_drift_of_step_0_alone_is_refused(tables: Tables) -> None:
+    drift = tables["drift"]
+    with pytest.raises(AnalysisError, match="holds only step 0"):
+        draw_drift(drift[drift["step"] == 0])
+    with pytest.raises(AnalysisError, match=r"against one of two things[\s\S]*found: depth"):
+        draw_drift(drift, x="depth")

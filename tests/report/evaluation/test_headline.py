@@ -10,9 +10,8 @@ from ser_probe.report.evaluation.headline import chosen_step, evaluation_headlin
 from ser_probe.report.headlines import headlines
 from ser_probe.steps.analyses.figures import report_figures, report_headlines
 
+from ..drawn import Tables
 from ..evaluation_tables import TARGETS, scores_table
-
-Tables = dict[str, pd.DataFrame]
 
 
 def test_the_sentence_gives_score_interval_clips_speakers_and_what_chance_gives() -> None:

@@ -11,10 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.evaluation.compose import draw_agreement, draw_confusions, draw_evaluation, group_column
-from ser_probe.report.evaluation.figures import write_evaluation_figures
+from ser_probe.report.evaluation.figures import draw_agreement, draw_confusions, draw_evaluation, group_column
+from ser_probe.report.evaluation.files import write_evaluation_figures
 from ser_probe.report.evaluation.plots import plot_agreement, plot_class_scores, plot_confusion, plot_reliability
 from ser_probe.report.figures import save_figure
+
+from ..drawn import labels
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 GROUPS = (("overall", "all"), ("gender", "female"), ("gender", "male"), *(("speaker", f"s{k}") for k in range(6)))
@@ -59,21 +61,12 @@ def score_rows() -> pd.DataFrame:
 
 
 @pytest.fixture
-def ax() -> Axes:
-    return Figure().subplots()
-
-
-@pytest.fixture
 def confusion(rng: np.random.Generator) -> pd.DataFrame:
     return confusion_rows(rng)
 
 
 def overall(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["group_by"] == "overall"]
-
-
-def labels(ticks: list) -> list[str]:  # type: ignore[type-arg]
-    return [tick.get_text() for tick in ticks]
 
 
 def test_a_confusion_matrix_is_the_table(confusion: pd.DataFrame, ax: Axes) -> None:

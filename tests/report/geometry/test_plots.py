@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.geometry.compose import (
+from ser_probe.report.geometry.figures import (
     draw_geometry_classes,
     draw_geometry_shape,
     draw_geometry_spectrum,
@@ -16,9 +15,9 @@ from ser_probe.report.geometry.compose import (
 from ser_probe.report.geometry.headline import geometry_headline
 from ser_probe.report.geometry.plots import factor_colours
 
+from ..drawn import Tables
 from ..geometry_tables import UNIQUE, geometry_tables
 
-Tables = dict[str, pd.DataFrame]
 LAYERS, STEPS = ["0", "1", "final"], (0, 50)
 
 

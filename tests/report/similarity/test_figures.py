@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.canvas import draw_acoustic_similarity, draw_layer_similarity
-from ser_probe.report.similarity.compose import draw_functional_groups, draw_measures, draw_models
+from ser_probe.report.figures import write_figures
+from ser_probe.report.measures import MEASURES
+from ser_probe.report.similarity.figures import (
+    SIMILARITY_FIGURES,
+    draw_acoustic_similarity,
+    draw_biased_cka,
+    draw_functional_groups,
+    draw_layer_similarity,
+    draw_measures,
+    draw_models,
+)
 from ser_probe.report.similarity.headline import similarity_headline
 from ser_probe.report.similarity.plots import main_measure, with_functional_group
-from ser_probe.report.style import MEASURES
 
-Tables = dict[str, pd.DataFrame]
+from ..drawn import Tables
 
 
 def panels(figure) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
@@ -122,3 +132,36 @@ def test_a_measure_with_a_direction_is_not_turned_round(tables: Tables) -> None:
     assert not mask[1:, 0].any()
     both = draw_layer_similarity(rows).axes[0].collections[0].get_array()
     assert not np.ma.getmaskarray(both).any()
+
+
+def test_biased_cka_never_stands_alone(tables: Tables) -> None:
+    with pytest.raises(AnalysisError, match="only beside its independence baseline"):
+        draw_biased_cka(tables["similarity"].assign(baseline=np.nan))
+    value, baseline = draw_biased_cka(tables["similarity"]).axes[:2]
+    assert value.collections[0].get_clim() == baseline.collections[0].get_clim()
+    np.testing.assert_allclose(baseline.collections[0].get_array(), 0.18)
+
+
+def test_layers_are_compared_within_and_across_on_one_scale(tables: Tables) -> None:
+    axes = [ax for ax in draw_layer_similarity(tables["similarity"]).axes if ax.get_title()]
+    assert [ax.get_title() for ax in axes] == ["within step 0", "within step 150", "step 0 to 150"]
+    assert len({ax.collections[0].get_clim() for ax in axes}) == 1
+    # Across, the last checkpoint is up and the first one across; the early layers are kept, the late ones are not.
+    assert (axes[2].get_xlabel(), axes[2].get_ylabel()) == ("layer at step 0", "layer at step 150")
+    diagonal = np.diag(axes[2].collections[0].get_array())
+    assert np.all(np.diff(diagonal) < 0)
+
+
+def test_without_comparisons_of_layers_there_is_no_matrix(tables: Tables) -> None:
+    similarity = tables["similarity"]
+    with pytest.raises(AnalysisError, match="no comparison between the layers of a model"):
+        draw_layer_similarity(similarity[similarity["layer_b"] == "functionals"])
+
+
+def test_what_an_analysis_was_not_asked_for_is_not_called_missing(tables: Tables, figures_folder: Path) -> None:
+    """As `analyze similarity --pairs models`, which compares no layers of one model."""
+    similarity = tables["similarity"]
+    between = similarity[similarity["model_a"] != similarity["model_b"]]
+    entries, left_out = write_figures({"similarity": between}, figures_folder, specs=SIMILARITY_FIGURES)
+    assert entries
+    assert left_out == []

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.stats.compose import draw_cell_means, draw_effects, draw_power, draw_residuals
+from ser_probe.report.stats.figures import draw_cell_means, draw_effects, draw_power, draw_residuals
 from ser_probe.report.stats.headline import stats_headline
 from ser_probe.report.stats.plots import level_order
 

@@ -12,7 +12,7 @@ import pytest
 from ser_probe.analysis.probes.families import Folds
 from ser_probe.config import ProbeConfig, check_options
 from ser_probe.config.analyze_probe import ANALYSIS
-from ser_probe.report.probes.figures_extras import PROBE_EXTRAS_FIGURES
+from ser_probe.report.probes.figures import PROBES_FIGURES
 from ser_probe.steps.analyses.probe_extras import wants_extras, write_probe_extras
 from ser_probe.steps.analyses.representations import Joined, join_caches
 from ser_probe.steps.tables import read_table
@@ -75,7 +75,9 @@ def test_what_is_planted_is_found(joined: Joined, folds: Folds, tmp_path: Path) 
     corpora = tables["probe_corpus_transfer"]
     carried = corpora[(corpora["measure"] == "uar") & (corpora["trained_on"] != corpora["tested_on"])]
     assert carried[carried["layer"] == "1"]["value"].mean() > 0.8
-    for spec in PROBE_EXTRAS_FIGURES.values():
+    drawn = [spec for spec in PROBES_FIGURES.values() if spec.table in tables]
+    assert len(drawn) == 5
+    for spec in drawn:
         spec.draw(tables[spec.table]).draw_without_rendering()
 
 

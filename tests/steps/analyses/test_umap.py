@@ -17,7 +17,7 @@ import soundfile
 from ser_probe.analysis.projection import UmapPanels
 from ser_probe.config import AnalyzeConfig, UmapConfig, check_options
 from ser_probe.errors import AnalysisError
-from ser_probe.report.umap.compose import draw_umap
+from ser_probe.report.umap.figures import draw_umap
 from ser_probe.runtime import SILENT
 from ser_probe.steps.analyses import umap as analyze_umap
 from ser_probe.steps.analyses.umap_page import find_audio, link_to, write_page

@@ -9,27 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.probes.compose_extras import draw_learning_curves, draw_transfer
-from ser_probe.report.probes.plots_extras import (
-    plot_compression,
-    plot_corpus_transfer,
-    plot_direction_cosines,
-    plot_learning,
-    plot_transfer,
-)
+from ser_probe.report.probes.learning import draw_learning_curves, plot_compression, plot_learning
+from ser_probe.report.probes.transfer import draw_transfer, plot_corpus_transfer, plot_direction_cosines, plot_transfer
 
-Tables = dict[str, pd.DataFrame]
-LAYERS = ["0", "1", "2", "3", "final"]
-
-
-@pytest.fixture
-def ax() -> Axes:
-    return Figure().subplots()
-
-
-def line(ax: Axes, name: str) -> np.ndarray:
-    (found,) = [drawn for drawn in ax.lines if drawn.get_label() == name]
-    return np.asarray(found.get_ydata())
+from ..drawn import LAYERS, Tables, line
 
 
 def test_compression_is_the_mean_over_orders_above_its_baselines(tables: Tables, ax: Axes) -> None:

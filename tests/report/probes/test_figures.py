@@ -7,34 +7,21 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from ser_probe.errors import AnalysisError
-from ser_probe.report.canvas import draw_scores
-from ser_probe.report.probes.compose import (
+from ser_probe.report.probes.changes import (
     draw_centres,
     draw_changes,
-    draw_class_recall,
-    draw_confusion_change,
     draw_layer_weights,
     draw_numbers,
     draw_selectivity,
+    plot_changes,
 )
+from ser_probe.report.probes.classes import draw_class_recall, draw_confusion_change
 from ser_probe.report.probes.headline import changes_headline, probe_headline
-from ser_probe.report.probes.plots_changes import plot_changes
+from ser_probe.report.probes.scores import draw_scores
 
-Tables = dict[str, pd.DataFrame]
-LAYERS = ["0", "1", "2", "3", "final"]
-
-
-@pytest.fixture
-def ax() -> Axes:
-    return Figure().subplots()
-
-
-def line(ax: Axes, label: str) -> np.ndarray:
-    (found,) = [line for line in ax.lines if line.get_label() == label]
-    return np.asarray(found.get_ydata(), dtype=float)
+from ..drawn import LAYERS, Tables, line
 
 
 def test_changes_are_the_tables_and_filled_where_significant(tables: Tables, ax: Axes) -> None:

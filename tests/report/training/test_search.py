@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from ser_probe.errors import AnalysisError
 from ser_probe.report.figures import save_figure
 from ser_probe.report.style import ACCENT, PAGE_WIDTH_IN
-from ser_probe.report.training.plots_search import (
+from ser_probe.report.training.search import (
     draw_history,
     draw_importance,
     draw_parameters,
@@ -46,11 +46,6 @@ def table() -> pd.DataFrame:
 @pytest.fixture
 def importance() -> pd.DataFrame:
     return pd.DataFrame({"parameter": [RATE, KIND], "importance": [0.8, 0.2]})
-
-
-@pytest.fixture
-def ax() -> Axes:
-    return Figure().subplots()
 
 
 def points(ax: Axes, label: str) -> list[list[float]]:

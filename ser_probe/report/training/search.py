@@ -1,4 +1,4 @@
-"""A hyper-parameter search: how it went, what each parameter did, and which of them mattered. Table -> Axes, Figure."""
+"""A hyper-parameter search: the value of each trial, what each parameter did, and which of them mattered."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ser_probe.report.canvas import new_figure
-from ser_probe.report.style import ACCENT, CLASS_COLOURS, GREY, PAGE_WIDTH_IN, measure_name, short, styled
+from ser_probe.report.canvas import grid_shape, legend_below, new_panels
+from ser_probe.report.measures import measure_name
+from ser_probe.report.style import ACCENT, CLASS_COLOURS, GREY, PAGE_WIDTH_IN, short, styled
 from ser_probe.report.tables import need
 
 _STATES = {"complete": ("o", CLASS_COLOURS[0], "complete"), "pruned": ("x", GREY, "pruned (last value)")}
@@ -63,7 +64,7 @@ def plot_parameter(table: pd.DataFrame, ax: Axes, *, parameter: str, metric: str
         places = sorted(column.dropna().unique())
         ax.set_xticks(places, labels=[f"{place:g}" for place in places])
     _draw_trials(table, ax, column)
-    # Whatever its direction, the best value is what the running best ends with.
+    # The running best ends with the best value, whether it was minimised or maximised.
     best = table[(table["state"] == "complete") & table["value"].isin(table["best_value"].tail(1))].index[:1]
     ax.scatter(column[best], table["value"][best], s=110, facecolors="none", edgecolors=ACCENT, linewidths=1.6,
                label="best trial", zorder=4)  # fmt: skip
@@ -87,17 +88,18 @@ def plot_importance(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
+@styled()
 def draw_history(table: pd.DataFrame, *, metric: str) -> Figure:
-    """Draw the course of a search; see `plot_history`."""
-    with styled():
-        figure = new_figure(PAGE_WIDTH_IN, 3.2)
-        ax = plot_history(table, figure.subplots(), metric=metric)
-        figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-        counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
-        figure.suptitle(f"Search · {counts}")
-        return figure
+    """Draw the value of each trial in the order of the search; see `plot_history`."""
+    figure, (ax,) = new_panels(PAGE_WIDTH_IN, 3.2)
+    plot_history(table, ax, metric=metric)
+    legend_below(figure, ax)
+    counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
+    figure.suptitle(f"Search · {counts}")
+    return figure
 
 
+@styled()
 def draw_parameters(table: pd.DataFrame, *, metric: str, parameters: Sequence[str], logs: Sequence[str] = ()) -> Figure:
     """Draw the values against each parameter, a panel each; see `plot_parameter`.
 
@@ -107,33 +109,28 @@ def draw_parameters(table: pd.DataFrame, *, metric: str, parameters: Sequence[st
         parameters: Columns of the table, at least one.
         logs: Those of them whose orders of magnitude are drawn alike.
     """
-    with styled():
-        n_columns = min(_COLUMNS, len(parameters))
-        n_rows = -(-len(parameters) // _COLUMNS)
-        figure = new_figure(PAGE_WIDTH_IN, 2.8 * n_rows + 0.6)
-        axes = list(np.ravel(figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)))
-        for ax, parameter in zip(axes, parameters, strict=False):
-            plot_parameter(table, ax, parameter=parameter, metric=metric, log=parameter in logs)
-        for ax in axes[len(parameters) :]:
-            ax.remove()
-        for ax in axes[1::_COLUMNS]:
-            ax.set_ylabel("")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-        figure.suptitle("Search · what each parameter did")
-        return figure
+    n_rows, columns = grid_shape(len(parameters), _COLUMNS)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 2.8 * n_rows + 0.6, len(parameters), columns, sharey=True)
+    for ax, parameter in zip(axes, parameters, strict=True):
+        plot_parameter(table, ax, parameter=parameter, metric=metric, log=parameter in logs)
+    for ax in axes[1::_COLUMNS]:
+        ax.set_ylabel("")
+    legend_below(figure, axes[0])
+    figure.suptitle("Search · what each parameter did")
+    return figure
 
 
+@styled()
 def draw_importance(table: pd.DataFrame) -> Figure:
     """Draw which parameters mattered; see `plot_importance`. With few trials this is a hint at most."""
-    with styled():
-        figure = new_figure(PAGE_WIDTH_IN, 1.4 + 0.4 * len(table))
-        plot_importance(table, figure.subplots())
-        figure.suptitle("Search · importance of the parameters")
-        return figure
+    figure, (ax,) = new_panels(PAGE_WIDTH_IN, 1.4 + 0.4 * len(table))
+    plot_importance(table, ax)
+    figure.suptitle("Search · importance of the parameters")
+    return figure
 
 
 def _label_decades(ax: Axes, values: pd.Series) -> None:
-    """Name the ticks of a logarithmic axis in plain figures; its own names are mathematics, which labels are not."""
+    """Name the ticks of a logarithmic axis in plain figures: by default they are mathematical text, which is off."""
     decades = np.log10(values.max() / values.min())
     named = next((digits for most, digits in _NAMED_DIGITS if decades < most), (1.0,))
     ax.xaxis.set_major_locator(LogLocator(subs=named))
