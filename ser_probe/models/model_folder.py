@@ -13,12 +13,12 @@ from pathlib import Path
 from ser_probe.errors import BackboneError, DamagedFileError, SerProbeError, did_you_mean
 from ser_probe.files import read_json
 from ser_probe.models.catalogue import KNOWN_CHECKPOINTS, TINY_CONFIGS, known_names
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_step, list_checkpoints
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 ADAPTER_CONFIG, _BASE = "adapter_config.json", "base_model_name_or_path"
 _ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "adapter_model.bin")
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
-CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _MOST_SHOWN = 8
@@ -111,7 +111,7 @@ def is_path(name: str | Path) -> bool:
         or text.count("/") > 1
         or text.endswith("/")
         or "\\" in text
-        or CHECKPOINT.fullmatch(named) is not None
+        or checkpoint_step(named) is not None
         or (named.endswith(WEIGHT_SUFFIXES) and text not in KNOWN_CHECKPOINTS)
     )
 
@@ -132,7 +132,7 @@ def near_names(name: str) -> str:
 
 def shown_names(names: Iterable[str]) -> str:
     """Return the names of what a folder holds, checkpoints by their steps; of many the first ones."""
-    listed = sorted(names, key=lambda name: (int(match[1]) if (match := CHECKPOINT.fullmatch(name)) else -1, name))
+    listed = sorted(names, key=lambda name: (-1 if (step := checkpoint_step(name)) is None else step, name))
     more = f", ... ({len(listed)} in all)" if len(listed) > _MOST_SHOWN else ""
     return (", ".join(listed[:_MOST_SHOWN]) + more) or "nothing"
 
@@ -182,8 +182,8 @@ def _nearest(path: Path) -> tuple[Path, list[str]]:
     there = path.absolute()
     while not there.is_dir():
         there = there.parent
-    for place in (there, there / "checkpoints"):
-        if checkpoints := _checkpoints_in(place):
+    for place in (there, there / CHECKPOINTS):
+        if checkpoints := [path.name for _, path in list_checkpoints(place)]:
             return place, checkpoints
     return there, []
 
@@ -206,12 +206,6 @@ def _no_model(folder: Path) -> BackboneError:
         where=folder, expected=f"{CONFIG} and model.safetensors (or pytorch_model.bin)",
         found=shown_names(names), fix=fix,
     )  # fmt: skip
-
-
-def _checkpoints_in(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return [path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name) and path.is_dir()]
 
 
 def _as_given(place: Path, given: Path) -> Path:

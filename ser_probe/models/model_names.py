@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from ser_probe.files import distinct_names
-from ser_probe.models.model_folder import CHECKPOINT, is_path
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_step
+from ser_probe.models.model_folder import is_path
 
 _NOTE = re.compile(r"(?P<name>.*?)(?P<note> \((?:random weights).*\))?", re.DOTALL)
 _HUB_COPY = re.compile(r"models--(?P<owner>[^/]+?)--(?P<name>[^/]+)")
@@ -63,7 +64,7 @@ def _folders(path: str) -> tuple[str, ...]:
         parts = list(Path(path).expanduser().resolve().parts)
     if len(parts) >= 3 and parts[-2] == "snapshots" and (match := _HUB_COPY.fullmatch(parts[-3])):
         return (*parts[:-3], f"{match['owner']}/{match['name']}")
-    if len(parts) >= 2 and CHECKPOINT.fullmatch(parts[-1]):
-        run = parts[:-2] if parts[-2] == "checkpoints" and len(parts) > 2 else parts[:-1]
+    if len(parts) >= 2 and checkpoint_step(parts[-1]) is not None:
+        run = parts[:-2] if parts[-2] == CHECKPOINTS and len(parts) > 2 else parts[:-1]
         return (*run[:-1], f"{run[-1]}/{parts[-1]}")
     return tuple(parts) or (path,)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from ser_probe.errors import AnalysisError, ConfigError, collect
 from ser_probe.files import atomic_path, slug
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import model_name
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_step, list_checkpoints, run_folder
 from ser_probe.models.chunks import Chunking
 from ser_probe.models.loading import load_backbone
 from ser_probe.models.model_folder import check_name
@@ -247,7 +247,8 @@ def extract_manifest(
         results = [features]
     else:
         origin = study.backbone.revision, study.backbone.random_weights
-        sources = [Source(name, f"step-{_step(name)}", _step(name), *origin, _run_of(name)) for name in names]
+        steps = {name: checkpoint_step(Path(name).name) or 0 for name in names}  # else it is not fine-tuned here
+        sources = [Source(name, f"step-{step}", step, *origin, _run_of(name)) for name, step in steps.items()]
         found = extract_sources(sources, manifest, study, output, share=share, progress=progress)
         results = list({result.path: result for row in found for result in row}.values())
     if prune:
@@ -293,19 +294,18 @@ def _checkpoints_in(model: str) -> list[str]:
     """Return the checkpoints of a fine-tuning run's folder in the order of their steps; any other name as it is."""
     folder = Path(model).expanduser()
     if folder.is_dir() and not (folder / "config.json").exists():
-        for place in (folder, folder / "checkpoints"):
-            found = sorted(place.glob("checkpoint-*"), key=lambda path: _step(str(path)))
-            if found:
-                return [str(path) for path in found]
+        for place in (folder, folder / CHECKPOINTS):
+            if checkpoints := list_checkpoints(place):
+                return [str(path) for _, path in checkpoints]
     return [model]
 
 
 def _run_of(name: str) -> str | None:
     """Return the folder of the fine-tuning run that a checkpoint is of; None for anything else."""
     folder = Path(name)
-    if not (folder.is_dir() and re.fullmatch(r"checkpoint-\d+", folder.name)):
+    if not folder.is_dir() or checkpoint_step(folder.name) is None:
         return None
-    run = folder.parent.parent if folder.parent.name == "checkpoints" else folder.parent
+    run = run_folder(folder)
     return str(run) if run.name else None
 
 
@@ -366,9 +366,3 @@ def _room_for_models(device: torch.device) -> float:
 
 def _size_bytes(backbone: Backbone) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in backbone.model.parameters())
-
-
-def _step(name: str) -> int:
-    """Return the step that a checkpoint folder's name tells; 0 for anything else, which is not fine-tuned here."""
-    step = Path(name).name.removeprefix("checkpoint-")
-    return int(step) if step.isdecimal() and Path(name).name != step else 0

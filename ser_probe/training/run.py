@@ -18,19 +18,13 @@ import torch
 
 from ser_probe.errors import CheckpointError, DamagedFileError
 from ser_probe.files import check_entries, read_json, write_json
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_folder, list_checkpoints
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.precision import kept_products, products
 from ser_probe.models.trained_part import TrainedPart
 from ser_probe.packages import leave_out_torchaudio
 from ser_probe.runtime import Progress
-from ser_probe.training.checkpoints import (
-    STATE,
-    checkpoint_folder,
-    find_fault,
-    list_checkpoints,
-    newest_resumable,
-    remove_leftovers,
-)
+from ser_probe.training.checkpoints import STATE, find_fault, newest_resumable, remove_leftovers
 from ser_probe.training.dataset import ClipDataset
 from ser_probe.training.history import best_evaluation, evaluations, should_stop, training_table
 from ser_probe.training.processes import is_first, n_processes, wait_for_all
@@ -75,7 +69,7 @@ class Run:
 
     def __init__(self, folder: Path, settings: TrainingSettings, progress: Progress) -> None:
         self.folder, self.settings, self.progress = folder, settings, progress
-        self.checkpoints = folder / "checkpoints"
+        self.checkpoints = folder / CHECKPOINTS
 
     def begin(self, ingredients: dict[str, Any], device: torch.device, *, restart: bool) -> None:
         """Delete the run if asked to, and make the folder this run's.

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from ser_probe.errors import CheckpointError, DamagedFileError
 from ser_probe.files import Kinds, read_json
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, list_checkpoints
 from ser_probe.models.contents import CONTENTS
-from ser_probe.training.checkpoints import list_checkpoints, listed_files, remove_leftovers
+from ser_probe.training.checkpoints import listed_files, remove_leftovers
 
-RECORD, BEST = "training.json", "best.json"
-CHECKPOINTS, EVENTS = "checkpoints", "tensorboard"
+RECORD, BEST, EVENTS = "training.json", "best.json", "tensorboard"
 EVENTS_SUFFIX = ".ser-probe"
 """How the names of the run's own TensorBoard events end."""
 

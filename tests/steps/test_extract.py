@@ -320,10 +320,3 @@ def test_shares_of_a_verb_name_their_rejects(corpus: Path) -> None:
     extract_manifest(small, Path("whole.h5"))
     assert datasets(Path("x.h5")) == datasets(Path("whole.h5"))
     assert pd.read_csv("x.2-of-2.rejects.csv")["path"].tolist() == ["s0-joy-0.wav"]
-
-
-@pytest.mark.parametrize(
-    ("name", "step"), [("runs/x/checkpoints/checkpoint-50", 50), ("checkpoint-0", 0), ("a/b", 0), ("50", 0)]
-)
-def test_a_checkpoint_folder_tells_its_step(name: str, step: int) -> None:
-    assert module._step(name) == step

@@ -14,6 +14,7 @@ from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.errors import ConfigError, DamagedFileError, did_you_mean
 from ser_probe.files import check_output_folder, fingerprint, write_json, write_text
 from ser_probe.models.catalogue import model_name
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, list_checkpoints
 from ser_probe.models.model_folder import check_name
 from ser_probe.report.evaluation.headline import evaluation_sentences
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
@@ -211,10 +212,11 @@ class _Run:
             inputs,
             lambda: train_study(study, self.manifest, self.folder, restart=restart, progress=self.progress),
         )
-        folders = sorted({path.parent for path in written if path.parent.name.startswith("checkpoint-")}, key=_step)
+        folders = {path.parent for path in written}
+        saved = [(step, path) for step, path in list_checkpoints(self.folder / CHECKPOINTS) if path in folders]
         wanted = study.extract.checkpoints
         model = model_name(study.backbone.name, study.backbone.random_weights)
-        sources = [Source(str(folder), f"step-{_step(folder)}", _step(folder), model=model) for folder in folders]
+        sources = [Source(str(folder), f"step-{step}", step, model=model) for step, folder in saved]
         return [source for source in sources if wanted == "all" or source.step in wanted]
 
     def _evaluate(self) -> None:
@@ -284,7 +286,3 @@ class _Run:
 
 _WITHOUT_EFFECT = {"device", "cache_front_end", "cache_audio", "keep_optimizer"}
 """Keys of `finetune` that change how long training takes or what is kept, not what is learnt."""
-
-
-def _step(folder: Path) -> int:
-    return int(folder.name.removeprefix("checkpoint-"))
