@@ -29,13 +29,11 @@ from ser_probe.audio.augment_classes import (
     fixed_arguments,
     parameter_faults,
 )
+from ser_probe.clip_length import MIN_SAMPLES
 from ser_probe.errors import AudioError, ConfigError, SerProbeError, collect
 from ser_probe.files import content_id
 from ser_probe.packages import import_fault
 from ser_probe.runtime import derive_seed
-
-# The receptive field of the convolutional front ends: a shorter clip yields no frame.
-MIN_SAMPLES = 400
 
 _TRIAL_SEEDS = range(8)
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ser_probe.audio.load_file import MIN_DURATION_S, check_not_too_short, decode_file, open_file
+from ser_probe.audio.load_file import check_not_too_short, decode_file, open_file
 from ser_probe.audio.loudness import BLOCK_S, MAX_GAIN_DB, level_to
+from ser_probe.clip_length import MIN_DURATION_S
 from ser_probe.errors import AudioError, ConfigError, MissingExtraError, collect
 from ser_probe.files import content_id
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ser_probe.audio.containers import read_layout
 from ser_probe.audio.layout import Layout, patched, read_beyond
+from ser_probe.clip_length import MIN_DURATION_S, too_short
 from ser_probe.errors import AudioError, MissingExtraError
 from ser_probe.files import is_lfs_pointer
 
@@ -30,8 +31,6 @@ except (ImportError, OSError) as error:  # OSError: libsndfile is not there
         fix="pip install --force-reinstall soundfile; `ser-probe doctor` tries it",
     ) from error
 
-# 400 samples at 16 kHz: the receptive field of the convolutional front ends. A shorter clip yields no frame.
-MIN_DURATION_S = 0.025
 # A clip that lacks less than one frame of a model is taken, and the lack is said.
 SLACK_S = 0.025
 # From a band of 500 Hz, too narrow for a vowel, to the fastest recorders.
@@ -163,12 +162,8 @@ def check_not_too_short(path: Path, duration_s: float) -> None:
         AudioError: If it is shorter than 25 ms.
     """
     if duration_s < MIN_DURATION_S:
-        raise AudioError(
-            "The clip is too short: the models yield no frame",
-            where=path,
-            expected=f"at least {1000 * MIN_DURATION_S:.0f} ms",
-            found=f"{1000 * duration_s:.2f} ms",
-        )
+        least, found = f"{1000 * MIN_DURATION_S:.0f} ms", f"{1000 * duration_s:.2f} ms"
+        raise too_short(AudioError, where=path, least=least, found=found)
 
 
 def _too_long(path: Path, duration_s: float, max_duration_s: float) -> AudioError:

@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from ser_probe.clip_length import MIN_DURATION_S
 from ser_probe.data.columns import ALIASES, NUMBER_COLUMNS
 from ser_probe.data.identities import settle_identities
 from ser_probe.data.manifest import Manifest
@@ -29,8 +30,6 @@ from ser_probe.files import is_lfs_pointer
 from ser_probe.packages import import_fault
 from ser_probe.runtime import SILENT, Progress
 
-# 400 samples at 16 kHz: the receptive field of the convolutional front ends, below which a clip yields no frame.
-MIN_DURATION_S = 0.025
 MAX_DURATION_S = 60.0
 LFS_FIX = "run `git lfs install` and `git lfs pull` in the corpus's clone"
 

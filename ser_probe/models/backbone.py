@@ -20,9 +20,6 @@ from ser_probe.models.lora import merged_state
 LAYER_CONTRACT_VERSION = 1
 """Rises when the meaning of a layer name or the forward pass changes, so that no older cache is served."""
 
-MIN_SAMPLES = 400
-"""A shorter clip (25 ms at 16 kHz) yields no frame in the front end that most published models share."""
-
 UNUSED_WEIGHTS = frozenset({"masked_spec_embed"})
 """The one weight of a model that extraction never reads: a checkpoint may lack it."""
 
@@ -95,7 +92,7 @@ class Backbone:
 
     @property
     def min_samples(self) -> int:
-        """Samples that make one frame; `MIN_SAMPLES` for the published models that hear waveforms."""
+        """Samples that make one frame; `clip_length.MIN_SAMPLES` for the published models that hear waveforms."""
         return self.facts.min_samples(self.config, self.input)
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ser_probe.clip_length import too_short
 from ser_probe.errors import BackboneError
 
 _NORMALISE_EPS = 1e-7  # as in transformers' feature extractor
@@ -87,9 +88,7 @@ def refuse_length(n_samples: int, shortest: int, longest: int | None, *, where: 
         BackboneError: If the clip is too short or too long.
     """
     if n_samples < shortest:
-        raise BackboneError(
-            "A clip is too short for one frame", where=where, expected=f"at least {shortest} samples", found=n_samples
-        )
+        raise too_short(BackboneError, where=where, least=f"{shortest} samples", found=n_samples)
     if longest is not None and n_samples > longest:
         raise BackboneError(
             "A clip is longer than what the model hears",

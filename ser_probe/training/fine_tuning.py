@@ -32,12 +32,9 @@ from ser_probe.training.front_end_cache import open_audio, open_front_end
 from ser_probe.training.locks import exclusive
 from ser_probe.training.processes import gather, is_first, join_processes, n_processes
 from ser_probe.training.run import OnEvaluation, Run, TrainingResult
-from ser_probe.training.settings import Clips, TrainingSettings, check_clips
+from ser_probe.training.settings import WITHOUT_EFFECT, Clips, TrainingSettings, check_clips
 
 _FORMAT = 2
-
-# They change what is kept on disk or how long it takes, not the weights.
-_WITHOUT_EFFECT = ("cache_front_end", "cache_audio", "keep_optimizer")
 
 
 @dataclass(frozen=True)
@@ -208,7 +205,7 @@ def _ingredients(
     backbone: Backbone, task: Task, settings: TrainingSettings, recipe: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return everything that the trained weights depend on, by names a user understands."""
-    chosen = {name: value for name, value in vars(settings).items() if name not in _WITHOUT_EFFECT}
+    chosen = {name: value for name, value in vars(settings).items() if name not in WITHOUT_EFFECT}
     training_config = {
         name: value
         for name, value in json.loads(backbone.config.to_json_string(use_diff=False)).items()

@@ -29,6 +29,9 @@ SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
+WITHOUT_EFFECT = frozenset(("cache_front_end", "cache_audio", "keep_optimizer"))
+"""Settings that change what is kept on disk or how long training takes, not the trained weights."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:

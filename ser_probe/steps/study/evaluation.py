@@ -48,7 +48,8 @@ TABLES = {
 """What the study's tables are called, by what they are."""
 LATEX = "evaluation.tex"
 
-_WITHOUT_EFFECT = {"device", "workers", "batch_seconds", "max_clips"}
+_SPEED_KEYS = {"device", "workers", "batch_seconds", "max_clips"}
+"""Keys of `evaluate` that change how long it takes, not the scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ class StudyClips:
         """Return what makes the scores stale."""
         further = [(one, read_manifest(one.manifest, audio_root=one.audio_root)) for one in self.config.test_sets]
         return {
-            "evaluate": self.config.model_dump(exclude=_WITHOUT_EFFECT),
+            "evaluate": self.config.model_dump(exclude=_SPEED_KEYS),
             "checkpoints": [[run.step, run.is_best, folder_state(str(run.checkpoint))] for run in self.runs()],
             "clips and splits": self.manifest.fingerprint(),
             "test sets": [

@@ -35,6 +35,7 @@ from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.study.stages import Stages, file_states
 from ser_probe.steps.trained_runs import find_runs, untrained_remarks
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, sound_files_state
+from ser_probe.training.settings import WITHOUT_EFFECT
 
 T = TypeVar("T")
 
@@ -198,7 +199,7 @@ class _Run:
     def _finetune(self) -> list[Source]:
         study = self.study
         inputs = {
-            "finetune": study.finetune.model_dump(exclude=_WITHOUT_EFFECT),
+            "finetune": study.finetune.model_dump(exclude={"device", *WITHOUT_EFFECT}),
             "backbone": study.backbone.model_dump(),
             "backbone files": folder_state(study.backbone.name),
             "audio": study.audio.model_dump(),
@@ -282,7 +283,3 @@ class _Run:
         draw = self.study.output.figures
         work = lambda: write_report(self.folder, draw=draw, progress=self.progress).files  # noqa: E731 - used once
         return self.stages.run("report", inputs, work)[-1]
-
-
-_WITHOUT_EFFECT = {"device", "cache_front_end", "cache_audio", "keep_optimizer"}
-"""Keys of `finetune` that change how long training takes or what is kept, not what is learnt."""
