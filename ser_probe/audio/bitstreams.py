@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ser_probe.audio.layout import Layout, Patch, read_beyond
+from ser_probe.audio.layout import AudioLayout, Patch, read_beyond
 
 # The last frame of a FLAC file begins in here, but for a frame of many uncompressed channels.
 _FLAC_TAIL_BYTES = 1 << 18
@@ -71,7 +71,7 @@ def _crc16(content: bytes) -> int:
     return value
 
 
-def read_flac(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
+def read_flac(stream: BinaryIO, head: bytes, size: int) -> AudioLayout | None:
     """Return the layout of a FLAC file; None where its last frame is not whole, which the decoder finds too."""
     at = _id3_bytes(head) + 4
     info_at, last = at + 4, False
@@ -88,13 +88,13 @@ def read_flac(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
     held = _last_flac_sample(stream, at, size, block)
     if held is None:
         why = (CUT, "its header states no length, and its last frame is not whole") if promised == 0 else None
-        return Layout("FLAC", promised or None, promised, rate_hz=rate_hz, fault=why)
+        return AudioLayout("FLAC", promised or None, promised, rate_hz=rate_hz, fault=why)
     if promised >= held:
-        return Layout("FLAC", promised, held, rate_hz=rate_hz)
+        return AudioLayout("FLAC", promised, held, rate_hz=rate_hz)
     patch = Patch(info_at + 10, ((packed >> 36 << 36) | held).to_bytes(8, "big"))
     if promised == 0:
-        return Layout("FLAC", None, held, (patch,), rate_hz=rate_hz)
-    return Layout("FLAC", None, held, (patch,), (read_beyond(promised / rate_hz, held / rate_hz),), rate_hz)
+        return AudioLayout("FLAC", None, held, (patch,), rate_hz=rate_hz)
+    return AudioLayout("FLAC", None, held, (patch,), (read_beyond(promised / rate_hz, held / rate_hz),), rate_hz)
 
 
 def _last_flac_sample(stream: BinaryIO, start: int, size: int, block: int) -> int | None:
@@ -140,7 +140,7 @@ def _flac_frame(head: bytes, block: int) -> int | None:
     return (number if by_sample else number * block) + samples
 
 
-def read_ogg(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
+def read_ogg(stream: BinaryIO, head: bytes, size: int) -> AudioLayout | None:
     """Return the layout of an Ogg file: whether its last page is whole and marked as the last."""
     at, flags, pages, streams = 0, 0, 0, 0
     while at + _OGG_HEAD_BYTES <= size:
@@ -153,18 +153,18 @@ def read_ogg(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
         stream.seek(at)
         if not _is_ogg_page(stream.read(length)):
             # The decoder would leave it out and go on.
-            return Layout("Ogg", None, at, fault=(DAMAGED, f"the checksum of its page {pages + 1} is another"))
+            return AudioLayout("Ogg", None, at, fault=(DAMAGED, f"the checksum of its page {pages + 1} is another"))
         flags = header[5]
         at, pages, streams = at + length, pages + 1, streams + (flags & _OGG_FIRST != 0)
     rest = size - at
     if not flags & _OGG_LAST and rest:
-        return Layout("Ogg", None, at, fault=(CUT, f"it ends within its page {pages + 1}"))
+        return AudioLayout("Ogg", None, at, fault=(CUT, f"it ends within its page {pages + 1}"))
     notes = []
     if not flags & _OGG_LAST:
         notes.append("the file has no page marked as its last: what was there was read, and more may be missing")
     if streams > 1:
         notes.append(f"the file holds {streams} streams, of which the first was read")
-    return Layout("Ogg", None, at, notes=tuple(notes), unread_bytes=rest)
+    return AudioLayout("Ogg", None, at, notes=tuple(notes), unread_bytes=rest)
 
 
 def _is_ogg_page(page: bytes) -> bool:
@@ -224,7 +224,7 @@ def _next_frame(content: bytes, at: int, first: _MpegFrame) -> int | None:
     return None
 
 
-def read_mp3(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
+def read_mp3(stream: BinaryIO, head: bytes, size: int) -> AudioLayout | None:
     """Return the layout of an MP3 file, by counting its frames."""
     start = _id3_bytes(head)
     stream.seek(start)
@@ -242,14 +242,14 @@ def read_mp3(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
         odd = sum(length for _, length in frames.gaps)
         notes.append(f"{odd} bytes between its frames are none, and were left out")
     if stated:
-        return Layout("MP3", stated * first.n_samples, held, tuple(patches), tuple(notes), first.rate_hz)
+        return AudioLayout("MP3", stated * first.n_samples, held, tuple(patches), tuple(notes), first.rate_hz)
     if frames.missing_bytes:
         notes.append(f"the last frame lacks {frames.missing_bytes} of its bytes, and was left out")
     if max(frames.lengths, default=0) - min(frames.lengths, default=0) <= 1:
-        return Layout("MP3", held, held, tuple(patches), tuple(notes), first.rate_hz)
+        return AudioLayout("MP3", held, held, tuple(patches), tuple(notes), first.rate_hz)
     # Of frames of varying size the decoder takes the first for all, and stops where that leads.
     patches.append(Patch(start, _xing_table(content, held // first.n_samples), 0))
-    return Layout("MP3", None, held, tuple(patches), tuple(notes), first.rate_hz)
+    return AudioLayout("MP3", None, held, tuple(patches), tuple(notes), first.rate_hz)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ class Patch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class AudioLayout:
     """What a file's header promises and the file holds.
 
     Attributes:
@@ -41,7 +41,7 @@ class Layout:
     fault: tuple[str, str] | None = None
 
 
-def patched(content: bytes, layout: Layout) -> bytes:
+def patched(content: bytes, layout: AudioLayout) -> bytes:
     """Return a file's bytes as its decoder should find them."""
     made = bytearray(content[: layout.end])
     for at, piece, replaces in sorted(layout.patches, reverse=True):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_probe.audio.containers import read_layout
-from ser_probe.audio.layout import Layout, patched, read_beyond
+from ser_probe.audio.layout import AudioLayout, patched, read_beyond
 from ser_probe.clip_length import MIN_DURATION_S, too_short
 from ser_probe.errors import AudioError, MissingExtraError
 from ser_probe.files import is_lfs_pointer
@@ -258,7 +258,7 @@ def _read_blocks(path: Path, stream: soundfile.SoundFile, sums: _Sums) -> Iterat
             yield block.mean(axis=1) if block.shape[1] > 1 else block[:, 0]
 
 
-def _look(path: Path) -> Layout | None:
+def _look(path: Path) -> AudioLayout | None:
     """Return a file's layout, or say what else it is."""
     if not path.exists():
         raise AudioError("The clip does not exist", where=path, fix="check the manifest's paths and the audio root")
@@ -280,7 +280,7 @@ def _look(path: Path) -> Layout | None:
     return layout
 
 
-def _open(path: Path, layout: Layout | None) -> soundfile.SoundFile:
+def _open(path: Path, layout: AudioLayout | None) -> soundfile.SoundFile:
     source: str | io.BytesIO = str(path)
     if layout is not None and (layout.patches or layout.end is not None):
         if path.stat().st_size > _MOST_PATCHED_BYTES:
@@ -309,7 +309,7 @@ def _open(path: Path, layout: Layout | None) -> soundfile.SoundFile:
         raise
 
 
-def _compare(path: Path, layout: Layout, opened: OpenedFile) -> None:
+def _compare(path: Path, layout: AudioLayout, opened: OpenedFile) -> None:
     """Note how what there is departs from what the header promises; a cut file is an error."""
     held_s = opened.duration_s
     if layout.promised is None:

@@ -13,7 +13,7 @@ import torch
 from ser_probe.audio.load import AudioSpec
 from ser_probe.config import AudioConfig, ExtractConfig, StudyConfig
 from ser_probe.data.manifest import Manifest
-from ser_probe.embeddings.extract import Target, embedding_key, extract
+from ser_probe.embeddings.extract import CacheRequest, embedding_key, extract
 from ser_probe.embeddings.features import extract_features as extract_acoustic_features
 from ser_probe.embeddings.features import feature_key
 from ser_probe.embeddings.feed import choose_workers
@@ -45,7 +45,7 @@ LONGEST_CLIP_S = 3600.0
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """A checkpoint to extract.
 
     Attributes:
@@ -88,7 +88,7 @@ def clip_list(manifest: Manifest) -> ClipList:
 
 
 def extract_sources(
-    sources: Sequence[Source],
+    sources: Sequence[ModelSource],
     manifest: Manifest,
     study: StudyConfig,
     output: Path,
@@ -114,7 +114,7 @@ def extract_sources(
     device = _pick_device(study)
     settings = _settings(study, device, share)
     clips = clip_list(manifest)
-    batch: list[Target] = []
+    batch: list[CacheRequest] = []
     files: list[list[Path]] = []
     results: dict[Path, Extraction] = {}
     held = 0
@@ -140,7 +140,7 @@ def extract_sources(
             path = _name_file(output, model, backbone, settings, pooling, study)
             files[-1].append(path)
             if path not in results and path not in {target.path for target in batch}:
-                batch.append(Target(backbone, path, pooling, attributes))
+                batch.append(CacheRequest(backbone, path, pooling, attributes))
         held += _size_bytes(backbone)
     if batch:
         results |= {result.path: result for result in extract(batch, clips, settings, progress=progress)}
@@ -248,7 +248,7 @@ def extract_manifest(
     else:
         origin = study.backbone.revision, study.backbone.random_weights
         steps = {name: checkpoint_step(Path(name).name) or 0 for name in names}  # else it is not fine-tuned here
-        sources = [Source(name, f"step-{step}", step, *origin, _run_of(name)) for name, step in steps.items()]
+        sources = [ModelSource(name, f"step-{step}", step, *origin, _run_of(name)) for name, step in steps.items()]
         found = extract_sources(sources, manifest, study, output, share=share, progress=progress)
         results = list({result.path: result for row in found for result in row}.values())
     if prune:

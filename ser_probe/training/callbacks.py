@@ -38,7 +38,7 @@ class StepSeeds(TrainerCallback):
         seed_everything(derive_seed(self.seed, "step", state.global_step, *others))
 
 
-class EarlyStopping(TrainerCallback):
+class StopEarly(TrainerCallback):
     """Ends the training when the validation clips no longer improve; keeps no state of its own."""
 
     def __init__(self, settings: TrainingSettings) -> None:

@@ -19,7 +19,7 @@ from ser_probe.models.targets import Targets
 from ser_probe.runtime import derive_seed
 from ser_probe.training.losses import prepare_targets
 from ser_probe.training.processes import n_processes, rank
-from ser_probe.training.settings import Clips
+from ser_probe.training.settings import SplitClips
 
 _BATCHES_SORTED_TOGETHER = 32
 """Clips of so many shuffled batches are sorted by length: enough to pad little, few enough for chance to mix them."""
@@ -46,7 +46,7 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
 
     def __init__(
         self,
-        clips: Clips,
+        clips: SplitClips,
         targets: Targets,
         frames: ClipReader | None = None,
         audio: ClipReader | None = None,
@@ -168,6 +168,6 @@ class EpochLoader(DataLoader[tuple[np.ndarray, int]]):
         self.shared.set_epoch(epoch)
 
 
-def length_sorted_batches(clips: Clips, batch_size: int) -> list[list[int]]:
+def length_sorted_batches(clips: SplitClips, batch_size: int) -> list[list[int]]:
     """Return rows in batches of clips of about the same duration: little padding, the same result."""
     return _cut(np.argsort(clips.durations_s, kind="stable"), batch_size)

@@ -32,13 +32,13 @@ from ser_probe.training.front_end_cache import open_audio, open_front_end
 from ser_probe.training.locks import exclusive
 from ser_probe.training.processes import gather, is_first, join_processes, n_processes
 from ser_probe.training.run import OnEvaluation, Run, TrainingResult
-from ser_probe.training.settings import WITHOUT_EFFECT, Clips, TrainingSettings, check_clips
+from ser_probe.training.settings import WITHOUT_EFFECT, SplitClips, TrainingSettings, check_clips
 
 _FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """What is learnt, from which clips, and what stands on the backbone.
 
     Args:
@@ -49,8 +49,8 @@ class Task:
         lora: The adapters, where `settings.trained` is `lora`.
     """
 
-    train: Clips
-    validation: Clips
+    train: SplitClips
+    validation: SplitClips
     targets: Targets
     head: HeadSettings = field(default_factory=HeadSettings)
     lora: LoraSettings | None = None
@@ -58,7 +58,7 @@ class Task:
 
 def fine_tune(
     backbone: Backbone,
-    task: Task,
+    task: TrainingTask,
     settings: TrainingSettings,
     folder: Path,
     *,
@@ -156,7 +156,7 @@ def _together(work: Callable[[], None]) -> None:
 
 def _open_datasets(
     backbone: Backbone,
-    task: Task,
+    task: TrainingTask,
     settings: TrainingSettings,
     folder: Path,
     recipe: Mapping[str, Any],
@@ -186,7 +186,7 @@ def _open_datasets(
     return datasets[0], datasets[1]
 
 
-def _build(backbone: Backbone, task: Task, settings: TrainingSettings) -> tuple[SerClassifier, TrainedPart]:
+def _build(backbone: Backbone, task: TrainingTask, settings: TrainingSettings) -> tuple[SerClassifier, TrainedPart]:
     """Return the classifier with its fresh head, on the backbone's device, and what of it trains."""
     seed_everything(derive_seed(settings.seed, "head"))
     classifier = SerClassifier(backbone, task.targets, task.head, spec_augment=settings.spec_augment)
@@ -202,7 +202,7 @@ def _build(backbone: Backbone, task: Task, settings: TrainingSettings) -> tuple[
 
 
 def _ingredients(
-    backbone: Backbone, task: Task, settings: TrainingSettings, recipe: Mapping[str, Any]
+    backbone: Backbone, task: TrainingTask, settings: TrainingSettings, recipe: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return everything that the trained weights depend on, by names a user understands."""
     chosen = {name: value for name, value in vars(settings).items() if name not in WITHOUT_EFFECT}

@@ -20,14 +20,14 @@ from ser_probe.models.forward import run_front_end
 from ser_probe.models.precision import products
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.training.clip_cache import ClipCache, Content, open_clip_cache
-from ser_probe.training.settings import Clips
+from ser_probe.training.settings import SplitClips
 
 _FORMAT = 2
 
 
 def open_front_end(
     backbone: Backbone,
-    splits: Sequence[Clips],
+    splits: Sequence[SplitClips],
     folder: Path,
     *,
     recipe: Mapping[str, Any],
@@ -57,7 +57,7 @@ def open_front_end(
 
 
 def open_audio(
-    splits: Sequence[Clips],
+    splits: Sequence[SplitClips],
     folder: Path,
     *,
     recipe: Mapping[str, Any],
@@ -85,15 +85,15 @@ def _ingredients(backbone: Backbone, recipe: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _seconds(splits: Sequence[Clips]) -> float:
+def _seconds(splits: Sequence[SplitClips]) -> float:
     return float(sum(np.sum(clips.durations_s) for clips in splits))
 
 
-def _run(backbone: Backbone, clips: Clips, row: int) -> np.ndarray:
+def _run(backbone: Backbone, clips: SplitClips, row: int) -> np.ndarray:
     """Return one clip's frames [T, C]; alone and exact, so that its values depend on nothing else."""
     with torch.no_grad(), products("fp32"):
         return run_front_end(backbone, [clips.load(row)]).features[0].float().cpu().numpy()
 
 
-def _decode(clips: Clips, row: int) -> np.ndarray:
+def _decode(clips: SplitClips, row: int) -> np.ndarray:
     return np.asarray(clips.load(row), np.float32)[:, None]

@@ -192,11 +192,11 @@ class Run:
         on_evaluation: OnEvaluation | None,
     ) -> None:
         leave_out_torchaudio()
-        from ser_probe.training.callbacks import EarlyStopping, Evaluations, Reporter, StepSeeds, StepZero
+        from ser_probe.training.callbacks import Evaluations, Reporter, StepSeeds, StepZero, StopEarly
         from ser_probe.training.trainer import SerTrainer, checkpointed_blocks, repeatable_kernels
 
         zero = StepZero()
-        callbacks: list[Any] = [StepSeeds(self.settings.seed), EarlyStopping(self.settings), zero]
+        callbacks: list[Any] = [StepSeeds(self.settings.seed), StopEarly(self.settings), zero]
         reporter = Reporter(self.progress, self.folder / EVENTS, step) if is_first() else None
         callbacks += [reporter] if reporter else []
         callbacks += [Evaluations(on_evaluation)] if on_evaluation else []

@@ -132,7 +132,7 @@ class TrainingSettings:
         """Whether the convolutions change."""
         return self.trained == "all"
 
-    def caches_front_end(self, clips: Clips) -> bool:
+    def caches_front_end(self, clips: SplitClips) -> bool:
         """Return whether the front end's output of some clips is computed once: if neither it nor they change."""
         return self.cache_front_end and not self.trains_front_end and clips.augment is None
 
@@ -149,7 +149,7 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Clips:
+class SplitClips:
     """The clips of a split.
 
     Args:
@@ -172,7 +172,7 @@ class Clips:
         return len(self.ids)
 
 
-def check_clips(train: Clips, validation: Clips, targets: Targets, settings: TrainingSettings) -> None:
+def check_clips(train: SplitClips, validation: SplitClips, targets: Targets, settings: TrainingSettings) -> None:
     """Refuse clips that nothing can be learnt from or measured on, and settings that are not for such targets.
 
     Raises:

@@ -20,7 +20,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Layout:
+class CorpusLayout:
     """Where a corpus keeps its clips and how it names them.
 
     Attributes:
@@ -37,19 +37,19 @@ class Layout:
 
 
 LAYOUTS = {
-    "emovo": Layout(
+    "emovo": CorpusLayout(
         title="EMOVO",
         file_name=re.compile(r"(?P<code>[a-z]{3})-(?P<speaker>[fm]\d)-(?P<sentence>[a-z]\d)\.wav", re.I),
         folders=("f1", "f2", "f3", "m1", "m2", "m3", ""),
         text="f1/dis-f1-b1.wav: a folder per actor (f1-f3, m1-m3); <emotion>-<actor>-<sentence>.wav",
     ),
-    "emodb": Layout(
+    "emodb": CorpusLayout(
         title="EMO-DB",
         file_name=re.compile(r"(?P<speaker>\d{2})(?P<sentence>[ab]\d{2})(?P<code>[A-Z])(?P<version>[a-z])\.wav", re.I),
         folders=("wav", ""),
         text="wav/03a01Fa.wav: <speaker><sentence><emotion><version>.wav",
     ),
-    "crema_d": Layout(
+    "crema_d": CorpusLayout(
         title="CREMA-D",
         # Copies of the corpus are about that write one level as X.
         file_name=re.compile(
@@ -127,7 +127,7 @@ def shorten(names: Iterable[str]) -> str:
     return ", ".join(listed[:_SHOWN]) + more
 
 
-def _find_home(root: Path, layout: Layout) -> Path:
+def _find_home(root: Path, layout: CorpusLayout) -> Path:
     def holds_clips(folder: Path) -> bool:
         return any(
             layout.file_name.fullmatch(file.name) for name in layout.folders for file in _wav_files(folder / name)
@@ -148,7 +148,7 @@ def _find_home(root: Path, layout: Layout) -> Path:
     return homes[0]
 
 
-def _wrong_folder(root: Path, layout: Layout) -> CorpusError:
+def _wrong_folder(root: Path, layout: CorpusLayout) -> CorpusError:
     """Return an error that says what the folder holds instead."""
     names = [file.name for file in islice(_wav_files(root, recursive=True), _LOOKED_AT)]
     if not names:

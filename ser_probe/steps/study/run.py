@@ -21,7 +21,7 @@ from ser_probe.runtime import SILENT, Progress, pick_device, run_record
 from ser_probe.steps.analyses.entries import load_named
 from ser_probe.steps.analyses.representations import NamedCache
 from ser_probe.steps.columns import check_columns
-from ser_probe.steps.extract import Source, accepted_audio
+from ser_probe.steps.extract import ModelSource, accepted_audio
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, read_clips, require_splits, write_prepared
@@ -82,7 +82,7 @@ class _Run:
         self._prepare()
         self._look_ahead()
         backbone = study.backbone
-        pretrained = Source(backbone.name, "step-0", 0, backbone.revision, backbone.random_weights)
+        pretrained = ModelSource(backbone.name, "step-0", 0, backbone.revision, backbone.random_weights)
         sources = self._finetune() if study.finetune.enabled else [pretrained]
         if study.finetune.enabled:
             self._evaluate()
@@ -196,7 +196,7 @@ class _Run:
             if ANALYSES[name].look_ahead:
                 load_named(ANALYSES[name].look_ahead)(self.study, self.manifest.table, self.progress)
 
-    def _finetune(self) -> list[Source]:
+    def _finetune(self) -> list[ModelSource]:
         study = self.study
         inputs = {
             "finetune": study.finetune.model_dump(exclude={"device", *WITHOUT_EFFECT}),
@@ -217,7 +217,7 @@ class _Run:
         saved = [(step, path) for step, path in list_checkpoints(self.folder / CHECKPOINTS) if path in folders]
         wanted = study.extract.checkpoints
         model = model_name(study.backbone.name, study.backbone.random_weights)
-        sources = [Source(str(folder), f"step-{step}", step, model=model) for step, folder in saved]
+        sources = [ModelSource(str(folder), f"step-{step}", step, model=model) for step, folder in saved]
         return [source for source in sources if wanted == "all" or source.step in wanted]
 
     def _evaluate(self) -> None:
