@@ -20,7 +20,7 @@ from ser_probe.audio.containers import read_layout
 from ser_probe.audio.layout import AudioLayout, patched, read_beyond
 from ser_probe.clip_length import MIN_DURATION_S, too_short
 from ser_probe.errors import AudioError, MissingExtraError
-from ser_probe.files import is_lfs_pointer
+from ser_probe.files import LFS_FIX, is_lfs_pointer
 
 try:
     import soundfile
@@ -41,7 +41,6 @@ MAX_PEAK = 2.0**31
 # one room, or a stereo mix as wide as it comes, stay far above: independent channels leave a half.
 MIN_MEAN_ENERGY = 1e-3
 
-_LFS_FIX = "run `git lfs install` and `git lfs pull` in the corpus's clone"
 _COPY_FIX = "copy or download it again"
 _BLOCK_SAMPLES = 1 << 16
 _MOST_PATCHED_BYTES = 1 << 30
@@ -268,7 +267,7 @@ def _look(path: Path) -> AudioLayout | None:
         if path.stat().st_size == 0:
             raise AudioError("The clip is an empty file", where=path, found="0 bytes", fix="copy it again")
         if is_lfs_pointer(path):
-            raise AudioError("The clip is a Git LFS pointer: its audio was not fetched", where=path, fix=_LFS_FIX)
+            raise AudioError("The clip is a Git LFS pointer: its audio was not fetched", where=path, fix=LFS_FIX)
         layout = read_layout(path)
     if layout is None:
         return None

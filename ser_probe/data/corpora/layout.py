@@ -1,22 +1,20 @@
 """How each corpus lays out its files, and how to find them below the folder that the user gave.
 
-The layouts stand together, so that an importer pointed at the wrong corpus can say which one it was given.
+All layouts are in one table, so that an importer pointed at the wrong corpus can say which corpus it was given.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ser_probe.errors import CorpusError
+from ser_probe.errors import CorpusError, shorten
 from ser_probe.files import is_lfs_pointer
 from ser_probe.runtime import logger
 
 _LOOKED_AT = 2000
-_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class CorpusLayout:
 
     Attributes:
         title: The corpus's name.
-        file_name: Matches a clip's file name; its groups are what the name tells.
+        file_name: Matches a clip's file name; its groups are the parts of the name.
         folders: Folders below the corpus's own in which clips lie; '' is the corpus's own.
         text: The layout in words.
     """
@@ -69,7 +67,7 @@ class FoundClips:
         root: The folder that the user gave.
         home: The corpus's own folder: the root, or a folder in it.
         paths: Each clip's path relative to the root.
-        names: What each clip's name tells.
+        names: Each clip's file name, matched by the layout's pattern.
     """
 
     root: Path
@@ -120,13 +118,6 @@ def find_clips(root: str | Path, corpus: str) -> FoundClips:
     return FoundClips(root, home, [path for path, _ in clips], [name for _, name in clips])
 
 
-def shorten(names: Iterable[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more
-
-
 def _find_home(root: Path, layout: CorpusLayout) -> Path:
     def holds_clips(folder: Path) -> bool:
         return any(
@@ -153,17 +144,17 @@ def _wrong_folder(root: Path, layout: CorpusLayout) -> CorpusError:
     names = [file.name for file in islice(_wav_files(root, recursive=True), _LOOKED_AT)]
     if not names:
         return CorpusError(f"The {layout.title} folder holds no WAV file", where=root, expected=layout.text)
-    for corpus, other in LAYOUTS.items():
-        hits = sum(other.file_name.fullmatch(name) is not None for name in names)
-        if hits > len(names) / 2 and other is not layout:
+    for corpus, candidate in LAYOUTS.items():
+        hits = sum(candidate.file_name.fullmatch(name) is not None for name in names)
+        if hits > len(names) / 2 and candidate is not layout:
             return CorpusError(
-                f"The folder does not hold {layout.title}: its files are named like {other.title}'s",
+                f"The folder does not hold {layout.title}: its files are named like {candidate.title}'s",
                 where=root,
                 expected=layout.text,
                 found=names[0],
                 fix=f"use the importer {corpus!r}, or give the {layout.title} folder",
             )
-        if hits and other is layout:
+        if hits and candidate is layout:
             return CorpusError(
                 f"The folder holds {layout.title} clips, but not where the corpus keeps them",
                 where=root,
@@ -179,8 +170,8 @@ def _wrong_folder(root: Path, layout: CorpusLayout) -> CorpusError:
 
 
 def _wav_files(folder: Path, *, recursive: bool = False) -> list[Path]:
-    """Return the WAV files of a folder, sorted; hidden ones (`._x.wav` of macOS archives) are none."""
+    """Return the WAV files of a folder, sorted, without hidden files (`._x.wav` of macOS archives)."""
     if not folder.is_dir():
         return []
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted(file for file in found if file.suffix.lower() == ".wav" and not file.name.startswith("."))
+    files = folder.rglob("*") if recursive else folder.iterdir()
+    return sorted(file for file in files if file.suffix.lower() == ".wav" and not file.name.startswith("."))
