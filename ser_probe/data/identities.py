@@ -166,7 +166,8 @@ def _settle_speakers(table: pd.DataFrame, where: object) -> tuple[pd.DataFrame, 
         example = next(name for pair, name in names.items() if pair[1] == new[0] and name != pair[1])
         notes.append(
             f"speakers {shorten(map(repr, new), _SHOWN)} are in the corpora {corpus_names} and count as different "
-            f"people, named as {example!r}; where they are the same people, give these rows one name in the column 'corpus'"
+            f"people, named as {example!r}; where they are the same people, give these rows one name in the column "
+            "'corpus'"
         )
     return table.assign(speaker=written.set_axis(table.index)), notes
 
