@@ -1,13 +1,13 @@
-"""A run's checkpoints on disk: whole or not there, and able to be resumed or not.
+"""A run's checkpoints on disk: complete or not there, and resumable or not.
 
     checkpoint-<step>/   the model files of `ser_probe.models.checkpoint`, and
         trainer_state.json         step, epoch, all that was measured so far
         optimizer.pt, scheduler.pt what is needed to resume; by default in the newest checkpoint only
-        adapters.safetensors       of low-rank adapters: the same apart, which the backbone's weights hold merged
+        adapters.safetensors       low-rank adapters, which are merged in the backbone's weights
         layer_weights.json         of a head on a sum of layers: the weight of each, for the reader
-        checkpoint.json            every file with its size and hash; what is not listed here is no checkpoint
+        checkpoint.json            every file with its size and hash; other files are no part of the checkpoint
 
-There is no saved random state, since order, dropout and masks are functions of the seed and the step.
+No random state is saved: order, dropout and masks are functions of the seed and the step.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def find_fault(checkpoint: Path, *, to_resume: bool = False) -> str | None:
 
 
 def _find_changed(checkpoint: Path) -> str | None:
-    """Return what of a checkpoint is not as it was written, by the hashes of its files; None if all is."""
+    """Return which file of a checkpoint was changed, by its hash; None if none was."""
     try:
         refuse_changed_files(checkpoint, but=())
     except CheckpointError as error:
@@ -88,7 +88,7 @@ def new_checkpoint(folder: Path, step: int) -> Iterator[Path]:
         write_json(temporary / CONTENTS, {"step": step, **describe_contents(temporary)})
         for path in (*files, temporary):
             fsync_path(path)
-        _make_way(final)
+        _clear_place(final)
         os.replace(temporary, final)
         fsync_path(folder)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap the system's error
@@ -102,8 +102,8 @@ def new_checkpoint(folder: Path, step: int) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _make_way(checkpoint: Path) -> None:
-    """Delete a damaged checkpoint, which resuming has passed over; with files of somebody else in it, rename it."""
+def _clear_place(checkpoint: Path) -> None:
+    """Delete a damaged checkpoint, which resuming has passed over; rename it if it holds files of others."""
     if not checkpoint.exists():
         return
     if all(path.name in listed_files(checkpoint) and not path.is_dir() for path in checkpoint.iterdir()):
@@ -114,7 +114,7 @@ def _make_way(checkpoint: Path) -> None:
 
 
 def listed_files(checkpoint: Path) -> frozenset[str]:
-    """Return the names of the files that fine-tuning wrote into a checkpoint; none where nothing tells them."""
+    """Return the names of the files that fine-tuning wrote into a checkpoint; none if they are not recorded."""
     try:
         return frozenset((*read_contents(checkpoint)[0], CONTENTS))
     except (OSError, DamagedFileError):
@@ -130,7 +130,7 @@ def drop_resume_files(folder: Path, *, before: int) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a killed run was writing. Only the holder of the run's lock may call this."""
+    """Delete partial checkpoints of a killed run. Only the holder of the run's lock may call this."""
     if folder.is_dir():
         for path in folder.iterdir():
             name = path.name.removeprefix(".").removesuffix(_PARTIAL)

@@ -1,8 +1,8 @@
-"""What a run's clips become before the part of the model that trains, kept on disk: front ends, or decoded audio.
+"""The input of the part of a model that trains, kept on disk: outputs of the front end, or decoded audio.
 
-While the front end is frozen and the waveforms are not augmented anew, its output is the same in every epoch, for
-every head, seed and encoder above it. On small models computing it is most of the time of a training step. Where it
-changes, the decoded, resampled and levelled clip is still the same in every epoch.
+While the front end is frozen and clips are not augmented anew, its output is the same in every epoch, for every head,
+seed and encoder. On small models computing it takes most of a training step. Where it changes, the decoded, resampled
+and levelled clip is still the same in every epoch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def open_front_end(
     """Return the front end's output of all clips, float32 [T, C] each.
 
     Args:
-        backbone: The backbone; where its weights are, there the front end runs.
+        backbone: The backbone; the front end runs on its device.
         splits: The clips.
         folder: Folder of all such caches; studies share it.
         recipe: How files became samples (rate, loudness, ...); part of the key.
