@@ -1,6 +1,6 @@
-"""What titles, tables and legends call a model: a folder by its name, where two are equal with the folders above.
+"""The names of models in titles, tables and legends: a folder's name, with parent folders where two names are equal.
 
-A path says where a model lay on one machine; it stays in the caches (`model_path`, `source`). Loads no torch.
+Full paths are of one machine only; they stay in the caches (`model_path`, `source`). Loads no torch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HUB_COPY = re.compile(r"models--(?P<owner>[^/]+?)--(?P<name>[^/]+)")
 
 
 def shown_model(name: str) -> str:
-    """Return what a model is called when it is alone: a folder's own name, anything else as it is."""
+    """Return what to call a single model: a folder by its last part, any other name unchanged."""
     return shown_models([name])[0]
 
 
@@ -35,12 +35,12 @@ def shown_models(names: Sequence[str]) -> list[str]:
         names: Their names, which are paths for those that are folders, each with or without a note of random weights.
 
     Returns:
-        Of each a name without its path, in their order. Two that are equal so have as much of their paths before as
-        tells them apart; equal names stay equal.
+        A name without its path for each, in their order. Names that would be equal keep as many parent folders as tell
+        them apart; equal inputs stay equal.
     """
     folders = {name: _parts(*_split(name)) for name in dict.fromkeys(names) if is_folder_name(name)}
-    others = [name for name in dict.fromkeys(names) if name not in folders]
-    shown = dict(zip(folders, distinct_names(list(folders.values()), others), strict=True))
+    hub_names = [name for name in dict.fromkeys(names) if name not in folders]
+    shown = dict(zip(folders, distinct_names(list(folders.values()), hub_names), strict=True))
     return [shown.get(name, name) for name in names]
 
 
