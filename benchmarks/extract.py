@@ -147,13 +147,14 @@ class Ours:
     def run(self, backbones: list[Any], clips: Any = None) -> list[Path]:
         """Extract from files into new caches, all clips or some."""
         from ser_probe.audio.load import AudioSpec
-        from ser_probe.embeddings.extract import Target, extract
+        from ser_probe.embeddings.extract import CacheRequest, extract
         from ser_probe.embeddings.passes import ExtractionSettings
 
         self.n_runs += 1
         clips = clips or self.clips
         targets = [
-            Target(backbone, self.folder / f"{self.n_runs}-{index}.h5") for index, backbone in enumerate(backbones)
+            CacheRequest(backbone, self.folder / f"{self.n_runs}-{index}.h5")
+            for index, backbone in enumerate(backbones)
         ]
         return [result.path for result in extract(targets, clips, ExtractionSettings(AudioSpec()))]
 

@@ -32,7 +32,7 @@ import soundfile
 import torch
 
 from ser_probe.audio.load import AudioSpec, inspect_clip, load_clip
-from ser_probe.embeddings.extract import Target, extract
+from ser_probe.embeddings.extract import CacheRequest, extract
 from ser_probe.embeddings.memory import choose_budget
 from ser_probe.embeddings.passes import ClipList, ExtractionSettings
 from ser_probe.models.backbone import Backbone
@@ -180,7 +180,7 @@ def main() -> None:
                 verify=4,
             )
             warm = ClipList(clips.table.iloc[: count // 8].reset_index(drop=True), clips.paths[: count // 8])
-            extract([Target(backbone, folder / f"warm-{precision}.h5")], warm, settings)
+            extract([CacheRequest(backbone, folder / f"warm-{precision}.h5")], warm, settings)
             for n_models in (1, N_CHECKPOINTS):
                 models = [backbone]
                 for index in range(1, n_models):
@@ -188,7 +188,7 @@ def main() -> None:
                     with torch.no_grad():
                         next(model.encoder.layers[0].parameters()).add_(1e-3 * index)
                     models.append(Backbone(model, backbone.name, backbone.input))
-                targets = [Target(m, folder / f"{precision}-{n_models}-{i}.h5") for i, m in enumerate(models)]
+                targets = [CacheRequest(m, folder / f"{precision}-{n_models}-{i}.h5") for i, m in enumerate(models)]
                 result = extract(targets, clips, settings)[0]
                 # The speed of the pass itself; sealing and verifying come after it.
                 seconds = audio_s / result.speed["audio_s_per_s"]

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_probe.training.settings import Clips
+from ser_probe.training.settings import SplitClips
 
 RESULTS = Path(__file__).parent / "results" / "kill_training.md"
 SAMPLE_RATE_HZ = 16_000
@@ -168,7 +168,7 @@ def train(run: Path, threads: int, *, steps: int, every: int) -> None:
     from ser_probe.models.heads import HeadSettings
     from ser_probe.models.loading import load_backbone
     from ser_probe.models.targets import CLASSES, Targets
-    from ser_probe.training.fine_tuning import Task, fine_tune
+    from ser_probe.training.fine_tuning import TrainingTask, fine_tune
     from ser_probe.training.settings import TrainingSettings
 
     torch.set_num_threads(threads)
@@ -184,7 +184,7 @@ def train(run: Path, threads: int, *, steps: int, every: int) -> None:
     )
     fine_tune(
         load_backbone("tiny-wavlm-base"),
-        Task(
+        TrainingTask(
             synthetic_clips(30, seed=1),
             synthetic_clips(12, seed=2),
             Targets(CLASSES, tuple(LABELS)),
@@ -197,7 +197,7 @@ def train(run: Path, threads: int, *, steps: int, every: int) -> None:
     )
 
 
-def synthetic_clips(n_clips: int, seed: int, *, shortest_s: float = 0.5, longest_s: float = 1.5) -> Clips:
+def synthetic_clips(n_clips: int, seed: int, *, shortest_s: float = 0.5, longest_s: float = 1.5) -> SplitClips:
     """Return tones of three heights in noise, of different durations."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n_clips) % len(LABELS)
@@ -207,7 +207,7 @@ def synthetic_clips(n_clips: int, seed: int, *, shortest_s: float = 0.5, longest
         tone = np.sin(2 * np.pi * 120 * (label + rng.uniform(0.8, 1.2)) * time_s)
         samples.append((0.3 * tone + 0.05 * rng.standard_normal(len(time_s))).astype(np.float32))
     durations_s = np.array([len(clip) / SAMPLE_RATE_HZ for clip in samples])
-    return Clips([f"{seed}/{row}" for row in range(n_clips)], labels, durations_s, lambda row: samples[row])
+    return SplitClips([f"{seed}/{row}" for row in range(n_clips)], labels, durations_s, lambda row: samples[row])
 
 
 if __name__ == "__main__":

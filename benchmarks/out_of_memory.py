@@ -70,7 +70,7 @@ def extract_clips(path: Path, root: Path, n_clips: int, room_mib: int, budget_s:
     import torch
 
     from ser_probe.audio.load import AudioSpec, inspect_clip
-    from ser_probe.embeddings.extract import Target, extract
+    from ser_probe.embeddings.extract import CacheRequest, extract
     from ser_probe.embeddings.passes import ClipList, ExtractionSettings
     from ser_probe.errors import SerProbeError
     from ser_probe.models.loading import load_backbone
@@ -94,7 +94,7 @@ def extract_clips(path: Path, root: Path, n_clips: int, room_mib: int, budget_s:
     settings = ExtractionSettings(AudioSpec(), batch_seconds=budget_s, workers=0)
     found: dict[str, object] = {"n_computed": 0, "error": ""}
     try:
-        found["n_computed"] = extract([Target(backbone, path)], ClipList(table, files), settings)[0].n_computed
+        found["n_computed"] = extract([CacheRequest(backbone, path)], ClipList(table, files), settings)[0].n_computed
     except SerProbeError as error:
         found["error"] = str(error)
     found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -104,9 +104,8 @@ def train_ours(task: Task) -> Timing:
     from ser_probe.models.families import FAMILIES
     from ser_probe.models.inputs import InputSpec
     from ser_probe.models.targets import CLASSES, Targets
-    from ser_probe.training.fine_tuning import Task as Learning
-    from ser_probe.training.fine_tuning import fine_tune
-    from ser_probe.training.settings import Clips, TrainingSettings
+    from ser_probe.training.fine_tuning import TrainingTask, fine_tune
+    from ser_probe.training.settings import SplitClips, TrainingSettings
 
     torch.manual_seed(0)
     model = AutoModel.from_config(build_config(task), attn_implementation=FAMILIES[task.family].attention)
@@ -114,8 +113,8 @@ def train_ours(task: Task) -> Timing:
     backbone = Backbone(model.to(task.device), task.family, InputSpec(16_000, normalise=task.shape == "large"))
     durations_s = np.array([inspect_clip(path).duration_s for path in task.paths])
     ids = [str(path) for path in task.paths]
-    train = Clips(ids, task.labels, durations_s, lambda row: load_clip(task.paths[row], AudioSpec()).samples)
-    few = Clips(train.ids[:7], task.labels[:7], durations_s[:7], train.load)
+    train = SplitClips(ids, task.labels, durations_s, lambda row: load_clip(task.paths[row], AudioSpec()).samples)
+    few = SplitClips(train.ids[:7], task.labels[:7], durations_s[:7], train.load)
     settings = TrainingSettings(
         epochs=2, batch_size=task.batch_size, checkpoint_every=10**6, early_stopping_patience=None,
         precision=task.precision,
@@ -123,7 +122,7 @@ def train_ours(task: Task) -> Timing:
     progress = StepTimes()
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        learning = Learning(train, few, Targets(CLASSES, tuple("abcdefg")))
+        learning = TrainingTask(train, few, Targets(CLASSES, tuple("abcdefg")))
         fine_tune(
             backbone, learning, settings, Path(folder) / "run", cache_folder=Path(folder) / "cache", recipe={},
             progress=progress,

@@ -1,7 +1,7 @@
-"""What can go wrong in a way the user can mend.
+"""The errors that a user can fix, and how their messages are worded. Layer 0.
 
-Every fault of a user's file, config or environment is a `SerProbeError`: it says what, where, what was
-expected, what was found, and what to do. Faults of ser-probe itself stay ordinary exceptions.
+Every fault of a user's file, config or environment is a `SerProbeError`: it says what is wrong, where, what was
+expected, what was found, and what to do. Bugs in ser-probe itself stay ordinary exceptions.
 """
 
 from __future__ import annotations
@@ -95,13 +95,13 @@ class AnalysisError(SerProbeError):
 
 
 class NothingToDrawError(AnalysisError):
-    """A table holds nothing of what a figure is about: no fault, where the analysis was not asked for it."""
+    """A table has no rows for a figure, which is no fault where the analysis was not asked for them."""
 
 
 class DamagedFileError(SerProbeError, ValueError):
     """A file does not hold what its place and name promise.
 
-    It is a ValueError too, because whoever can make the file anew takes it for one more way to hold no value.
+    It is a ValueError too: code that can write the file again handles it like any other unreadable content.
     """
 
 
@@ -114,20 +114,20 @@ class MissingExtraError(PackageError):
 
 
 def plain_value(value: object) -> object:
-    """Return a value as a person writes it: numpy's scalars and arrays as Python's, inside containers too."""
-    # Without numpy's types, which would slow down every `--help`.
+    """Return a value with numpy's scalars and arrays replaced by Python's, inside containers too."""
+    # numpy is not imported for its types: that would slow down every `--help`.
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         return plain_value(value.tolist())
     if isinstance(value, Mapping):
-        return {plain_value(key): plain_value(each) for key, each in value.items()}
+        return {plain_value(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         kind = next(kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind))
-        return kind(plain_value(each) for each in value)
+        return kind(plain_value(item) for item in value)
     return value
 
 
 def show(value: object) -> str:
-    """Return a cell or value in quotes where it is text, as it is where it is a number, `an empty cell` for none."""
+    """Return a cell or value for a message: text in quotes, numbers as they are, `an empty cell` for none."""
     value = plain_value(value)
     is_nan = isinstance(value, float) and value != value
     return "an empty cell" if is_nan or value is None or str(value) in ("", "<NA>", "NaT") else repr(value)
@@ -142,9 +142,9 @@ def collect(
     fix: str | None = None,
     shown: int = _MOST_FAULTS,
 ) -> SerProbeError:
-    """Return one error that lists all faults, so that the user mends them in one go.
+    """Return one error that lists all faults, so that the user can fix them in one go.
 
-    Of more than `shown`, these many are listed and the others counted.
+    At most `shown` of them are listed; the others are counted.
     """
     listed = "\n".join(f"  - {fault}" for fault in faults[:shown])
     if len(faults) > shown:
@@ -155,9 +155,15 @@ def collect(
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for near matches of a name, or the list of options where none is near."""
-    known = sorted(options)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    names = sorted(options)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
         return "did you mean " + " or ".join(repr(match) for match in near) + "?"
-    more = f" and {len(known) - _MOST_OPTIONS} more" if len(known) > _MOST_OPTIONS else ""
-    return "known: " + ", ".join(known[:_MOST_OPTIONS]) + more
+    return "known: " + shorten(names, _MOST_OPTIONS)
+
+
+def shorten(names: Iterable[object], most: int = 10) -> str:
+    """Return the first names, and how many more there are."""
+    listed = list(map(str, names))
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more

@@ -35,6 +35,7 @@ _KIND_NAMES = {
     type(None): "null",
 }
 
+LFS_FIX = "run `git lfs install` and `git lfs pull` in the corpus's clone"
 _LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 _HASH_BLOCK_BYTES = 1 << 20
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)

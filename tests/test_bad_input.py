@@ -24,7 +24,8 @@ import soundfile
 from ser_probe.cli.main import INTERRUPTED, app
 from ser_probe.config.analyses import ANALYSES
 from ser_probe.embeddings.store import EmbeddingCache
-from ser_probe.training.checkpoints import find_fault, list_checkpoints
+from ser_probe.models.checkpoint_folders import list_checkpoints
+from ser_probe.training.checkpoints import find_fault
 
 from .data.conftest import CREMA_D_CLIPS, DEMOGRAPHICS, EMOVO_CLIPS, POINTER, write_wavs
 from .voices import RATE_HZ, voice, write_corpus

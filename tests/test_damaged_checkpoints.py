@@ -28,7 +28,7 @@ from ser_probe.models.loading import load_backbone
 from ser_probe.models.lora import LoraSettings
 from ser_probe.steps import classify
 from ser_probe.steps.evaluate import evaluate_checkpoint
-from ser_probe.training.fine_tuning import Task, fine_tune
+from ser_probe.training.fine_tuning import TrainingTask, fine_tune
 from ser_probe.training.settings import TrainingSettings
 from tests.mutation import BYTES, Mutator, mutate, mutators_for
 from tests.mutation_tensors import SAFETENSORS, STATES
@@ -50,7 +50,7 @@ def train(folder: Path, *, lora: bool = False, stop_after: int | None = None) ->
         epochs=None, max_steps=3, batch_size=4, learning_rate=1e-3, checkpoint_every=1, early_stopping_patience=None,
         trained="lora" if lora else "encoder", cache_front_end=False, cache_audio=False,
     )  # fmt: skip
-    task = Task(make_clips(9, seed=1), make_clips(3, seed=2), TARGETS, HeadSettings(), LORA if lora else None)
+    task = TrainingTask(make_clips(9, seed=1), make_clips(3, seed=2), TARGETS, HeadSettings(), LORA if lora else None)
     progress = {} if stop_after is None else {"progress": Interrupting(stop_after)}
     result = fine_tune(
         load_backbone("tiny-wavlm-base"), task, settings, folder, cache_folder=folder, recipe=RECIPE, notes=NOTES,

@@ -12,6 +12,7 @@ from ser_probe.errors import (
     SerProbeError,
     collect,
     did_you_mean,
+    shorten,
     show,
 )
 
@@ -92,3 +93,8 @@ def test_near_matches_are_offered_and_otherwise_the_list() -> None:
     assert did_you_mean("learning_rat", ["learning_rate", "epochs"]) == "did you mean 'learning_rate'?"
     assert did_you_mean("zzz", ["b", "a"]) == "known: a, b"
     assert did_you_mean("zzz", map(str, range(100, 200))).endswith("123 and 76 more")
+
+
+def test_long_lists_are_shortened() -> None:
+    assert shorten("abc") == "a, b, c"
+    assert shorten(map(str, range(12))).endswith("8, 9 and 2 more")

@@ -1,8 +1,8 @@
 """Augmentation of training clips: classes of audiomentations and torch-audiomentations by name, and a frequency mask.
 
 A transform is a function of the clip and a seed alone. The two packages draw from the process's generators (Python's,
-numpy's, torch's), so these are seeded for the call and given back as they were. Two threads of one process must
-therefore not augment at the same time; processes may.
+numpy's, torch's), so these are seeded for each call and restored afterwards. So two threads of one process must not
+augment at the same time; processes may.
 
 With `augment_classes` the only door to both packages, which come with the extra `augment`.
 """
@@ -29,13 +29,11 @@ from ser_probe.audio.augment_classes import (
     fixed_arguments,
     parameter_faults,
 )
+from ser_probe.clip_length import MIN_SAMPLES
 from ser_probe.errors import AudioError, ConfigError, SerProbeError, collect
 from ser_probe.files import content_id
 from ser_probe.packages import import_fault
 from ser_probe.runtime import derive_seed
-
-# The receptive field of the convolutional front ends: a shorter clip yields no frame.
-MIN_SAMPLES = 400
 
 _TRIAL_SEEDS = range(8)
 
@@ -47,7 +45,7 @@ class Transform:
         self.spec, self.sample_rate_hz, self._instance = spec, sample_rate_hz, instance
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Instances of the packages hold caches and compiled parts that do not travel to a worker process.
+        # Instances of the packages hold caches and compiled parts that cannot be sent to a worker process.
         return build_transform, (self.spec, self.sample_rate_hz)
 
     def __call__(self, samples: np.ndarray, seed: int) -> np.ndarray:
@@ -55,7 +53,7 @@ class Transform:
 
         Args:
             samples: Mono samples, float32 `[n]`, full scale at 1, at the transform's sampling rate.
-            seed: What the draws depend on, in [0, 2**31).
+            seed: Random seed, in [0, 2**31).
 
         Returns:
             float32 `[m]` at the same sampling rate; m differs from n only where the class changes the length.
@@ -66,22 +64,22 @@ class Transform:
         name = f"{self.spec.name} ({self.spec.library})"
         try:
             with _seeded(seed):
-                found = self._apply(np.array(samples, dtype=np.float32), seed)
+                augmented = self._apply(np.array(samples, dtype=np.float32), seed)
         except Exception as error:
             if fault := import_fault(error):
                 raise fault from error
             raise AudioError(
                 f"The augmentation {name} fails on a clip of {len(samples)} samples", found=_message(error)
             ) from error
-        if len(found) < MIN_SAMPLES:
+        if len(augmented) < MIN_SAMPLES:
             raise AudioError(
                 f"The augmentation {name} leaves too little of a clip of {len(samples)} samples",
                 expected=f"at least {MIN_SAMPLES} samples, the least that the models can use",
-                found=f"{len(found)} samples",
+                found=f"{len(augmented)} samples",
             )
-        if not np.isfinite(found).all():
+        if not np.isfinite(augmented).all():
             raise AudioError(f"The augmentation {name} makes samples that are not finite numbers")
-        return found
+        return augmented
 
     def _apply(self, samples: np.ndarray, seed: int) -> np.ndarray:
         if self.spec.library == OWN:
@@ -106,16 +104,16 @@ def build_transform(spec: TransformSpec, sample_rate_hz: int) -> Transform:
         ConfigError: With every fault: no such class or parameter, absent files, a value that the class refuses.
         MissingExtraError: If the package is not installed.
     """
-    known = find_class(spec)
+    transform_class = find_class(spec)
     files, faults = find_files(spec)
-    faults = [*parameter_faults(spec, known), *faults]
+    faults = [*parameter_faults(spec, transform_class), *faults]
     if faults:
         raise collect(ConfigError, f"The augmentation {spec.name} ({spec.library}) cannot be made", faults)
     # In a fixed order, where the packages would take the file system's: a seed must choose the same file everywhere.
-    given = {key: [str(path) for path in files] if key in FILE_PARAMETERS else value
+    arguments = {key: [str(path) for path in files] if key in FILE_PARAMETERS else value
              for key, value in spec.parameters.items()}  # fmt: skip
     try:
-        instance = known(**given, **fixed_arguments(spec.library, sample_rate_hz))
+        instance = transform_class(**arguments, **fixed_arguments(spec.library, sample_rate_hz))
     except Exception as error:
         if fault := import_fault(error):
             raise fault from error
@@ -124,12 +122,11 @@ def build_transform(spec: TransformSpec, sample_rate_hz: int) -> Transform:
 
 
 def check_transforms(specs: Sequence[TransformSpec], clip: np.ndarray, *, sample_rate_hz: int = 16_000) -> None:
-    """See that all augmentations can be made, and work on a clip.
+    """Check that all augmentations can be made, and work on a clip.
 
     Args:
         specs: The augmentations.
-        clip: What they are tried on, float32 `[n]`: the shortest clip, since some classes fail where there is too
-            little to change.
+        clip: The clip to try them on, float32 `[n]`: the shortest clip, since some classes fail on short ones.
         sample_rate_hz: Sampling rate of the clips, in Hz.
 
     Raises:
@@ -156,7 +153,7 @@ def augment_on_the_fly(
         samples: Mono samples, float32 `[n]`.
         transforms: The transforms.
         probability: Of each transform, in [0, 1].
-        seed: Derived by the caller from run, epoch and clip, so that each epoch hears something else.
+        seed: Derived by the caller from run, epoch and clip, so that each epoch is augmented differently.
 
     Returns:
         float32 `[m]`; the samples themselves where no transform was drawn.
@@ -177,8 +174,8 @@ def augment_copy(
         samples: Mono samples, float32 `[n]`.
         transforms: The A transforms.
         copy: 0 for the training set itself, a in 1..A for the copy that the a-th transform makes of it.
-        run_seed: Seed of the run. The same copy is heard in every epoch.
-        clip_id: What identifies the clip.
+        run_seed: Seed of the run. A copy is the same in every epoch.
+        clip_id: Id of the clip.
 
     Returns:
         float32 `[m]`; the samples themselves in copy 0.
@@ -208,7 +205,7 @@ def _try(transform: Transform, clip: np.ndarray) -> None:
         SerProbeError: If it fails, or gives another result the second time.
     """
     for seed in _TRIAL_SEEDS:
-        with contextlib.redirect_stderr(io.StringIO()):  # some classes print what they then raise
+        with contextlib.redirect_stderr(io.StringIO()):  # some classes print the error that they raise
             once, again = transform(clip, seed), transform(clip, seed)
         if not np.array_equal(once, again):
             raise ConfigError(
@@ -218,17 +215,17 @@ def _try(transform: Transform, clip: np.ndarray) -> None:
 
 
 def _lines(error: SerProbeError) -> list[str]:
-    """Return what an error says, a fault a line; a list of faults as its single faults."""
+    """Return the faults of an error, one a line."""
     head, *listed = error.what.splitlines()
     name = head.removeprefix("The augmentation ").split(" cannot be made", maxsplit=1)[0]
     if listed:
         return [f"{name}: {line.removeprefix('  - ')}" for line in listed]
-    details = [str(each) for each in (error.found, error.fix) if each is not None]
+    details = [str(detail) for detail in (error.found, error.fix) if detail is not None]
     return ["; ".join([head, *details])]
 
 
 def _message(error: BaseException) -> str:
-    """Return what an exception says; of an assertion without words, what it asserts."""
+    """Return the text of an exception; of an assertion without text, the asserted condition."""
     if isinstance(error, AssertionError) and not str(error):
         line = traceback.extract_tb(error.__traceback__)[-1].line or "an assertion"
         return f"it does not hold that {line.removeprefix('assert ')}"
@@ -238,14 +235,14 @@ def _message(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed the generators that the packages draw from while the block runs; the caller's states come back after it."""
+    """Seed the generators that the packages draw from while the block runs, and restore their states after it."""
     import torch
 
     python, legacy, tensor = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - the generator that audiomentations draws from
-        # Not torch.manual_seed, which would also seed the GPUs, whose states are not given back here.
+        # Not torch.manual_seed, which would also seed the GPUs, whose states are not restored here.
         torch.default_generator.manual_seed(seed)
         yield
     finally:

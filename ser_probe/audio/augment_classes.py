@@ -1,7 +1,6 @@
-"""Which classes augment: those of audiomentations and torch-audiomentations that change a waveform, and our own.
+"""The classes that can augment: those of audiomentations and torch-audiomentations that change a waveform, and ours.
 
-Only classes from the tables below are ever made, never something else that a name in a config may lead to: names are
-looked up among the public transforms of a package, and no path of modules is followed.
+A name in a config is looked up among the public transforms of a package only, so that it cannot lead to other code.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ OWN = "ser-probe"
 OWN_CLASSES: dict[str, type] = {"FrequencyMask": FrequencyMask}
 
 PACKAGES = {"audiomentations": "audiomentations", "torch-audiomentations": "torch_audiomentations"}
-"""The libraries by the names that their users know; what is imported."""
+"""Libraries by the names that users know, and the modules to import."""
 
 UNFIT: dict[tuple[str, str], str] = {
     ("audiomentations", "Lambda"): "it runs a function, which a config cannot give",
@@ -67,9 +66,9 @@ def list_classes(library: str) -> dict[str, type]:
     package = require(PACKAGES[library], extra="augment", purpose=f"augmentation with {library}")
     base = importlib.import_module(f"{package.__name__}.core.transforms_interface").BaseWaveformTransform
     return {
-        name: found
-        for name, found in vars(package).items()
-        if isinstance(found, type) and issubclass(found, base) and found is not base and (library, name) not in UNFIT
+        name: member
+        for name, member in vars(package).items()
+        if isinstance(member, type) and issubclass(member, base) and member is not base and (library, name) not in UNFIT
     }
 
 
@@ -94,9 +93,9 @@ def find_class(spec: TransformSpec) -> Callable[..., Any]:
     classes = list_classes(spec.library)
     if spec.name in classes:
         return classes[spec.name]
-    reason = UNFIT.get((spec.library, spec.name))
-    if reason is not None:
-        raise ConfigError(f"{spec.name} of {spec.library} cannot be used: {reason}")
+    unfit_because = UNFIT.get((spec.library, spec.name))
+    if unfit_because is not None:
+        raise ConfigError(f"{spec.name} of {spec.library} cannot be used: {unfit_because}")
     elsewhere = [library for library in (*PACKAGES, OWN) if spec.name in _classes_at_hand(library)]
     hint = f"give `library: {' or '.join(elsewhere)}`" if elsewhere else did_you_mean(spec.name, classes)
     raise ConfigError(f"{spec.library} has no transform {spec.name!r}; {hint}")
@@ -109,8 +108,8 @@ def _classes_at_hand(library: str) -> Mapping[str, type]:
         return {}
 
 
-def parameter_faults(spec: TransformSpec, known: Callable[..., Any]) -> Iterator[str]:
-    """Yield what is wrong with the parameters of a spec by their names alone; near names beside unknown ones."""
+def parameter_faults(spec: TransformSpec, transform_class: Callable[..., Any]) -> Iterator[str]:
+    """Yield the faults of the names of a spec's parameters, with near matches of unknown ones."""
     settable = list_parameters(spec.library, spec.name)
     for key in spec.parameters:
         if key in settable:
@@ -120,13 +119,13 @@ def parameter_faults(spec: TransformSpec, known: Callable[..., Any]) -> Iterator
             yield f"the parameter {key!r} is set by ser-probe{fix}"
         else:
             yield f"there is no parameter {key!r}; {did_you_mean(key, settable) if settable else 'it has none'}"
-    for key, parameter in inspect.signature(known).parameters.items():
+    for key, parameter in inspect.signature(transform_class).parameters.items():
         if key in settable and parameter.default is inspect.Parameter.empty and key not in spec.parameters:
             yield f"the parameter {key!r} is required, and not given"
 
 
 def fixed_arguments(library: str, sample_rate_hz: int) -> dict[str, Any]:
-    """Return the arguments that are not the config's to give: whether to apply is decided before the class is asked."""
+    """Return the arguments that ser-probe sets itself: whether to apply a class is decided before it is called."""
     if library == "audiomentations":
         return {"p": 1.0}
     if library == "torch-audiomentations":
@@ -138,19 +137,19 @@ def fixed_arguments(library: str, sample_rate_hz: int) -> dict[str, Any]:
 
 
 def find_files(spec: TransformSpec) -> tuple[list[Path], list[str]]:
-    """Return the audio files that file parameters name, folders searched, in a fixed order; and what is wrong."""
-    found: list[Path] = []
+    """Return the audio files that file parameters name, folders searched, in a fixed order; and the faults."""
+    audio_files: list[Path] = []
     faults: list[str] = []
     for key, value in spec.parameters.items():
         if spec.library != "audiomentations" or key not in FILE_PARAMETERS:
             continue
         search = importlib.import_module("audiomentations.core.utils").find_audio_files_in_paths
-        for each in value if isinstance(value, list | tuple) else [value]:
-            path = Path(str(each)).expanduser()
+        for item in value if isinstance(value, list | tuple) else [value]:
+            path = Path(str(item)).expanduser()
             files = sorted(search(path)) if path.exists() else []
             if not path.exists():
                 faults.append(f"{key}: there is no file or folder {str(path)!r}")
             elif not files:
                 faults.append(f"{key}: there is no audio file in {str(path)!r}")
-            found += files
-    return found, faults
+            audio_files += files
+    return audio_files, faults

@@ -11,9 +11,9 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ser_probe.audio.layout import Layout, Patch, read_beyond
+from ser_probe.audio.layout import AudioLayout, Patch, read_beyond
 
-# The last frame of a FLAC file begins in here, but for a frame of many uncompressed channels.
+# The last frame of a FLAC file begins within these last bytes, except frames of many uncompressed channels.
 _FLAC_TAIL_BYTES = 1 << 18
 _OGG_HEAD_BYTES = 27
 _OGG_LAST, _OGG_FIRST = 4, 2
@@ -29,7 +29,7 @@ _MPEG_KBITS = {
 }
 CUT, DAMAGED = "The clip is cut short", "The clip is damaged"
 
-# Every byte with its bits the other way round: zlib's checksum runs through them so, Ogg's does not.
+# Every byte with its bits reversed: zlib's checksum reads bits in that order, Ogg's does not.
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ENDS_OF_MP3 = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
 
@@ -71,7 +71,7 @@ def _crc16(content: bytes) -> int:
     return value
 
 
-def read_flac(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
+def read_flac(stream: BinaryIO, head: bytes, size: int) -> AudioLayout | None:
     """Return the layout of a FLAC file; None where its last frame is not whole, which the decoder finds too."""
     at = _id3_bytes(head) + 4
     info_at, last = at + 4, False
@@ -88,13 +88,13 @@ def read_flac(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
     held = _last_flac_sample(stream, at, size, block)
     if held is None:
         why = (CUT, "its header states no length, and its last frame is not whole") if promised == 0 else None
-        return Layout("FLAC", promised or None, promised, rate_hz=rate_hz, fault=why)
+        return AudioLayout("FLAC", promised or None, promised, rate_hz=rate_hz, fault=why)
     if promised >= held:
-        return Layout("FLAC", promised, held, rate_hz=rate_hz)
+        return AudioLayout("FLAC", promised, held, rate_hz=rate_hz)
     patch = Patch(info_at + 10, ((packed >> 36 << 36) | held).to_bytes(8, "big"))
     if promised == 0:
-        return Layout("FLAC", None, held, (patch,), rate_hz=rate_hz)
-    return Layout("FLAC", None, held, (patch,), (read_beyond(promised / rate_hz, held / rate_hz),), rate_hz)
+        return AudioLayout("FLAC", None, held, (patch,), rate_hz=rate_hz)
+    return AudioLayout("FLAC", None, held, (patch,), (read_beyond(promised / rate_hz, held / rate_hz),), rate_hz)
 
 
 def _last_flac_sample(stream: BinaryIO, start: int, size: int, block: int) -> int | None:
@@ -104,10 +104,10 @@ def _last_flac_sample(stream: BinaryIO, start: int, size: int, block: int) -> in
     tail = stream.read()
     at = len(tail)
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
-        found = _flac_frame(tail[at : at + 16], block)
-        # A frame ends in a sum over all of it: over frame and sum it is 0.
-        if found is not None and _crc16(tail[at:]) == 0:
-            return found
+        sample = _flac_frame(tail[at : at + 16], block)
+        # A frame ends in its checksum: computed over frame and checksum it is 0.
+        if sample is not None and _crc16(tail[at:]) == 0:
+            return sample
     return None
 
 
@@ -140,7 +140,7 @@ def _flac_frame(head: bytes, block: int) -> int | None:
     return (number if by_sample else number * block) + samples
 
 
-def read_ogg(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
+def read_ogg(stream: BinaryIO, head: bytes, size: int) -> AudioLayout | None:
     """Return the layout of an Ogg file: whether its last page is whole and marked as the last."""
     at, flags, pages, streams = 0, 0, 0, 0
     while at + _OGG_HEAD_BYTES <= size:
@@ -152,34 +152,34 @@ def read_ogg(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
             break
         stream.seek(at)
         if not _is_ogg_page(stream.read(length)):
-            # The decoder would leave it out and go on.
-            return Layout("Ogg", None, at, fault=(DAMAGED, f"the checksum of its page {pages + 1} is another"))
+            # The decoder would skip the page silently.
+            return AudioLayout("Ogg", None, at, fault=(DAMAGED, f"the checksum of its page {pages + 1} is another"))
         flags = header[5]
         at, pages, streams = at + length, pages + 1, streams + (flags & _OGG_FIRST != 0)
     rest = size - at
     if not flags & _OGG_LAST and rest:
-        return Layout("Ogg", None, at, fault=(CUT, f"it ends within its page {pages + 1}"))
+        return AudioLayout("Ogg", None, at, fault=(CUT, f"it ends within its page {pages + 1}"))
     notes = []
     if not flags & _OGG_LAST:
         notes.append("the file has no page marked as its last: what was there was read, and more may be missing")
     if streams > 1:
         notes.append(f"the file holds {streams} streams, of which the first was read")
-    return Layout("Ogg", None, at, notes=tuple(notes), unread_bytes=rest)
+    return AudioLayout("Ogg", None, at, notes=tuple(notes), unread_bytes=rest)
 
 
 def _is_ogg_page(page: bytes) -> bool:
     """Tell whether a page has the checksum that stands in it: CRC-32 from 0, bits from the top."""
     stated = int.from_bytes(page[22:26], "little")
     reflected = (page[:22] + bytes(4) + page[26:]).translate(_REVERSED)
-    found = zlib.crc32(reflected, 0xFFFF_FFFF) ^ 0xFFFF_FFFF
-    return int(f"{found:032b}"[::-1], 2) == stated
+    checksum = zlib.crc32(reflected, 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    return int(f"{checksum:032b}"[::-1], 2) == stated
 
 
 @dataclass(frozen=True)
 class _MpegFrame:
-    """A frame's header: what stays the same in one file, and its length in bytes and samples."""
+    """A frame's header: version, layer and rate, which are constant in a file, and its length in bytes and samples."""
 
-    same: tuple[int, int, int]
+    constant: tuple[int, int, int]
     mono: bool
     crc: bool
     rate_hz: int
@@ -213,18 +213,18 @@ def is_mp3(head: bytes) -> bool:
 
 
 def _next_frame(content: bytes, at: int, first: _MpegFrame) -> int | None:
-    """Return where the next frame like the first begins: one that another follows, or the end."""
+    """Return where the next frame like the first begins that is followed by another one or by the end."""
     while (at := content.find(b"\xff", at)) >= 0:
         frame = _mpeg_frame(content[at : at + 4])
-        if frame is not None and frame.same == first.same:
-            after = _mpeg_frame(content[at + frame.n_bytes : at + frame.n_bytes + 4])
-            if at + frame.n_bytes >= len(content) or (after is not None and after.same == first.same):
+        if frame is not None and frame.constant == first.constant:
+            next_frame = _mpeg_frame(content[at + frame.n_bytes : at + frame.n_bytes + 4])
+            if at + frame.n_bytes >= len(content) or (next_frame is not None and next_frame.constant == first.constant):
                 return at
         at += 1
     return None
 
 
-def read_mp3(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
+def read_mp3(stream: BinaryIO, head: bytes, size: int) -> AudioLayout | None:
     """Return the layout of an MP3 file, by counting its frames."""
     start = _id3_bytes(head)
     stream.seek(start)
@@ -236,25 +236,25 @@ def read_mp3(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
     stated, has_table = _xing_frames(content, first)
     held = (len(frames.lengths) - has_table) * first.n_samples
     notes = []
-    # The decoder finds its way back after bytes that are no frame, but forgets what the table said.
+    # The decoder resynchronises after bytes that are no frame, but then ignores the table.
     patches = [Patch(start + at, b"", length) for at, length in frames.gaps]
     if frames.gaps:
         odd = sum(length for _, length in frames.gaps)
         notes.append(f"{odd} bytes between its frames are none, and were left out")
     if stated:
-        return Layout("MP3", stated * first.n_samples, held, tuple(patches), tuple(notes), first.rate_hz)
+        return AudioLayout("MP3", stated * first.n_samples, held, tuple(patches), tuple(notes), first.rate_hz)
     if frames.missing_bytes:
         notes.append(f"the last frame lacks {frames.missing_bytes} of its bytes, and was left out")
     if max(frames.lengths, default=0) - min(frames.lengths, default=0) <= 1:
-        return Layout("MP3", held, held, tuple(patches), tuple(notes), first.rate_hz)
-    # Of frames of varying size the decoder takes the first for all, and stops where that leads.
+        return AudioLayout("MP3", held, held, tuple(patches), tuple(notes), first.rate_hz)
+    # With frames of varying size the decoder estimates the length from the first one, and stops there.
     patches.append(Patch(start, _xing_table(content, held // first.n_samples), 0))
-    return Layout("MP3", None, held, tuple(patches), tuple(notes), first.rate_hz)
+    return AudioLayout("MP3", None, held, tuple(patches), tuple(notes), first.rate_hz)
 
 
 @dataclass(frozen=True)
 class _Mp3Frames:
-    """The frames of an MP3 file: their lengths, place and length of what lies between, and what the last one lacks."""
+    """The frames of an MP3 file: their lengths, place and length of the gaps, and bytes missing from the last frame."""
 
     lengths: list[int]
     gaps: list[tuple[int, int]]
@@ -267,8 +267,8 @@ def _walk_mp3(content: bytes, first: _MpegFrame) -> _Mp3Frames:
     gaps: list[tuple[int, int]] = []
     while at < len(content):
         frame = _mpeg_frame(content[at : at + 4])
-        if frame is None or frame.same != first.same:
-            # Tags and filling at the end are usual.
+        if frame is None or frame.constant != first.constant:
+            # Tags and padding at the end are usual.
             if content.startswith(_ENDS_OF_MP3, at) or (after := _next_frame(content, at, first)) is None:
                 break
             gaps.append((at, after - at))
@@ -282,13 +282,13 @@ def _walk_mp3(content: bytes, first: _MpegFrame) -> _Mp3Frames:
 
 
 def _side_bytes(frame: _MpegFrame) -> int:
-    return 4 + 2 * frame.crc + ((17 if frame.mono else 32) if frame.same[0] == 3 else (9 if frame.mono else 17))
+    return 4 + 2 * frame.crc + ((17 if frame.mono else 32) if frame.constant[0] == 3 else (9 if frame.mono else 17))
 
 
 def _xing_frames(content: bytes, first: _MpegFrame) -> tuple[int | None, bool]:
     """Return the number of frames that the file's first frame states, if it does, and whether it is such a table."""
     at = _side_bytes(first)
-    # Where anything stands before the word the decoder takes the frame for audio.
+    # If any byte before the word is not 0, the decoder takes the frame for audio.
     if content[at : at + 4] in (b"Xing", b"Info") and not any(content[4:at]):
         flags, frames = struct.unpack(">II", content[at + 4 : at + 12])
         return (frames or None) if flags & 1 else None, True

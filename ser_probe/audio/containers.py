@@ -1,7 +1,7 @@
-"""What a file's header promises, beside what the file holds: whether it was cut short, and sizes nobody wrote.
+"""What a file's header states against what the file holds: files that were cut short, and headers without sizes.
 
-Read from the bytes, without decoding. The decoder takes what there is: of a download that broke off it makes a shorter
-clip, of a recorder's header without sizes an empty one, and says nothing.
+Read from the bytes, without decoding. The decoder gives no error: an interrupted download becomes a shorter clip, and a
+recorder's header without sizes an empty one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ser_probe.audio import bitstreams
-from ser_probe.audio.layout import Layout, Patch
+from ser_probe.audio.layout import AudioLayout, Patch
 
-# A header written before the recording ended: no size at all, or the largest that fits, from 2 GiB less a page on.
+# A header written before the recording ended states 0, or the largest size that fits: from 2 GiB less a page on.
 _UNKNOWN_FROM = 0x7FFF_0000
 _HEAD_BYTES = 1 << 16
 
@@ -31,7 +31,7 @@ class _Chunks:
         audio: Name of the chunk of samples.
         counts_head: Whether the size counts the head too.
         preamble: Bytes at the beginning of that chunk that are no samples.
-        whole: Place and format of the field that holds the size of all, if there is one.
+        total: Place and format of the field that holds the size of the file, if there is one.
     """
 
     start: int
@@ -40,19 +40,19 @@ class _Chunks:
     audio: bytes
     counts_head: bool = False
     preamble: int = 0
-    whole: tuple[int, str] | None = None
+    total: tuple[int, str] | None = None
 
 
 _W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
-_RIFF = _Chunks(12, "<4sI", 2, b"data", whole=(4, "<I"))
-_RIFX = _Chunks(12, ">4sI", 2, b"data", whole=(4, ">I"))
-_AIFF = _Chunks(12, ">4sI", 2, b"SSND", preamble=8, whole=(4, ">I"))
-_SVX = _Chunks(12, ">4sI", 2, b"BODY", whole=(4, ">I"))
-_W64 = _Chunks(40, "<16sQ", 8, _W64_DATA, counts_head=True, whole=(16, "<Q"))
+_RIFF = _Chunks(12, "<4sI", 2, b"data", total=(4, "<I"))
+_RIFX = _Chunks(12, ">4sI", 2, b"data", total=(4, ">I"))
+_AIFF = _Chunks(12, ">4sI", 2, b"SSND", preamble=8, total=(4, ">I"))
+_SVX = _Chunks(12, ">4sI", 2, b"BODY", total=(4, ">I"))
+_W64 = _Chunks(40, "<16sQ", 8, _W64_DATA, counts_head=True, total=(16, "<Q"))
 _CAF = _Chunks(8, ">4sQ", 1, b"data", preamble=4)
 
 
-def read_layout(path: Path) -> Layout | None:
+def read_layout(path: Path) -> AudioLayout | None:
     """Return what a file's header promises and the file holds; None where the kind of file is not looked into.
 
     Raises:
@@ -71,7 +71,7 @@ def read_layout(path: Path) -> Layout | None:
     return None
 
 
-def _chunked(kind: str, chunks: _Chunks) -> Callable[[BinaryIO, bytes, int], Layout | None]:
+def _chunked(kind: str, chunks: _Chunks) -> Callable[[BinaryIO, bytes, int], AudioLayout | None]:
     return lambda stream, head, size: _read_chunked(kind, chunks, stream, size)
 
 
@@ -108,7 +108,7 @@ def _find_audio(chunks: _Chunks, stream: BinaryIO, size: int) -> _AudioChunk | N
     return None
 
 
-def _read_chunked(kind: str, chunks: _Chunks, stream: BinaryIO, size: int) -> Layout | None:
+def _read_chunked(kind: str, chunks: _Chunks, stream: BinaryIO, size: int) -> AudioLayout | None:
     audio = _find_audio(chunks, stream, size)
     if audio is None:
         return None
@@ -117,15 +117,15 @@ def _read_chunked(kind: str, chunks: _Chunks, stream: BinaryIO, size: int) -> La
     if audio.stated <= chunks.preamble < held:
         unknown = not _begins_a_chunk(chunks, stream, end, size)
     if unknown:
-        return Layout(kind, None, held - chunks.preamble, _true_sizes(chunks, audio, size), audio.notes)
+        return AudioLayout(kind, None, held - chunks.preamble, _true_sizes(chunks, audio, size), audio.notes)
     held = min(held, audio.stated) - chunks.preamble
     promised = audio.stated - chunks.preamble
     if size - end <= chunks.align:
-        return Layout(kind, promised, held, notes=audio.notes)
+        return AudioLayout(kind, promised, held, notes=audio.notes)
     if _begins_a_chunk(chunks, stream, end, size):
         # libsndfile takes what follows the samples of a W64 file for more of them.
-        return Layout(kind, promised, held, notes=audio.notes, end=end if kind == "W64" else None)
-    return Layout(kind, promised, held, notes=audio.notes, unread_bytes=size - end, end=end)
+        return AudioLayout(kind, promised, held, notes=audio.notes, end=end if kind == "W64" else None)
+    return AudioLayout(kind, promised, held, notes=audio.notes, unread_bytes=size - end, end=end)
 
 
 def _true_sizes(chunks: _Chunks, audio: _AudioChunk, size: int) -> tuple[Patch, ...]:
@@ -136,8 +136,8 @@ def _true_sizes(chunks: _Chunks, audio: _AudioChunk, size: int) -> tuple[Patch, 
     field = chunks.head[0] + chunks.head[-1]
     stated = held + (struct.calcsize(chunks.head) if chunks.counts_head else 0)
     patches = [Patch(audio.body - struct.calcsize(field), struct.pack(field, stated))]
-    if chunks.whole is not None:
-        at, form = chunks.whole
+    if chunks.total is not None:
+        at, form = chunks.total
         patches.append(Patch(at, struct.pack(form, size if chunks.counts_head else size - 8)))
     return tuple(patches)
 
@@ -147,17 +147,17 @@ def _begins_a_chunk(chunks: _Chunks, stream: BinaryIO, at: int, size: int) -> bo
     at += -at % chunks.align
     length = struct.calcsize(chunks.head)
     stream.seek(at)
-    found = stream.read(length)
-    if len(found) < length:
+    chunk_head = stream.read(length)
+    if len(chunk_head) < length:
         return False
-    name, stated = struct.unpack(chunks.head, found)
-    # A whole file glued to the end of another is no part of it.
+    name, stated = struct.unpack(chunks.head, chunk_head)
+    # A second file appended to the first is no part of it.
     alone = name[:4] not in (b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff")
     return alone and all(32 <= letter < 127 for letter in name[:4]) and stated <= size - at
 
 
 def _contradictions(order: str, fmt: bytes) -> tuple[str, ...]:
-    """Return what a WAV's own description of its samples contradicts: rate, bytes a frame and bytes a second."""
+    """Return a remark where a WAV's rate, bytes a frame and bytes a second contradict each other."""
     form, channels, rate_hz, bytes_per_s, frame_bytes, bits = struct.unpack(f"{order}HHIIHH", fmt)
     if form not in (1, 3, 0xFFFE):
         return ()
@@ -169,26 +169,26 @@ def _contradictions(order: str, fmt: bytes) -> tuple[str, ...]:
     )
 
 
-def _read_au(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
+def _read_au(stream: BinaryIO, head: bytes, size: int) -> AudioLayout | None:
     order = ">" if head.startswith(b".snd") else "<"
     start, stated = struct.unpack(f"{order}II", head[4:12])
     held = size - start
-    # All ones are how this format says that the size is not known; a recorder that was killed leaves 0.
+    # All ones mean an unknown size in this format; a recorder that was killed leaves 0.
     if stated >= _UNKNOWN_FROM or (stated == 0 and held > 0):
-        return Layout("AU", None, held, (Patch(8, struct.pack(f"{order}I", held)),))
-    return Layout("AU", stated, min(stated, held), unread_bytes=max(0, held - stated))
+        return AudioLayout("AU", None, held, (Patch(8, struct.pack(f"{order}I", held)),))
+    return AudioLayout("AU", stated, min(stated, held), unread_bytes=max(0, held - stated))
 
 
-def _read_nist(stream: BinaryIO, head: bytes, size: int) -> Layout | None:
+def _read_nist(stream: BinaryIO, head: bytes, size: int) -> AudioLayout | None:
     lines = head[:1024].decode("latin-1").split("\n")
     start = int(lines[1])
     fields = dict(line.split(" ", 2)[::2] for line in lines[2:] if line.count(" ") >= 2)
     stated = int(fields["sample_count"]) * int(fields["sample_n_bytes"]) * int(fields.get("channel_count", "1"))
     held = size - start
-    return Layout("NIST SPHERE", stated, min(stated, held), unread_bytes=max(0, held - stated))
+    return AudioLayout("NIST SPHERE", stated, min(stated, held), unread_bytes=max(0, held - stated))
 
 
-_KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, bytes, int], Layout | None]], ...] = (
+_KINDS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, bytes, int], AudioLayout | None]], ...] = (
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"WAVE", _chunked("WAV", _RIFF)),
     (lambda head: head[:4] == b"RIFX" and head[8:12] == b"WAVE", _chunked("WAV", _RIFX)),
     (lambda head: head[:4] in (b"RF64", b"BW64") and head[8:12] == b"WAVE", _chunked("RF64", _RIFF)),

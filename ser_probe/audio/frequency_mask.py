@@ -11,7 +11,7 @@ import numpy as np
 from ser_probe.errors import ConfigError
 
 RULE_VERSION = 1
-"""Rises when the same seed would mask something else."""
+"""Raise it when the same seed would mask other bands."""
 
 
 @dataclass(frozen=True)

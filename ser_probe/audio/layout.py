@@ -1,4 +1,4 @@
-"""What the header of a file promises, and what the file holds."""
+"""What a file's header states about its audio, and what the file holds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Patch(NamedTuple):
-    """Bytes that a decoder should find at a place of the file, instead of as many or of so many others."""
+    """Bytes that a decoder should read at a place of the file, in place of as many bytes, or of `replaces` bytes."""
 
     at: int
     content: bytes
@@ -15,19 +15,19 @@ class Patch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class AudioLayout:
     """What a file's header promises and the file holds.
 
     Attributes:
         kind: The container, as users call it.
         promised: Amount of audio by the header, in bytes, or in samples where `rate_hz` is given; None if it says none.
         held: Amount of audio in the file, in the same unit.
-        patches: What makes a decoder find the audio of a header that is silent or wrong about its amount; else empty.
-        notes: What is worth knowing.
+        patches: Changes that let a decoder find all audio where the header states no amount or a wrong one.
+        notes: Remarks for the user.
         rate_hz: Sampling rate where amounts are samples.
         unread_bytes: Bytes after the audio that belong to nothing.
-        end: Where the file should end for a decoder that would stumble over what follows, or take it for audio.
-        fault: What is wrong with the file although its header promises no amount, and what shows it.
+        end: Where the file should end for a decoder that would fail on the rest, or take it for audio.
+        fault: A fault of a file whose header promises no amount, and the evidence.
     """
 
     kind: str
@@ -41,12 +41,12 @@ class Layout:
     fault: tuple[str, str] | None = None
 
 
-def patched(content: bytes, layout: Layout) -> bytes:
+def patched(content: bytes, layout: AudioLayout) -> bytes:
     """Return a file's bytes as its decoder should find them."""
-    made = bytearray(content[: layout.end])
+    result = bytearray(content[: layout.end])
     for at, piece, replaces in sorted(layout.patches, reverse=True):
-        made[at : at + (len(piece) if replaces is None else replaces)] = piece
-    return bytes(made)
+        result[at : at + (len(piece) if replaces is None else replaces)] = piece
+    return bytes(result)
 
 
 def read_beyond(promised_s: float, held_s: float) -> str:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ser_probe.audio.load_file import MIN_DURATION_S, check_not_too_short, decode_file, open_file
+from ser_probe.audio.load_file import check_not_too_short, decode_file, open_file
 from ser_probe.audio.loudness import BLOCK_S, MAX_GAIN_DB, level_to
+from ser_probe.clip_length import MIN_DURATION_S
 from ser_probe.errors import AudioError, ConfigError, MissingExtraError, collect
 from ser_probe.files import content_id
 
@@ -27,7 +28,7 @@ except (ImportError, OSError) as error:
         fix="pip install --force-reinstall soxr; `ser-probe doctor` tries it",
     ) from error
 
-# Raise it when the same file and spec would give other samples: caches made before are then not used.
+# Raise it when the same file and spec would give other samples: older caches are then not used.
 PIPELINE_VERSION = 3
 
 # soxr's best: linear phase, 28 bits of precision. It steps through any ratio of rates with a filter of bounded size.
@@ -94,15 +95,15 @@ class AudioSpec:
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What a file's header and bytes tell.
+    """Facts about a clip's file.
 
     Attributes:
         clip_id: Hash of the file's bytes: equal content has an equal id under any name.
-        audio_id: Hash of what is heard, where the file was decoded: equal in any container. Else the clip id.
+        audio_id: Hash of the decoded samples, equal in any container; the clip id where the file was not decoded.
         duration_s: Duration in seconds.
         sample_rate_hz: Sampling rate in Hz, as stored.
         channels: Number of channels, as stored.
-        notes: What is worth knowing about how the file is read.
+        notes: Remarks on how the file is read.
     """
 
     clip_id: str
@@ -120,7 +121,7 @@ class Clip:
     Attributes:
         samples: float32 `[n]`, mono, full scale at 1.
         sample_rate_hz: Sampling rate in Hz.
-        notes: What was done to this clip that is not done to every clip.
+        notes: Steps that were taken for this clip and not for every clip.
     """
 
     samples: np.ndarray
@@ -129,7 +130,7 @@ class Clip:
 
 
 def inspect_clip(path: Path) -> ClipFacts:
-    """Return what a file's header and bytes tell, without decoding it.
+    """Return the facts of a file by its header and bytes, without decoding it.
 
     Raises:
         AudioError: If the file is missing, a folder, empty, a Git LFS pointer, no audio, cut short or without samples.
@@ -147,19 +148,19 @@ def inspect_clip(path: Path) -> ClipFacts:
 
 
 def hear_clip(path: Path, *, max_duration_s: float) -> ClipFacts:
-    """Return what a file tells, decoded whole at its own rate: whether it can be, and what is heard.
+    """Return the facts of a file, decoded whole at its own rate, so that damage is found.
 
     Raises:
         AudioError: As `load_clip`.
     """
-    heard = decode_file(path, max_duration_s=max_duration_s)
+    decoded = decode_file(path, max_duration_s=max_duration_s)
     return ClipFacts(
         clip_id=content_id(path),
-        audio_id=heard.audio_id(),
-        duration_s=len(heard.samples) / heard.sample_rate_hz,
-        sample_rate_hz=heard.sample_rate_hz,
-        channels=heard.channels,
-        notes=heard.notes,
+        audio_id=decoded.audio_id(),
+        duration_s=len(decoded.samples) / decoded.sample_rate_hz,
+        sample_rate_hz=decoded.sample_rate_hz,
+        channels=decoded.channels,
+        notes=decoded.notes,
     )
 
 
@@ -173,7 +174,7 @@ def load_clip(path: Path, spec: AudioSpec) -> Clip:
     """
     decoded = decode_file(path, max_duration_s=spec.max_duration_s)
     notes = decoded.notes
-    # Float64 up to the one rounding at the end: sums of another order, as other threads make them, do not show.
+    # Float64 up to one rounding at the end, so that the order of sums, which depends on threads, does not matter.
     samples = resample(decoded.samples, decoded.sample_rate_hz, spec.sample_rate_hz)
     check_not_too_short(path, len(samples) / spec.sample_rate_hz)
     gain_db = 0.0
@@ -185,12 +186,12 @@ def load_clip(path: Path, spec: AudioSpec) -> Clip:
         if excess_db > 0:
             gain_db -= excess_db
             notes = (*notes, f"scaled down by {excess_db:.1f} dB, so that no sample exceeds {spec.peak_dbfs:g} dBFS")
-    made = (samples * 10 ** (gain_db / 20)).astype(np.float32)
-    if not np.isfinite(made).all():
+    prepared = (samples * 10 ** (gain_db / 20)).astype(np.float32)
+    if not np.isfinite(prepared).all():
         raise AudioError(
             "The clip's preparation makes samples that are not finite", where=path, fix="export it as 16-bit PCM"
         )
-    return Clip(made, spec.sample_rate_hz, notes)
+    return Clip(prepared, spec.sample_rate_hz, notes)
 
 
 def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:

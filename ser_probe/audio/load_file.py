@@ -1,7 +1,6 @@
-"""A file becomes one channel of samples at its own rate, whole, or an error that says why not. With `load` the door to
-soundfile.
+"""Decodes a whole file to one channel of samples at its own rate, or says why not. With `load` the door to soundfile.
 
-What the decoder raises for a file is that file's `AudioError`; a broken installation never is.
+Whatever the decoder raises becomes an `AudioError` of the file, except errors of a broken installation.
 """
 
 from __future__ import annotations
@@ -17,9 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from ser_probe.audio.containers import read_layout
-from ser_probe.audio.layout import Layout, patched, read_beyond
+from ser_probe.audio.layout import AudioLayout, patched, read_beyond
+from ser_probe.audio.sample_sums import SampleSums
+from ser_probe.clip_length import MIN_DURATION_S, too_short
 from ser_probe.errors import AudioError, MissingExtraError
-from ser_probe.files import is_lfs_pointer
+from ser_probe.files import LFS_FIX, is_lfs_pointer
 
 try:
     import soundfile
@@ -30,23 +31,14 @@ except (ImportError, OSError) as error:  # OSError: libsndfile is not there
         fix="pip install --force-reinstall soundfile; `ser-probe doctor` tries it",
     ) from error
 
-# 400 samples at 16 kHz: the receptive field of the convolutional front ends. A shorter clip yields no frame.
-MIN_DURATION_S = 0.025
-# A clip that lacks less than one frame of a model is taken, and the lack is said.
+# A clip that lacks less than one frame of a model is accepted, with a note.
 SLACK_S = 0.025
-# From a band of 500 Hz, too narrow for a vowel, to the fastest recorders.
+# From a bandwidth of 500 Hz, too narrow for a vowel, to the fastest recorders.
 STORED_RATES_HZ = (1_000, 768_000)
-# Full scale where 32-bit integers were stored as floats; what is louder is no sound, and its square may be infinite.
-MAX_PEAK = 2.0**31
-# Of the channels' energy less than this is left in their mean where one is the other turned over. Two microphones in
-# one room, or a stereo mix as wide as it comes, stay far above: independent channels leave a half.
-MIN_MEAN_ENERGY = 1e-3
-
-_LFS_FIX = "run `git lfs install` and `git lfs pull` in the corpus's clone"
 _COPY_FIX = "copy or download it again"
 _BLOCK_SAMPLES = 1 << 16
 _MOST_PATCHED_BYTES = 1 << 30
-# What libsndfile writes into its log of formats of old samplers and programs: frames, or bytes.
+# How libsndfile's log states the length in formats of old samplers and programs; True: in bytes, not frames.
 _ODD_PROMISES = {
     "AVR": (r"Frames\s*: (\d+)", False),
     "MPC2K": (r"Frames\s*: (\d+)", False),
@@ -55,7 +47,7 @@ _ODD_PROMISES = {
     "WVE": (r"Data length (\d+) should be", False),
     "VOC": (r"Extended II : (\d+)", True),
 }
-# Formats in which nothing says how long the audio is.
+# Formats that do not state their length.
 _NO_LENGTH = ("IRCAM", "PAF", "PVF", "XI")
 
 
@@ -67,7 +59,7 @@ class DecodedFile:
         samples: float64 `[n]`, the mean of the channels, full scale at 1.
         sample_rate_hz: Sampling rate in Hz, as stored.
         channels: Number of channels, as stored.
-        notes: What is worth knowing about how the file was read.
+        notes: Remarks on how the file was read.
     """
 
     samples: np.ndarray
@@ -76,7 +68,7 @@ class DecodedFile:
     notes: tuple[str, ...]
 
     def audio_id(self) -> str:
-        """Return the id of what is heard: equal in a WAV, a FLAC and a copy with another header."""
+        """Return a hash of the decoded samples: equal for a WAV, a FLAC and a copy with another header."""
         digest = hashlib.blake2b(str(self.sample_rate_hz).encode(), digest_size=16)
         digest.update((self.samples.astype(np.float32) + 0.0).tobytes())  # -0.0 is 0.0
         return digest.hexdigest()
@@ -88,8 +80,8 @@ class OpenedFile:
 
     Attributes:
         stream: The decoder.
-        duration_s: What there is to decode, in s.
-        notes: What is worth knowing about it.
+        duration_s: Length of the audio in the file, in s.
+        notes: Remarks on how the file is read.
     """
 
     stream: soundfile.SoundFile
@@ -104,7 +96,7 @@ def open_file(path: Path) -> Iterator[OpenedFile]:
     Raises:
         AudioError: If it is missing, a folder, empty, a Git LFS pointer, no audio, cut short, or holds no samples.
     """
-    layout = _look(path)
+    layout = _check_layout(path)
     with _open(path, layout) as stream:
         _check_rate(path, stream.samplerate)
         opened = OpenedFile(stream, stream.frames / stream.samplerate)
@@ -142,7 +134,7 @@ def decode_file(path: Path, *, max_duration_s: float) -> DecodedFile:
         rate_hz = stream.samplerate
         if opened.duration_s > max_duration_s + 1 / rate_hz:
             raise _too_long(path, opened.duration_s, max_duration_s)
-        sums = _Sums(stream.channels)
+        sums = SampleSums(stream.channels)
         blocks = list(_read_blocks(path, stream, sums))
         missing_s = (stream.frames - sums.n_frames) / rate_hz
         if missing_s > SLACK_S:
@@ -157,18 +149,14 @@ def decode_file(path: Path, *, max_duration_s: float) -> DecodedFile:
 
 
 def check_not_too_short(path: Path, duration_s: float) -> None:
-    """Refuse a clip of which a model would make no frame.
+    """Refuse a clip that is too short for a frame of any model.
 
     Raises:
         AudioError: If it is shorter than 25 ms.
     """
     if duration_s < MIN_DURATION_S:
-        raise AudioError(
-            "The clip is too short: the models yield no frame",
-            where=path,
-            expected=f"at least {1000 * MIN_DURATION_S:.0f} ms",
-            found=f"{1000 * duration_s:.2f} ms",
-        )
+        least, found = f"{1000 * MIN_DURATION_S:.0f} ms", f"{1000 * duration_s:.2f} ms"
+        raise too_short(AudioError, where=path, least=least, found=found)
 
 
 def _too_long(path: Path, duration_s: float, max_duration_s: float) -> AudioError:
@@ -182,70 +170,8 @@ def _too_long(path: Path, duration_s: float, max_duration_s: float) -> AudioErro
     )
 
 
-class _Sums:
-    """What is asked of all channels' samples, gathered block by block: none of them is kept."""
-
-    def __init__(self, channels: int) -> None:
-        self.n_frames, self.n_bad, self.first_bad = 0, 0, -1
-        self.total, self.squares = np.zeros(channels), np.zeros(channels)
-        self.peak = 0.0
-
-    def add(self, block: np.ndarray) -> None:
-        """Take a block, `[n, channels]`."""
-        n_frames = len(block)
-        if not np.isfinite(block).all():
-            bad = ~np.isfinite(block).all(axis=1)
-            self.first_bad = self.n_frames + int(bad.argmax()) if self.first_bad < 0 else self.first_bad
-            self.n_bad += int(bad.sum())
-            block = block[~bad]
-        self.n_frames += n_frames
-        self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
-        if self.peak <= MAX_PEAK:
-            self.total += block.sum(axis=0)
-            self.squares += np.square(block).sum(axis=0)
-
-    def check(self, path: Path, samples: np.ndarray) -> None:
-        """Refuse samples that no model should see. `samples` is the channels' mean, `[n]`.
-
-        Raises:
-            AudioError: If a sample is not finite or beyond any full scale, the clip is silent, or its channels cancel.
-        """
-        if self.n_bad:
-            raise AudioError(
-                "The clip holds samples that are NaN or infinite",
-                where=path,
-                found=f"{self.n_bad} of {self.n_frames}, the first at sample {self.first_bad}",
-                fix="export it again, as 16-bit or 24-bit PCM",
-            )
-        if self.peak > MAX_PEAK:
-            raise AudioError(
-                "The clip holds samples beyond any full scale",
-                where=path,
-                expected="full scale at 1, or at most at 2147483648 where integers were stored as floats",
-                found=f"a sample of {self.peak:.3g}",
-                fix="export it again, as 16-bit or 24-bit PCM",
-            )
-        energy = float(np.mean(self.squares / self.n_frames - np.square(self.total / self.n_frames)))
-        # float32 is what the models hear: what vanishes there is silence too.
-        quiet = np.ptp(samples.astype(np.float32)) == 0
-        if len(self.total) > 1 and energy > 0 and float(np.var(samples)) < MIN_MEAN_ENERGY * energy:
-            raise AudioError(
-                "The clip's channels cancel: their mean, which a model hears, holds next to nothing of them",
-                where=path,
-                found=f"a mean with {float(np.var(samples)) / energy:.1e} of the energy of {len(self.total)} channels",
-                fix="keep one channel, or turn the inverted one over",
-            )
-        if quiet:
-            raise AudioError(
-                "The clip is silent",
-                where=path,
-                found=f"{self.n_frames} equal samples",
-                fix="leave it out, or record it again",
-            )
-
-
-def _read_blocks(path: Path, stream: soundfile.SoundFile, sums: _Sums) -> Iterator[np.ndarray]:
-    """Yield the mean of the channels block by block; some decoders tell their length only by ending."""
+def _read_blocks(path: Path, stream: soundfile.SoundFile, sums: SampleSums) -> Iterator[np.ndarray]:
+    """Yield the mean of the channels block by block; some decoders state no length and just end."""
     n_frames = max(1, _BLOCK_SAMPLES // stream.channels)
     while True:
         done_s, promised_s = sums.n_frames / stream.samplerate, stream.frames / stream.samplerate
@@ -259,12 +185,12 @@ def _read_blocks(path: Path, stream: soundfile.SoundFile, sums: _Sums) -> Iterat
         if not len(block):
             return
         sums.add(block)
-        with np.errstate(all="ignore"):  # what is not finite is refused with its place
+        with np.errstate(all="ignore"):  # values that are not finite are refused later, with their place
             yield block.mean(axis=1) if block.shape[1] > 1 else block[:, 0]
 
 
-def _look(path: Path) -> Layout | None:
-    """Return a file's layout, or say what else it is."""
+def _check_layout(path: Path) -> AudioLayout | None:
+    """Return a file's layout, None for unknown formats; refuse what is no audio file, or cut short."""
     if not path.exists():
         raise AudioError("The clip does not exist", where=path, fix="check the manifest's paths and the audio root")
     if not path.is_file():
@@ -273,7 +199,7 @@ def _look(path: Path) -> Layout | None:
         if path.stat().st_size == 0:
             raise AudioError("The clip is an empty file", where=path, found="0 bytes", fix="copy it again")
         if is_lfs_pointer(path):
-            raise AudioError("The clip is a Git LFS pointer: its audio was not fetched", where=path, fix=_LFS_FIX)
+            raise AudioError("The clip is a Git LFS pointer: its audio was not fetched", where=path, fix=LFS_FIX)
         layout = read_layout(path)
     if layout is None:
         return None
@@ -285,7 +211,7 @@ def _look(path: Path) -> Layout | None:
     return layout
 
 
-def _open(path: Path, layout: Layout | None) -> soundfile.SoundFile:
+def _open(path: Path, layout: AudioLayout | None) -> soundfile.SoundFile:
     source: str | io.BytesIO = str(path)
     if layout is not None and (layout.patches or layout.end is not None):
         if path.stat().st_size > _MOST_PATCHED_BYTES:
@@ -314,14 +240,14 @@ def _open(path: Path, layout: Layout | None) -> soundfile.SoundFile:
         raise
 
 
-def _compare(path: Path, layout: Layout, opened: OpenedFile) -> None:
-    """Note how what there is departs from what the header promises; a cut file is an error."""
+def _compare(path: Path, layout: AudioLayout, opened: OpenedFile) -> None:
+    """Note where the audio differs from what the header states; a file that was cut short is an error."""
     held_s = opened.duration_s
     if layout.promised is None:
         if layout.patches and not layout.notes:
             opened.notes.append(f"the header states no size: all {held_s:.2f} s that follow it were read")
         return
-    # In bytes the one measure of time is what the decoder makes of those that are there.
+    # Amounts in bytes become seconds by what the decoder makes of the bytes that are there.
     unit_s = 1 / layout.rate_hz if layout.rate_hz else held_s / layout.held if layout.held > 0 else 0.0
     missing_s = (layout.promised - layout.held) * unit_s
     if missing_s > SLACK_S or (layout.promised > 0 and layout.held <= 0):
@@ -337,13 +263,13 @@ def _compare(path: Path, layout: Layout, opened: OpenedFile) -> None:
 
 
 def _odd_promise_s(stream: soundfile.SoundFile) -> float | None:
-    """Return the seconds that the header of a seldom format promises, by the decoder's log."""
+    """Return the length that the header of a rare format states, by the decoder's log, in s."""
     pattern, in_bytes = _ODD_PROMISES.get(stream.format, ("", False))
-    found = re.findall(pattern, stream.extra_info) if pattern else []
-    if not found:
+    matches = re.findall(pattern, stream.extra_info) if pattern else []
+    if not matches:
         return None
     frame_bytes = stream.channels * (2 if stream.subtype == "PCM_16" else 1) if in_bytes else 1
-    return int(found[-1]) / frame_bytes / stream.samplerate
+    return int(matches[-1]) / frame_bytes / stream.samplerate
 
 
 def _cut(path: Path, promised_s: float, held_s: float) -> AudioError:
@@ -368,12 +294,12 @@ def _check_rate(path: Path, rate_hz: int) -> None:
 
 
 @contextlib.contextmanager
-def _fault_of(path: Path, what: str, *, expected: str | None = None, fix: str | None = None) -> Iterator[None]:
-    """Turn whatever the decoder raises into an error of this file; a broken installation or a full memory is none."""
+def _fault_of(path: Path, problem: str, *, expected: str | None = None, fix: str | None = None) -> Iterator[None]:
+    """Turn whatever the decoder raises into an error of this file, except a broken installation or a full memory."""
     try:
         yield
     except (AudioError, ImportError, MemoryError):
         raise
     except Exception as error:
-        found = getattr(error, "error_string", None) or str(error) or type(error).__name__
-        raise AudioError(what, where=path, expected=expected, found=found, fix=fix) from error
+        reason = getattr(error, "error_string", None) or str(error) or type(error).__name__
+        raise AudioError(problem, where=path, expected=expected, found=reason, fix=fix) from error

@@ -12,7 +12,7 @@ import numpy as np
 
 BLOCK_S = 0.4
 _STEPS_PER_S = 10  # blocks overlap by three quarters
-# More than this would lift what is mostly noise of the recorder to the level of speech.
+# A larger gain would mostly lift the recorder's noise to the level of speech.
 MAX_GAIN_DB = 40.0
 
 
@@ -22,7 +22,7 @@ class Levelling:
 
     Attributes:
         gain_db: The gain, in dB.
-        notes: What is worth knowing about the measurement or the gain.
+        notes: Remarks on the measurement or the gain.
     """
 
     gain_db: float
@@ -35,7 +35,7 @@ def measure_loudness(samples: np.ndarray, sample_rate_hz: int) -> float:
     A clip shorter than one 400 ms block is measured as one block of its own length. That is the BS.1770 mean power
     of the whole clip, which meets the gated measure at 400 ms; repeating the clip or padding it with zeros would
     measure a splice or a silence that nobody recorded. A longer clip is measured by its complete blocks, as the
-    standard has it: what is left at the end, under 100 ms, belongs to none.
+    standard has it: the rest at the end, under 100 ms, belongs to no block.
 
     Args:
         samples: Mono samples `[n]`, full scale at 1.

@@ -1,4 +1,4 @@
-"""Clips made small, to be listened to in a page: mono, at a telephone's rate. Never what a model hears."""
+"""Small copies of clips for listening in a page: mono, at telephone rate. Models never get them."""
 
 from __future__ import annotations
 

@@ -23,14 +23,14 @@ from ser_probe.packages import require
 
 SAMPLE_RATE_HZ = 16_000
 
-# The package's own defaults, named here so that another release of it cannot change them unseen.
+# The package's defaults, repeated here so that another release cannot change them unnoticed.
 THRESHOLD = 0.5
 MIN_SPEECH_MS = 250
 MIN_SILENCE_MS = 100
 SPEECH_PAD_MS = 30
 
 RULE_VERSION = 1
-"""Rises when the same stretches would give other frames, so that no older cache is served."""
+"""Raise it when the same stretches would give other frames, so that no older cache is used."""
 
 
 def speech_frames(
@@ -66,10 +66,10 @@ def frames_within(
 ) -> np.ndarray:
     """Return which frames have their centre in one of the stretches, bool `[T]`; see `speech_frames`."""
     centres = np.arange(n_frames) * hop_samples + receptive / 2
-    found = np.zeros(n_frames, dtype=bool)
+    is_speech = np.zeros(n_frames, dtype=bool)
     for start, end in stretches:
-        found |= (start <= centres) & (centres < end)
-    return found
+        is_speech |= (start <= centres) & (centres < end)
+    return is_speech
 
 
 def find_speech(samples: np.ndarray, *, sample_rate_hz: int = SAMPLE_RATE_HZ) -> list[tuple[int, int]]:
@@ -87,7 +87,7 @@ def find_speech(samples: np.ndarray, *, sample_rate_hz: int = SAMPLE_RATE_HZ) ->
     import torch
 
     with _one_thread(), torch.inference_mode(), torch.jit.optimized_execution(False):
-        # Optimised, the program's first runs on new shapes would round otherwise than later ones.
+        # With optimisation, the first runs on new shapes would round differently from later ones.
         stretches = _package().get_speech_timestamps(
             torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)),
             _detector(),
@@ -125,12 +125,12 @@ def _detector() -> Any:
     """Return this process's network; made once, because loading it costs more than a clip."""
     package = _package()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.load")  # of a kind that goes by the release
+        warnings.filterwarnings("ignore", message=".*torch.jit.load")  # its category depends on the release
         return package.load_silero_vad()
 
 
 def _package() -> Any:
-    """Return silero_vad, which sets the number of threads when it is imported, for good."""
+    """Return silero_vad; importing it changes the number of threads for good, which is undone here."""
     with _one_thread():
         return require("silero_vad", extra="vad", purpose="finding speech")
 
@@ -140,9 +140,9 @@ def _one_thread() -> Iterator[None]:
     """Run with one thread, so that a clip's result is the same in every process, and put the number back."""
     import torch
 
-    before = torch.get_num_threads()
+    n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(n_threads)

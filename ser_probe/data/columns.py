@@ -1,7 +1,7 @@
 """What the columns of a manifest are called and what their cells mean, whatever file they came from.
 
-One data frame says the same as CSV, TSV, Parquet and Excel: cells are read as the text that CSV would hold, and a
-column is numbers where every filled cell is one. What is changed on the way is told in a line each.
+A table means the same as CSV, TSV, Parquet or Excel: cells are read as the text that CSV would hold, and a column
+holds numbers where every filled cell is one. Each change that reading makes is reported in a line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from ser_probe.errors import ManifestError, collect
+from ser_probe.errors import ManifestError, collect, shorten
 
 TEXT_COLUMNS = ("path", "label", "speaker", "gender", "sentence", "language", "corpus", "split", "clip_id")
 NUMBER_COLUMNS = ("duration_s", "arousal", "valence", "dominance")
@@ -37,17 +37,17 @@ _COMMA_NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,14})(,\d+)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3},\d{3}")
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _WHOLE_FLOAT = re.compile(r"([+-]?\d{1,15})\.0+")
-_MOST_DIGITS = 10**15  # beyond it CSV holds an id, and a float no longer tells neighbours apart
-_MOSTLY = 0.75  # with this share of numbers, what makes a column text is worth a line
+_MOST_DIGITS = 10**15  # larger numbers are ids, and a float no longer tells neighbours apart
+_MOSTLY = 0.75  # share of numbers from which the cells that make a column text are reported
 # NUL cannot be part of a path or of a text in HDF5; half a surrogate pair cannot be written at all.
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
-# Joiners tell words apart in Persian and Indic scripts; the other format characters show nothing.
+# Joiners distinguish words in Persian and Indic scripts; the other format characters are invisible and mean nothing.
 _JOINERS = "\u200c\u200d"
 _SHOWN = 3
 
 
 def find_column(name: str, columns: Iterable[object]) -> str | None:
-    """Return the column that a name stands for: its own, else a known one whatever its case, else its alias's."""
+    """Return the column that a name stands for: the exact name, else a known name in any case, else an alias."""
     known = [str(column) for column in columns]
     plain = name.strip().lower()
     for meant in (name, plain if plain in (*TEXT_COLUMNS, *NUMBER_COLUMNS) else name, ALIASES.get(plain, name)):
@@ -70,16 +70,16 @@ def name_columns(columns: Sequence[str], where: object, *, written: Sequence[str
     known = {*TEXT_COLUMNS, *NUMBER_COLUMNS}
     cleaned = [clean_text(name) for name in columns]
     plain = [name.lower() if name.lower() in known else name for name in cleaned]
-    # A column of the true name makes the alias an extra one.
+    # Beside a column of the standard name, its alias stays an extra column.
     names = [
-        meant if (meant := ALIASES.get(own.lower())) and meant not in plain else own
-        for own in plain
+        standard if (standard := ALIASES.get(written_name.lower())) and standard not in plain else written_name
+        for written_name in plain
     ]  # fmt: skip
     faults = []
-    for meant in dict.fromkeys(names):
-        rivals = [old for old, new in zip(written or columns, names, strict=True) if new == meant]
+    for standard in dict.fromkeys(names):
+        rivals = [old for old, new in zip(written or columns, names, strict=True) if new == standard]
         if len(rivals) > 1:
-            faults.append(f"{', '.join(map(repr, rivals))} all mean {meant!r}: keep one, or rename the others")
+            faults.append(f"{', '.join(map(repr, rivals))} all mean {standard!r}: keep one, or rename the others")
     if faults:
         fix = "`ser-probe prepare table FILE --map OLD=NEW` renames a column"
         raise collect(ManifestError, "Columns of the manifest clash", faults, where=where, fix=fix)
@@ -87,7 +87,7 @@ def name_columns(columns: Sequence[str], where: object, *, written: Sequence[str
 
 
 def clean_text(text: str) -> str:
-    """Return a text without what nobody sees: NFC, single plain blanks, no format or control characters."""
+    """Return a text without invisible characters: NFC, single plain blanks, no format or control characters."""
     if text.isascii() and text.isprintable() and "  " not in text:
         return text.strip()
     letters = (
@@ -99,10 +99,10 @@ def clean_text(text: str) -> str:
 
 
 def settle_cells(table: pd.DataFrame, where: object) -> tuple[pd.DataFrame, list[str]]:
-    """Return a table whose columns are text or numbers, and a line for each thing that was changed.
+    """Return a table whose columns are text or numbers, and a line for each change.
 
     Args:
-        table: Columns under their settled names; text, numbers or what else a file held.
+        table: Columns under their standard names, of any type that a file may hold.
         where: The file, for messages.
 
     Raises:
@@ -111,8 +111,8 @@ def settle_cells(table: pd.DataFrame, where: object) -> tuple[pd.DataFrame, list
     settled: dict[str, pd.Series] = {}
     notes: list[str] = []
     for name, column in table.items():
-        cells, said = _settle_column(str(name), column, where)
-        notes += said
+        cells, changes = _settle_column(str(name), column, where)
+        notes += changes
         if cells is not None and cells.dtype.kind == "f" and (infinite := int(np.isinf(cells).sum())):
             notes.append(f"column {str(name)!r}: {_count(infinite, 'number')} not finite")
         if cells is not None:
@@ -140,8 +140,8 @@ def _settle_column(name: str, column: pd.Series, where: object) -> tuple[pd.Seri
             f"column {name!r}: invisible characters or blanks are taken out of {_count(len(changed), 'cell')}, "
             f"such as {ascii(changed[0])[:60]}"
         )
-    # Of a column of floats, which whole numbers with an empty cell become.
-    cleaned = [whole[1] if (whole := _WHOLE_FLOAT.fullmatch(cell)) else cell for cell in cleaned]
+    # Whole numbers with an empty cell among them become a column of floats.
+    cleaned = [match[1] if (match := _WHOLE_FLOAT.fullmatch(cell)) else cell for cell in cleaned]
     if name == "gender":
         if blank := [cell for cell in cleaned if cell.lower() in BLANK_WORDS]:
             notes.append(f"column 'gender': {_list(blank)} in {_count(len(blank), 'cell')} counts as empty")
@@ -153,7 +153,7 @@ def _settle_column(name: str, column: pd.Series, where: object) -> tuple[pd.Seri
 
 
 def refuse_unusable(cells: Sequence[str], where: object, column: str | None = None) -> None:
-    """Refuse text that can be no path and no text of a file.
+    """Refuse text that no path and no text file can hold.
 
     Args:
         cells: The texts: the cells of a column, or the names of all columns.
@@ -174,7 +174,7 @@ def refuse_unusable(cells: Sequence[str], where: object, column: str | None = No
 
 
 def _numbers_of(name: str, cells: pd.Series) -> tuple[pd.Series, list[str]]:
-    """Return text cells as numbers if every filled one is a number or says that there is none, else as they are."""
+    """Return text cells as numbers if every filled cell is a number or a word for a missing value, else as they are."""
 
     def fits(pattern: re.Pattern[str]) -> np.ndarray:
         return np.array([pattern.fullmatch(cell) is not None for cell in cells], dtype=bool)
@@ -194,14 +194,14 @@ def _numbers_of(name: str, cells: pd.Series) -> tuple[pd.Series, list[str]]:
             written, number, infinite = cells.str.replace(",", ".", regex=False), comma, infinite & False
             notes.append(f"column {name!r}: numbers with a decimal comma, such as {decimals.iloc[0]}")
     if blank.any():
-        others = "; the others are numbers" if number.any() else ""
-        notes.append(f"column {name!r}: {_list(cells[blank])} in {_count(blank.sum(), 'cell')} counts as empty{others}")
+        rest = "; the others are numbers" if number.any() else ""
+        notes.append(f"column {name!r}: {_list(cells[blank])} in {_count(blank.sum(), 'cell')} counts as empty{rest}")
     values = [float(cell) if keep else np.nan for cell, keep in zip(written, number | infinite, strict=True)]
     return _plain_numbers(name, pd.Series(values, index=cells.index, dtype=float)), notes
 
 
 def _why_text(name: str, cells: pd.Series, odd: np.ndarray, number: np.ndarray) -> list[str]:
-    """Say what makes a column text that is numbers but for a few cells; digits that are names need no word."""
+    """Report the few cells that make a column of numbers text; names made of digits are not worth a line."""
     words = cells[odd]
     if (
         not odd.any()
@@ -226,15 +226,15 @@ def _is_numeric(column: pd.Series) -> bool:
 def _plain_numbers(name: str, column: pd.Series) -> pd.Series:
     """Return numbers as int64 where all are whole, else as float64; those with the digits of an id as text."""
     if isinstance(column.dtype, np.dtype) and column.dtype.itemsize < 8 and column.dtype.kind == "f":
-        column = column.astype(str)  # 0.1 in float32 is 0.1, and not what it is nearest to in float64
+        column = column.astype(str)  # 0.1 in float32 means 0.1, not the float64 nearest to its bits
     if pd.api.types.is_integer_dtype(column.dtype) and name not in NUMBER_COLUMNS:
         filled = column.dropna()
         if len(filled) and max(abs(int(filled.max())), abs(int(filled.min()))) >= _MOST_DIGITS:
             return pd.Series(_as_text(column), index=column.index, dtype=str)
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     numbers = pd.Series(values, index=column.index)
-    whole = len(values) and np.isfinite(values).all() and (np.abs(values) < _MOST_DIGITS).all()
-    if whole and name not in NUMBER_COLUMNS and (values == np.round(values)).all():
+    all_whole = len(values) and np.isfinite(values).all() and (np.abs(values) < _MOST_DIGITS).all()
+    if all_whole and name not in NUMBER_COLUMNS and (values == np.round(values)).all():
         return numbers.astype(np.int64)
     return numbers
 
@@ -244,7 +244,7 @@ def _is_nested(cell: object) -> bool:
 
 
 def _as_text(column: pd.Series) -> list[str]:
-    """Return a column's cells as the text that CSV would hold; a missing one becomes the empty text."""
+    """Return a column's cells as the text that CSV would hold; missing cells become the empty text."""
     dates = [cell for cell in column if isinstance(cell, datetime.datetime) and not pd.isna(cell)]
     days = all(cell.time() == datetime.time() for cell in dates)
 
@@ -269,6 +269,4 @@ def _count(number: int | np.integer, noun: str) -> str:
 
 
 def _list(cells: Iterable[str]) -> str:
-    found = list(dict.fromkeys(cells))
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(repr(str(cell))[:60] for cell in found[:_SHOWN]) + more
+    return shorten((repr(str(cell))[:60] for cell in dict.fromkeys(cells)), _SHOWN)

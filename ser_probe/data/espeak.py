@@ -1,8 +1,8 @@
-"""Speech from espeak-ng, in a process of its own. The only door to espeakng-loader.
+"""Speech from espeak-ng, in a separate process. The only door to espeakng-loader.
 
-espeak-ng keeps state between utterances (its noise, the wobble of a voice), and re-initialising does not clear it;
-only a new process starts from the same point each time. So a list of utterances is spoken by one child process,
-which makes the sound a function of the list alone, and a crash of the library an error message.
+espeak-ng keeps state between utterances (its noise, the wobble of a voice) that re-initialising does not clear; only a
+new process always starts from the same state. So one child process speaks a list of utterances: the sound depends on
+the list alone, and a crash of the library becomes an error message.
 
 This file is also the child's program: it is run as a script, without the project on its path, and imports nothing
 but the standard library at module level.
@@ -71,7 +71,7 @@ def speak(utterances: Sequence[Utterance]) -> tuple[int, list[bytes]]:
         "utterances": [asdict(utterance) for utterance in utterances],
     }
     try:
-        # -I: neither the user's folder nor their environment takes part.
+        # -I: isolated from the user's folder and environment variables.
         child = subprocess.run(
             [sys.executable, "-I", __file__],
             input=json.dumps(order).encode(),
@@ -82,11 +82,11 @@ def speak(utterances: Sequence[Utterance]) -> tuple[int, list[bytes]]:
     except subprocess.TimeoutExpired as error:
         raise CorpusError("espeak-ng does not come to an end", found=f"no answer in {_TIMEOUT_S} s") from error
     if child.returncode != 0:
-        said = child.stderr.decode(errors="replace").strip().splitlines()
+        messages = child.stderr.decode(errors="replace").strip().splitlines()
         raise CorpusError(
             "espeak-ng failed",
             where=order["library"],
-            found=said[-1] if said else f"exit status {child.returncode}",
+            found=messages[-1] if messages else f"exit status {child.returncode}",
             fix="reinstall the package espeakng-loader",
         )
     return _unpack(child.stdout)
@@ -111,12 +111,12 @@ def _answer(order: dict[str, Any]) -> None:
         sys.exit(f"espeak_Initialize returned {sample_rate_hz}")
     # Initialising seeds the noise of breathy voices with the time of day.
     library.espeak_ng_SetRandSeed(ctypes.c_long(_NOISE_SEED))
-    heard: list[bytes] = []
+    chunks: list[bytes] = []
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
     def keep(samples: int | None, n_samples: int, events: int | None) -> int:
         if samples and n_samples > 0:
-            heard.append(ctypes.string_at(samples, 2 * n_samples))
+            chunks.append(ctypes.string_at(samples, 2 * n_samples))
         return 0
 
     library.espeak_SetSynthCallback(keep)
@@ -127,7 +127,7 @@ def _answer(order: dict[str, Any]) -> None:
     out = sys.stdout.buffer
     out.write(struct.pack("<I", sample_rate_hz))
     for utterance in order["utterances"]:
-        heard.clear()
+        chunks.clear()
         if library.espeak_SetVoiceByName(utterance["voice"].encode()) != _OK:
             sys.exit(f"espeak-ng has no voice {utterance['voice']!r}")
         for parameter, value in (
@@ -141,7 +141,7 @@ def _answer(order: dict[str, Any]) -> None:
         status = library.espeak_Synth(text, len(text), 0, _POS_CHARACTER, 0, _CHARS_UTF8 | _SSML, None, None)
         if status != _OK:
             sys.exit(f"espeak_Synth returned {status}")
-        samples = b"".join(heard)
+        samples = b"".join(chunks)
         out.write(struct.pack("<I", len(samples)) + samples)
 
 

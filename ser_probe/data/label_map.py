@@ -1,7 +1,7 @@
-"""Labels of one corpus as the classes of a model that was trained on another: by an explicit map, never by guess.
+"""Labels of one corpus as the classes of a model that was trained on another: by an explicit map, never by guessing.
 
-That two corpora use one word does not mean that they recorded the same thing, so what neither is a class nor is mapped
-is left out and counted. A word is the same in any spelling (`Anger`, `anger`), as it is within a manifest.
+Two corpora may use one word for different recordings, so a label that is neither a class nor mapped is left out and
+counted. The spelling of a word does not matter (`Anger`, `anger`), as within a manifest.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def map_labels(
 ) -> MappedLabels:
     """Return labels as classes of a model.
 
-    A corpus's own entry of the map goes before one for all corpora, and that before a class of the same name.
+    An entry for the label's corpus goes before one for all corpora, and that before a class of the same name.
 
     Args:
         labels: Each clip's label, [N].
@@ -53,11 +53,11 @@ def map_labels(
         label_map: What labels stand for.
 
     Raises:
-        ConfigError: If the map names classes that the model has not; all of them at once.
+        ConfigError: If the map names classes that the model does not have; all of them at once.
     """
     check_label_map(label_map, classes)
     by_pair = {pair: _find(*pair, classes, label_map) for pair in dict.fromkeys(zip(corpora, labels, strict=True))}
-    found = np.array([by_pair[pair][0] for pair in zip(corpora, labels, strict=True)], dtype=object)
+    mapped = np.array([by_pair[pair][0] for pair in zip(corpora, labels, strict=True)], dtype=object)
     counts = pd.Series(list(zip(corpora, labels, strict=True)), dtype=object).value_counts()
     left_out = [
         {"corpus": corpus, "label": label, "n": int(counts[(corpus, label)]), "reason": reason}
@@ -69,7 +69,7 @@ def map_labels(
         present.setdefault(corpus, set()).add(name)
     absent = {corpus: [name for name in classes if name not in names] for corpus, names in present.items()}
     return MappedLabels(
-        found,
+        mapped,
         pd.DataFrame(left_out, columns=["corpus", "label", "n", "reason"]),
         [label for corpus, label, _ in _entries(label_map) if not _occurs(corpus, label, by_pair)],
         {corpus: names for corpus, names in absent.items() if names},
@@ -77,7 +77,7 @@ def map_labels(
 
 
 def check_label_map(label_map: LabelMap, classes: Sequence[str]) -> None:
-    """Refuse a map to classes that the model has not.
+    """Refuse a map to classes that the model does not have.
 
     Raises:
         ConfigError: With every such entry and the classes near it.
@@ -104,17 +104,16 @@ def _find(corpus: str, label: str, classes: Sequence[str], label_map: LabelMap) 
     """Return the class of a label, or the empty text and why there is none."""
     if not label:
         return "", EMPTY
-    own = label_map.get(corpus)
-    for entries in (own if isinstance(own, Mapping) else {}, label_map):
-        # A label may bear the name of a corpus, whose entries are no class.
-        known = [entry for entry, name in entries.items() if not isinstance(name, Mapping)]
-        if (entry := find_value(label, known)) is not None:
+    of_corpus = label_map.get(corpus)
+    for entries in (of_corpus if isinstance(of_corpus, Mapping) else {}, label_map):
+        # A corpus of the label's name has a map of entries, which is no class.
+        labels = [entry for entry, name in entries.items() if not isinstance(name, Mapping)]
+        if (entry := find_value(label, labels)) is not None:
             name = entries[entry]
             return ("", MAPPED_OUT) if name in (None, LEAVE_OUT) else (str(name), "")
-    same = find_value(label, classes)
-    return (same, "") if same is not None else ("", NO_CLASS)
+    same_name = find_value(label, classes)
+    return (same_name, "") if same_name is not None else ("", NO_CLASS)
 
 
 def _occurs(corpus: str | None, label: str, pairs: Mapping[tuple[str, str], object]) -> bool:
-    found = [other for home, other in pairs if corpus in (None, home)]
-    return any(find_value(other, [label]) is not None for other in found)
+    return any(find_value(given, [label]) is not None for home, given in pairs if corpus in (None, home))

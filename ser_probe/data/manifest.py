@@ -1,9 +1,8 @@
 """The manifest: one row per clip, read from CSV, TSV, Parquet or Excel, and written.
 
-What its columns and cells mean is settled here, once, for all commands: `table_files` reads a file's rows, `columns`
-its names and cells, `identities` who and what is the same. Text stays text: the label 'NA' is a label, and speaker '01'
-is not the number 1. Reading refuses what makes the file unreadable; what is wrong with its content is the work of
-`manifest_check`.
+What its columns and cells mean is decided here, once for all commands: `table_files` reads a file's rows, `columns`
+its names and cells, `identities` merges spellings of one name. Text stays text: the label 'NA' is a label, and speaker
+'01' is not the number 1. Reading refuses an unreadable file; `manifest_check` looks for faults of the content.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import pandas as pd
 from ser_probe.data.columns import find_column, name_columns, settle_cells
 from ser_probe.data.identities import settle_identities
 from ser_probe.data.table_files import PARQUET_SUFFIXES, TEXT_SUFFIXES, read_table
-from ser_probe.errors import ManifestError, did_you_mean
+from ser_probe.errors import ManifestError, did_you_mean, shorten
 from ser_probe.files import atomic_path, fingerprint
 
 _SHOWN = 8
@@ -32,7 +31,7 @@ class Manifest:
         table: One row per clip; column `path` is relative to `audio_root`, or absolute.
         audio_root: The folder that relative paths start from.
         source: The file the table was read from, or None.
-        notes: What was read otherwise than it is written, a line each.
+        notes: What was changed in reading, a line each.
     """
 
     table: pd.DataFrame
@@ -44,7 +43,7 @@ class Manifest:
         return len(self.table)
 
     def fingerprint(self) -> str:
-        """Return 64 hex digits of what is known of prepared clips, and their order, but not of where they lie.
+        """Return 64 hex digits over all columns of prepared clips but their paths.
 
         `clip_id` is the hash of a file's bytes: a corpus in another folder is the same corpus.
         """
@@ -135,9 +134,9 @@ def read_manifest(
     table.columns = pd.Index(names, dtype=object)
     if needs is not None and needs not in table:
         raise _no_such_column(needs, written, source)
-    table, said = settle_cells(table, source)
-    table, also_said = settle_identities(table, source)
-    return Manifest(table, root, source, tuple(dict.fromkeys([*notes, *said, *also_said])))
+    table, cell_notes = settle_cells(table, source)
+    table, name_notes = settle_identities(table, source)
+    return Manifest(table, root, source, tuple(dict.fromkeys([*notes, *cell_notes, *name_notes])))
 
 
 def _renamed(columns: list[str], rename: Mapping[str, str], source: Path) -> list[str]:
@@ -157,8 +156,7 @@ def _no_such_column(name: str, columns: list[str], source: Path) -> ManifestErro
             "semicolons, tabs or bars; a table under other names is read by "
             f"`ser-probe prepare table {source.name} --path-column NAME`"
         )
-    more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
-    found = ", ".join(repr(column[:60]) for column in columns[:_SHOWN]) + more
+    found = shorten((repr(column[:60]) for column in columns), _SHOWN)
     return ManifestError(f"The manifest has no column {name!r}", where=source, found=found, fix=near)
 
 

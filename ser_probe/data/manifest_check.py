@@ -1,71 +1,37 @@
-"""What is wrong with a manifest, all of it at once.
+"""All that is wrong with a manifest, reported at once.
 
-Two kinds of trouble: a *fault* is structural (a column is missing, two labels for one recording) and stops the
-study; a *reject* is a clip that cannot be used, which is listed and left out. The room may not decode audio, so
-the caller hands in the function that looks into a file.
+A *fault* is structural (a column is missing, a recording has two labels) and stops the study; a *reject* is a clip that
+cannot be used, which is listed and left out.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from ser_probe.clip_length import MIN_DURATION_S
+from ser_probe.data.clip_files import AudioFacts, look_into_files
 from ser_probe.data.columns import ALIASES, NUMBER_COLUMNS
 from ser_probe.data.identities import settle_identities
 from ser_probe.data.manifest import Manifest
 from ser_probe.data.thin_labels import labels_to_keep, thin_labels
-from ser_probe.errors import AudioError, ManifestError, collect, did_you_mean
-from ser_probe.files import is_lfs_pointer
-from ser_probe.packages import import_fault
+from ser_probe.errors import ManifestError, collect, did_you_mean, shorten
+from ser_probe.files import LFS_FIX
 from ser_probe.runtime import SILENT, Progress
 
-# 400 samples at 16 kHz: the receptive field of the convolutional front ends, below which a clip yields no frame.
-MIN_DURATION_S = 0.025
 MAX_DURATION_S = 60.0
-LFS_FIX = "run `git lfs install` and `git lfs pull` in the corpus's clone"
 
 _SHOWN = 5
 _CONTENT_ID = re.compile("[0-9a-f]{32}")  # as `files.content_id` writes it
-# A stated duration is rounded, or counts a lossy file's padding.
+# A stated duration may be rounded, or count a lossy file's padding: so far off in seconds, or as a share.
 _OTHER_LENGTH_S, _OTHER_LENGTH = 0.1, 0.05
-
-
-class AudioFacts(Protocol):
-    """What a look into a clip's file tells."""
-
-    @property
-    def clip_id(self) -> str:
-        """Hash of the file's bytes."""
-
-    @property
-    def duration_s(self) -> float:
-        """Duration in seconds."""
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Sampling rate in Hz, as stored."""
-
-    @property
-    def channels(self) -> int:
-        """Number of channels, as stored."""
-
-    @property
-    def audio_id(self) -> str:
-        """Hash of what is heard, where the file was decoded; else the clip id."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What is worth knowing about how the file is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +40,7 @@ class ManifestReport:
 
     Attributes:
         manifest: The usable clips, with `clip_id` and `duration_s` as measured.
-        faults: What must be mended before the manifest can be used.
+        faults: What must be fixed before the manifest can be used.
         warnings: What is worth knowing.
         rejects: The clips left out: columns path, kind, reason.
     """
@@ -136,11 +102,11 @@ def check_manifest(
     Returns:
         The report; nothing is raised for what is wrong, see `ManifestReport.raise_for_faults`.
     """
-    # Once more, because tables are made and columns exchanged after reading too.
+    # Again, because tables are also made, and columns changed, after reading.
     table, notes = settle_identities(manifest.table.reset_index(drop=True), manifest.source)
     notes = list(dict.fromkeys([*manifest.notes, *notes]))
-    table, said = _keep_own_ids(table)
-    notes += said
+    table, id_notes = _keep_users_ids(table)
+    notes += id_notes
     manifest = dataclasses.replace(manifest, table=table, notes=tuple(notes))
     faults = [*_missing_columns(table, for_learning), *_broken_cells(table, for_learning)]
     if not len(table):
@@ -148,7 +114,7 @@ def check_manifest(
     if "path" not in table:
         return ManifestReport(manifest, faults, notes, _reject_table([]))
 
-    facts, rejects = _look_into_files(manifest, inspect, min_duration_s, max_duration_s, n_threads, progress)
+    facts, rejects = look_into_files(manifest, inspect, min_duration_s, max_duration_s, n_threads, progress)
     notes += _other_lengths(table.loc[list(facts)], facts)
     clips = table.loc[list(facts)].assign(
         clip_id=[fact.clip_id for fact in facts.values()],
@@ -208,38 +174,36 @@ def _broken_cells(table: pd.DataFrame, for_learning: bool) -> Iterator[str]:
             broken = words[pd.to_numeric(words, errors="coerce").isna()]
             if len(broken):
                 rows = _rows(table.index.isin(broken.index))
-                yield f"column {name!r} must hold numbers; found {_first(map(repr, broken))} in {rows}"
+                yield f"column {name!r} must hold numbers; found {shorten(map(repr, broken), _SHOWN)} in {rows}"
         elif name in table and (rows := _rows(np.isinf(table[name].to_numpy(dtype=float)))):
             yield f"column {name!r} must hold finite numbers; infinite in {rows}"
     if {"speaker", "gender"} <= {*table.columns}:
         named = table[(table["gender"] != "") & (table["speaker"] != "")]
         counts = pd.crosstab(named["speaker"], named["gender"])
         for speaker in counts.index[(counts > 0).sum(axis=1) > 1]:
-            found = counts.loc[speaker][lambda count: count > 0]
-            each = ", ".join(f"{gender} in {n} clip{'s' * (n != 1)}" for gender, n in found.items())
+            genders = counts.loc[speaker][lambda count: count > 0]
+            listed = ", ".join(f"{gender} in {n} clip{'s' * (n != 1)}" for gender, n in genders.items())
             apart = "" if "corpus" in table else ", or tell two corpora apart by a column 'corpus'"
-            yield f"speaker {speaker!r} appears with {len(found)} genders: {each}; mend the column 'gender'{apart}"
+            yield f"speaker {speaker!r} appears with {len(genders)} genders: {listed}; mend the column 'gender'{apart}"
 
 
-def _keep_own_ids(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def _keep_users_ids(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Keep ids of the user's own under another name, because `clip_id` becomes the hash of a clip's bytes."""
     if "clip_id" not in table:
         return table, []
-    own = table["clip_id"].fillna("").astype(str)
-    if not len(own) or all(not text or _CONTENT_ID.fullmatch(text) for text in own):
+    ids = table["clip_id"].fillna("").astype(str)
+    if not len(ids) or all(not text or _CONTENT_ID.fullmatch(text) for text in ids):
         return table, []
-    name = next(name for name in _own_names() if name not in table)
+    numbers = itertools.count(2)
+    name = "own_clip_id"
+    while name in table:
+        name = f"own_clip_id_{next(numbers)}"
     note = f"the manifest's own column 'clip_id' is kept as {name!r}; 'clip_id' is the hash of a clip's bytes here"
     return table.rename(columns={"clip_id": name}), [note]
 
 
-def _own_names() -> Iterator[str]:
-    yield "own_clip_id"
-    yield from (f"own_clip_id_{number}" for number in itertools.count(2))
-
-
 def _other_lengths(table: pd.DataFrame, facts: Mapping[int, AudioFacts]) -> Iterator[str]:
-    """Say which clips are not as long as the manifest has it: of a file cut short nothing else tells."""
+    """Report clips that are not as long as the manifest says: the only sign of some files that were cut short."""
     if "duration_s" not in table or not pd.api.types.is_numeric_dtype(table["duration_s"]):
         return
     measured = pd.Series({row: float(fact.duration_s) for row, fact in facts.items()}, dtype=float)
@@ -248,86 +212,15 @@ def _other_lengths(table: pd.DataFrame, facts: Mapping[int, AudioFacts]) -> Iter
     if wrong.any():
         rows = wrong[wrong].index
         shown = [f"{table.loc[row, 'path']} ({stated[row]:g} s, measured {measured[row]:g} s)" for row in rows]
-        yield f"{len(rows)} clip{'s' * (len(rows) != 1)} not as long as the manifest says: {_first(shown)}"
-
-
-def _look_into_files(
-    manifest: Manifest,
-    inspect: Callable[[Path], AudioFacts],
-    min_duration_s: float,
-    max_duration_s: float,
-    n_threads: int | None,
-    progress: Progress,
-) -> tuple[dict[int, AudioFacts], list[tuple[int, str, str]]]:
-    """Return the facts of the usable files by row, and row, kind and reason of the others."""
-
-    def look(written: str) -> AudioFacts | tuple[str, str]:
-        try:
-            path = manifest.resolve(written)
-            if trouble := _file_trouble(path, written):
-                return trouble
-            facts = inspect(path)
-        except (AudioError, ManifestError, OSError, ValueError) as error:
-            if fault := import_fault(error):
-                raise fault from error
-            if isinstance(error, OSError) and error.errno is None:
-                raise  # of no file: a library that cannot be loaded
-            return "unreadable", " ".join(str(error).split())
-        return _length_trouble(facts.duration_s, min_duration_s, max_duration_s) or facts
-
-    facts: dict[int, AudioFacts] = {}
-    rejects: list[tuple[int, str, str]] = []
-    paths = manifest.table["path"]
-    progress.start("checking clips", len(paths), "clips")
-    pool = ThreadPoolExecutor(n_threads or min(16, 2 * (os.cpu_count() or 1)))
-    try:
-        for row, found in zip(paths.index, pool.map(look, paths), strict=True):
-            if isinstance(found, tuple):
-                rejects.append((row, *found))
-            else:
-                facts[row] = found
-            progress.advance()
-    finally:
-        # After Ctrl-C the files not yet begun are not waited for.
-        pool.shutdown(cancel_futures=True)
-        progress.finish()
-    return facts, rejects
-
-
-def _file_trouble(path: Path, written: str) -> tuple[str, str] | None:
-    if not written:
-        return "missing", "the row names no file"
-    if not path.exists():
-        hint = "; write paths with / instead of \\" if "\\" in written else ""
-        return (
-            "missing",
-            f"no such file below {path.parent}{hint}" if path.parent.is_dir() else f"no folder {path.parent}{hint}",
-        )
-    if not path.is_file():
-        return "unreadable", "it is not a file"
-    if not path.stat().st_size:
-        return "empty", "the file has no bytes"
-    if is_lfs_pointer(path):
-        return "lfs_pointer", f"a Git LFS pointer, not audio: {LFS_FIX}"
-    return None
-
-
-def _length_trouble(duration_s: float, min_duration_s: float, max_duration_s: float) -> tuple[str, str] | None:
-    if duration_s <= 0:
-        return "empty", "the file holds no samples"
-    if duration_s < min_duration_s:
-        return "too_short", f"{duration_s * 1000:.2f} ms, shorter than {min_duration_s * 1000:g} ms"
-    if duration_s > max_duration_s:
-        return "too_long", f"{duration_s:.1f} s, longer than {max_duration_s:g} s"
-    return None
+        yield f"{len(rows)} clip{'s' * (len(rows) != 1)} not as long as the manifest says: {shorten(shown, _SHOWN)}"
 
 
 def _noted(notes: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """Say how files were read whose headers do not say all, or say it wrongly."""
-    found = [f"{path}: {note}" for path, told in notes.items() for note in told]
-    yield from found[:_SHOWN]
-    if len(found) > _SHOWN:
-        yield f"{len(found) - _SHOWN} more clips have such headers"
+    """Report how files with incomplete or wrong headers were read."""
+    lines = [f"{path}: {note}" for path, of_file in notes.items() for note in of_file]
+    yield from lines[:_SHOWN]
+    if len(lines) > _SHOWN:
+        yield f"{len(lines) - _SHOWN} more clips have such headers"
 
 
 def _find_duplicates(
@@ -336,20 +229,20 @@ def _find_duplicates(
     """Return faults, rejects and warnings for clips that sound the same: copies of a file, or of its samples.
 
     The first of several equal clips stays. Two labels for one recording contradict each other, and two speakers
-    would let it stand on both sides of a split: both are for the user to settle.
+    would let it stand on both sides of a split: both are for the user to resolve.
     """
     faults, rejects = [], []
-    heard = pd.Series(audio_ids, index=clips.index, dtype=str)
-    for _, same in clips[heard.duplicated(keep=False)].groupby(heard, sort=False):
-        first, *others = same.index
+    audio = pd.Series(audio_ids, index=clips.index, dtype=str)
+    for _, copies in clips[audio.duplicated(keep=False)].groupby(audio, sort=False):
+        first, *later = copies.index
         clashes = [
-            f"{name}s {', '.join(sorted(same[name].unique()))}"
+            f"{name}s {', '.join(sorted(copies[name].unique()))}"
             for name in ("label", "speaker")
-            if for_learning and name in same and same[name].nunique() > 1
+            if for_learning and name in copies and copies[name].nunique() > 1
         ]
         if clashes:
-            faults.append(f"the same audio has {' and '.join(clashes)}: {_first(same['path'])}")
-        rejects += [(row, "duplicate", f"the same audio as {same.loc[first, 'path']}") for row in others]
+            faults.append(f"the same audio has {' and '.join(clashes)}: {shorten(copies['path'], _SHOWN)}")
+        rejects += [(row, "duplicate", f"the same audio as {copies.loc[first, 'path']}") for row in later]
     repeat = (
         "clip repeats the audio of another and is" if len(rejects) == 1 else "clips repeat the audio of others and are"
     )
@@ -369,13 +262,7 @@ def _describe(rejects: pd.DataFrame) -> list[str]:
     return [f"{path}: {reason}" for path, reason in zip(rejects["path"], rejects["reason"], strict=True)]
 
 
-def _first(items: Iterable[str]) -> str:
-    shown = list(items)
-    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return ", ".join(shown[:_SHOWN]) + more
-
-
 def _rows(chosen: Iterable[bool]) -> str:
     """Return row numbers as a spreadsheet shows them (the header is row 1), or '' if there are none."""
     numbers = [str(number) for number, hit in enumerate(chosen, start=2) if hit]
-    return f"row{'s' * (len(numbers) > 1)} {_first(numbers)}" if numbers else ""
+    return f"row{'s' * (len(numbers) > 1)} {shorten(numbers, _SHOWN)}" if numbers else ""

@@ -1,4 +1,4 @@
-"""Parquet files, read so that whatever is wrong with one is said of that file."""
+"""Parquet files, read so that an error names the file and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ def read_parquet(path: Path, *, fix: str | None = None) -> pd.DataFrame:
         DamagedFileError: If it is no Parquet, is damaged, or has columns without a name of their own.
         OSError: If it is not there, or the disk does not give it.
     """
-    found: object
     try:
         table = pd.read_parquet(path)
     except Exception as error:  # what pandas and pyarrow raise on damaged bytes has no class in common
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        found = " ".join(str(error).split()) or type(error).__name__
+        fault = " ".join(str(error).split()) or type(error).__name__
     else:
         names = list(table.columns)
         if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
             return table
-        found = f"the columns {', '.join(map(str, names))}"
+        fault = f"the columns {', '.join(map(str, names))}"
     expected = "Parquet, with a name of its own for each column"
-    raise DamagedFileError("The table cannot be read", where=path, expected=expected, found=found, fix=fix)
+    raise DamagedFileError("The table cannot be read", where=path, expected=expected, found=fault, fix=fix)

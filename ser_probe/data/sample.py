@@ -2,8 +2,8 @@
 
 Sixteen voices of espeak-ng say six sentences, whose words carry no emotion, in six emotions. An emotion is made by
 speech rate, pitch, pitch range, loudness and pauses, in the directions that the literature reports (`DELIVERIES`).
-Each speaker has an own voice, own habits, and an own expressivity, and each clip varies, so that the emotions
-overlap. Nobody felt or acted anything here: the corpus shows that the tools work, and says nothing about emotion.
+Speakers differ in voice, habits and expressivity, and clips vary, so that the emotions overlap. Nobody felt or acted
+anything here: the corpus shows that the tools work, and says nothing about emotion.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _STEPS_PER_SEMITONE = 50 / 12
 # Over this volume espeak-ng clips its loudest voice.
 _MAX_VOLUME = 105
 
-# Two phrases each, because a pause needs a place to be.
+# Two phrases each, so that there is a place for a pause.
 SENTENCES = {
     "s1": ("The keys", "are in the drawer."),
     "s2": ("The bus stops here", "at a quarter past nine."),
@@ -94,9 +94,9 @@ SPEAKERS = {
 def write_sample_corpus(
     root: Path, *, seed: int = 0, n_speakers: int = 16, n_sentences: int = 6, progress: Progress = SILENT
 ) -> pd.DataFrame:
-    """Write the sample corpus, or find it written.
+    """Write the sample corpus, unless it is already there.
 
-    A folder that holds the same corpus is taken as it is; clips of it that are missing or changed are made again.
+    A folder that holds the same corpus is used as it is; clips of it that are missing or changed are made again.
 
     Args:
         root: Folder of the corpus; made if it does not exist.
@@ -158,7 +158,7 @@ def _row(speaker: str, label: str, sentence: str) -> dict[str, str]:
 
 
 def _read_record(root: Path) -> dict[str, Any]:
-    """Return what an earlier call wrote down of each speaker; nothing where the record is missing or damaged."""
+    """Return what an earlier call recorded of each speaker; nothing where the record is missing or damaged."""
     try:
         return dict(read_json(root / RECORD)["speakers"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -178,7 +178,7 @@ class _Take:
 
     Attributes:
         utterances: What is said, path by path.
-        key: Identifies them, their order included, on which the bytes depend too.
+        key: Identifies them and their order, on which the bytes depend too.
     """
 
     utterances: dict[str, Utterance]
@@ -190,7 +190,7 @@ class _Take:
         return cls(planned, fingerprint([(path, asdict(utterance)) for path, utterance in planned.items()]))
 
     def is_done(self, root: Path, done: Any) -> bool:
-        """Tell whether the clips lie there as they were written."""
+        """Tell whether the clips are there and unchanged."""
         if not isinstance(done, dict) or done.get("key") != self.key:
             return False
         ids = done.get("clips", {})

@@ -1,8 +1,7 @@
 """Who trains, who validates, who tests: splits of whole speakers, and the audit that proves it.
 
-A model that has heard a test speaker in training is scored too well, so a speaker is the unit here and a clip
-follows its speaker. Nothing in this module can put one speaker on two sides, except a `split` column that the
-user brings, which is refused if it does.
+A model that was trained on a test speaker is scored too well, so whole speakers are split and clips follow their
+speaker. Nothing here can put one speaker into two splits; a `split` column of the user's that does is refused.
 """
 
 from __future__ import annotations
@@ -104,11 +103,11 @@ def check_splits(table: pd.DataFrame) -> None:
         for name, count in sorted(counts.items())
         if name not in SPLITS
     ]
-    found = table.groupby("speaker")["split"].unique().map(lambda names: sorted(map(str, names)))
+    splits = table.groupby("speaker")["split"].unique().map(lambda names: sorted(map(str, names)))
     faults += [
-        f"speaker {speaker!r} is in {' and '.join(name or '(none)' for name in found[speaker])}"
+        f"speaker {speaker!r} is in {' and '.join(name or '(none)' for name in splits[speaker])}"
         for speaker in sorted(genders.index)
-        if len(found[speaker]) > 1
+        if len(splits[speaker]) > 1
     ]
     if faults:
         raise collect(
@@ -160,21 +159,21 @@ def _speaker_genders(table: pd.DataFrame) -> pd.Series:
         raise SplitError(f"{unnamed} clips name no speaker", fix="fill the column 'speaker'")
     if "gender" not in table:
         return pd.Series("", index=sorted(table["speaker"].unique()))
-    # A blank cell is no gender, and none where another clip of the speaker has one.
+    # A blank cell is filled by the gender that other clips of the speaker have.
     genders = table.assign(gender=table["gender"].replace("", None)).groupby("speaker", sort=True)["gender"]
     torn = genders.unique()[genders.nunique() > 1]
     if len(torn):
-        faults = [f"{speaker!r}: {', '.join(sorted(map(str, set(found) - {None})))}" for speaker, found in torn.items()]
+        faults = [f"{speaker!r}: {', '.join(sorted(map(str, set(pair) - {None})))}" for speaker, pair in torn.items()]
         raise collect(SplitError, "Speakers appear with two genders", faults, fix="mend the column 'gender'")
     return genders.first().fillna("")
 
 
-def _require_speakers(found: int, needed: int, purpose: str) -> None:
-    if found < needed:
+def _require_speakers(count: int, needed: int, purpose: str) -> None:
+    if count < needed:
         raise SplitError(
             f"There are too few speakers for {purpose}",
             expected=f"at least {needed}",
-            found=found,
+            found=count,
             fix="take another scheme, or test on another corpus",
         )
 
@@ -206,8 +205,8 @@ def audit_splits(table: pd.DataFrame) -> pd.DataFrame:
         A tidy table with columns split, measure, level, value. Measures: clips, hours, speakers, speakers_by_gender,
         clips_by_gender, clips_by_label (these three with a level each), sentences, and the proof: shared_speakers,
         how many of the split's speakers are in another split too. Sentences may be shared, since the actors of most
-        corpora speak the same ones: shared_sentences says how many, so that nobody takes them for unseen. What the
-        table does not name is not counted.
+        corpora speak the same ones: shared_sentences counts them, so that nobody takes them for unseen. Columns that
+        the table does not have are not counted.
 
     Raises:
         SplitError: If there is no column `split` or `speaker`.
@@ -218,13 +217,13 @@ def audit_splits(table: pd.DataFrame) -> pd.DataFrame:
     parts = {str(name): part for name, part in table.groupby("split", sort=False)}
     rows: list[tuple[str, str, str, float]] = []
     for split in sorted(parts, key=lambda name: (*SPLITS, name).index(name)):
-        part, others = parts[split], table[table["split"] != split]
+        part, rest = parts[split], table[table["split"] != split]
         rows.append((split, "clips", "", len(part)))
         if "duration_s" in table:
             rows.append((split, "hours", "", part["duration_s"].sum() / 3600))
         for name in ("speaker", "sentence"):
             if name in table:
-                shared = {*part[name]} & {*others[name]}
+                shared = {*part[name]} & {*rest[name]}
                 rows.append((split, f"{name}s", "", part[name].nunique()))
                 rows.append((split, f"shared_{name}s", "", len(shared)))
         # Levels are those of the whole table, so that a split without one shows a 0.

@@ -1,7 +1,7 @@
 """A file of rows as a table: text with a delimiter, Parquet, or a workbook of Excel.
 
-What a file cannot be read as is told by name: another encoding, another format under this suffix, rows that do not fit
-the header. What the cells mean is the work of `columns`.
+Errors say what the file is instead: another encoding, another format under this suffix, rows that do not fit the
+header. What the cells mean is decided in `columns`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WORKBOOK_SUFFIXES = (".xlsx", ".xlsm")
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SHOWN = 3
-# The longer marks first: the mark of UTF-32 begins with that of UTF-16.
+# Longer byte order marks first: that of UTF-32 begins with that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
@@ -46,7 +46,7 @@ _FORMATS = {
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Return the cells of a file under the names that it gives them, and a line for what is worth knowing.
+    """Return the cells of a file under its own column names, and a line for each remark on how it was read.
 
     Raises:
         ManifestError: If the file is missing, its suffix is not known, or it is no table.
@@ -95,10 +95,10 @@ def _near_files(path: Path) -> str:
 
 
 def _guarded(read: Callable[[Path], T], path: Path, kind: str) -> T:
-    """Read a file with a library that raises of a damaged one whatever it meets.
+    """Read a file with a library that may raise anything when the file is damaged.
 
     Raises:
-        ManifestError: If it does.
+        ManifestError: If it raises.
     """
     try:
         return read(path)
@@ -108,9 +108,10 @@ def _guarded(read: Callable[[Path], T], path: Path, kind: str) -> T:
         found = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         with path.open("rb") as stream:
             start = stream.read(8)
-        what = next((what for mark, what in _FORMATS.items() if start.startswith(mark)), None)
-        own = {"Parquet file": b"PAR1", "workbook of Excel": b"PK\x03\x04"}[kind]
-        fix = f"it is {what}" if what and not start.startswith(own) else "write it again; it is damaged or no such file"
+        hint = next((hint for mark, hint in _FORMATS.items() if start.startswith(mark)), None)
+        expected = {"Parquet file": b"PAR1", "workbook of Excel": b"PK\x03\x04"}[kind]
+        damaged = hint is None or start.startswith(expected)
+        fix = "write it again; it is damaged or no such file" if damaged else f"it is {hint}"
         raise ManifestError(f"The manifest is not a readable {kind}", where=path, found=found, fix=fix) from error
 
 
@@ -146,7 +147,7 @@ def _read_text(path: Path) -> tuple[pd.DataFrame, list[str]]:
             "The manifest holds NUL characters, so it is damaged or no text", where=f"{path}, line {line}",
             found=f"{text.count(chr(0))} of them in {len(text)} characters", fix="write it again as CSV in UTF-8",
         )  # fmt: skip
-    # The first line by which Excel tells itself the delimiter.
+    # A first line `sep=;` tells Excel the delimiter.
     stated = re.match(r"sep=([,;\t|])\s*\n", text, re.IGNORECASE)
     delimiter = stated[1] if stated else _detect_delimiter(text)
     skipped = stated.end() if stated else 0
@@ -171,7 +172,7 @@ def _from_rows(
     (_, first), body = rows[0], rows[1:]
     header = ["" if _is_blank(name) else str(name).strip() for name in first]
     n = len(header)
-    # Cells that are blank and beyond the header are the delimiters that spreadsheets add.
+    # Spreadsheets add delimiters, and so blank cells, beyond the header.
     body = [(line, cells[:n] if all(map(_is_blank, cells[n:])) else cells) for line, cells in body]
     wrong = [(line, len(cells)) for line, cells in body if len(cells) != n]
     if wrong:
@@ -187,7 +188,7 @@ def _from_rows(
         what = f"The rows do not fit the header ({n} column{'s' * (n != 1)}, {layout})"
         raise collect(ManifestError, what, faults, where=path, fix=fix, shown=_SHOWN)
     named = [number for number, name in enumerate(header) if name]
-    # Blank columns are what a spreadsheet leaves behind; an index is what a data frame writes in front.
+    # Spreadsheets leave blank columns behind; data frames write their index as the first column.
     kept = [
         number for number in range(n)
         if header[number] or not (
@@ -199,7 +200,7 @@ def _from_rows(
 
 
 def _counts_rows(body: Sequence[_Row]) -> bool:
-    """Tell whether the first cells are whole numbers, each once, as those of a data frame's index."""
+    """Tell whether the first column holds distinct whole numbers, like the index of a data frame."""
     first = [str(cells[0]) for _, cells in body]
     return all(cell.isdecimal() for cell in first) and len({*first}) == len(first)
 
@@ -208,11 +209,11 @@ def _decode(data: bytes, path: Path) -> tuple[str, list[str]]:
     """Return the text of a file: UTF-8, or what its byte order mark says.
 
     Raises:
-        ManifestError: If it is neither, with the encoding that it seems to be in.
+        ManifestError: If it is neither; the message names the encoding that it seems to be in.
     """
-    for mark, what in _FORMATS.items():
+    for mark, hint in _FORMATS.items():
         if data.startswith(mark):
-            raise ManifestError("The manifest is not text", where=path, found=what)
+            raise ManifestError("The manifest is not text", where=path, found=hint)
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)
@@ -227,7 +228,7 @@ def _decode(data: bytes, path: Path) -> tuple[str, list[str]]:
 
 
 def _wide(data: bytes) -> str | None:
-    """Return the encoding of plain letters of two bytes each, of which one is zero; None if they are not."""
+    """Return which UTF-16 the data seem to be: letters whose high byte is zero; None if they are not."""
     even, odd = data[0:4000:2], data[1:4000:2]
     for name, zeros, letters in (("UTF-16LE", odd, even), ("UTF-16BE", even, odd)):
         if len(odd) > 1 and zeros.count(0) > 0.8 * len(zeros) and letters.count(0) < 0.1 * len(letters):
@@ -248,14 +249,14 @@ def _wrong_encoding(data: bytes, error: UnicodeDecodeError, path: Path, encoding
     fix = "save it again as CSV in UTF-8 (Excel: 'CSV UTF-8')"
     guess = _wide(data)
     try:
-        found = line.decode("cp1252")
-        if guess is None and found.isprintable():
+        text = line.decode("cp1252")
+        if guess is None and text.isprintable():
             guess = "cp1252"
     except UnicodeDecodeError:
-        found = ""
+        text = ""
     if guess is None:
         return ManifestError("The manifest is not text in UTF-8", where=where, found=error, fix=fix)
-    shown = f"read as cp1252 (Windows, Latin-1) the line says {found[:80]!r}" if guess == "cp1252" else guess
+    shown = f"read as cp1252 (Windows, Latin-1) the line says {text[:80]!r}" if guess == "cp1252" else guess
     return ManifestError(
         "The manifest is not text in UTF-8", where=where, found=shown,
         fix=f"{fix}, or convert it: iconv -f {guess.upper()} -t UTF-8 {path.name} > utf8.csv",
@@ -263,7 +264,7 @@ def _wrong_encoding(data: bytes, error: UnicodeDecodeError, path: Path, encoding
 
 
 def _detect_delimiter(text: str) -> str:
-    """Return the delimiter under which the header holds most names known here, then most names at all."""
+    """Return the delimiter that splits the header into the most known names, of equals the most names."""
     header = next((line for line in text.splitlines() if line.strip()), "")
 
     def score(delimiter: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Labels that too few speakers have: nothing can be learnt from them about other speakers."""
+"""Labels of too few speakers: nothing about other speakers can be learnt from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TOO_FEW = f"at least {MIN_SPEAKERS} are needed to test on a speaker not trained
 
 
 def thin_labels(clips: pd.DataFrame) -> Iterator[str]:
-    """Yield what is wrong with the labels of some clips; nothing where labels or speakers are not known."""
+    """Yield the faults of the labels of some clips; nothing where the table has no labels or speakers."""
     if not {"label", "speaker"} <= {*clips.columns}:
         return
     speakers = _speakers_of_each(clips)
@@ -22,7 +22,7 @@ def thin_labels(clips: pd.DataFrame) -> Iterator[str]:
 
 
 def labels_to_keep(faults: Sequence[str], clips: pd.DataFrame) -> str | None:
-    """Return how to go on without the thin labels; None where something else is at fault, or too little is left."""
+    """Return how to go on without the thin labels; None where there are other faults, or too few labels are left."""
     if not all(_TOO_FEW in fault for fault in faults):
         return None
     speakers = _speakers_of_each(clips)

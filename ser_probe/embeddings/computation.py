@@ -14,6 +14,7 @@ import torch
 
 from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.audio.speech import speech_frames
+from ser_probe.clip_length import too_short
 from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.feed import ClipWork
 from ser_probe.embeddings.jobs import ClipBatch, Job
@@ -278,12 +279,8 @@ def _check_length(path: Path, n_samples: int, model_input: InputSpec, shortest: 
     rate_hz = model_input.sample_rate_hz
     longest = None if model_input.log_mel is None else model_input.log_mel.max_samples
     if n_samples < shortest:
-        raise AudioError(
-            "The clip is too short for one frame of the model",
-            where=path,
-            expected=f"at least {1000 * shortest / rate_hz:.0f} ms",
-            found=f"{1000 * n_samples / rate_hz:.0f} ms",
-        )
+        least, found = (f"{1000 * samples / rate_hz:.0f} ms" for samples in (shortest, n_samples))
+        raise too_short(AudioError, where=path, least=least, found=found)
     if longest is not None and n_samples > longest and cut_over is None:
         raise AudioError(
             "The clip is longer than what the model hears",

@@ -43,11 +43,11 @@ from ser_probe.runtime import SILENT, Progress, keep_freed_memory
 
 
 @dataclass(frozen=True)
-class Target:
+class CacheRequest:
     """One cache to write: a checkpoint in one pooling.
 
     Args:
-        backbone: The model, on its device; targets of one model share its forward pass.
+        backbone: The model, on its device; requests for one model share its forward pass.
         path: The cache to write or to complete.
         pooling: What is stored of the frames, a name that `parse_pooling` knows.
         attributes: What to record of it: model, checkpoint, step.
@@ -81,7 +81,7 @@ def embedding_key(backbone: Backbone, settings: ExtractionSettings, pooling: str
 
 
 def extract(
-    targets: Sequence[Target], clips: ClipList, settings: ExtractionSettings, *, progress: Progress = SILENT
+    requests: Sequence[CacheRequest], clips: ClipList, settings: ExtractionSettings, *, progress: Progress = SILENT
 ) -> list[Extraction]:
     """Extract clips with one or several checkpoints and poolings in one pass, and seal their caches.
 
@@ -90,14 +90,14 @@ def extract(
     only if all others have done theirs.
 
     Args:
-        targets: The caches to write; checkpoints with the same front end share its computation, and equal ones of one
+        requests: The caches to write; checkpoints with the same front end share its computation, and equal ones of one
             path are computed once.
         clips: What to extract.
         settings: How.
         progress: Told of clips.
 
     Returns:
-        One result a target, in order.
+        One result a request, in order.
 
     Raises:
         CacheError: If a cache was made from something else, or the disk is full.
@@ -105,28 +105,28 @@ def extract(
         BackboneError: If one clip alone does not fit the device's memory, or the model makes nothing finite.
         ConfigError: If the device does not know the precision, or chunks are longer than what a model hears.
     """
-    clips = _count_chunks(clips.unique(), targets[0].backbone, settings)
-    work = _open_jobs(targets, settings)
+    clips = _count_chunks(clips.unique(), requests[0].backbone, settings)
+    work = _open_jobs(requests, settings)
     jobs = [job for _, job in work]
     clock = PassClock()
-    if targets[0].backbone.device.type == "cpu":
+    if requests[0].backbone.device.type == "cpu":
         keep_freed_memory()
     note_start(jobs, clips, settings)
     audio_s = 0.0
     for group in _by_input(work):
         audio_s += _run_pass(group, clips, settings, clock, progress)
-    speeds = measure_speeds(jobs, audio_s, clock, _device_memory(targets[0].backbone.device))
+    speeds = measure_speeds(jobs, audio_s, clock, _device_memory(requests[0].backbone.device))
     # All are sealed before any is verified: what was computed is safe first.
     ends = [
         seal_job(job, clips, settings, {**job.attributes, **speed}) for job, speed in zip(jobs, speeds, strict=True)
     ]
     results = {}
-    for (target, job), speed, end in zip(work, speeds, ends, strict=True):
-        error = None if end.n_missing else verify_job(job, target.backbone, clips, settings)
+    for (request, job), speed, end in zip(work, speeds, ends, strict=True):
+        error = None if end.n_missing else verify_job(job, request.backbone, clips, settings)
         results[job.path] = Extraction(
             job.path, job.key, len(clips.table), job.n_computed, end.rejects, speed, error, end.n_missing, end.n_others
         )
-    return [results[target.path] for target in targets]
+    return [results[request.path] for request in requests]
 
 
 def _count_chunks(clips: ClipList, backbone: Backbone, settings: ExtractionSettings) -> ClipList:
@@ -143,19 +143,19 @@ def _count_chunks(clips: ClipList, backbone: Backbone, settings: ExtractionSetti
     return ClipList(clips.table.assign(n_chunks=counts), clips.paths)
 
 
-def _open_jobs(targets: Sequence[Target], settings: ExtractionSettings) -> list[tuple[Target, Job]]:
-    """Return each cache to write with its first target; checkpoints of equal weights may share one."""
-    opened: dict[Path, tuple[Target, Job]] = {}
-    for target in targets:
-        job = _open_job(target, settings)
-        if target.path in opened:
-            check_key(opened[target.path][1].key, job.key, where=target.path)
-        opened.setdefault(target.path, (target, job))
+def _open_jobs(requests: Sequence[CacheRequest], settings: ExtractionSettings) -> list[tuple[CacheRequest, Job]]:
+    """Return each cache to write with its first request; checkpoints of equal weights may share one."""
+    opened: dict[Path, tuple[CacheRequest, Job]] = {}
+    for request in requests:
+        job = _open_job(request, settings)
+        if request.path in opened:
+            check_key(opened[request.path][1].key, job.key, where=request.path)
+        opened.setdefault(request.path, (request, job))
     return list(opened.values())
 
 
-def _open_job(target: Target, settings: ExtractionSettings) -> Job:
-    backbone, pooling = target.backbone, parse_pooling(target.pooling)
+def _open_job(request: CacheRequest, settings: ExtractionSettings) -> Job:
+    backbone, pooling = request.backbone, parse_pooling(request.pooling)
     if backbone.input.sample_rate_hz != settings.audio.sample_rate_hz:
         raise CacheError(
             "The backbone wants another sampling rate than the audio settings make",
@@ -172,28 +172,28 @@ def _open_job(target: Target, settings: ExtractionSettings) -> Job:
         "precision": settings.precision,
         "device": _describe(backbone.device),
         "batch_seconds": settings.batch_seconds,
-        **target.attributes,
+        **request.attributes,
     }
     layout = Layout(backbone.layer_names, pooling.factor * backbone.width, backbone.aliases, ragged=pooling.ragged)
-    return Job(target.path, key, layout, committed(target.path, key), attributes)
+    return Job(request.path, key, layout, committed(request.path, key), attributes)
 
 
-def _by_input(work: Sequence[tuple[Target, Job]]) -> list[list[tuple[Target, Job]]]:
+def _by_input(work: Sequence[tuple[CacheRequest, Job]]) -> list[list[tuple[CacheRequest, Job]]]:
     """Group caches whose models are fed the same and cut it into the same frames: those share the decoded clips."""
-    groups: list[tuple[tuple[InputSpec, int], list[tuple[Target, Job]]]] = []
-    for target, job in work:
-        wanted = target.backbone.input, target.backbone.samples_per_frame
+    groups: list[tuple[tuple[InputSpec, int], list[tuple[CacheRequest, Job]]]] = []
+    for request, job in work:
+        wanted = request.backbone.input, request.backbone.samples_per_frame
         for given, members in groups:
             if given == wanted:
-                members.append((target, job))
+                members.append((request, job))
                 break
         else:
-            groups.append((wanted, [(target, job)]))
+            groups.append((wanted, [(request, job)]))
     return [members for _, members in groups]
 
 
 def _run_pass(
-    work: Sequence[tuple[Target, Job]],
+    work: Sequence[tuple[CacheRequest, Job]],
     clips: ClipList,
     settings: ExtractionSettings,
     clock: PassClock,
@@ -234,10 +234,10 @@ def _describe(device: torch.device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
-def _by_model(work: Sequence[tuple[Target, Job]]) -> list[Encoder]:
+def _by_model(work: Sequence[tuple[CacheRequest, Job]]) -> list[Encoder]:
     """Return each model once, with all the caches it fills."""
     encoders: dict[int, Encoder] = {}
-    for target, job in work:
-        encoder = encoders.setdefault(id(target.backbone), Encoder(target.backbone, []))
-        encoder.outputs.append((job, parse_pooling(target.pooling)))
+    for request, job in work:
+        encoder = encoders.setdefault(id(request.backbone), Encoder(request.backbone, []))
+        encoder.outputs.append((job, parse_pooling(request.pooling)))
     return list(encoders.values())

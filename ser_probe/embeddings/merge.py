@@ -27,7 +27,7 @@ _SCRATCH_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Source:
+class MergeSource:
     """A file to merge, and which of its clips go where.
 
     Args:
@@ -55,7 +55,7 @@ class _Runs:
         return _Runs(self.begin[chosen], self.to[chosen], self.count[chosen])
 
 
-def merge_blocks(header: Header, sources: Sequence[Source]) -> Iterator[np.ndarray]:
+def merge_blocks(header: Header, sources: Sequence[MergeSource]) -> Iterator[np.ndarray]:
     """Yield the result's vectors, as `write_file` takes them.
 
     Args:
@@ -75,7 +75,7 @@ def merge_blocks(header: Header, sources: Sequence[Source]) -> Iterator[np.ndarr
             yield block
 
 
-def check_merged(header: Header, sources: Sequence[Source], sums: np.ndarray) -> None:
+def check_merged(header: Header, sources: Sequence[MergeSource], sums: np.ndarray) -> None:
     """Refuse a result whose clips are not what their sources say.
 
     Args:
@@ -100,7 +100,7 @@ def check_merged(header: Header, sources: Sequence[Source], sums: np.ndarray) ->
         raise error
 
 
-def _find_runs(header: Header, source: Source) -> _Runs:
+def _find_runs(header: Header, source: MergeSource) -> _Runs:
     """Return where the source's clips lie and go, neighbours that stay neighbours in one piece."""
     begin, to = source.header.offsets[source.rows], header.offsets[source.places]
     count = header.offsets[source.places + 1] - to
@@ -109,7 +109,7 @@ def _find_runs(header: Header, source: Source) -> _Runs:
     return _Runs(begin[first], to[first], np.add.reduceat(count, first))
 
 
-def _plan_reads(source: Source, runs: _Runs, start: int, stop: int) -> list[_Runs]:
+def _plan_reads(source: MergeSource, runs: _Runs, start: int, stop: int) -> list[_Runs]:
     """Return the runs that go between two places of the result, grouped by read; places count from `start`."""
     low, high = np.maximum(runs.to, start), np.minimum(runs.to + runs.count, stop)
     kept = np.flatnonzero(low < high)
@@ -125,7 +125,7 @@ def _plan_reads(source: Source, runs: _Runs, start: int, stop: int) -> list[_Run
     return [inside.part(slice(low, high)) for low, high in itertools.pairwise(edges)]
 
 
-def _fill(block: np.ndarray, layer: int, reads: Sequence[tuple[Source, _Runs]]) -> None:
+def _fill(block: np.ndarray, layer: int, reads: Sequence[tuple[MergeSource, _Runs]]) -> None:
     """Read one block of a layer into place."""
     place = 0
     while place < len(reads):

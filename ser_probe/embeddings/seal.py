@@ -22,7 +22,7 @@ import pandas as pd
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.altered import check_unaltered
 from ser_probe.embeddings.key import CacheKey, check_key
-from ser_probe.embeddings.merge import Source, check_merged, merge_blocks
+from ser_probe.embeddings.merge import MergeSource, check_merged, merge_blocks
 from ser_probe.embeddings.notes import NotedClips, describe_reasons, read_noted_clips, read_unread, remove_notes
 from ser_probe.embeddings.shards import committed, read_shards, remove_stale_partials, shards_folder
 from ser_probe.embeddings.store_header import REJECT_COLUMNS, ROW_COLUMNS, Header, no_rejects, plain_columns
@@ -178,7 +178,7 @@ def update_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
             header = store_file.read_header(stream, path)
         everything = np.arange(len(header.rows))
         changed = dataclasses.replace(header, attributes={**header.attributes, **attributes})
-        source = Source(path, header, everything, everything)
+        source = MergeSource(path, header, everything, everything)
         _write(path, changed, [source], safe="the finished file is as it was")
 
 
@@ -201,7 +201,7 @@ def keep_clips(path: Path, clip_ids: Collection[str]) -> int:
             record = {**header.attributes, "unread": unread.to_dict("records")}
             rows = header.rows.iloc[kept].reset_index(drop=True)
             changed = dataclasses.replace(header, rows=rows, rejects=rejects, attributes=record)
-            _write(path, changed, [Source(path, header, kept, np.arange(len(kept)))], safe="the file is as it was")
+            _write(path, changed, [MergeSource(path, header, kept, np.arange(len(kept)))], safe="the file is as it was")
     return len(header.rows) - len(kept)
 
 
@@ -277,7 +277,7 @@ def _check_files(path: Path, files: Sequence[tuple[Path, Header]], rejects: pd.D
             )
 
 
-def _place(files: Sequence[tuple[Path, Header]], wanted: pd.DataFrame) -> tuple[list[str], list[Source]]:
+def _place(files: Sequence[tuple[Path, Header]], wanted: pd.DataFrame) -> tuple[list[str], list[MergeSource]]:
     """Give every clip its row: those of the finished file first, then the manifest's order, then by id."""
     n_finished = sum(header.sealed for _, header in files)
     kept = [clip_id for _, header in files[:n_finished] for clip_id in header.rows["clip_id"]]
@@ -291,11 +291,11 @@ def _place(files: Sequence[tuple[Path, Header]], wanted: pd.DataFrame) -> tuple[
         taken = [(row, free.pop(clip_id)) for row, clip_id in enumerate(header.rows["clip_id"]) if clip_id in free]
         rows, places = np.array(taken, dtype=np.intp).reshape(-1, 2).T
         if len(rows):
-            sources.append(Source(source, header, rows, places))
+            sources.append(MergeSource(source, header, rows, places))
     return ids, sources
 
 
-def _merge_stored(sources: Sequence[Source]) -> pd.DataFrame:
+def _merge_stored(sources: Sequence[MergeSource]) -> pd.DataFrame:
     parts = [source.header.rows[_STORED].iloc[source.rows].set_index(source.places) for source in sources]
     return pd.concat(parts).sort_index()
 
@@ -340,7 +340,7 @@ def _made_now() -> dict[str, Any]:
 def _write(
     path: Path,
     header: Header,
-    sources: Sequence[Source],
+    sources: Sequence[MergeSource],
     *,
     safe: str = "the shards are complete and nothing is computed again",
 ) -> None:

@@ -28,7 +28,7 @@ from ser_probe.embeddings.store_vectors import (
 )
 from ser_probe.errors import CacheError
 
-Clips = Sequence[str] | pd.Series | pd.Index | pd.DataFrame
+ClipNames = Sequence[str] | pd.Series | pd.Index | pd.DataFrame
 """Clips by their ids, or a table of clips."""
 
 _LISTED_CLIPS = 3
@@ -109,7 +109,7 @@ class EmbeddingCache:
         """Return every name that `layer` takes: the stored layers, then the aliases."""
         return [*self.layer_names, *self.aliases]
 
-    def layer(self, name: str, clips: Clips | None = None) -> np.ndarray:
+    def layer(self, name: str, clips: ClipNames | None = None) -> np.ndarray:
         """Return one layer as float32 in one contiguous read: shape [N, D], of a ragged cache [F, D].
 
         Args:
@@ -205,7 +205,7 @@ class EmbeddingCache:
             fix="delete the file and extract again",
         )
 
-    def positions(self, clips: Clips) -> np.ndarray:
+    def positions(self, clips: ClipNames) -> np.ndarray:
         """Return where clips stand in `clips`, `clip_ids` and the second axis of `array`, in the order given.
 
         These are numbers of rows, not embeddings: `layer(name, clips)` returns those.
@@ -245,7 +245,7 @@ class EmbeddingCache:
             )
         return np.asarray(rows, dtype=np.int64)
 
-    def _named(self, clips: Clips) -> tuple[list[str], pd.Index]:
+    def _named(self, clips: ClipNames) -> tuple[list[str], pd.Index]:
         """Return the names of clips, and this cache's clips by that kind of name."""
         if isinstance(clips, str):
             raise CacheError("Clips are given as one text", expected="a list of clip ids", found=clips, fix="[clip_id]")

@@ -18,17 +18,14 @@ from ser_probe.models.inputs import InputSpec
 from ser_probe.models.lora import merged_state
 
 LAYER_CONTRACT_VERSION = 1
-"""Rises when the meaning of a layer name or the forward pass changes, so that no older cache is served."""
-
-MIN_SAMPLES = 400
-"""A shorter clip (25 ms at 16 kHz) yields no frame in the front end that most published models share."""
+"""Raise it when the meaning of a layer name or the forward pass changes, so that no older cache is used."""
 
 UNUSED_WEIGHTS = frozenset({"masked_spec_embed"})
-"""The one weight of a model that extraction never reads: a checkpoint may lack it."""
+"""Weights that extraction never reads: a checkpoint may lack them."""
 
 _MOST_HASH_THREADS = 8
 
-# Config entries that say how a model was made or trained, not what its forward pass computes.
+# Config entries about how a model was made or trained, which do not change its forward pass.
 _VOLATILE_CONFIG_KEYS = frozenset(
     (
         *("_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype", "id2label", "label2id"),
@@ -49,8 +46,8 @@ class Backbone:
     Args:
         model: The transformers model, without any head.
         name: The name or directory it was asked for by.
-        input: What it wants to hear.
-        revision: The commit on the hub, where it came from there.
+        input: The input that it takes.
+        revision: The commit, for a model from the hub.
     """
 
     model: Any = field(repr=False)
@@ -95,12 +92,12 @@ class Backbone:
 
     @property
     def min_samples(self) -> int:
-        """Samples that make one frame; `MIN_SAMPLES` for the published models that hear waveforms."""
+        """Samples that make one frame; `clip_length.MIN_SAMPLES` for the published models that hear waveforms."""
         return self.facts.min_samples(self.config, self.input)
 
     @property
     def max_samples(self) -> int | None:
-        """Samples that the model hears, however short the clip (Whisper: 30 s); None: as many as the clip has."""
+        """Length in samples that shorter clips are padded to (Whisper: 30 s); None: the clip's length."""
         return None if self.input.log_mel is None else self.input.log_mel.max_samples
 
     @property
@@ -143,8 +140,8 @@ class Backbone:
         return hash_tensors(self.facts.front_end_weights(self.model))
 
     def front_end_ingredients(self) -> dict[str, Any]:
-        """Return, JSON-like, all that the front end's output depends on besides the clip."""
-        # Strides and the activation are in the config only: equal weights do not tell.
+        """Return, JSON-like, everything that the front end's output depends on besides the clip."""
+        # Strides and the activation are in the config only, so equal weights are not enough.
         entries = self.architecture().items()
         return {
             "weights": self.front_end_hash(),
@@ -167,13 +164,13 @@ class Backbone:
 def hash_tensors(tensors: dict[str, torch.Tensor]) -> str:
     """Return 64 hex digits over named tensors: names, types, shapes and bytes."""
     names = sorted(tensors)
-    # hashlib lets other threads run meanwhile. SHA-256, because most processors have instructions for it.
+    # hashlib releases the GIL. SHA-256, because most processors have instructions for it.
     with ThreadPoolExecutor(min(_MOST_HASH_THREADS, os.cpu_count() or 1)) as threads:
         digests = list(threads.map(_hash_tensor, (tensors[name] for name in names)))
-    whole = hashlib.sha256()
+    total = hashlib.sha256()
     for name, digest in zip(names, digests, strict=True):
-        whole.update(json.dumps([name, digest]).encode())
-    return whole.hexdigest()
+        total.update(json.dumps([name, digest]).encode())
+    return total.hexdigest()
 
 
 def _hash_tensor(tensor: torch.Tensor) -> str:

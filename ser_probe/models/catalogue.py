@@ -1,7 +1,7 @@
-"""The backbones ser-probe knows by name. No torch here: the config and the command line read these tables.
+"""The backbones that ser-probe knows by name. Loads no torch: the config and the command line read these tables.
 
-Any other Hugging Face id or local directory of a supported family works as well; this table is for
-help texts, for near matches of a misspelt name, and for the tiny models that need no download.
+Any other Hugging Face id or local directory of a supported family works as well; this table serves help texts, near
+matches of misspelt names, and the tiny models that need no download.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class KnownCheckpoint:
 
     @property
     def input(self) -> str:
-        """What it is fed, in words."""
+        """Its input, in words."""
         if self.family == "whisper":
             return "log-mel, 30 s"
         if self.family == "wav2vec2-bert":
@@ -175,7 +175,7 @@ TINY_SEED = 20_240_601
 
 
 def model_name(name: str, random_weights: int | None) -> str:
-    """Return what tables and caches call a model, which says so if its weights were drawn from a seed."""
+    """Return a model's name in tables and caches, with a note if its weights were drawn from a seed."""
     return name if random_weights is None else f"{name} (random weights, seed {random_weights})"
 
 

@@ -60,7 +60,7 @@ def load_classifier(folder: Path, *, device: torch.device | str = "cpu") -> SerC
     refuse_non_finite(weights, folder / "head.safetensors", CheckpointError)
     try:
         _refuse_other_shapes(folder / "head.safetensors", weights, backbone, targets, settings)
-        # The generator of the CPU alone: the first weights of the head are drawn by it, and then replaced.
+        # The CPU's generator draws the first weights of the head, which are then replaced.
         with torch.random.fork_rng(devices=[]):
             classifier = SerClassifier(backbone, targets, settings)
     except ConfigError as error:
@@ -74,7 +74,7 @@ def read_targets(folder: Path) -> Targets:
     """Return what a checkpoint's classifier predicts, without reading its weights.
 
     Raises:
-        CheckpointError: If a file is missing, was changed, or says no such thing.
+        CheckpointError: If a file is missing, changed or damaged.
     """
     _refuse_incomplete(folder)
     weights = [path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES]
@@ -98,7 +98,7 @@ def _refuse_incomplete(folder: Path) -> None:
 def _refuse_other_shapes(
     path: Path, weights: dict[str, Tensor], backbone: Backbone, targets: Targets, settings: HeadSettings
 ) -> None:
-    """Raise where a head of these settings has other weights than the file, before memory is taken for them."""
+    """Raise if a head of these settings has other weights than the file, before memory is allocated for them."""
     if len(settings.hidden) > len(weights):
         raise _unfit(path, found=f"{len(settings.hidden):,} hidden layers, and {len(weights)} tensors")
     try:
@@ -107,10 +107,10 @@ def _refuse_other_shapes(
     except RuntimeError as error:  # more values than a tensor can have
         raise _unfit(path, found=error) from error
     expected = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    odd = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    stored = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    odd = sorted(name for name in {*expected, *stored} if expected.get(name) != stored.get(name))
     if odd:
-        shown = [f"{odd[0]}: {each.get(odd[0], 'no such tensor')}" for each in (expected, found)]
+        shown = [f"{odd[0]}: {shapes.get(odd[0], 'no such tensor')}" for shapes in (expected, stored)]
         more = f"; {len(odd)} tensors differ" if len(odd) > 1 else ""
         raise _unfit(path, expected=f"{shown[0]}, by head.json", found=f"{shown[1]}{more}")
 

@@ -1,8 +1,8 @@
 """Long clips in chunks: overlapping stretches that go through the model as clips of their own.
 
-Attention takes memory with the square of the duration, and most models never heard a minute at a time. The chunks
-begin on the frame grid, so that their frames are frames of the whole clip; of an overlap each chunk gives the half
-that lies deeper inside it. Every frame of the clip counts once, and so a pooling weighs chunks by their frames.
+Attention takes memory with the square of the duration, and most models were never trained on a minute at a time. The
+chunks begin on the frame grid, so that their frames are frames of the whole clip; of an overlap each chunk keeps the
+half on its side. Every frame of the clip counts once, so a pooling weighs chunks by their frames.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Chunking:
     """When and how clips are cut.
 
     Args:
-        length_s: Longest clip that goes through whole, and the length of a chunk, in s.
-        overlap_s: What neighbouring chunks share at least, in s.
+        length_s: Longest clip that is not cut, and the length of a chunk, in s.
+        overlap_s: Smallest overlap of neighbouring chunks, in s.
 
     Raises:
         ConfigError: If the overlap is not shorter than half a chunk.
@@ -72,7 +72,7 @@ def cut_clip(backbone: Backbone, n_samples: int, chunking: Chunking) -> list[Chu
     if total <= length or n_samples <= int(chunking.length_s * backbone.input.sample_rate_hz):
         return [Chunk(0, n_samples, 0, total)]
     count = -(-(total - overlap) // (length - overlap))
-    # Spread evenly: every chunk has the same length, and the last one is no short rest.
+    # Spread evenly: all chunks have the same length, the last one included.
     firsts = np.rint(np.linspace(0, total - length, count)).astype(int)
     borders = [0, *((firsts[1:] + firsts[:-1] + length) // 2), total]
     stops = [*(int(first) * stride + size for first in firsts[:-1]), n_samples]
@@ -100,7 +100,7 @@ def check_chunking(backbone: Backbone, chunking: Chunking) -> tuple[int, int, in
         )
     length = int(backbone.frame_counts([n_samples])[0])
     if length * stride > n_samples:
-        # Whisper counts a frame that has but begun: chunks end with a whole one.
+        # Whisper counts a frame that has only begun: chunks end with a complete frame.
         length = n_samples // stride
         n_samples = length * stride
     overlap = -(-round(chunking.overlap_s * rate_hz) // stride)

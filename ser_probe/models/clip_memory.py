@@ -1,9 +1,8 @@
-"""How much memory a clip takes that goes through a model whole, known before it does.
+"""An estimate of the memory that a clip needs when it goes through a model uncut.
 
-Attention takes memory with the square of the frames: ten minutes are 30,000 frames, and what holds a number for each
-pair of them takes 3.6 GB a head. A GPU then raises an error; a machine whose memory ends kills the process without a
-word. The estimate counts the largest tensors that live at the same time; the memory that a process was measured to take
-is 0.7 to 0.9 of it (`benchmarks/long_clips.py`).
+Attention takes memory with the square of the frames: ten minutes are 30,000 frames, and a number for each pair of them
+takes 3.6 GB a head. A GPU then raises an error; on a CPU the system kills the process without a message. The estimate
+counts the largest tensors that live at the same time; measured use is 0.7 to 0.9 of it (`benchmarks/long_clips.py`).
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ from ser_probe.models.backbone import Backbone
 from ser_probe.models.families import FAMILIES
 
 _BYTES = 4
-"""Of a number. Half precision is not counted less: masks, biases and sums stay in float32."""
+"""Bytes of a number, in half precision too: masks, biases and sums stay in float32."""
 _FRONT_END_COPIES = 4
-"""Of the first convolution's output: itself, its norm, its activation and what is on the way."""
+"""Copies of the first convolution's output: itself, its norm, its activation and a temporary."""
 _WIDTH_COPIES = 10
-"""Of the hidden states: residual, query, key, value, attention's output, norms, pooling."""
+"""Copies of the hidden states: residual, query, key, value, attention's output, norms, pooling."""
 
 
 @dataclass(frozen=True)
 class ClipMemory:
-    """What a clip takes, in bytes, besides the weights.
+    """The memory that a clip needs, in bytes, besides the weights.
 
     Args:
         per_sample: Of the front end, for each sample.
@@ -39,12 +38,12 @@ class ClipMemory:
     samples_per_frame: int
 
     def needed_bytes(self, n_samples: int) -> int:
-        """Return what a clip of so many samples takes."""
+        """Return the bytes that a clip of so many samples needs."""
         n_frames = n_samples / self.samples_per_frame
         return int(self.per_sample * n_samples + self.per_frame * n_frames + self.per_pair * n_frames**2)
 
     def most_samples(self, available_bytes: float) -> int:
-        """Return how long a clip may be."""
+        """Return the longest clip that fits, in samples."""
         square = self.per_pair / self.samples_per_frame**2
         linear = self.per_sample + self.per_frame / self.samples_per_frame
         if square == 0:
@@ -53,22 +52,22 @@ class ClipMemory:
 
 
 def clip_memory(backbones: Sequence[Backbone], *, keeps_frames: bool = False) -> ClipMemory:
-    """Return what a clip takes in the greediest of models that run one after another.
+    """Return the memory that a clip needs in the largest of models that run one after another.
 
     Args:
         backbones: The models.
         keeps_frames: Whether the frames of all layers are kept, and not their mean.
     """
-    each = [_of(backbone, keeps_frames) for backbone in backbones]
+    needs = [_of_model(backbone, keeps_frames) for backbone in backbones]
     return ClipMemory(
-        max(one.per_sample for one in each),
-        max(one.per_frame for one in each),
-        max(one.per_pair for one in each),
-        min(one.samples_per_frame for one in each),
+        max(need.per_sample for need in needs),
+        max(need.per_frame for need in needs),
+        max(need.per_pair for need in needs),
+        min(need.samples_per_frame for need in needs),
     )
 
 
-def _of(backbone: Backbone, keeps_frames: bool) -> ClipMemory:
+def _of_model(backbone: Backbone, keeps_frames: bool) -> ClipMemory:
     config = backbone.model.config
     family = FAMILIES[config.model_type]
     channels, strides = getattr(config, "conv_dim", None), getattr(config, "conv_stride", None)

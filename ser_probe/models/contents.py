@@ -1,8 +1,7 @@
-"""What a checkpoint's folder held when fine-tuning wrote it, so that a changed file is told from the one written.
+"""The record of a checkpoint's files, which tells whether one was changed since fine-tuning wrote it.
 
-checkpoint.json holds the size and the SHA-256 of every file beside it. A flipped bit in weights gives other weights,
-which load as well as the right ones: nothing but a record of what was written tells them apart. A folder without
-that record, as any model that others made, is taken as it is.
+checkpoint.json holds the size and the SHA-256 of every file of the folder. Weights with a flipped bit load like the
+right ones, so only such a record finds them. A folder without the record, such as a model of others, is not checked.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from ser_probe.files import check_entries, file_sha256, read_json
 
 CONTENTS = "checkpoint.json"
 TRAINING_FILES = frozenset(("optimizer.pt", "scheduler.pt", "trainer_state.json", "adapters.safetensors"))
-"""What resuming alone reads."""
+"""Files that only resuming reads."""
 
 _THREADS = 4
 _OF_A_CLASSIFIER = "head.json"
@@ -26,7 +25,7 @@ _OF_A_CLASSIFIER = "head.json"
 def describe_contents(folder: Path) -> dict[str, Any]:
     """Return `files`, the sizes of a folder's files in bytes, and `sha256`, 64 hex digits of each; by name."""
     paths = sorted(path for path in folder.iterdir() if path.is_file())
-    with ThreadPoolExecutor(_THREADS) as threads:  # hashlib lets the others run meanwhile
+    with ThreadPoolExecutor(_THREADS) as threads:  # hashlib releases the GIL
         digests = list(threads.map(file_sha256, paths))
     return {
         "files": {path.name: path.stat().st_size for path in paths},
@@ -38,7 +37,7 @@ def read_contents(folder: Path) -> tuple[dict[str, int], dict[str, str]]:
     """Return sizes and hashes of a checkpoint's files; the hashes are empty where an older release wrote it.
 
     Raises:
-        DamagedFileError: If they are no such thing.
+        DamagedFileError: If the record is damaged.
         OSError: If the file cannot be read, or is not there.
     """
     path = folder / CONTENTS
@@ -54,7 +53,7 @@ def refuse_changed_files(folder: Path, *, but: Collection[str] = TRAINING_FILES)
 
     Args:
         folder: A checkpoint, or any model's folder: without a record nothing is refused.
-        but: Names of files that are not looked at.
+        but: Names of files that are not checked.
 
     Raises:
         CheckpointError: If a file was changed, cut or deleted, or the record of them is damaged.

@@ -40,8 +40,8 @@ def pool_layers(
     Args:
         backbone: The backbone; the caller puts it in evaluation mode and forbids gradients (`evaluating`).
         frames: The front end's output.
-        poolings: What to make of the frames; one forward pass serves all.
-        speech: Which frames a speech pooling takes, bool of shape [B, T]; None takes all valid ones.
+        poolings: The poolings; one forward pass serves all.
+        speech: Which frames a speech pooling takes, bool of shape [B, T]; None: all valid frames.
 
     Returns:
         One tensor a pooling, on the backbone's device: [L, B, D'], of a ragged one [L, F, D].
@@ -49,12 +49,12 @@ def pool_layers(
     pooled: list[dict[str, Tensor]] = [{} for _ in poolings]
 
     def keep(name: str, hidden: Tensor, mask: Tensor) -> None:
-        for pooling, found in zip(poolings, pooled, strict=True):
+        for pooling, layers_of in zip(poolings, pooled, strict=True):
             spoken = mask & speech if pooling.speech and speech is not None else mask
-            found[name] = pooling(hidden, spoken)
+            layers_of[name] = pooling(hidden, spoken)
 
     run_encoder(backbone, frames.to(backbone.device), keep)
-    return [torch.stack([found[name] for name in backbone.layer_names]) for found in pooled]
+    return [torch.stack([layers_of[name] for name in backbone.layer_names]) for layers_of in pooled]
 
 
 def pool_chunks(
@@ -74,10 +74,10 @@ def pool_chunks(
         backbone: As in `pool_layers`.
         samples: The clip, float32 of shape [n].
         chunks: As `cut_clip` cut it.
-        poolings: What to make of the frames.
+        poolings: The poolings.
         speech: Which frames of the clip are speech, bool of shape [T].
-        run: Takes the chunks and a function over some of them, and yields its results in order: how many go together
-            is a matter of memory, and so the caller's.
+        run: Takes the chunks and a function over some of them, and yields its results in order; it decides how many
+            go together, by memory.
 
     Returns:
         As `pool_layers`, of one clip, in the host's memory.
@@ -95,17 +95,17 @@ def pool_chunks(
         return np.stack([hidden[name] for name in backbone.layer_names])
 
     layers = torch.from_numpy(np.concatenate(list(run(chunks, forward)), axis=1))
-    every = torch.ones(1, layers.shape[1], dtype=torch.bool)
-    spoken = every if speech is None else torch.from_numpy(speech)[None]
+    all_frames = torch.ones(1, layers.shape[1], dtype=torch.bool)
+    spoken = all_frames if speech is None else torch.from_numpy(speech)[None]
     return [
-        torch.stack([pooling(layer[None], spoken if pooling.speech else every) for layer in layers])
+        torch.stack([pooling(layer[None], spoken if pooling.speech else all_frames) for layer in layers])
         for pooling in poolings
     ]
 
 
 @contextlib.contextmanager
 def evaluating(backbones: Sequence[Backbone]) -> Iterator[None]:
-    """Run models in evaluation mode and without gradients, then back in their mode: extraction may be amid training."""
+    """Run models in evaluation mode without gradients, and restore their mode: training may be under way."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         for backbone in backbones:

@@ -1,4 +1,4 @@
-"""Encoders: from frames to hidden states, such that what pads a batch never reaches a clip.
+"""Encoders: from frames to hidden states, so that padding never reaches a clip.
 
 Two things make a padded batch exact: padded frames are zero wherever a convolution could carry them into a clip, and
 they are never attended to.
@@ -27,7 +27,7 @@ def run_masked_transformer(
         convolved: Modules whose outputs, [B, D, T], a convolution takes next: padded frames are kept zero there too.
 
     Returns:
-        The encoder's output, shape [B, T, D]. What padded frames hold is arbitrary.
+        The encoder's output, shape [B, T, D]. Padded frames are arbitrary.
     """
     mask = frames.mask
     projected = model.feature_projection(frames.features)
@@ -62,7 +62,7 @@ def run_with_positional_stack(model: Any, frames: Frames, *, spec_augment: bool 
 
 
 def run_unmasked_transformer(model: Any, frames: Frames, *, spec_augment: bool = False) -> Tensor:
-    """Run the encoder of Whisper from its positions on. It attends to the silence behind a clip, as it always has.
+    """Run the encoder of Whisper from its positions on. It attends to the silence after a clip, as in its training.
 
     Args:
         model: The encoder.

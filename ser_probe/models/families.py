@@ -1,6 +1,6 @@
-"""What differs between the families of speech encoders that ser-probe runs: one table, by `model_type`.
+"""The differences between the families of speech encoders that ser-probe runs: one table, by `model_type`.
 
-The weights and the mathematics are those of transformers; here is said which parts of a model are run, in what order
+The weights and the mathematics are those of transformers; the table says which parts of a model are run, in what order
 and with which masks, so that a clip's embedding does not depend on its batch.
 """
 
@@ -44,11 +44,11 @@ class Family:
             checkpoint, and none may be left over; anything else (heads, quantisers) may.
         extractor: Name of transformers' feature extractor.
         extractor_settings: Config -> its arguments where a checkpoint has none.
-        read_input: Feature extractor and config -> what the model is fed.
+        read_input: Feature extractor and config -> the model's input.
         min_samples: Config and input -> samples that make one frame.
         samples_per_frame: Config and input -> samples from one frame to the next.
         count_frames: Model, input and samples per clip [B] -> frames per clip [B].
-        run_front_end: Model and what it is fed of each clip -> frames.
+        run_front_end: Model and the prepared clips -> frames.
         run_encoder: Model and frames -> output of the encoder.
         blocks: Model -> its transformer blocks.
         has_final_norm: Config -> whether a norm follows the last block, so that layer `final` differs from it.
@@ -114,7 +114,7 @@ _WAV2VEC2_BERT = Family(
     run_front_end=pad_log_mel,
     run_encoder=run_masked_transformer,
     blocks=lambda model: model.encoder.layers,
-    # Each block ends with a norm of its own; there is none after the last.
+    # Each block ends with a norm; there is no further one after the last block.
     has_final_norm=lambda _config: False,
     front_end_weights=lambda _model: {},
     trainable=False,
@@ -176,7 +176,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "data2vec-audio": replace(
         _WAVEFORM,
-        # It knows but one kind of norm: per frame in the front end, behind each block in the encoder.
+        # It has one kind of norm only: per frame in the front end, after each block in the encoder.
         extractor_settings=lambda _config: {"do_normalize": True, "return_attention_mask": True},
         run_encoder=run_with_positional_stack,
         has_final_norm=lambda _config: False,

@@ -1,10 +1,10 @@
 """The batch-invariant forward pass: a clip's embedding does not depend on what it was batched with.
 
-Stock padded batches are wrong by up to 150 % (relative) for the models of this field. Four things make
-a batch exact, and leaving any one out costs 0.01 to 0.6: each clip is normalised over its own samples; the group norm
+Stock padded batches are wrong by up to 150 % (relative) for the models of this field. Four things make a
+batch exact, and leaving any of them out costs 0.01 to 0.6: each clip is normalised over its own samples; the group norm
 of the front end sees valid frames only; padded frames are zero before the positional convolution and are
-never attended to; poolings skip them. Frame counts come from the model's own formula. What a family needs of this is
-in `families`; here it is run, and its layers are captured.
+never attended to; poolings skip them. Frame counts come from the model's own formula. `families` has the parts that
+differ by family; this module runs them and captures the layers.
 
 The layer contract: layer 0 is what the first block receives, layer i the residual stream after block i,
 `final` what a head sees. They are captured with hooks on the blocks, because what `output_hidden_states`
@@ -41,7 +41,7 @@ def run_front_end(backbone: Backbone, clips: Sequence[np.ndarray]) -> Frames:
     for position, clip in enumerate(clips):
         where = f"clip {position} of the batch"
         refuse_length(len(clip), backbone.min_samples, backbone.max_samples, where=where)
-    # What a model is fed does not depend on the precision that it runs in.
+    # The input does not depend on the precision of the model.
     with torch.autocast("cpu", enabled=False):
         prepared = [backbone.input.prepare(clip) for clip in clips]
     return run_prepared(backbone, prepared)
@@ -52,7 +52,7 @@ def run_prepared(backbone: Backbone, prepared: Sequence[np.ndarray]) -> Frames:
 
     Args:
         backbone: The backbone.
-        prepared: What the model is fed of each clip, float32: waveforms [n], or log-mel features [T, M].
+        prepared: The input of each clip, float32: waveforms [n], or log-mel features [T, M].
 
     Raises:
         BackboneError: If a waveform is too short for one frame.

@@ -1,7 +1,7 @@
-"""The poolings that a classifier's head may stand on: frames [B, T, D] and their mask [B, T] -> one vector a clip.
+"""The poolings that a classifier's head may use: frames [B, T, D] and their mask [B, T] -> one vector a clip.
 
-They are the fixed ones of `pooling`, and two that are trained with the head. In evaluation mode a clip's vector does
-not depend on what it was batched with. The one door to speechbrain.
+They are the fixed poolings of `pooling`, and two that are trained with the head. In evaluation mode a clip's vector
+does not depend on its batch. The one door to speechbrain.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class RowNorm(nn.Module):
 
 
 class FixedPooling(nn.Module):
-    """A pooling of `pooling.POOLINGS`, which has nothing to learn.
+    """A pooling of `pooling.POOLINGS`, without parameters.
 
     Args:
         name: Its name.
@@ -93,7 +93,7 @@ class AttentivePooling(nn.Module):
     """Mean and standard deviation under weights that are learned (Okabe et al. 2018, attentive statistics pooling).
 
     A frame h has the score v . tanh(W h + b), and the weights are the softmax of the scores over the clip's frames.
-    The constant that the paper adds to a score is left out, for a softmax does not see it.
+    The constant that the paper adds to a score is left out: a softmax ignores it.
 
     Args:
         width: D.
@@ -117,25 +117,25 @@ class AttentivePooling(nn.Module):
 
 def _import_blocks() -> Any:
     """Return speechbrain's module of ECAPA-TDNN. Its import would turn TF32 on for the whole process."""
-    others = os.environ.get("SB_DISABLE_QUIRKS", "")
-    os.environ["SB_DISABLE_QUIRKS"] = ",".join(filter(None, [others, "allow_tf32"]))
+    quirks = os.environ.get("SB_DISABLE_QUIRKS", "")
+    os.environ["SB_DISABLE_QUIRKS"] = ",".join(filter(None, [quirks, "allow_tf32"]))
     try:
         with kept_products():
             return require("speechbrain.lobes.models.ECAPA_TDNN", extra="ecapa", purpose="the pooling 'ecapa'")
     finally:
-        os.environ["SB_DISABLE_QUIRKS"] = others
-        if not others:
+        os.environ["SB_DISABLE_QUIRKS"] = quirks
+        if not quirks:
             del os.environ["SB_DISABLE_QUIRKS"]
 
 
 class EcapaPooling(nn.Module):
     """An ECAPA-TDNN over the frames (Desplanques et al. 2020), of speechbrain's blocks, made exact for padded batches.
 
-    As it comes, it mirrors frames at the ends of the batch, which for all but the longest clip are padding, and its
-    convolutions carry padding into clips. Here padded frames are zero before every convolution, and so is what lies
+    speechbrain's version mirrors frames at the ends of the batch, which are padding for all but the longest clip, and
+    its convolutions carry padding into clips. Here padded frames are zero before every convolution, and so is what lies
     beyond the batch; squeeze and excitation, and the pooling, see the clip's frames only. So do, in training, the
-    batch norms: how far a batch is padded changes nothing. That a clip is normalised with the others of its batch
-    while training is what batch norm means. Weights that were trained with mirrored frames would give other values.
+    batch norms, so that the amount of padding changes nothing; they still normalise a clip with the others of its
+    batch. Weights that were trained with mirrored frames would give other values.
 
     Args:
         width: D.
@@ -160,7 +160,7 @@ class EcapaPooling(nn.Module):
             attention_channels=sizes.attention,
             lin_neurons=sizes.out,
         )
-        # A constant in all scores of a channel, which a softmax does not see.
+        # A constant in all scores of a channel, which a softmax ignores.
         self.network.asp.conv.conv.bias = None
         self._convolutions: list[nn.Module] = []
         self._frame_norms: list[nn.Module] = []
@@ -168,7 +168,7 @@ class EcapaPooling(nn.Module):
             for name, child in list(parent.named_children()):
                 if isinstance(child, blocks.BatchNorm1d):
                     setattr(parent, name, RowNorm(child.norm))  # type: ignore[arg-type]
-                    if parent is not self.network:  # its own norm is of clips, not of frames
+                    if parent is not self.network:  # whose norm is over clips, not over frames
                         self._frame_norms.append(getattr(parent, name))
                 elif isinstance(child, blocks.Conv1d):
                     child.padding_mode = "constant"

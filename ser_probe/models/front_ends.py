@@ -1,4 +1,4 @@
-"""Front ends: from what a model is fed of each clip to the frames that its encoder takes, exactly in any batch."""
+"""Front ends: from the prepared clips to the frames that the encoder takes, the same in any batch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run_padded_convolutions(model: Any, waves: Sequence[Tensor]) -> Frames:
     n_samples = torch.tensor([len(wave) for wave in waves])
     padded = nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
     if device.type == "cuda":
-        padded = padded.pin_memory()  # only then is the copy one that nothing waits for
+        padded = padded.pin_memory()  # only then is the copy asynchronous
     hidden = padded.to(device, non_blocking=True)[:, None]
     for layer in model.feature_extractor.conv_layers:
         norm = getattr(layer, "layer_norm", None)
@@ -65,7 +65,7 @@ def _masked_group_norm(hidden: Tensor, n_valid: Tensor, norm: nn.GroupNorm) -> T
     """Group norm with one group a channel, over the valid part of the time axis only; hidden is [B, C, T]."""
     if norm.num_groups != norm.num_channels:
         raise BackboneError("A group norm that mixes channels is not supported", found=f"{norm.num_groups} groups")
-    hidden = hidden.float()  # as the norm itself would under autocast: sums over thousands of frames
+    hidden = hidden.float()  # as the norm itself does under autocast: sums over thousands of frames
     mask = (torch.arange(hidden.shape[-1], device=hidden.device) < n_valid[:, None])[:, None]
     count = n_valid[:, None, None].to(hidden.dtype)
     mean = (hidden * mask).sum(dim=-1, keepdim=True) / count
@@ -99,7 +99,7 @@ def run_log_mel_convolutions(model: Any, features: Sequence[np.ndarray]) -> Fram
         Frames of the full length; those beyond the clip are real, but do not count as the clip's.
     """
     length = model.config.max_source_positions * model.conv1.stride[0] * model.conv2.stride[0]
-    # The last row is silence alone, unless the clip ends where the model's hearing does.
+    # The last row is silence alone, unless the clip is as long as the model's input.
     filled = [clip[np.minimum(np.arange(length), len(clip) - 1)] for clip in features]
     hidden = torch.from_numpy(np.stack(filled)).to(next(model.parameters()).device).transpose(1, 2)
     for convolution in (model.conv1, model.conv2):

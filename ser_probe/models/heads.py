@@ -1,6 +1,6 @@
 """The classifier that is fine-tuned: a backbone and a head.
 
-What is trained is what is measured: training calls `run_encoder`, and so does extraction.
+Training calls the same `run_encoder` as extraction, so that the trained model is the measured one.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Head(nn.Module):
         width = self.pooling.out_width
         layers = _activation(settings, width, relu=settings.relu)
         for hidden in settings.hidden:
-            # A constant before a batch norm changes nothing.
+            # A bias before a batch norm has no effect.
             layers += [nn.Linear(width, hidden, bias=not settings.batch_norm)]
             layers += _activation(settings, hidden, relu=True)
             width = hidden
@@ -153,16 +153,16 @@ class Head(nn.Module):
 
 
 def _activation(settings: HeadSettings, width: int, *, relu: bool) -> list[nn.Module]:
-    """Return what follows the pooled vector, or the linear part of a hidden layer."""
+    """Return the layers after the pooled vector, or after the linear part of a hidden layer."""
     layers: list[nn.Module] = [RowNorm(nn.BatchNorm1d(width))] if settings.batch_norm else []
     return [*layers, *([nn.ReLU()] if relu else []), nn.Dropout(settings.dropout)]
 
 
 def refuse_untrainable(backbone: Backbone) -> None:
-    """Refuse a backbone of a family that fine-tuning knows no recipe for.
+    """Refuse a backbone of a family that cannot be fine-tuned.
 
     Raises:
-        BackboneError: If it is of one.
+        BackboneError: If so.
     """
     if not backbone.facts.trainable:
         raise BackboneError(
@@ -218,5 +218,5 @@ class SerClassifier(nn.Module):
         return self.head(encode, frames.mask)
 
     def layer_weights(self) -> dict[str, float]:
-        """Return the weight that the head takes each layer with; layers that it does not take are left out."""
+        """Return the weight of each layer in the head; layers that it does not use are left out."""
         return self.head.mixing.layer_weights()

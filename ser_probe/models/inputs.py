@@ -1,4 +1,4 @@
-"""What a model is fed of a clip: the waveform, or log-mel features by the model's own feature extractor.
+"""The input of a model: the waveform of a clip, or log-mel features by the model's own feature extractor.
 
 An `InputSpec` can be pickled, so that the processes that decode audio can prepare clips as well.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ser_probe.clip_length import too_short
 from ser_probe.errors import BackboneError
 
 _NORMALISE_EPS = 1e-7  # as in transformers' feature extractor
@@ -23,7 +24,7 @@ class LogMel:
     Args:
         settings: Arguments of the feature extractor that its values depend on.
         min_samples: Samples that make one frame of the encoder.
-        max_samples: Samples that the model hears, however short the clip; None: as many as the clip has.
+        max_samples: Length in samples that the model always takes; None: the clip's length.
         samples_per_frame: Samples from one frame of the encoder to the next.
         features: Samples [n] -> float32 features [T, M]; picklable.
     """
@@ -37,13 +38,13 @@ class LogMel:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a backbone wants to hear.
+    """The input that a backbone takes.
 
     Args:
         sample_rate_hz: Sampling rate in Hz.
         normalise: Whether each clip is brought to zero mean and unit variance: a waveform over its own samples,
             log-mel features in each band over the clip's own frames.
-        log_mel: How features are made; None where the model is fed the waveform.
+        log_mel: How features are made; None if the input is the waveform.
     """
 
     sample_rate_hz: int
@@ -51,7 +52,7 @@ class InputSpec:
     log_mel: LogMel | None = None
 
     def prepare(self, samples: np.ndarray) -> np.ndarray:
-        """Return what the model is fed of one clip.
+        """Return the model's input for one clip.
 
         Args:
             samples: Samples at `sample_rate_hz`, shape [n].
@@ -81,15 +82,13 @@ def normalise_clip(samples: np.ndarray) -> np.ndarray:
 
 
 def refuse_length(n_samples: int, shortest: int, longest: int | None, *, where: object) -> None:
-    """Refuse a clip that makes no frame (the stock model would take all its padding as valid), or is not heard whole.
+    """Refuse a clip that makes no frame (the stock model would take all its padding as valid), or is too long.
 
     Raises:
         BackboneError: If the clip is too short or too long.
     """
     if n_samples < shortest:
-        raise BackboneError(
-            "A clip is too short for one frame", where=where, expected=f"at least {shortest} samples", found=n_samples
-        )
+        raise too_short(BackboneError, where=where, least=f"{shortest} samples", found=n_samples)
     if longest is not None and n_samples > longest:
         raise BackboneError(
             "A clip is longer than what the model hears",

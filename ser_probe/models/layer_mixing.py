@@ -1,8 +1,7 @@
-"""The layer of the encoder that a head stands on, or how all of them become one.
+"""The layer of the encoder that a head uses, or the weighted sum of all layers.
 
-Layers are taken as the encoder makes them: of a single one nothing else is kept, and a sum is built as they appear. A
-block that layer drop skips in training leaves the frames as they were and makes no layer: the one before counts for
-its layer too.
+Layers are used as the encoder makes them: for a single layer no other is kept, and a sum is built step by step. A block
+that layer drop skips in training makes no layer: the layer before stands in for it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from ser_probe.models.forward import LayerCallback
 
 FINAL, WEIGHTED, WEIGHTED_RAW = "final", "weighted", "weighted-raw"
 LAYER_CHOICES = (FINAL, WEIGHTED, WEIGHTED_RAW)
-"""What there is besides the number of a layer."""
+"""The choices besides the number of a layer."""
 
 Encode = Callable[[LayerCallback | None], Tensor]
 """Runs the encoder, calls back with its layers, and returns layer `final`, as `run_encoder` does."""
@@ -72,7 +71,7 @@ class LayerMixing(nn.Module):
         return layer_sum.finish(encode(layer_sum))
 
     def layer_weights(self) -> dict[str, float]:
-        """Return the weight that each layer is taken with; layers that are not taken are left out."""
+        """Return the weight of each layer; layers that are not used are left out."""
         if isinstance(self.layers, int) or self.layers == FINAL:
             return {str(self.layers): 1.0}
         return dict(zip(self.names, self._applied().tolist(), strict=True))
@@ -83,14 +82,14 @@ class LayerMixing(nn.Module):
 
 def _take(number: int, encode: Encode) -> Tensor:
     """Return the frames of one layer."""
-    taken: list[Tensor] = []
+    latest: list[Tensor] = []
 
     def keep(name: str, hidden: Tensor, _mask: Tensor) -> None:
-        if name != FINAL and (int(name) <= number or not taken):
-            taken[:] = [hidden]
+        if name != FINAL and (int(name) <= number or not latest):
+            latest[:] = [hidden]
 
     final = encode(keep)
-    return taken[0] if taken else final
+    return latest[0] if latest else final
 
 
 class _LayerSum:
@@ -104,7 +103,7 @@ class _LayerSum:
         self._total: Tensor | None = None
 
     def __call__(self, name: str, hidden: Tensor, _mask: Tensor) -> None:
-        """Take a layer. It is summed when it is known which layers it counts for."""
+        """Take a layer. It is added once it is known which layers it stands for."""
         self._sum_until(self._positions[name])
         self._latest = self._pool(hidden)
 
@@ -112,7 +111,7 @@ class _LayerSum:
         """Return the sum.
 
         Args:
-            final: Layer `final`, which is all there is if every block was skipped.
+            final: Layer `final`, the only layer if every block was skipped.
         """
         if self._latest is None:
             self._latest = self._pool(final)

@@ -11,10 +11,10 @@ from ser_probe.errors import BackboneError
 from ser_probe.models.inputs import InputSpec, LogMel
 
 TAIL_FRAMES = 3
-"""Log-mel frames kept behind a clip that a model hears padded with silence: the analysis windows of two reach back
-into the clip, the third is silence alone and stands for all that follow."""
+"""Log-mel frames kept after a clip that the model pads with silence: the analysis windows of two reach back into the
+clip, the third is silence alone and stands for all that follow."""
 
-# Analysis window and hop in samples, which SeamlessM4TFeatureExtractor takes for granted.
+# Analysis window and hop in samples, which are fixed in SeamlessM4TFeatureExtractor.
 _STACKED_WINDOW, _STACKED_HOP = 400, 160
 
 
@@ -46,8 +46,8 @@ def count_stacked_frames(n_samples: Any, settings: Any) -> Any:
 
 def _stacked_features(samples: np.ndarray, *, extractor: Any) -> np.ndarray:
     # Unpadded: a last frame without a partner is dropped, which the stock model pads, stacks and masks.
-    made = extractor(samples, sampling_rate=extractor.sampling_rate, pad_to_multiple_of=None, return_tensors="np")
-    return np.ascontiguousarray(made["input_features"][0], dtype=np.float32)
+    extracted = extractor(samples, sampling_rate=extractor.sampling_rate, pad_to_multiple_of=None, return_tensors="np")
+    return np.ascontiguousarray(extracted["input_features"][0], dtype=np.float32)
 
 
 def read_padded_log_mel(extractor: Any, config: Any) -> InputSpec:
@@ -81,9 +81,9 @@ def read_padded_log_mel(extractor: Any, config: Any) -> InputSpec:
 
 
 def _padded_features(samples: np.ndarray, *, extractor: Any) -> np.ndarray:
-    """Return the clip's log-mel frames and `TAIL_FRAMES` after them, which say what all later ones are."""
-    made = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="np")
-    features = made["input_features"][0].T
+    """Return the clip's log-mel frames and `TAIL_FRAMES` after them, the last of which repeats to the end."""
+    extracted = extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="np")
+    features = extracted["input_features"][0].T
     n_frames = -(-len(samples) // extractor.hop_length)
     rows = np.minimum(np.arange(n_frames + TAIL_FRAMES), len(features) - 1)
     return np.ascontiguousarray(features[rows], dtype=np.float32)

@@ -1,8 +1,8 @@
-"""Low-rank adapters in the blocks of a backbone, and their way back into plain weights. The one door to peft.
+"""Low-rank adapters in the blocks of a backbone, and how they are merged into plain weights. The one door to peft.
 
 A linear layer of weights W computes (W + alpha / rank * B A) x, where W is frozen, and A [rank, in] and B [out, rank]
 are trained (Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1). B starts at zero, so
-that training starts at the model as it was.
+that training starts from the unchanged model.
 
 Importing this module loads no torch, and nothing but `add_lora` needs peft.
 """
@@ -27,7 +27,7 @@ _ADAPTER = "default"  # what peft calls an adapter of no name
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """What adapters are added.
+    """Which adapters are added.
 
     Args:
         rank: Width of the bottleneck, from 1 on.
@@ -106,14 +106,14 @@ def load_lora(model: Any, tensors: Mapping[str, Tensor]) -> None:
 
     weights = _adapter_weights(model)
     expected = {name: tuple(weight.shape) for name, weight in weights.items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if expected != found:
-        odd = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if expected != given:
+        odd = sorted(name for name in {*expected, *given} if expected.get(name) != given.get(name))
         raise CheckpointError(
             "The adapters' weights do not fit the adapters of the model",
             where=odd[0],
             expected=f"{len(expected)} tensors, this one of shape {expected.get(odd[0])}",
-            found=f"{len(found)} tensors, this one of shape {found.get(odd[0])}",
+            found=f"{len(given)} tensors, this one of shape {given.get(odd[0])}",
             fix="train with the rank and the layers that the checkpoint was made with",
         )
     with torch.no_grad():
@@ -138,14 +138,14 @@ def merged_state(model: Any) -> dict[str, Tensor]:
 
 
 def _merge(layer: Any) -> Tensor:
-    """Return the weights that compute what a layer and its adapter do, in float64 up to the one rounding at the end."""
+    """Return the weights of a layer with its adapter merged, computed in float64 and rounded once."""
     weight = layer.base_layer.weight.detach()
     down, up = layer.lora_A[_ADAPTER].weight.detach(), layer.lora_B[_ADAPTER].weight.detach()
     return (weight.double() + layer.scaling[_ADAPTER] * (up.double() @ down.double())).to(weight.dtype)
 
 
 def _adapted_layers(model: Any) -> dict[str, Any]:
-    """Return the layers that have adapters, by name. Known by what they hold: peft takes seconds to import."""
+    """Return the layers that have adapters, by name, recognised without peft, which takes seconds to import."""
     return {name: module for name, module in model.named_modules() if hasattr(module, "lora_A")}
 
 

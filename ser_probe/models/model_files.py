@@ -1,7 +1,7 @@
-"""A model's files, checked before anything is built from them, and its weights, checked before anything uses them.
+"""Checks of a model's files before a model is built from them, and of its weights before they are used.
 
-A config's numbers decide how much memory is asked for. They are held against what the weights' file really has, so
-that a damaged one is refused and not granted.
+A config's numbers decide how much memory is allocated, so they are compared with the contents of the weights' file, and
+a damaged config is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ser_probe.errors import BackboneError, SerProbeError
 from ser_probe.runtime import memory_bytes
 
-# Entries that a model of no family can do without: each at least 1.
+# Sizes of the families' models: each at least 1.
 _SIZES = (
     *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "num_conv_pos_embeddings"),
     *("num_conv_pos_embedding_groups", "num_feat_extract_layers", "num_buckets", "max_bucket_distance"),
@@ -43,7 +43,7 @@ _EXTRACTOR_SIZES = {
 _MOST_CONVOLUTIONS = 64
 _MOST_BLOCKS, _SPARE_BLOCKS = 1000, 10
 _SPARE_WEIGHTS = 10_000_000
-"""What is missing is listed by name elsewhere; here memory alone is at stake."""
+"""Tolerance of the check of memory; missing weights are listed elsewhere."""
 
 
 def check_config(config: Any, where: object) -> None:
@@ -74,7 +74,7 @@ def check_config(config: Any, where: object) -> None:
 
 
 def check_extractor(settings: Any, where: Path) -> None:
-    """Refuse settings of a feature extractor that none has; what is not there, its class knows.
+    """Refuse impossible settings of a feature extractor; missing settings have defaults in its class.
 
     Raises:
         BackboneError: All faults at once.
@@ -99,11 +99,11 @@ def check_extractor(settings: Any, where: Path) -> None:
 
 @dataclass(frozen=True)
 class Stored:
-    """What the weights' files of a folder hold, as far as that is seen without reading them.
+    """The contents of a folder's weights' files, as far as they can be seen without reading them.
 
     Args:
-        tensors: Tensors, or more.
-        values: Values of all tensors, or more.
+        tensors: Number of tensors, or an upper bound.
+        values: Number of values of all tensors, or an upper bound.
     """
 
     tensors: int
@@ -125,7 +125,7 @@ def look_at_weights(folder: Path) -> Stored | None:
                     tensors += len(archive.infolist())
                 values += path.stat().st_size  # a value takes a byte at the least
     except (OSError, SafetensorError, zipfile.BadZipFile):
-        return None  # the loader says what is wrong with them
+        return None  # the loader reports what is wrong with them
     return Stored(tensors, values) if tensors else None
 
 
@@ -133,7 +133,7 @@ def refuse_too_large(build: Callable[[], nn.Module], n_blocks: int, where: objec
     """Refuse a model of far more weights than its files hold or, where nothing says how many these are, than memory.
 
     Args:
-        build: Makes the model; it is called where tensors have a shape and no memory.
+        build: Makes the model; it is called on the meta device, where tensors take no memory.
         n_blocks: Transformer blocks, by the config.
         where: The config's file, or the model's name.
         stored: What the files hold; None: memory is the limit.
@@ -172,7 +172,7 @@ def _room() -> float:
 def refuse_non_finite(
     tensors: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]], where: object, kind: type[SerProbeError]
 ) -> None:
-    """Raise where a weight is NaN or infinite: all that a model says would be.
+    """Raise if a weight is NaN or infinite: the model's outputs would be as well.
 
     Args:
         tensors: Tensors by name.

@@ -1,7 +1,6 @@
-"""What a model's name means on disk: a folder, or a path that is none. Loads no torch.
+"""What a model's name means on disk: a folder, or a path without one. Loads no torch.
 
-A path that leads nowhere, or to a file, is told from the name of a hub model here, so that each is answered in its
-own terms.
+Wrong paths and files are told from names of hub models here, so that each gets a fitting message.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from pathlib import Path
 from ser_probe.errors import BackboneError, DamagedFileError, SerProbeError, did_you_mean
 from ser_probe.files import read_json
 from ser_probe.models.catalogue import KNOWN_CHECKPOINTS, TINY_CONFIGS, known_names
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_step, list_checkpoints
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 ADAPTER_CONFIG, _BASE = "adapter_config.json", "base_model_name_or_path"
 _ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors", "adapter_model.bin")
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
-CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _MOST_SHOWN = 8
@@ -34,7 +33,7 @@ def find_model_folder(name: str | Path) -> Path | None:
 
     Raises:
         BackboneError: If it is neither: a file, a path that leads nowhere, a folder without a model, an unknown name;
-            or if the folder holds an adapter, whose say in what the model is would be lost.
+            or if the folder holds an adapter, whose effect would be lost.
     """
     folder = Path(name).expanduser()
     if str(name) and folder.is_dir():
@@ -73,7 +72,7 @@ def refuse_adapter(folder: Path, names: Iterable[str], *, model: object = None) 
     Args:
         folder: The folder, or where its files were fetched to.
         names: Names of the files in it.
-        model: How the user called it, if not by the folder.
+        model: The name that the user gave, if it is not the folder.
 
     Raises:
         BackboneError: If it holds one.
@@ -85,19 +84,19 @@ def refuse_adapter(folder: Path, names: Iterable[str], *, model: object = None) 
     kind, base, damage = "PEFT", "BASE", ""
     if ADAPTER_CONFIG in files:
         try:
-            said = read_json(folder / ADAPTER_CONFIG, entries={})
-            kind, base = (str(said.get(key) or word) for key, word in (("peft_type", kind), (_BASE, base)))
+            config = read_json(folder / ADAPTER_CONFIG, entries={})
+            kind, base = (str(config.get(key) or word) for key, word in (("peft_type", kind), (_BASE, base)))
         except (DamagedFileError, OSError) as error:
             damage = f"; {ADAPTER_CONFIG} cannot be read: {getattr(error, 'found', None) or error}"
-    beside = CONFIG in names
+    has_model = CONFIG in names
     raise BackboneError(
-        "An adapter lies beside the model's own weights" if beside else "The folder holds an adapter, and no model",
+        "An adapter lies beside the model's own weights" if has_model else "The folder holds an adapter, and no model",
         where=model or folder,
         expected="a model's weights alone, any adapter merged into them",
         found=f"a {kind} adapter of {base}: {', '.join(files)}{damage}",
         fix=f"merge it and give the folder OUT: PeftModel.from_pretrained(AutoModel.from_pretrained({base!r}), "
         f"{str(model or folder)!r}).merge_and_unload().save_pretrained('OUT')"
-        + ("; to use the model without it, move the adapter's files elsewhere" if beside else ""),
+        + ("; to use the model without it, move the adapter's files elsewhere" if has_model else ""),
     )
 
 
@@ -111,7 +110,7 @@ def is_path(name: str | Path) -> bool:
         or text.count("/") > 1
         or text.endswith("/")
         or "\\" in text
-        or CHECKPOINT.fullmatch(named) is not None
+        or checkpoint_step(named) is not None
         or (named.endswith(WEIGHT_SUFFIXES) and text not in KNOWN_CHECKPOINTS)
     )
 
@@ -124,15 +123,15 @@ def refuse_non_folder(folder: Path, kind: type[SerProbeError]) -> None:
 
 
 def near_names(name: str) -> str:
-    """Return the known names and the folders that a name may have meant; where none is near, where to find them."""
+    """Return known names and folders near a misspelt name; if none is near, where names are listed."""
     folders = [path.name for path in Path().iterdir() if path.is_dir()]
     near = did_you_mean(name, [*known_names(), *folders])
     return near if near.startswith("did you mean") else "`ser-probe models` lists the models that are known by name"
 
 
 def shown_names(names: Iterable[str]) -> str:
-    """Return the names of what a folder holds, checkpoints by their steps; of many the first ones."""
-    listed = sorted(names, key=lambda name: (int(match[1]) if (match := CHECKPOINT.fullmatch(name)) else -1, name))
+    """Return the names of a folder's content, checkpoints by their steps; only the first of many."""
+    listed = sorted(names, key=lambda name: (-1 if (step := checkpoint_step(name)) is None else step, name))
     more = f", ... ({len(listed)} in all)" if len(listed) > _MOST_SHOWN else ""
     return (", ".join(listed[:_MOST_SHOWN]) + more) or "nothing"
 
@@ -150,13 +149,13 @@ def _is_file(path: Path, kind: type[SerProbeError]) -> SerProbeError:
         f"{path.name} is a file, and a folder is wanted",
         where=path,
         expected=f"a folder that holds {CONFIG} and model.safetensors (or pytorch_model.bin)",
-        found=f"a file; in its folder: {shown_names(each.name for each in path.parent.iterdir())}",
+        found=f"a file; in its folder: {shown_names(file.name for file in path.parent.iterdir())}",
         fix=fix,
     )
 
 
 def _no_folder(folder: Path, kind: type[SerProbeError]) -> SerProbeError:
-    """Return the error for a path that leads nowhere: how far it does lead, and what is there."""
+    """Return the error for a path that does not exist: its nearest existing folder, and what is there."""
     place, checkpoints = _nearest(folder)
     names = checkpoints or [path.name for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")]
     near = did_you_mean(folder.name, names) if names else ""
@@ -178,12 +177,12 @@ def shown_place(name: str) -> str:
 
 
 def _nearest(path: Path) -> tuple[Path, list[str]]:
-    """Return how far a path that leads nowhere does lead, and the checkpoints there; a run's lie in `checkpoints`."""
+    """Return the nearest existing folder of a path, and the checkpoints in it or in its folder `checkpoints`."""
     there = path.absolute()
     while not there.is_dir():
         there = there.parent
-    for place in (there, there / "checkpoints"):
-        if checkpoints := _checkpoints_in(place):
+    for place in (there, there / CHECKPOINTS):
+        if checkpoints := [path.name for _, path in list_checkpoints(place)]:
             return place, checkpoints
     return there, []
 
@@ -208,15 +207,9 @@ def _no_model(folder: Path) -> BackboneError:
     )  # fmt: skip
 
 
-def _checkpoints_in(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return [path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name) and path.is_dir()]
-
-
-def _as_given(place: Path, given: Path) -> Path:
+def _as_given(place: Path, written: Path) -> Path:
     """Return a folder above a given path as the user would write it: relative where the path was."""
-    if given.is_absolute():
+    if written.is_absolute():
         return place
     try:
         return place.relative_to(Path().absolute())

@@ -1,6 +1,6 @@
-"""What titles, tables and legends call a model: a folder by its name, where two are equal with the folders above.
+"""The names of models in titles, tables and legends: a folder's name, with parent folders where two names are equal.
 
-A path says where a model lay on one machine; it stays in the caches (`model_path`, `source`). Loads no torch.
+Full paths are of one machine only; they stay in the caches (`model_path`, `source`). Loads no torch.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from ser_probe.files import distinct_names
-from ser_probe.models.model_folder import CHECKPOINT, is_path
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_step
+from ser_probe.models.model_folder import is_path
 
 _NOTE = re.compile(r"(?P<name>.*?)(?P<note> \((?:random weights).*\))?", re.DOTALL)
 _HUB_COPY = re.compile(r"models--(?P<owner>[^/]+?)--(?P<name>[^/]+)")
 
 
 def shown_model(name: str) -> str:
-    """Return what a model is called when it is alone: a folder's own name, anything else as it is."""
+    """Return what to call a single model: a folder by its last part, any other name unchanged."""
     return shown_models([name])[0]
 
 
@@ -34,12 +35,12 @@ def shown_models(names: Sequence[str]) -> list[str]:
         names: Their names, which are paths for those that are folders, each with or without a note of random weights.
 
     Returns:
-        Of each a name without its path, in their order. Two that are equal so have as much of their paths before as
-        tells them apart; equal names stay equal.
+        A name without its path for each, in their order. Names that would be equal keep as many parent folders as tell
+        them apart; equal inputs stay equal.
     """
     folders = {name: _parts(*_split(name)) for name in dict.fromkeys(names) if is_folder_name(name)}
-    others = [name for name in dict.fromkeys(names) if name not in folders]
-    shown = dict(zip(folders, distinct_names(list(folders.values()), others), strict=True))
+    hub_names = [name for name in dict.fromkeys(names) if name not in folders]
+    shown = dict(zip(folders, distinct_names(list(folders.values()), hub_names), strict=True))
     return [shown.get(name, name) for name in names]
 
 
@@ -63,7 +64,7 @@ def _folders(path: str) -> tuple[str, ...]:
         parts = list(Path(path).expanduser().resolve().parts)
     if len(parts) >= 3 and parts[-2] == "snapshots" and (match := _HUB_COPY.fullmatch(parts[-3])):
         return (*parts[:-3], f"{match['owner']}/{match['name']}")
-    if len(parts) >= 2 and CHECKPOINT.fullmatch(parts[-1]):
-        run = parts[:-2] if parts[-2] == "checkpoints" and len(parts) > 2 else parts[:-1]
+    if len(parts) >= 2 and checkpoint_step(parts[-1]) is not None:
+        run = parts[:-2] if parts[-2] == CHECKPOINTS and len(parts) > 2 else parts[:-1]
         return (*run[:-1], f"{run[-1]}/{parts[-1]}")
     return tuple(parts) or (path,)

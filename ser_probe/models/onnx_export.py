@@ -4,7 +4,7 @@ The model takes one clip, float32 samples [1, n] of any length from the shortest
 where the backbone wants that. Outputs: `logits` and `probabilities` [1, K] of classes, or `values` [1, K] of numeric
 targets in their units. Clips go one by one: without padding, nothing has to be masked.
 
-Not in the model is what is done to a file before: reading, resampling, loudness. The metadata say what that was.
+Reading, resampling and loudness are not part of the model; the metadata describe them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TOLERANCE = 1e-4
 """Largest difference from torch that is accepted, relative to the largest output of the clip. The same sums in another
 order reach about 1e-6 in float32 (measured); a length that was taken as a constant costs a thousand times more."""
 
-_EXAMPLE_SAMPLES = 24_011  # of no length that a kernel or a stride divides
+_EXAMPLE_SAMPLES = 24_011  # not a multiple of any kernel or stride
 _NORMALISE_EPS = 1e-7  # as in `ser_probe.models.inputs`; what is exported is compared with that
 
 
@@ -90,7 +90,7 @@ def export_onnx(classifier: SerClassifier, path: Path, metadata: Mapping[str, st
     Args:
         classifier: The classifier, in evaluation mode.
         path: The file to write.
-        metadata: What the file says of itself, besides labels, targets, sampling rate and shortest clip.
+        metadata: Metadata besides labels, targets, sampling rate and shortest clip.
 
     Returns:
         The largest difference from torch, relative to the largest output of the clip.
@@ -108,7 +108,7 @@ def export_onnx(classifier: SerClassifier, path: Path, metadata: Mapping[str, st
     program.model.metadata_props.update(_facts(classifier), **(metadata or {}))
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-        # Under its final name: where the weights lie in a second file, the first one holds the name of the second.
+        # Under its final name, because the file holds the name of a second file with the weights, if there is one.
         written = Path(folder) / path.name
         program.save(written)
         difference = _compare(module, runtime.InferenceSession(written, providers=["CPUExecutionProvider"]))
@@ -144,7 +144,7 @@ def _export(module: _OneClip) -> Any:
 
 
 def _facts(classifier: SerClassifier) -> dict[str, str]:
-    """Return what the file says of itself."""
+    """Return the metadata of the file."""
     backbone = classifier.backbone
     return {
         "labels": json.dumps(list(classifier.targets.names), ensure_ascii=False),
@@ -155,7 +155,7 @@ def _facts(classifier: SerClassifier) -> dict[str, str]:
 
 
 def _compare(module: _OneClip, session: Any) -> float:
-    """Return the largest relative difference of a model's outputs from what the classifier says of the same clips.
+    """Return the largest relative difference of the exported model's outputs from the classifier's, on the same clips.
 
     Raises:
         BackboneError: If it is not small.
@@ -163,14 +163,14 @@ def _compare(module: _OneClip, session: Any) -> float:
     classifier, worst, longest_off = module.classifier, 0.0, 0
     for n_samples in (classifier.backbone.min_samples, 1_000, 7_777, _EXAMPLE_SAMPLES, 50_000):
         clip = _test_clip(n_samples)
-        found = session.run(None, {"samples": clip[None]})
+        exported_outputs = session.run(None, {"samples": clip[None]})
         with torch.inference_mode():
             outputs = classifier([clip])
         if classifier.targets.is_numeric:
-            pairs = [(classifier.targets.standardise(found[0]), outputs)]
+            pairs = [(classifier.targets.standardise(exported_outputs[0]), outputs)]
         else:
-            pairs = list(zip(found, (outputs, outputs.softmax(dim=1)), strict=True))
-        difference = max(_relative(one, other.numpy()) for one, other in pairs)
+            pairs = list(zip(exported_outputs, (outputs, outputs.softmax(dim=1)), strict=True))
+        difference = max(_relative(exported, expected.numpy()) for exported, expected in pairs)
         if not difference <= worst:  # also where it is nan
             worst, longest_off = difference, n_samples
     if not worst <= TOLERANCE:
@@ -183,9 +183,9 @@ def _compare(module: _OneClip, session: Any) -> float:
     return worst
 
 
-def _relative(found: np.ndarray, expected: np.ndarray) -> float:
+def _relative(actual: np.ndarray, expected: np.ndarray) -> float:
     largest = max(float(np.abs(expected).max()), float(np.finfo(np.float32).tiny))
-    return float(np.abs(found - expected).max()) / largest
+    return float(np.abs(actual - expected).max()) / largest
 
 
 def _test_clip(n_samples: int) -> np.ndarray:
@@ -197,15 +197,15 @@ def _test_clip(n_samples: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep the exporter from telling of its own inner workings."""
+    """Silence the exporter's internal messages."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
-    levels = [each.level for each in loggers]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for each in loggers:
-            each.setLevel(logging.ERROR)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            for each, level in zip(loggers, levels, strict=True):
-                each.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

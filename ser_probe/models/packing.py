@@ -21,16 +21,16 @@ from torch.nn import functional
 
 from ser_probe.models.backbone import Backbone
 
-# Below this width a layer's time is its call, and oneDNN's call is the dearer one.
+# Below this width the call dominates a layer's time, and oneDNN's call is slower.
 _SMALLEST_OUTPUT = 32
 
 
 @contextlib.contextmanager
 def packed(backbones: Sequence[Backbone]) -> Iterator[None]:
-    """Run these models with packed weights as long as the context lasts; elsewhere than on an x86 CPU, do nothing.
+    """Run these models with packed weights while the block runs; does nothing except on an x86 CPU.
 
-    Packed weights stand in the place of the plain ones, which come back bit for bit: it takes no more memory, but
-    meanwhile nothing else can read or change the weights of the linear layers (reading them raises).
+    Packed weights replace the plain ones, which are restored bit for bit: no more memory is needed, but meanwhile
+    the weights of the linear layers cannot be read (which raises) or changed.
 
     Args:
         backbones: Models in evaluation mode, used under `torch.inference_mode` only.
@@ -52,7 +52,7 @@ def is_available() -> bool:
 
 
 def _pack(model: nn.Module, stack: contextlib.ExitStack) -> None:
-    """Give modules another forward; the stack holds how to undo it."""
+    """Replace the forward methods of modules; the stack undoes it."""
     fused = set()
     for module in model.modules():
         dense, activation = getattr(module, "intermediate_dense", None), getattr(module, "intermediate_act_fn", None)
@@ -60,7 +60,7 @@ def _pack(model: nn.Module, stack: contextlib.ExitStack) -> None:
             fused.add(dense)
             _replace_forward(activation, _identity, stack)
     for module in model.modules():
-        # A weight that is packed already is of a model that is in use like this around us.
+        # A weight that is already packed belongs to a model that an outer context has packed.
         if isinstance(module, nn.Linear) and module.out_features >= _SMALLEST_OUTPUT and not module.weight.is_mkldnn:
             _pack_linear(module, module in fused, stack)
     front_end = getattr(model, "feature_extractor", None)
@@ -69,7 +69,7 @@ def _pack(model: nn.Module, stack: contextlib.ExitStack) -> None:
 
 
 def _pack_linear(module: nn.Linear, gelu: bool, stack: contextlib.ExitStack) -> None:
-    """Put the packed weight in the place of the plain one, whose memory the next layer's takes."""
+    """Replace the plain weight by the packed one; the next layer reuses its memory."""
     plain = module.weight
     weight = _reorder(plain)
 
@@ -90,11 +90,11 @@ def _replace_forward(module: nn.Module, forward: Callable[..., Any], stack: cont
     module.forward = forward
 
 
-def _restore_forward(module: nn.Module, before: Any) -> None:
-    if before is None:
+def _restore_forward(module: nn.Module, original: Any) -> None:
+    if original is None:
         del module.__dict__["forward"]
     else:
-        module.forward = before
+        module.forward = original
 
 
 def is_exact_gelu(activation: Any) -> bool:

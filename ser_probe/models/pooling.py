@@ -25,7 +25,7 @@ MIN_SEGMENTS, MAX_SEGMENTS = 2, 100
 
 @dataclass(frozen=True)
 class Pooling:
-    """How the frames of a clip become what is stored of it.
+    """How the frames of a clip are pooled.
 
     Args:
         name: The name that `parse_pooling` reads, a part of the cache key.
@@ -45,7 +45,7 @@ class Pooling:
         """Pool a batch.
 
         Args:
-            hidden: Frames, shape [B, T, D]; what padded frames hold does not matter.
+            hidden: Frames, shape [B, T, D]; values of padded frames do not matter.
             mask: True where a frame counts, shape [B, T]: belongs to the clip and, if `speech`, is speech.
 
         Returns:
@@ -60,9 +60,9 @@ def parse_pooling(text: str) -> Pooling:
     Raises:
         ConfigError: If there is none of that name, or K is out of its range.
     """
-    known = {**POOLINGS, SPEECH_MEAN.name: SPEECH_MEAN, FRAMES.name: FRAMES}
-    if text in known:
-        return known[text]
+    poolings = {**POOLINGS, SPEECH_MEAN.name: SPEECH_MEAN, FRAMES.name: FRAMES}
+    if text in poolings:
+        return poolings[text]
     if re.fullmatch(r"segments:[1-9][0-9]*", text):
         n_parts = int(text.removeprefix("segments:"))
         if MIN_SEGMENTS <= n_parts <= MAX_SEGMENTS:
@@ -72,7 +72,7 @@ def parse_pooling(text: str) -> Pooling:
             expected=f"segments:K with K from {MIN_SEGMENTS} to {MAX_SEGMENTS}",
             found=text,
         )
-    names = [*known, "segments:K"]
+    names = [*poolings, "segments:K"]
     raise ConfigError("There is no such pooling", expected=", ".join(names), found=text, fix=did_you_mean(text, names))
 
 
@@ -140,12 +140,12 @@ def pool_segments(hidden: Tensor, mask: Tensor, n_parts: int) -> Tensor:
 
 
 def fill_padding(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Return the frames with zeros where they do not count: filled in and not multiplied, for 0 * inf is nan."""
+    """Return the frames with zeros where they do not count; filled, not multiplied, because 0 * inf is nan."""
     return _widen(hidden).masked_fill(~mask[..., None], 0.0)
 
 
 def root(variance: Tensor) -> Tensor:
-    """Return the root; its slope, infinite at 0, is 0 there, or a constant feature would have the gradient nan."""
+    """Return the square root, with gradient 0 at 0: the true slope, infinity, would make gradients nan."""
     return variance.where(variance != 0, 1.0).sqrt().where(variance != 0, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""In which arithmetic a model runs: exact float32, or something faster that says how far off it is.
+"""The arithmetic that a model runs in: exact float32, or a faster one with a known error.
 
 The one place that touches torch's switches for float32 products on a GPU. Since torch 2.9 each kind of product has its
 own (`fp32_precision`, https://docs.pytorch.org/docs/stable/notes/cuda.html); reading the old ones (`allow_tf32`)
@@ -36,8 +36,8 @@ def read_products() -> dict[str, str]:
 def products(precision: str) -> Iterator[None]:
     """Compute products of float32 in TF32 where `precision` is `tf32`, else exactly, as long as the context lasts.
 
-    Convolutions are in TF32 by default. What changes the switches meanwhile (transformers' `TrainingArguments` does)
-    changes nothing afterwards.
+    Convolutions are in TF32 by default. Changes of the switches within the block (transformers' `TrainingArguments`
+    makes some) are undone afterwards.
     """
     with kept_products():
         chosen = "tf32" if precision == "tf32" else "ieee"
@@ -47,13 +47,13 @@ def products(precision: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def kept_products() -> Iterator[None]:
-    """Put the switches back as they were, whatever is done to them, as by an import."""
-    before = read_products()
+    """Restore the switches after the block, whatever changed them, such as an import."""
+    saved = read_products()
     try:
         yield
     finally:
-        if read_products() != before:
-            _set_products(before)
+        if read_products() != saved:
+            _set_products(saved)
 
 
 @contextlib.contextmanager

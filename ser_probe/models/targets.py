@@ -19,13 +19,13 @@ KINDS = (CLASSES, DISTRIBUTION, NUMERIC)
 
 @dataclass(frozen=True)
 class Targets:
-    """What the outputs of a head mean.
+    """The meaning of a head's outputs.
 
     Args:
         kind: `classes` (one label a clip), `distribution` (shares over the classes, as of votes) or `numeric`.
         names: Class names, or names of the numeric targets, in the order of the outputs.
-        offsets: Of numeric targets the value that an output of 0 stands for, in the target's unit; else empty.
-        scales: Of numeric targets the size of an output of 1, in the target's unit; else empty.
+        offsets: For numeric targets the value of an output of 0, in the target's unit; else empty.
+        scales: For numeric targets the change per unit of the output, in the target's unit; else empty.
     """
 
     kind: str
@@ -67,7 +67,7 @@ class Targets:
         """Return the targets that `as_json` has written.
 
         Raises:
-            ValueError: If they are not such.
+            ValueError: If they are not valid.
         """
         try:
             if not isinstance(values, Mapping):

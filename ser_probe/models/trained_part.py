@@ -1,10 +1,10 @@
-"""How much of a classifier trains: the names of the parts, and the parameters behind them.
+"""Which part of a classifier trains: the names of the parts, and their parameters.
 
-What is frozen keeps its weights, not its mode: dropout and layer drop of frozen blocks stay active in training, as is
-usual, so that the parts that train see the noise they would see if all did.
+Freezing keeps weights, not modes: dropout and layer drop of frozen blocks stay active in training, as is usual, so that
+the trained parts see the same noise as if all were trained.
 
-A parameter that no gradient reaches never counts as trained, although its part is: training on several devices stops
-at such parameters, and a count of them would mislead.
+A parameter that no gradient reaches never counts as trained, even if its part is: training on several devices fails at
+such parameters, and counting them would mislead.
 
 Importing this module loads no torch, so that a config can be checked against `parse_trained` alone.
 """
@@ -50,7 +50,7 @@ class Part:
 
 @dataclass(frozen=True)
 class TrainedPart:
-    """What of a classifier trains, for a report.
+    """The trained parameters of a classifier, for a report.
 
     Args:
         n_trained: Parameters that train.
@@ -100,7 +100,7 @@ def choose_trained(
     deepest: int | None = None,
     seed: int = 0,
 ) -> TrainedPart:
-    """Say for every parameter of a classifier whether it trains; for `lora`, add the adapters first.
+    """Choose which parameters of a classifier train; for `lora`, add the adapters first.
 
     Args:
         classifier: The classifier; changed in place.
@@ -130,9 +130,9 @@ def choose_trained(
     if chosen.kind == ALL:
         model.feature_extractor._requires_grad = True
     else:
-        # Tells transformers too, which would let gradients flow down to the samples.
+        # transformers must know, or gradients would flow down to the samples.
         model.feature_extractor._freeze_parameters()
-    classifier.requires_grad_(True)  # the head; what is the backbone's is said next
+    classifier.requires_grad_(True)  # the head; the backbone's parameters are set below
     unreached = set() if deepest is None else _behind(backbone, deepest)
     if not (spec_augment and _masks_frames(model.config)):
         unreached.add("masked_spec_embed")
@@ -172,7 +172,7 @@ def _is_final_norm(name: str, backbone: Any) -> bool:
 
 
 def _masks_frames(config: Any) -> bool:
-    """Tell whether SpecAugment as a config has it puts anything in the place of frames."""
+    """Tell whether SpecAugment, as a config has it, replaces any frames."""
     return bool(getattr(config, "apply_spec_augment", True)) and config.mask_time_prob > 0
 
 
@@ -185,10 +185,10 @@ def _describe(classifier: SerClassifier) -> TrainedPart:
         first, last = min(blocks), max(blocks)
         adapters = "lora in " if any(".lora_" in name for name in trained) else ""
         groups.append(f"{adapters}encoder.layers.{first}" + (f"-{last}" if last > first else ""))
-    every = list(classifier.parameters())
+    all_weights = list(classifier.parameters())
     return TrainedPart(
-        n_trained=sum(weight.numel() for weight in every if weight.requires_grad),
-        n_total=sum(weight.numel() for weight in every),
+        n_trained=sum(weight.numel() for weight in all_weights if weight.requires_grad),
+        n_total=sum(weight.numel() for weight in all_weights),
         names=(*dict.fromkeys(groups), "head"),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from ser_probe.audio.load import AudioSpec
 from ser_probe.config import AudioConfig, ExtractConfig, StudyConfig
 from ser_probe.data.manifest import Manifest
-from ser_probe.embeddings.extract import Target, embedding_key, extract
+from ser_probe.embeddings.extract import CacheRequest, embedding_key, extract
 from ser_probe.embeddings.features import extract_features as extract_acoustic_features
 from ser_probe.embeddings.features import feature_key
 from ser_probe.embeddings.feed import choose_workers
@@ -27,6 +26,7 @@ from ser_probe.errors import AnalysisError, ConfigError, collect
 from ser_probe.files import atomic_path, slug
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import model_name
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_step, list_checkpoints, run_folder
 from ser_probe.models.chunks import Chunking
 from ser_probe.models.loading import load_backbone
 from ser_probe.models.model_folder import check_name
@@ -45,7 +45,7 @@ LONGEST_CLIP_S = 3600.0
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """A checkpoint to extract.
 
     Attributes:
@@ -88,7 +88,7 @@ def clip_list(manifest: Manifest) -> ClipList:
 
 
 def extract_sources(
-    sources: Sequence[Source],
+    sources: Sequence[ModelSource],
     manifest: Manifest,
     study: StudyConfig,
     output: Path,
@@ -114,7 +114,7 @@ def extract_sources(
     device = _pick_device(study)
     settings = _settings(study, device, share)
     clips = clip_list(manifest)
-    batch: list[Target] = []
+    batch: list[CacheRequest] = []
     files: list[list[Path]] = []
     results: dict[Path, Extraction] = {}
     held = 0
@@ -140,7 +140,7 @@ def extract_sources(
             path = _name_file(output, model, backbone, settings, pooling, study)
             files[-1].append(path)
             if path not in results and path not in {target.path for target in batch}:
-                batch.append(Target(backbone, path, pooling, attributes))
+                batch.append(CacheRequest(backbone, path, pooling, attributes))
         held += _size_bytes(backbone)
     if batch:
         results |= {result.path: result for result in extract(batch, clips, settings, progress=progress)}
@@ -247,7 +247,8 @@ def extract_manifest(
         results = [features]
     else:
         origin = study.backbone.revision, study.backbone.random_weights
-        sources = [Source(name, f"step-{_step(name)}", _step(name), *origin, _run_of(name)) for name in names]
+        steps = {name: checkpoint_step(Path(name).name) or 0 for name in names}  # else it is not fine-tuned here
+        sources = [ModelSource(name, f"step-{step}", step, *origin, _run_of(name)) for name, step in steps.items()]
         found = extract_sources(sources, manifest, study, output, share=share, progress=progress)
         results = list({result.path: result for row in found for result in row}.values())
     if prune:
@@ -293,19 +294,18 @@ def _checkpoints_in(model: str) -> list[str]:
     """Return the checkpoints of a fine-tuning run's folder in the order of their steps; any other name as it is."""
     folder = Path(model).expanduser()
     if folder.is_dir() and not (folder / "config.json").exists():
-        for place in (folder, folder / "checkpoints"):
-            found = sorted(place.glob("checkpoint-*"), key=lambda path: _step(str(path)))
-            if found:
-                return [str(path) for path in found]
+        for place in (folder, folder / CHECKPOINTS):
+            if checkpoints := list_checkpoints(place):
+                return [str(path) for _, path in checkpoints]
     return [model]
 
 
 def _run_of(name: str) -> str | None:
     """Return the folder of the fine-tuning run that a checkpoint is of; None for anything else."""
     folder = Path(name)
-    if not (folder.is_dir() and re.fullmatch(r"checkpoint-\d+", folder.name)):
+    if not folder.is_dir() or checkpoint_step(folder.name) is None:
         return None
-    run = folder.parent.parent if folder.parent.name == "checkpoints" else folder.parent
+    run = run_folder(folder)
     return str(run) if run.name else None
 
 
@@ -366,9 +366,3 @@ def _room_for_models(device: torch.device) -> float:
 
 def _size_bytes(backbone: Backbone) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in backbone.model.parameters())
-
-
-def _step(name: str) -> int:
-    """Return the step that a checkpoint folder's name tells; 0 for anything else, which is not fine-tuned here."""
-    step = Path(name).name.removeprefix("checkpoint-")
-    return int(step) if step.isdecimal() and Path(name).name != step else 0

@@ -16,6 +16,7 @@ from ser_probe.embeddings.share import local_rank
 from ser_probe.errors import CheckpointError, ConfigError
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import model_name
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, list_checkpoints
 from ser_probe.models.heads import refuse_untrainable
 from ser_probe.models.loading import load_backbone
 from ser_probe.models.model_names import shown_model
@@ -29,12 +30,11 @@ from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.tables import write_table
 from ser_probe.steps.trained_runs import untrained_remark
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, make_task
-from ser_probe.training.checkpoints import list_checkpoints
 from ser_probe.training.fine_tuning import fine_tune
 from ser_probe.training.locks import exclusive
 from ser_probe.training.processes import is_first, n_processes
 from ser_probe.training.run import OnEvaluation, OtherRunError, TrainingResult
-from ser_probe.training.run_files import BEST, CHECKPOINTS, EVENTS, RECORD
+from ser_probe.training.run_files import BEST, EVENTS, RECORD
 from ser_probe.training.settings import TrainingSettings
 
 _CACHE = "front_ends"

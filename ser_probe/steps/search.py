@@ -43,7 +43,7 @@ from ser_probe.training.search import (
     TrialPruned,
     run_search,
 )
-from ser_probe.training.settings import METRICS
+from ser_probe.training.settings import METRICS, WITHOUT_EFFECT
 
 FOLDER = "search"
 """Where everything of a search lies, in the study's folder."""
@@ -216,7 +216,7 @@ class _Search:
 
     def _ingredients(self) -> dict[str, Any]:
         """Return what trials depend on, by names that the user knows."""
-        exclude = {"finetune": {"device", "cache_front_end", "cache_audio", "keep_optimizer"}}
+        exclude = {"finetune": {"device", *WITHOUT_EFFECT}}
         sections = self.study.model_dump(mode="json", include={"audio", "backbone", "finetune"}, exclude=exclude)
         return {
             **{key: value for key, value in _flat(sections) if key not in self.config.space},

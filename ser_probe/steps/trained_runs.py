@@ -15,7 +15,9 @@ from ser_probe.audio.load import AudioSpec
 from ser_probe.data.manifest import read_manifest
 from ser_probe.errors import AudioError, CheckpointError, ConfigError, DamagedFileError
 from ser_probe.files import read_json
-from ser_probe.models.model_folder import CHECKPOINT, refuse_non_folder
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_folder, checkpoint_step, run_folder
+from ser_probe.models.contents import CONTENTS
+from ser_probe.models.model_folder import refuse_non_folder
 
 AUDIO_FILE = "audio.json"
 _HEAD = "head.json"
@@ -62,7 +64,7 @@ def find_runs(place: Path) -> tuple[list[TrainedRun], list[str]]:
     """
     folder = place.expanduser()
     refuse_non_folder(folder, CheckpointError)
-    if (folder / _HEAD).is_file() or CHECKPOINT.fullmatch(folder.name):
+    if (folder / _HEAD).is_file() or checkpoint_step(folder.name) is not None:
         return [_describe(folder)], []
     if (folder / "best.json").is_file():
         return [_best_of(folder)], []
@@ -153,7 +155,7 @@ def _best_checkpoint(run: Path) -> Path:
         raise CheckpointError(
             "The run does not say which checkpoint is its best", where=path, expected='{"step": ...}', found=error.found
         ) from error
-    checkpoint = run / "checkpoints" / f"checkpoint-{best['step']}"
+    checkpoint = checkpoint_folder(run / CHECKPOINTS, best["step"])
     _refuse_other_value(checkpoint, best, path)
     return checkpoint
 
@@ -177,11 +179,11 @@ def _refuse_other_value(checkpoint: Path, best: dict[str, Any], path: Path) -> N
 
 def _describe(checkpoint: Path) -> TrainedRun:
     """Return what a checkpoint's place and files tell of it."""
-    run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
-    match = CHECKPOINT.fullmatch(checkpoint.name)
-    step = int(match[1]) if match else _read_number(checkpoint / "checkpoint.json", "step")
-    if run is None:
+    step = checkpoint_step(checkpoint.name)
+    step = _read_number(checkpoint / CONTENTS, "step") if step is None else step
+    if checkpoint.parent.name != CHECKPOINTS:
         return TrainedRun(checkpoint, _name(checkpoint), None, step, None, checkpoint)
+    run = run_folder(checkpoint)
     seed = _SEED.fullmatch(run.name)
     if seed:
         return TrainedRun(checkpoint, _name(run.parent), int(seed[1]), step, run, run.parent)

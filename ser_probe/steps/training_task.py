@@ -31,8 +31,8 @@ from ser_probe.models.targets import CLASSES, DISTRIBUTION, NUMERIC, Targets, nu
 from ser_probe.runtime import LARGEST_NUMBER
 from ser_probe.steps.extract import audio_spec
 from ser_probe.steps.study.stages import file_states
-from ser_probe.training.fine_tuning import Task
-from ser_probe.training.settings import Clips
+from ser_probe.training.fine_tuning import TrainingTask
+from ser_probe.training.settings import SplitClips
 
 
 def label_clips(manifest: Manifest, config: FinetuneConfig) -> Manifest:
@@ -78,7 +78,7 @@ def describe_gaps(table: pd.DataFrame, config: FinetuneConfig) -> list[str]:
     ]
 
 
-def make_task(study: StudyConfig, manifest: Manifest) -> Task:
+def make_task(study: StudyConfig, manifest: Manifest) -> TrainingTask:
     """Return what is learnt from the clips of a checked manifest with splits.
 
     Raises:
@@ -93,7 +93,7 @@ def make_task(study: StudyConfig, manifest: Manifest) -> Task:
     train, validation = (_clips(manifest, values, split, spec) for split in ("train", "validation"))
     head = HeadSettings(**config.head.model_dump(exclude={"l2"}))
     lora = None if config.lora is None else LoraSettings(**config.lora.model_dump())
-    return Task(augment_clips(train, study, spec), validation, targets, head, lora)
+    return TrainingTask(augment_clips(train, study, spec), validation, targets, head, lora)
 
 
 def _without_long_clips(manifest: Manifest, spec: AudioSpec) -> Manifest:
@@ -160,11 +160,11 @@ def _columns(manifest: Manifest, config: FinetuneConfig) -> tuple[tuple[str, ...
     return tuple(columns), values
 
 
-def _clips(manifest: Manifest, values: np.ndarray, split: str, spec: AudioSpec) -> Clips:
+def _clips(manifest: Manifest, values: np.ndarray, split: str, spec: AudioSpec) -> SplitClips:
     chosen = (manifest.table["split"] == split).to_numpy()
     table = manifest.table[chosen]
     paths = [path for path, keep in zip(manifest.audio_paths(), chosen, strict=True) if keep]
-    return Clips(
+    return SplitClips(
         ids=table["clip_id"].tolist(),
         targets=values[chosen],
         durations_s=table["duration_s"].to_numpy(dtype=np.float64),
@@ -176,7 +176,7 @@ def _load(row: int, *, paths: list[Path], spec: AudioSpec) -> np.ndarray:
     return load_clip(paths[row], spec).samples
 
 
-def augment_clips(clips: Clips, study: StudyConfig, spec: AudioSpec) -> Clips:
+def augment_clips(clips: SplitClips, study: StudyConfig, spec: AudioSpec) -> SplitClips:
     """Return the training clips as they are to be heard: augmented anew in each epoch, or with augmented copies.
 
     Copy a of the training split is transform a applied to every clip, drawn by the run's seed, the transform's number
@@ -196,7 +196,7 @@ def augment_clips(clips: Clips, study: StudyConfig, spec: AudioSpec) -> Clips:
     mark = fingerprint([facts, study.finetune.seed])[:16]
     copies = range(len(transforms) + 1)
     load = functools.partial(_load_copy, clips=clips, transforms=transforms, seed=study.finetune.seed)
-    return Clips(
+    return SplitClips(
         # A copy is content of its own, which a cache must not confuse with the clip or with another seed's copy.
         ids=[clip_id if copy == 0 else f"{clip_id}+{mark}.{copy}" for copy in copies for clip_id in clips.ids],
         targets=np.concatenate([clips.targets for _ in copies]),
@@ -221,6 +221,6 @@ def _augment(samples: np.ndarray, seed: int, *, transforms: list[Transform], pro
     return augment_on_the_fly(samples, transforms, probability, seed)
 
 
-def _load_copy(row: int, *, clips: Clips, transforms: list[Transform], seed: int) -> np.ndarray:
+def _load_copy(row: int, *, clips: SplitClips, transforms: list[Transform], seed: int) -> np.ndarray:
     copy, original = divmod(row, len(clips))
     return augment_copy(clips.load(original), transforms, copy, run_seed=seed, clip_id=clips.ids[original])

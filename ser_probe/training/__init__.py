@@ -1,7 +1,7 @@
 """Training: full fine-tuning of a backbone with a head, with checkpoints that can be extracted and resumed.
 
-The forward pass is the one extraction uses, so that what is trained is what is measured. This room runs the one
-loop of the project and writes a run's checkpoints; it reads no manifest, no config and no embedding cache.
+The forward pass is the one that extraction uses, so that the trained model is the measured one. This room runs the only
+training loop of the project and writes a run's checkpoints; it reads no manifest, config or embedding cache.
 
 Axis letters: N clips, B clips of a batch, T frames, C front-end channels, D width, K classes.
 """

@@ -22,9 +22,9 @@ _SHOWN = {"eval_loss": "loss", "eval_uar": "UAR", "eval_macro_f1": "macro F1", "
 
 
 class StepSeeds(TrainerCallback):
-    """Seeds every step on its own, so that dropout and masks do not depend on what ran before in this process.
+    """Seeds every step, so that dropout and masks do not depend on what ran before in this process.
 
-    A resumed run then needs no saved random state, and evaluating more often does not change the training.
+    A resumed run then needs no saved random state, and more frequent evaluation does not change the training.
     """
 
     def __init__(self, seed: int) -> None:
@@ -33,13 +33,13 @@ class StepSeeds(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Seed all generators; of several processes each otherwise, so that their clips see other masks."""
-        others = [rank()] if rank() else []
-        seed_everything(derive_seed(self.seed, "step", state.global_step, *others))
+        """Seed all generators, each process differently, so that their clips get different masks."""
+        process = [rank()] if rank() else []
+        seed_everything(derive_seed(self.seed, "step", state.global_step, *process))
 
 
-class EarlyStopping(TrainerCallback):
-    """Ends the training when the validation clips no longer improve; keeps no state of its own."""
+class StopEarly(TrainerCallback):
+    """Ends the training when the validation clips no longer improve; stateless."""
 
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings
@@ -51,7 +51,7 @@ class EarlyStopping(TrainerCallback):
 
 
 class Evaluations(TrainerCallback):
-    """Passes each evaluation on to who asked for it."""
+    """Passes each evaluation on to a function."""
 
     def __init__(self, tell: Callable[[int, dict[str, float]], None]) -> None:
         self.tell = tell
@@ -65,8 +65,8 @@ class Evaluations(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Tell the step and the measures."""
-        found = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
-        self.tell(state.global_step, found)
+        measures = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
+        self.tell(state.global_step, measures)
 
 
 class StepZero(TrainerCallback):
@@ -77,14 +77,14 @@ class StepZero(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Evaluate and save, unless the run goes on from a checkpoint, be it that of step 0."""
+        """Evaluate and save, unless the run resumes from a checkpoint (step 0 included)."""
         if not state.log_history:
             self.trainer.evaluate()
             self.trainer.save_step()
 
 
 class Reporter(TrainerCallback):
-    """Tells the progress and TensorBoard what is logged.
+    """Passes what is logged on to the progress and TensorBoard.
 
     Args:
         progress: Advanced by each step; told of each evaluation.

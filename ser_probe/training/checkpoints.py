@@ -1,13 +1,13 @@
-"""A run's checkpoints on disk: whole or not there, and able to be resumed or not.
+"""A run's checkpoints on disk: complete or not there, and resumable or not.
 
     checkpoint-<step>/   the model files of `ser_probe.models.checkpoint`, and
         trainer_state.json         step, epoch, all that was measured so far
         optimizer.pt, scheduler.pt what is needed to resume; by default in the newest checkpoint only
-        adapters.safetensors       of low-rank adapters: the same apart, which the backbone's weights hold merged
+        adapters.safetensors       low-rank adapters, which are merged in the backbone's weights
         layer_weights.json         of a head on a sum of layers: the weight of each, for the reader
-        checkpoint.json            every file with its size and hash; what is not listed here is no checkpoint
+        checkpoint.json            every file with its size and hash; other files are no part of the checkpoint
 
-There is no saved random state, since order, dropout and masks are functions of the seed and the step.
+No random state is saved: order, dropout and masks are functions of the seed and the step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from safetensors import SafetensorError
 
 from ser_probe.errors import CheckpointError, DamagedFileError
 from ser_probe.files import fsync_path, read_json, write_json
+from ser_probe.models.checkpoint_folders import checkpoint_folder, checkpoint_step, list_checkpoints
 from ser_probe.models.contents import CONTENTS, describe_contents, read_contents, refuse_changed_files
 from ser_probe.runtime import Progress
 
@@ -32,21 +32,7 @@ RESUME_FILES = ("optimizer.pt", "scheduler.pt")
 ADAPTERS = "adapters.safetensors"
 LAYER_WEIGHTS = "layer_weights.json"
 
-_NAME = re.compile(r"checkpoint-(\d+)")
-_LEFTOVER = re.compile(r"\.checkpoint-\d+\.partial")
-
-
-def checkpoint_folder(folder: Path, step: int) -> Path:
-    """Return where the checkpoint of a step lies in a run's folder of checkpoints."""
-    return folder / f"checkpoint-{step}"
-
-
-def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """Return step and path of every checkpoint, by step, whole or not."""
-    if not folder.is_dir():
-        return []
-    matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir() if path.is_dir())
-    return sorted((int(match[1]), path) for match, path in matches if match)
+_PARTIAL = ".partial"
 
 
 def find_fault(checkpoint: Path, *, to_resume: bool = False) -> str | None:
@@ -73,7 +59,7 @@ def find_fault(checkpoint: Path, *, to_resume: bool = False) -> str | None:
 
 
 def _find_changed(checkpoint: Path) -> str | None:
-    """Return what of a checkpoint is not as it was written, by the hashes of its files; None if all is."""
+    """Return which file of a checkpoint was changed, by its hash; None if none was."""
     try:
         refuse_changed_files(checkpoint, but=())
     except CheckpointError as error:
@@ -92,7 +78,8 @@ def new_checkpoint(folder: Path, step: int) -> Iterator[Path]:
     Raises:
         CheckpointError: If it cannot be written, as on a full disk; nothing is left of it.
     """
-    temporary = folder / f".checkpoint-{step}.partial"
+    final = checkpoint_folder(folder, step)
+    temporary = final.with_name(f".{final.name}{_PARTIAL}")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
@@ -101,8 +88,7 @@ def new_checkpoint(folder: Path, step: int) -> Iterator[Path]:
         write_json(temporary / CONTENTS, {"step": step, **describe_contents(temporary)})
         for path in (*files, temporary):
             fsync_path(path)
-        final = checkpoint_folder(folder, step)
-        _make_way(final)
+        _clear_place(final)
         os.replace(temporary, final)
         fsync_path(folder)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap the system's error
@@ -116,8 +102,8 @@ def new_checkpoint(folder: Path, step: int) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _make_way(checkpoint: Path) -> None:
-    """Delete a damaged checkpoint, which resuming has passed over; with files of somebody else in it, rename it."""
+def _clear_place(checkpoint: Path) -> None:
+    """Delete a damaged checkpoint, which resuming has passed over; rename it if it holds files of others."""
     if not checkpoint.exists():
         return
     if all(path.name in listed_files(checkpoint) and not path.is_dir() for path in checkpoint.iterdir()):
@@ -128,7 +114,7 @@ def _make_way(checkpoint: Path) -> None:
 
 
 def listed_files(checkpoint: Path) -> frozenset[str]:
-    """Return the names of the files that fine-tuning wrote into a checkpoint; none where nothing tells them."""
+    """Return the names of the files that fine-tuning wrote into a checkpoint; none if they are not recorded."""
     try:
         return frozenset((*read_contents(checkpoint)[0], CONTENTS))
     except (OSError, DamagedFileError):
@@ -144,10 +130,11 @@ def drop_resume_files(folder: Path, *, before: int) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a killed run was writing. Only the holder of the run's lock may call this."""
+    """Delete partial checkpoints of a killed run. Only the holder of the run's lock may call this."""
     if folder.is_dir():
         for path in folder.iterdir():
-            if _LEFTOVER.fullmatch(path.name):
+            name = path.name.removeprefix(".").removesuffix(_PARTIAL)
+            if path.name == f".{name}{_PARTIAL}" and checkpoint_step(name) is not None:
                 shutil.rmtree(path)
 
 
@@ -158,12 +145,12 @@ def newest_resumable(folder: Path, progress: Progress) -> Path | None:
         CheckpointError: If there are checkpoints, and none can be resumed from.
     """
     faults = []
-    for step, path in reversed(list_checkpoints(folder)):
+    for _, path in reversed(list_checkpoints(folder)):
         fault = find_fault(path, to_resume=True) or _find_changed(path)
         if fault is None:
             return path
-        faults.append(f"checkpoint-{step}: {fault}")
-        progress.say(f"passed over checkpoint-{step}: {fault}")
+        faults.append(f"{path.name}: {fault}")
+        progress.say(f"passed over {path.name}: {fault}")
     if not faults:
         return None
     raise CheckpointError(

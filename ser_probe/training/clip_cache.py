@@ -1,11 +1,11 @@
-"""What was made of the clips of a run once and is kept on disk, so that no epoch makes it again.
+"""Values computed once from the clips of a run and kept on disk, so that no epoch computes them again.
 
     <key>/values.f32     float32 [sum of T, C], flat, clip after clip, read through a memory map
     <key>/lengths.i64    int64 [N]: T of each clip
     <key>/contents.json  ids of the clips in order, channels, what the key was made of, and SHA-256 of the files
 
-Values that were changed train other weights: a file that was written to since the folder was finished is compared with
-its hash. The folder is filled as `<key>.partial` and renamed when whole; a killed fill goes on after its last whole
+Changed values would train other weights, so a file that was modified since the folder was finished is compared with its
+hash. The folder is filled as `<key>.partial` and renamed when complete; a killed fill resumes after its last complete
 clip.
 """
 
@@ -28,20 +28,20 @@ from ser_probe.training.locks import exclusive
 
 _VALUES, _LENGTHS, _FILES = "values.f32", "lengths.i64", "files"
 _COMMIT_CLIPS = 32  # lost at most, and computed again, when a fill is killed
-_LARGE_GIB = 4.0  # from here on the user is told of the size
+_LARGE_GIB = 4.0  # from this size on the user is told
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class Content:
-    """What such a cache holds.
+    """What a cache holds.
 
     Args:
         what: Its name for the user, such as "front end".
-        option: The setting that does without it.
+        option: The setting that turns the cache off.
         channels: C.
-        ingredients: All that the values depend on besides the clips, JSON-like.
-        expected_bytes: About how large it will be.
+        ingredients: Everything that the values depend on besides the clips, JSON-like.
+        expected_bytes: Its approximate size.
     """
 
     what: str
@@ -128,15 +128,15 @@ def _describe(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _refuse_changed(folder: Path, files: Mapping[str, Any]) -> None:
-    """Raise ValueError where a file was written to since it was described and is not what it was."""
+    """Raise ValueError if a file was modified since it was described, and its content differs."""
     for name in {_VALUES, _LENGTHS} & files.keys():
-        path, known = folder / name, files[name]
-        if path.stat().st_mtime_ns != known["mtime_ns"] and file_sha256(path) != known["sha256"]:
+        path, described = folder / name, files[name]
+        if path.stat().st_mtime_ns != described["mtime_ns"] and file_sha256(path) != described["sha256"]:
             raise ValueError(f"{name} was changed since it was made")
 
 
 def _n_done(folder: Path, frame_bytes: int) -> int:
-    """Return how many clips an interrupted fill has on disk for good."""
+    """Return how many complete clips an interrupted fill has on disk."""
     if not (folder / _LENGTHS).is_file():
         return 0
     ends = np.cumsum(_read_lengths(folder)) * frame_bytes
@@ -144,7 +144,7 @@ def _n_done(folder: Path, frame_bytes: int) -> int:
 
 
 def _fill(folder: Path, content: Content, loaders: Sequence[Callable[[], np.ndarray]], progress: Progress) -> None:
-    """Append the clips that are missing, a few at a time: first their values, then the lengths that vouch for them."""
+    """Append the missing clips, a few at a time: first the values, then the lengths, which mark them as complete."""
     folder.mkdir(exist_ok=True)
     frame_bytes = 4 * content.channels
     n_done = _n_done(folder, frame_bytes)
@@ -155,10 +155,10 @@ def _fill(folder: Path, content: Content, loaders: Sequence[Callable[[], np.ndar
             lengths.truncate(8 * n_done)
             values.truncate(int(_read_lengths(folder).sum()) * frame_bytes)
             for start in range(n_done, len(loaders), _COMMIT_CLIPS):
-                made = [load() for load in loaders[start : start + _COMMIT_CLIPS]]
-                _append(values, made)
-                _append(lengths, [np.array([len(clip) for clip in made], np.int64)])
-                progress.advance(len(made))
+                loaded = [load() for load in loaders[start : start + _COMMIT_CLIPS]]
+                _append(values, loaded)
+                _append(lengths, [np.array([len(clip) for clip in loaded], np.int64)])
+                progress.advance(len(loaded))
     finally:
         progress.finish()
 
@@ -175,7 +175,7 @@ def _read_lengths(folder: Path) -> np.ndarray:
 
 
 def _announce_size(content: Content, folder: Path, progress: Progress) -> None:
-    """Say how large the cache gets where that is much, and refuse where the disk cannot hold it.
+    """Report the size of a large cache, and refuse one that the disk cannot hold.
 
     Raises:
         CacheError: If there is not enough room.
@@ -194,7 +194,7 @@ def _announce_size(content: Content, folder: Path, progress: Progress) -> None:
 
 
 def _write_error(error: OSError, unfinished: Path, content: Content) -> Exception:
-    """Return what to raise after a failed write; on a full disk the unfinished folder gives its room back."""
+    """Return the error for a failed write; on a full disk the unfinished folder is deleted first."""
     if error.errno not in _FULL:
         return error
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Clips as batches: what one holds, which clips it holds, and in what order.
+"""Clips as batches: their content, which clips each holds, and in what order.
 
-The order of an epoch and the augmentation of its clips are functions of the seed and the epoch alone, so that a
-resumed run needs no saved state to go on where it was.
+The order of an epoch and the augmentation of its clips are functions of the seed and the epoch alone, so that a run can
+be resumed without saved random states.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ser_probe.models.targets import Targets
 from ser_probe.runtime import derive_seed
 from ser_probe.training.losses import prepare_targets
 from ser_probe.training.processes import n_processes, rank
-from ser_probe.training.settings import Clips
+from ser_probe.training.settings import SplitClips
 
 _BATCHES_SORTED_TOGETHER = 32
-"""Clips of so many shuffled batches are sorted by length: enough to pad little, few enough for chance to mix them."""
+"""Number of shuffled batches whose clips are sorted by length: enough for little padding, few enough to stay mixed."""
 
 
 class ClipReader(Protocol):
-    """What was made of the clips once, and is read from disk: `training.clip_cache.ClipCache`."""
+    """Reads cached values of clips from disk: `training.clip_cache.ClipCache`."""
 
     def read(self, clip_id: str) -> np.ndarray:
         """Return a clip's values, [T, C]."""
@@ -46,7 +46,7 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
 
     def __init__(
         self,
-        clips: Clips,
+        clips: SplitClips,
         targets: Targets,
         frames: ClipReader | None = None,
         audio: ClipReader | None = None,
@@ -61,37 +61,37 @@ class ClipDataset(Dataset[tuple[np.ndarray, int]]):
         return len(self.clips)
 
     def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
-        """Return a clip and its number; a negative one, counted from -1, is a clip that will count 0."""
+        """Return a clip and its number; a negative number, counted from -1, is a clip with weight 0."""
         clip_row = row if row >= 0 else -1 - row
         clip_id = self.clips.ids[clip_row]
         if self.frames is not None:
-            return _finite(self.frames.read(clip_id), clip_id, "what was kept of it"), row
+            return _finite(self.frames.read(clip_id), clip_id, "its cached values"), row
         samples = self.clips.load(clip_row) if self.audio is None else self.audio.read(clip_id)[:, 0]
         if self.clips.augment is not None:
             samples = self.clips.augment(samples, derive_seed(self.seed, "augment", self.epoch, clip_id))
         return _finite(samples, clip_id, "its samples" if self.clips.augment is None else "its augmented samples"), row
 
     def collate(self, rows: Sequence[tuple[np.ndarray, int]]) -> dict[str, Any]:
-        """Return a batch: `targets` [B, K], `n_own`, and `features` [B, T, C] with `n_frames` [B], or `clips`."""
+        """Return a batch: `targets` [B, K], `n_counted`, and `features` [B, T, C] with `n_frames` [B], or `clips`."""
         arrays, numbers = zip(*rows, strict=True)
         chosen = torch.tensor([row if row >= 0 else -1 - row for row in numbers])
-        batch: dict[str, Any] = {"targets": self.targets[chosen], "n_own": sum(row >= 0 for row in numbers)}
+        batch: dict[str, Any] = {"targets": self.targets[chosen], "n_counted": sum(row >= 0 for row in numbers)}
         if self.frames is None:
             return batch | {"clips": list(arrays)}
         frames = pad_frames(arrays)
         return batch | {"features": frames.features, "n_frames": frames.n_frames}
 
 
-def _finite(values: np.ndarray, clip_id: str, what: str) -> np.ndarray:
+def _finite(values: np.ndarray, clip_id: str, part: str) -> np.ndarray:
     """Return what goes into the model, if it is all finite.
 
     Raises:
-        AudioError: If it is not: one such number makes the loss, and then every weight, no number.
+        AudioError: If it is not: a single NaN would make the loss, and then every weight, NaN.
     """
     if not np.isfinite(values).all():
         raise AudioError(
             "A clip to train on holds what is no finite number",
-            where=f"clip {clip_id}, {what}",
+            where=f"clip {clip_id}, {part}",
             found=f"{int((~np.isfinite(values)).sum())} of {values.size} numbers",
             fix="mend or leave out the clip or its augmentation; delete the folder of front ends if it was damaged",
         )
@@ -152,7 +152,7 @@ class SharedBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for rows in self.batches:
-            # A process without a clip would leave the others waiting for its gradient: it computes one that counts 0.
+            # The other processes would wait for the gradient of a process without a clip: it computes one of weight 0.
             yield rows[rank() :: n_processes()] or [-1 - rows[0]]
 
 
@@ -168,6 +168,6 @@ class EpochLoader(DataLoader[tuple[np.ndarray, int]]):
         self.shared.set_epoch(epoch)
 
 
-def length_sorted_batches(clips: Clips, batch_size: int) -> list[list[int]]:
+def length_sorted_batches(clips: SplitClips, batch_size: int) -> list[list[int]]:
     """Return rows in batches of clips of about the same duration: little padding, the same result."""
     return _cut(np.argsort(clips.durations_s, kind="stable"), batch_size)

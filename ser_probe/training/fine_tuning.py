@@ -32,17 +32,14 @@ from ser_probe.training.front_end_cache import open_audio, open_front_end
 from ser_probe.training.locks import exclusive
 from ser_probe.training.processes import gather, is_first, join_processes, n_processes
 from ser_probe.training.run import OnEvaluation, Run, TrainingResult
-from ser_probe.training.settings import Clips, TrainingSettings, check_clips
+from ser_probe.training.settings import WITHOUT_EFFECT, SplitClips, TrainingSettings, check_clips
 
 _FORMAT = 2
 
-# They change what is kept on disk or how long it takes, not the weights.
-_WITHOUT_EFFECT = ("cache_front_end", "cache_audio", "keep_optimizer")
-
 
 @dataclass(frozen=True)
-class Task:
-    """What is learnt, from which clips, and what stands on the backbone.
+class TrainingTask:
+    """What to learn, from which clips, and with which head.
 
     Args:
         train: The training clips.
@@ -52,8 +49,8 @@ class Task:
         lora: The adapters, where `settings.trained` is `lora`.
     """
 
-    train: Clips
-    validation: Clips
+    train: SplitClips
+    validation: SplitClips
     targets: Targets
     head: HeadSettings = field(default_factory=HeadSettings)
     lora: LoraSettings | None = None
@@ -61,7 +58,7 @@ class Task:
 
 def fine_tune(
     backbone: Backbone,
-    task: Task,
+    task: TrainingTask,
     settings: TrainingSettings,
     folder: Path,
     *,
@@ -83,12 +80,12 @@ def fine_tune(
         task: Clips, targets and head.
         settings: How to train.
         folder: The run's folder.
-        cache_folder: Folder of what is kept of the clips (front ends, decoded audio), shared by runs.
+        cache_folder: Folder of cached front ends and decoded audio, shared by runs.
         recipe: How files became samples (rate, loudness, ...), JSON-like; a run with another one is another run.
         notes: JSON files to put into each checkpoint, by name.
         progress: Told of the work.
         restart: Delete the folder's checkpoints first.
-        on_evaluation: Told the step and the measures of each evaluation; what it raises ends the training.
+        on_evaluation: Called with step and measures of each evaluation; an error that it raises ends the training.
 
     Raises:
         BackboneError: If the backbone is of a family that cannot be fine-tuned, or has not the layers asked for.
@@ -96,7 +93,7 @@ def fine_tune(
         ConfigError: If loss, metric or number of processes do not fit.
         OtherRunError: If the folder holds a run made from something else.
         CheckpointError: If it holds a damaged run, or one in progress.
-        CacheError: If what is to be kept of the clips cannot be.
+        CacheError: If front ends or audio cannot be cached.
         SerProbeError: If the loss diverges.
     """
     refuse_untrainable(backbone)
@@ -105,11 +102,15 @@ def fine_tune(
     join_processes(backbone.device)
     progress = progress if is_first() else SILENT
     run = Run(folder, settings, progress)
-    with _alone_in(folder):
-        _together(lambda: run.begin(_ingredients(backbone, task, settings, recipe), backbone.device, restart=restart))
+
+    def begin() -> None:
+        run.begin(_ingredients(backbone, task, settings, recipe), backbone.device, restart=restart)
+
+    with _run_lock(folder):
+        _on_first_process(begin)
         resumed_from = None
         if not run.finished():
-            with _own_random_state():
+            with _kept_random_state():
                 datasets = _open_datasets(backbone, task, settings, cache_folder, recipe, progress)
                 classifier, part = _build(backbone, task, settings)
                 resumed_from = run.train(classifier, part, datasets, notes or {}, on_evaluation)
@@ -136,16 +137,16 @@ def _refuse_processes(backbone: Backbone, settings: TrainingSettings) -> None:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the run's lock, which the first process takes for all."""
+def _run_lock(folder: Path) -> Iterator[None]:
+    """Hold the run's lock; the first process takes it for all."""
     with contextlib.ExitStack() as stack:
         if is_first():
             stack.enter_context(exclusive(folder / ".training.lock", "trains in this folder"))
         yield
 
 
-def _together(work: Callable[[], None]) -> None:
-    """Let the first process do some work while the others wait; what it raises, all raise."""
+def _on_first_process(work: Callable[[], None]) -> None:
+    """Let the first process do some work while the others wait; an error is raised in all of them."""
     error: SerProbeError | None = None
     if is_first():
         try:
@@ -159,13 +160,13 @@ def _together(work: Callable[[], None]) -> None:
 
 def _open_datasets(
     backbone: Backbone,
-    task: Task,
+    task: TrainingTask,
     settings: TrainingSettings,
     folder: Path,
     recipe: Mapping[str, Any],
     progress: Progress,
 ) -> tuple[ClipDataset, ClipDataset]:
-    """Return training and validation clips, each read from what was kept of them where that is possible."""
+    """Return training and validation clips, read from the cached front end or audio where possible."""
     splits = (task.train, task.validation)
     by_front_end = [clips for clips in splits if settings.caches_front_end(clips)]
     by_audio = [clips for clips in splits if settings.cache_audio and clips not in by_front_end]
@@ -189,7 +190,7 @@ def _open_datasets(
     return datasets[0], datasets[1]
 
 
-def _build(backbone: Backbone, task: Task, settings: TrainingSettings) -> tuple[SerClassifier, TrainedPart]:
+def _build(backbone: Backbone, task: TrainingTask, settings: TrainingSettings) -> tuple[SerClassifier, TrainedPart]:
     """Return the classifier with its fresh head, on the backbone's device, and what of it trains."""
     seed_everything(derive_seed(settings.seed, "head"))
     classifier = SerClassifier(backbone, task.targets, task.head, spec_augment=settings.spec_augment)
@@ -205,10 +206,10 @@ def _build(backbone: Backbone, task: Task, settings: TrainingSettings) -> tuple[
 
 
 def _ingredients(
-    backbone: Backbone, task: Task, settings: TrainingSettings, recipe: Mapping[str, Any]
+    backbone: Backbone, task: TrainingTask, settings: TrainingSettings, recipe: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return everything that the trained weights depend on, by names a user understands."""
-    chosen = {name: value for name, value in vars(settings).items() if name not in _WITHOUT_EFFECT}
+    """Return everything that the trained weights depend on, under names that a user understands."""
+    chosen = {name: value for name, value in vars(settings).items() if name not in WITHOUT_EFFECT}
     training_config = {
         name: value
         for name, value in json.loads(backbone.config.to_json_string(use_diff=False)).items()
@@ -230,8 +231,8 @@ def _ingredients(
 
 
 @contextlib.contextmanager
-def _own_random_state() -> Iterator[None]:
-    """Give back the caller's random states afterwards; training seeds them all."""
+def _kept_random_state() -> Iterator[None]:
+    """Restore the caller's random states afterwards, because training seeds them all."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the generator transformers draws from
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     try:

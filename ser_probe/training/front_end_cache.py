@@ -1,8 +1,8 @@
-"""What a run's clips become before the part of the model that trains, kept on disk: front ends, or decoded audio.
+"""The input of the part of a model that trains, kept on disk: outputs of the front end, or decoded audio.
 
-While the front end is frozen and the waveforms are not augmented anew, its output is the same in every epoch, for
-every head, seed and encoder above it. On small models computing it is most of the time of a training step. Where it
-changes, the decoded, resampled and levelled clip is still the same in every epoch.
+While the front end is frozen and clips are not augmented anew, its output is the same in every epoch, for every head,
+seed and encoder. On small models computing it takes most of a training step. Where it changes, the decoded, resampled
+and levelled clip is still the same in every epoch.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ser_probe.models.forward import run_front_end
 from ser_probe.models.precision import products
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.training.clip_cache import ClipCache, Content, open_clip_cache
-from ser_probe.training.settings import Clips
+from ser_probe.training.settings import SplitClips
 
 _FORMAT = 2
 
 
 def open_front_end(
     backbone: Backbone,
-    splits: Sequence[Clips],
+    splits: Sequence[SplitClips],
     folder: Path,
     *,
     recipe: Mapping[str, Any],
@@ -36,7 +36,7 @@ def open_front_end(
     """Return the front end's output of all clips, float32 [T, C] each.
 
     Args:
-        backbone: The backbone; where its weights are, there the front end runs.
+        backbone: The backbone; the front end runs on its device.
         splits: The clips.
         folder: Folder of all such caches; studies share it.
         recipe: How files became samples (rate, loudness, ...); part of the key.
@@ -57,7 +57,7 @@ def open_front_end(
 
 
 def open_audio(
-    splits: Sequence[Clips],
+    splits: Sequence[SplitClips],
     folder: Path,
     *,
     recipe: Mapping[str, Any],
@@ -85,15 +85,15 @@ def _ingredients(backbone: Backbone, recipe: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _seconds(splits: Sequence[Clips]) -> float:
+def _seconds(splits: Sequence[SplitClips]) -> float:
     return float(sum(np.sum(clips.durations_s) for clips in splits))
 
 
-def _run(backbone: Backbone, clips: Clips, row: int) -> np.ndarray:
+def _run(backbone: Backbone, clips: SplitClips, row: int) -> np.ndarray:
     """Return one clip's frames [T, C]; alone and exact, so that its values depend on nothing else."""
     with torch.no_grad(), products("fp32"):
         return run_front_end(backbone, [clips.load(row)]).features[0].float().cpu().numpy()
 
 
-def _decode(clips: Clips, row: int) -> np.ndarray:
+def _decode(clips: SplitClips, row: int) -> np.ndarray:
     return np.asarray(clips.load(row), np.float32)[:, None]

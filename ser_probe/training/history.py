@@ -1,6 +1,6 @@
-"""What a run has measured so far, read from the Trainer's log history: table, best step, early stopping.
+"""Measurements of a run, from the Trainer's log history: table, best step, early stopping.
 
-All are functions of the history, which every checkpoint holds, so that nothing else must be restored on resume.
+All are functions of the history, which every checkpoint holds, so that resuming restores nothing else.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def best_evaluation(history: History, metric: str) -> tuple[int, float]:
 def count_stale(values: Sequence[float], threshold: float, *, more_is_better: bool) -> int:
     """Return how many evaluations in a row, up to the last, did not improve.
 
-    One improves when it beats the best of all before it by more than the threshold, as in transformers'
+    An evaluation improves when it beats the best of all before it by more than the threshold, as in transformers'
     `EarlyStoppingCallback`, which Study E's rule follows. So a loss that creeps down by less than the threshold
     each time does not improve, however far it gets.
 
@@ -70,8 +70,8 @@ def training_table(history: History, run_seed: int) -> pd.DataFrame:
     rows = []
     for entry in history:
         if "loss" in entry:
-            found = [("train", name, entry[name]) for name in ("loss", "learning_rate")]
+            measured = [("train", name, entry[name]) for name in ("loss", "learning_rate")]
         else:
-            found = [("validation", name, entry[f"eval_{name}"]) for name in METRICS if f"eval_{name}" in entry]
-        rows += [(run_seed, int(entry["step"]), float(entry["epoch"]), *row) for row in found]
+            measured = [("validation", name, entry[f"eval_{name}"]) for name in METRICS if f"eval_{name}" in entry]
+        rows += [(run_seed, int(entry["step"]), float(entry["epoch"]), *row) for row in measured]
     return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))

@@ -19,7 +19,7 @@ def exclusive(path: Path, what: str, progress: Progress | None = None) -> Iterat
     Args:
         path: The lock file; it stays, empty.
         what: What another holder does, for the message.
-        progress: Told when we wait; None raises instead of waiting.
+        progress: Told when we wait; if None, an error is raised instead of waiting.
 
     Yields:
         Whether it is held: on a file system without locks the work goes on, and the user is told to see to it.

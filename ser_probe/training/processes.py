@@ -1,4 +1,4 @@
-"""The processes of one training run: several where `torchrun` or `accelerate launch` started them, else this one.
+"""The processes of one training run: several if `torchrun` or `accelerate launch` started them, else only this one.
 
 Only the first of them writes; all see the same data, and each computes its part of every batch.
 """

@@ -1,4 +1,4 @@
-"""A fine-tuning run's folder: what it was begun with, how far it is, what it has left; and the way to its end.
+"""A fine-tuning run in its folder: what it is made from, how far it is, training it to the end, and its result.
 
 training.json  what the run is made from, where it was begun, and, once it is over, its steps
 best.json      the best step; checkpoints/ and tensorboard/ beside it
@@ -18,22 +18,17 @@ import torch
 
 from ser_probe.errors import CheckpointError, DamagedFileError
 from ser_probe.files import check_entries, read_json, write_json
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_folder, list_checkpoints
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.precision import kept_products, products
 from ser_probe.models.trained_part import TrainedPart
 from ser_probe.packages import leave_out_torchaudio
 from ser_probe.runtime import Progress
-from ser_probe.training.checkpoints import (
-    STATE,
-    checkpoint_folder,
-    find_fault,
-    list_checkpoints,
-    newest_resumable,
-    remove_leftovers,
-)
+from ser_probe.training.checkpoints import STATE, find_fault, newest_resumable, remove_leftovers
 from ser_probe.training.dataset import ClipDataset
 from ser_probe.training.history import best_evaluation, evaluations, should_stop, training_table
 from ser_probe.training.processes import is_first, n_processes, wait_for_all
+from ser_probe.training.resumed_state import refuse_unreadable_trainer_state
 from ser_probe.training.run_files import BEST, EVENTS, RECORD, delete_run
 from ser_probe.training.settings import TrainingSettings
 
@@ -49,7 +44,7 @@ class OtherRunError(CheckpointError):
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What fine-tuning has left in its folder.
+    """The result of fine-tuning, read from its folder.
 
     Args:
         checkpoints: Step and folder of every checkpoint, by step; the first is step 0, before training.
@@ -71,11 +66,11 @@ class TrainingResult:
 
 
 class Run:
-    """A run's folder: what it was begun with, how far it is, what it has left."""
+    """A run in its folder: what it is made from, how far it is, its result."""
 
     def __init__(self, folder: Path, settings: TrainingSettings, progress: Progress) -> None:
         self.folder, self.settings, self.progress = folder, settings, progress
-        self.checkpoints = folder / "checkpoints"
+        self.checkpoints = folder / CHECKPOINTS
 
     def begin(self, ingredients: dict[str, Any], device: torch.device, *, restart: bool) -> None:
         """Delete the run if asked to, and make the folder this run's.
@@ -88,7 +83,7 @@ class Run:
         self.claim(ingredients, device)
 
     def claim(self, ingredients: dict[str, Any], device: torch.device) -> None:
-        """Write down what the run is made from, or check that it is what the folder's run was begun with.
+        """Record what the run is made from, or check that the folder's run was begun with the same.
 
         Raises:
             CheckpointError: If it is not, or if nothing says what the folder's checkpoints were made from.
@@ -112,11 +107,10 @@ class Run:
         except DamagedFileError as error:
             found = f"{RECORD} cannot be read ({error.found or error.what})"
             raise _foreign(self.folder, found, "the record of a run") from error
-        before, then = record["ingredients"], record["environment"]
-        changed = _changes(before, ingredients)
+        changed = _changes(record["ingredients"], ingredients)
         if changed:
             raise _foreign(self.folder, changed, "the settings and clips that its run was begun with")
-        changed = _changes(then, environment)
+        changed = _changes(record["environment"], environment)
         if changed and record["finished"] is None:
             self.progress.say(f"begun elsewhere ({changed}): the last bits of the weights may differ")
 
@@ -158,7 +152,7 @@ class Run:
         step, history = _read_state(newest, self.settings.metric) if newest else (0, [])
         self._refuse_changed(_steps(history))
         total = self.settings.total_steps(len(datasets[0]))
-        # Killed between its last checkpoint and its end: the Trainer itself would train on.
+        # A run that was killed between its last checkpoint and its end is done; the Trainer would train on.
         if step < total and not should_stop(history, self.settings):
             if newest:
                 self.progress.say(f"going on from step {step}")
@@ -170,7 +164,7 @@ class Run:
         return step if newest else None
 
     def _finish(self, total: int, part: TrainedPart) -> None:
-        """Write down the best step, and that the run is over."""
+        """Record the best step, and that the run is over."""
         last, history = _read_state(list_checkpoints(self.checkpoints)[-1][1], self.settings.metric)
         step, value = best_evaluation(history, self.settings.metric)
         self._write_best(step, value)
@@ -180,7 +174,7 @@ class Run:
         write_json(self.folder / RECORD, record)
 
     def _write_best(self, step: int, value: float) -> None:
-        """Write down the best step, unless the file says it already: one that was damaged is made good."""
+        """Write the best step, unless the file says it already; a damaged file is written again."""
         path, best = self.folder / BEST, {"step": step, "metric": self.settings.metric, "value": value}
         with contextlib.suppress(OSError, ValueError):
             if read_json(path) == best:
@@ -198,16 +192,16 @@ class Run:
         on_evaluation: OnEvaluation | None,
     ) -> None:
         leave_out_torchaudio()
-        from ser_probe.training.callbacks import EarlyStopping, Evaluations, Reporter, StepSeeds, StepZero
+        from ser_probe.training.callbacks import Evaluations, Reporter, StepSeeds, StepZero, StopEarly
         from ser_probe.training.trainer import SerTrainer, checkpointed_blocks, repeatable_kernels
 
         zero = StepZero()
-        callbacks: list[Any] = [StepSeeds(self.settings.seed), EarlyStopping(self.settings), zero]
+        callbacks: list[Any] = [StepSeeds(self.settings.seed), StopEarly(self.settings), zero]
         reporter = Reporter(self.progress, self.folder / EVENTS, step) if is_first() else None
         callbacks += [reporter] if reporter else []
         callbacks += [Evaluations(on_evaluation)] if on_evaluation else []
         if newest:
-            _refuse_other_state(newest / STATE)
+            refuse_unreadable_trainer_state(newest / STATE)
         with kept_products():  # the Trainer's arguments set some of the switches, and leave convolutions in TF32
             trainer = zero.trainer = SerTrainer(
                 classifier, datasets, self.settings, self.checkpoints, callbacks, notes=notes
@@ -228,7 +222,7 @@ class Run:
             self.progress.finish()
 
     def result(self) -> TrainingResult:
-        """Return what a finished run has left, read from its folder."""
+        """Return the result of a finished run, read from its folder."""
         finished = read_record(self.folder)["finished"]
         checkpoints = [(step, checkpoint_folder(self.checkpoints, step)) for step in finished["steps"]]
         _, history = _read_state(checkpoints[-1][1], self.settings.metric)
@@ -263,10 +257,10 @@ def _steps(history: list[dict[str, Any]]) -> list[int]:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return what a run's folder says of it: `ingredients`, `environment` and, once it is over, `finished`.
+    """Return the record in a run's folder: `ingredients`, `environment` and, once it is over, `finished`.
 
     Raises:
-        DamagedFileError: If it says no such thing.
+        DamagedFileError: If it is damaged.
     """
     path = folder / RECORD
     record = read_json(path, entries={"ingredients": dict, "environment": dict, "finished": (dict, type(None))})
@@ -282,19 +276,6 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _refuse_other_state(path: Path) -> None:
-    """Raise where the Trainer would not take a checkpoint's state for its own."""
-    from transformers import TrainerState
-
-    try:
-        TrainerState.load_from_json(str(path))
-    except Exception as error:  # entries that it does not know, or of another type, end in almost any error
-        raise CheckpointError(
-            "The state of the training cannot be read", where=path, found=str(error).partition("\n")[0],
-            fix="delete this checkpoint to go on from one before that has its state, or start over with --restart",
-        ) from error  # fmt: skip
-
-
 _FINISHED = {"steps": list, "stopped_early": bool, "parameters": dict}
 _PARAMETERS = {"trained": int, "total": int, "words": str}
 
@@ -304,10 +285,10 @@ def _read_state(checkpoint: Path, metric: str) -> tuple[int, list[dict[str, Any]
 
     Args:
         checkpoint: Its folder.
-        metric: What the run is judged by, which every evaluation must have.
+        metric: The metric that chooses the best step, which every evaluation must have.
 
     Raises:
-        DamagedFileError: If they are none.
+        DamagedFileError: If the file is damaged.
     """
     path = checkpoint / STATE
     state = read_json(path, entries={"global_step": int, "log_history": list})
@@ -315,8 +296,8 @@ def _read_state(checkpoint: Path, metric: str) -> tuple[int, list[dict[str, Any]
         inside = f"log_history[{number}]"
         check_entries(entry, {"step": int, "epoch": float}, where=path, inside=inside)
         names = ("loss", "learning_rate") if "loss" in entry else [name for name in entry if name.startswith("eval_")]
-        wanted = [f"eval_{metric}"] if "eval_loss" in names else []
-        check_entries(entry, dict.fromkeys([*names, *wanted], float), where=path, inside=inside)
+        required = [f"eval_{metric}"] if "eval_loss" in names else []
+        check_entries(entry, dict.fromkeys([*names, *required], float), where=path, inside=inside)
     if not evaluations(state["log_history"], "loss"):
         raise DamagedFileError(
             f"{STATE} does not hold what it should", where=path, expected="an evaluation in log_history", found="none"

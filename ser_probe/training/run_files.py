@@ -1,8 +1,7 @@
 """Which files of a folder a training run has written, and their deletion: nothing else in the folder is touched.
 
-A file is the run's if checkpoint.json lists it, if it has one of the names that belong to the run alone, or if it ends
-as the run's own TensorBoard events do. A checkpoint whose checkpoint.json is damaged is told by the names that the
-other checkpoints of the run list.
+A file is the run's if checkpoint.json lists it, if it has a name that only runs use, or if it ends like the run's
+TensorBoard events. In a checkpoint with a damaged checkpoint.json the names of the other checkpoints' files count.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser_probe.errors import CheckpointError, DamagedFileError
+from ser_probe.errors import CheckpointError, DamagedFileError, shorten
 from ser_probe.files import Kinds, read_json
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, list_checkpoints
 from ser_probe.models.contents import CONTENTS
-from ser_probe.training.checkpoints import list_checkpoints, listed_files, remove_leftovers
+from ser_probe.training.checkpoints import listed_files, remove_leftovers
 
-RECORD, BEST = "training.json", "best.json"
-CHECKPOINTS, EVENTS = "checkpoints", "tensorboard"
+RECORD, BEST, EVENTS = "training.json", "best.json", "tensorboard"
 EVENTS_SUFFIX = ".ser-probe"
-"""How the names of the run's own TensorBoard events end."""
+"""Suffix of the run's TensorBoard events."""
 
 _SHOWN = 3
 _NOTES: dict[str, Kinds] = {BEST: {"step": int}, RECORD: {"ingredients": dict, "environment": dict}}
@@ -33,16 +32,15 @@ def delete_run(folder: Path) -> None:
             then nothing is deleted.
     """
     remove_leftovers(folder / CHECKPOINTS)
-    own, foreign = _sort_files(folder)
+    of_run, foreign = _sort_files(folder)
     if foreign:
-        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         raise CheckpointError(
             "The folder holds files that are not known to be of a training run, and is not cleared",
             where=folder, expected="what fine-tuning wrote, and no other files in its folders",
-            found=", ".join(str(path.relative_to(folder)) for path in foreign[:_SHOWN]) + more,
+            found=shorten((path.relative_to(folder) for path in foreign), _SHOWN),
             fix="move them away, or take another folder",
         )  # fmt: skip
-    for path in own:
+    for path in of_run:
         path.unlink()
     for inside in (
         *(path for _, path in list_checkpoints(folder / CHECKPOINTS)),
@@ -55,9 +53,9 @@ def delete_run(folder: Path) -> None:
 
 
 def _sort_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the run's files, in the order in which they may be deleted, and what lies in their place and is not known.
+    """Return the run's files, in the order in which they may be deleted, and unknown files among them.
 
-    What tells the files comes last: of a deletion that was stopped the rest is still known.
+    Files that list others come last, so that the rest is still known after an interrupted deletion.
     """
     checkpoints = [path for _, path in list_checkpoints(folder / CHECKPOINTS)]
     names = frozenset[str]().union(*map(listed_files, checkpoints))
@@ -74,7 +72,7 @@ def _sort_files(folder: Path) -> tuple[list[Path], list[Path]]:
     for name, entries in _NOTES.items():
         path = folder / name
         if path.exists() or path.is_symlink():
-            # A damaged one is the run's where there are checkpoints of it.
+            # A damaged file is the run's if there are checkpoints of it.
             (last if names or _holds(path, entries) else foreign).append(path)
     return [*first, *last], foreign
 
@@ -85,7 +83,7 @@ def _everything_in(folder: Path) -> Iterator[Path]:
         if path.is_dir() and not path.is_symlink():
             inside = list(_everything_in(path))
             yield from inside
-            if not inside and path not in [each for _, each in list_checkpoints(folder)]:
+            if not inside and path not in [checkpoint for _, checkpoint in list_checkpoints(folder)]:
                 yield path
         else:
             yield path

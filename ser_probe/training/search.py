@@ -1,7 +1,7 @@
-"""Hyper-parameter search: values are drawn, tried and compared, and nothing that was tried is tried again.
+"""Hyper-parameter search: values are drawn, tried and compared; finished trials are not repeated.
 
-The only door to optuna (extra `search`). The study lies in an SQLite file; the values of a trial depend on the seed
-and the results before it alone, so that a search that was killed and goes on draws what it would have drawn.
+The only door to optuna (extra `search`). The study lies in an SQLite file; the values of a trial depend on the seed and
+the results before it alone, so that a search that was killed and resumed draws the same values.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from ser_probe.errors import DamagedFileError, SerProbeError
 from ser_probe.packages import require
 from ser_probe.runtime import SILENT, Progress, derive_seed
 from ser_probe.training.locks import exclusive
+from ser_probe.training.search_space import Between, OneOf, as_cell, decode, distribution, is_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TABLE_COLUMNS = ("trial", "state", "reason", "value", "best_value", "time_taken_s")
-"""Before the columns of the values, which are called as their keys."""
+"""The first columns of the table; a column for each key of the search space follows."""
 
 _STUDY = "search"
 _INGREDIENTS, _RETRY_OF, _REASON = "ingredients", "retry_of", "reason"
@@ -38,34 +39,8 @@ Objective = Callable[[int, dict[str, Any], Report], float]
 
 
 @dataclass(frozen=True)
-class Between:
-    """A range to draw from, both ends included.
-
-    Args:
-        low: Lowest value.
-        high: Highest value; where both are whole numbers, whole numbers are drawn.
-        log: Whether orders of magnitude are drawn alike.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """Values to choose from.
-
-    Args:
-        values: JSON-like, at least two.
-    """
-
-    values: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
 class SearchResult:
-    """What a search has found.
+    """The result of a search.
 
     Args:
         trial: Number of the best trial.
@@ -83,7 +58,7 @@ class SearchResult:
 
 
 class TrialPruned(Exception):
-    """Ends a trial that promises nothing; raised by `report`, and by an objective that finds so itself."""
+    """Ends a trial that is not promising; raised by `report` or by the objective."""
 
 
 class OtherSearchError(SerProbeError):
@@ -115,9 +90,10 @@ def run_search(
             evaluation and lets raise `TrialPruned`; returns the trial's value.
         n_trials: Trials to be done in all, those of earlier calls included.
         maximise: Whether a larger value is better.
-        seed: What the draws depend on.
+        seed: Random seed.
         prune: End a trial whose best value so far is worse than the median of the others at that step; after five.
-        ingredients: What the values of trials depend on beside the space, JSON-like; a search with others is another.
+        ingredients: What the values of trials depend on besides the space, JSON-like; other ingredients are another
+            search.
         after_trial: Told the table after each trial.
         progress: Told of each trial.
 
@@ -134,7 +110,7 @@ def run_search(
     """
     with exclusive(path.with_suffix(".lock"), "searches in this folder") as held:
         with _readable(path):
-            search = _Search(path, space, maximise=maximise, seed=seed, prune=prune, locks=held)
+            search = _OptunaStudy(path, space, maximise=maximise, seed=seed, prune=prune, locks=held)
         try:
             with _readable(path):
                 search.claim(ingredients)
@@ -174,7 +150,7 @@ def _readable(path: Path) -> Iterator[None]:
         ) from error  # fmt: skip
 
 
-class _Search:
+class _OptunaStudy:
     """A search in its file."""
 
     def __init__(
@@ -204,7 +180,8 @@ class _Search:
             pruner=self.optuna.pruners.MedianPruner() if prune else self.optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
-        self.distributions = {key: self._distribution(drawn) for key, drawn in self.space.items()}
+        kinds = self.optuna.distributions
+        self.distributions = {key: distribution(kinds, drawn) for key, drawn in self.space.items()}
 
     def close(self) -> None:
         """Let go of the file."""
@@ -212,39 +189,39 @@ class _Search:
         self.storage.engine.dispose()
 
     def claim(self, ingredients: Mapping[str, Any]) -> None:
-        """Write down what the search is made from, or check that the file's is the same.
+        """Record what the search is made from, or check that the file's search has the same ingredients.
 
         Raises:
             OtherSearchError: If it is not.
         """
-        now = {
+        current = {
             **ingredients,
             "space": {key: vars(drawn) for key, drawn in self.space.items()},
             "maximise": self.maximise,
             "seed": self.seed,
         }
-        now = json.loads(json.dumps(now, default=str))
-        before = self.study.user_attrs.get(_INGREDIENTS)
-        if before is None:
-            self.study.set_user_attr(_INGREDIENTS, now)
-        elif before != now:
-            names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+        current = json.loads(json.dumps(current, default=str))
+        recorded = self.study.user_attrs.get(_INGREDIENTS)
+        if recorded is None:
+            self.study.set_user_attr(_INGREDIENTS, current)
+        elif recorded != current:
+            names = [name for name in sorted({*recorded, *current}) if recorded.get(name) != current.get(name)]
             raise OtherSearchError(
                 "The folder holds another search",
                 where=self.path.parent,
                 expected="the settings and clips that it was begun with",
-                found="; ".join(f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in names),
+                found="; ".join(f"{name} was {recorded.get(name)!r}, is {current.get(name)!r}" for name in names),
                 fix="take another folder",
             )
 
     def retry_interrupted(self) -> None:
-        """Mark trials as failed whose process is gone, and line their values up to be tried first."""
+        """Mark trials as failed whose process is gone, and put their values first in the queue."""
         retried = {trial.user_attrs.get(_RETRY_OF) for trial in self.study.get_trials(deepcopy=False)}
         for trial in self.study.get_trials(states=(self.states.RUNNING,)):
             # A trial that was killed while its values were drawn is not retried: the same ones will be drawn again.
             if trial.number not in retried and trial.params.keys() == self.space.keys():
                 self.study.enqueue_trial(trial.params, user_attrs={_RETRY_OF: trial.number})
-            # Failed only now: killed in between, it is found again, and its retry, too.
+            # Marked last: if we are killed in between, the trial and its retry are both found again.
             self.study.tell(trial.number, state=self.states.FAIL)
 
     def n_done(self) -> int:
@@ -252,9 +229,9 @@ class _Search:
         return len(self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE, self.states.PRUNED)))
 
     def run_trial(self, objective: Objective) -> None:
-        """Draw values and try them; what the objective raises leaves the trial to be tried again."""
-        # A seed for each trial, and not a generator that runs on: a resumed search has no state to restore. Failed
-        # trials do not count, as they do not for the sampler.
+        """Draw values and try them; after an error of the objective the trial can be tried again."""
+        # A seed for each trial instead of one generator, so that resuming restores no state. Failed trials do not
+        # count, as for the sampler.
         self.study.sampler = self.optuna.samplers.TPESampler(seed=derive_seed(self.seed, "trial", self.n_done()))
         trial = self.study.ask(self.distributions)
 
@@ -266,7 +243,7 @@ class _Search:
                 raise TrialPruned(_BELOW_MEDIAN)
 
         try:
-            value = float(objective(trial.number, self._decode(trial.params), report))
+            value = float(objective(trial.number, decode(self.space, trial.params), report))
             if not math.isfinite(value):
                 raise TrialPruned(_NOT_A_NUMBER)
         except TrialPruned as end:
@@ -294,7 +271,7 @@ class _Search:
                 fix="draw from gentler values, such as lower learning rates",
             )
         best = self.study.best_trial
-        return SearchResult(best.number, best.value, self._decode(best.params), self.table(), self._importance())
+        return SearchResult(best.number, best.value, decode(self.space, best.params), self.table(), self._importance())
 
     def table(self) -> pd.DataFrame:
         """Return a row per trial that has ended, in order."""
@@ -313,13 +290,13 @@ class _Search:
                 "reason": "interrupted" if failed else trial.user_attrs.get(_REASON, ""),
                 "value": math.nan if failed or trial.value is None else trial.value,
                 "best_value": best,
-                # What was interrupted ended when that was noticed.
+                # The end of an interrupted trial is when that was noticed, not when it stopped.
                 "time_taken_s": math.nan if failed else (trial.duration or datetime.timedelta()).total_seconds(),
-                **{key: _cell(value) for key, value in self._decode(trial.params).items()},
+                **{key: as_cell(value) for key, value in decode(self.space, trial.params).items()},
             })  # fmt: skip
         table = pd.DataFrame(rows, columns=[*TABLE_COLUMNS, *self.space])
         for key, drawn in self.space.items():
-            if isinstance(drawn, OneOf) and not all(_is_number(value) for value in drawn.values):
+            if isinstance(drawn, OneOf) and not all(is_number(value) for value in drawn.values):
                 table[key] = table[key].map(str, na_action="ignore")
         return table
 
@@ -328,37 +305,12 @@ class _Search:
         import pandas as pd
 
         importance = self.optuna.importance
-        found: dict[str, float] = {}
+        shares: dict[str, float] = {}
         if len(self._complete()) > 1:
             evaluator = importance.FanovaImportanceEvaluator(seed=self.seed)
             with contextlib.suppress(RuntimeError):  # raised where all values are equal
-                found = importance.get_param_importances(self.study, evaluator=evaluator, params=sorted(self.space))
-        return pd.DataFrame(list(found.items()), columns=["parameter", "importance"])
+                shares = importance.get_param_importances(self.study, evaluator=evaluator, params=sorted(self.space))
+        return pd.DataFrame(list(shares.items()), columns=["parameter", "importance"])
 
     def _complete(self) -> list[Any]:
         return list(self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE,)))
-
-    def _distribution(self, drawn: Between | OneOf) -> Any:
-        kinds = self.optuna.distributions
-        if isinstance(drawn, OneOf):
-            # optuna stores text, numbers and truth values; as JSON everything else is text, too.
-            return kinds.CategoricalDistribution([json.dumps(value) for value in drawn.values])
-        whole = isinstance(drawn.low, int) and isinstance(drawn.high, int)
-        kind = kinds.IntDistribution if whole else kinds.FloatDistribution
-        return kind(drawn.low, drawn.high, log=drawn.log)
-
-    def _decode(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            key: json.loads(params[key]) if isinstance(drawn, OneOf) else params[key]
-            for key, drawn in self.space.items()
-            if key in params
-        }
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _cell(value: Any) -> Any:
-    """Return a value as a table's cell: lists and the like as JSON, since a column holds one kind."""
-    return value if _is_number(value) or isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""What a fine-tuning run is made from: its settings and its clips. Plain values, nothing heavy."""
+"""The settings and the clips of a fine-tuning run. Plain values, nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ser_probe.models.targets import CLASSES, DISTRIBUTION, NUMERIC, Targets
 from ser_probe.names import training as names
 
 METRICS = {name: not score.falls for name, score in names.METRICS.items()}
-"""What is measured on the validation clips; whether more of it is better."""
+"""Measures of the validation clips; True where larger is better."""
 
 _OF_CLASSES = ("loss", "accuracy", "uar", "macro_f1", "weighted_f1")
 METRICS_OF = {CLASSES: _OF_CLASSES, DISTRIBUTION: _OF_CLASSES, NUMERIC: ("loss", "ccc", "rmse")}
@@ -24,9 +24,12 @@ LOSSES = {name: loss.targets for name, loss in names.LOSSES.items()}
 """The losses by name, and the targets that each is for; the first one of its targets is their default."""
 
 SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
-"""How the learning rate goes on after the warm-up, and what transformers calls it."""
+"""Schedules of the learning rate after the warm-up, and their names in transformers."""
 
 PRECISIONS = tuple(names.PRECISIONS)
+
+WITHOUT_EFFECT = frozenset(("cache_front_end", "cache_audio", "keep_optimizer"))
+"""Settings that change what is kept on disk or how long training takes, not the trained weights."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class TrainingSettings:
         spec_augment: Mask stretches of time and channels as the backbone's config says.
         group_by_length: Batches of clips of about the same length: less padding, less time.
         gradient_checkpointing: Compute the blocks anew for the gradient: a third more time, far less memory.
-        seed: Seed of head, order, dropout, masks and augmentation.
+        seed: Random seed of head, order, dropout, masks and augmentation.
         precision: One of `PRECISIONS`. tf32, bf16 and fp16 round the encoder's products; weights and optimiser stay
             float32.
         cache_front_end: Compute the frozen front end once per clip and keep it on disk. Same results, less time.
@@ -117,9 +120,9 @@ class TrainingSettings:
             "precision": PRECISIONS,
             "keep_optimizer": ("last", "all"),
         }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                yield f"{name} must be one of {', '.join(map(str, known))}, not {getattr(self, name)!r}"
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                yield f"{name} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}"
         if self.epochs is None and self.max_steps is None:
             yield "epochs and max_steps cannot both be None"
 
@@ -128,7 +131,7 @@ class TrainingSettings:
         """Whether the convolutions change."""
         return self.trained == "all"
 
-    def caches_front_end(self, clips: Clips) -> bool:
+    def caches_front_end(self, clips: SplitClips) -> bool:
         """Return whether the front end's output of some clips is computed once: if neither it nor they change."""
         return self.cache_front_end and not self.trains_front_end and clips.augment is None
 
@@ -145,7 +148,7 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Clips:
+class SplitClips:
     """The clips of a split.
 
     Args:
@@ -168,8 +171,8 @@ class Clips:
         return len(self.ids)
 
 
-def check_clips(train: Clips, validation: Clips, targets: Targets, settings: TrainingSettings) -> None:
-    """Refuse clips that nothing can be learnt from or measured on, and settings that are not for such targets.
+def check_clips(train: SplitClips, validation: SplitClips, targets: Targets, settings: TrainingSettings) -> None:
+    """Refuse clips that cannot be learnt from or evaluated, and settings that do not fit the targets.
 
     Raises:
         SplitError: If a split is empty, targets do not fit, or a class has no clip to train on.

@@ -1,9 +1,9 @@
 """The Hugging Face Trainer, brought to ser-probe's forward pass, checkpoints and exactness.
 
-What differs from the stock Trainer, and why: the loss of accumulated batches, and of several processes, is the mean
-over their clips (stock weighs batches alike), and the validation loss is that of all clips at once; random numbers
-are drawn from a seed per step; nothing is pickled but tensors; a checkpoint appears whole; a loss that is not finite
-stops the run.
+Differences from the stock Trainer: the loss of accumulated batches, and of several processes, is the mean over their
+clips (the stock Trainer weighs batches equally); the validation loss is that of all clips at once; random numbers are
+drawn from a seed per step; nothing but tensors is pickled; a checkpoint is written completely or not at all; a loss
+that is not finite stops the run.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from ser_probe.errors import CheckpointError, SerProbeError
+from ser_probe.errors import SerProbeError
 from ser_probe.files import write_json
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.checkpoint import load_classifier, save_classifier
@@ -30,7 +29,6 @@ from ser_probe.models.forward import run_front_end
 from ser_probe.models.frames import Frames
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.lora import load_lora, lora_state
-from ser_probe.models.model_files import refuse_non_finite
 from ser_probe.models.precision import products
 from ser_probe.training.checkpoints import (
     ADAPTERS,
@@ -43,9 +41,13 @@ from ser_probe.training.checkpoints import (
 from ser_probe.training.dataset import ClipDataset, EpochBatches, EpochLoader, length_sorted_batches
 from ser_probe.training.losses import make_loss, score
 from ser_probe.training.processes import gather, is_first, n_processes, rank, wait_for_all
+from ser_probe.training.resumed_state import (
+    check_optimizer_state,
+    checked_optimizer_state,
+    read_adapters,
+    refuse_not_finite,
+)
 from ser_probe.training.settings import SCHEDULERS, TrainingSettings
-
-_OTHER_STATE = "delete this checkpoint to go on from one before that has its state, or start over with --restart"
 
 
 class SerTrainer(Trainer):
@@ -104,7 +106,7 @@ class SerTrainer(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Return AdamW: no weight decay on biases, norms and layer weights, and the head's own learning rate."""
         if self.optimizer is None:
-            # Decay would pull a sum of layers towards none of them.
+            # Decay would pull the weights of a sum of layers towards 0.
             decayed = {*self.get_decay_parameter_names(self.classifier)} - {"head.mixing.weights"}
             groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
             for name, parameter in self.classifier.named_parameters():
@@ -123,7 +125,7 @@ class SerTrainer(Trainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> int:
         """Return how many clips the accumulated batches hold, in all processes together."""
-        return sum(gather(sum(batch["n_own"] for batch in batch_samples)))
+        return sum(gather(sum(batch["n_counted"] for batch in batch_samples)))
 
     def compute_loss(
         self,
@@ -134,11 +136,11 @@ class SerTrainer(Trainer):
     ) -> Any:
         """Return the loss of the batch as its share of the mean over the accumulated clips, and the head's L2 term.
 
-        Of each process the share is taken times their number, since their gradients are averaged.
+        With several processes the share is multiplied by their number, because their gradients are averaged.
         """
         outputs = self._outputs(model, inputs)
-        total = inputs["n_own"] if num_items_in_batch is None else num_items_in_batch
-        share = n_processes() * inputs["n_own"] / total
+        total = inputs["n_counted"] if num_items_in_batch is None else num_items_in_batch
+        share = n_processes() * inputs["n_counted"] / total
         loss = share * self.loss(outputs, inputs["targets"])
         if self.settings.head_l2:
             loss = loss + share * self.settings.head_l2 * self._head_weight()
@@ -153,14 +155,15 @@ class SerTrainer(Trainer):
         """
         dataset = self.validation_clips
         batches = length_sorted_batches(dataset.clips, max(1, self.settings.batch_size // n_processes()))
-        found: dict[int, np.ndarray] = {}
+        outputs_by_row: dict[int, np.ndarray] = {}
         self.classifier.eval()
         with torch.no_grad():
             for rows in batches[rank() :: n_processes()]:
                 batch = self._prepare_inputs(dataset.collate([dataset[row] for row in rows]))
-                found.update(zip(rows, self._outputs(self.classifier, batch).double().cpu().numpy(), strict=True))
-        every = {row: output for part in gather(found) for row, output in part.items()}
-        outputs = torch.from_numpy(np.stack([every[row] for row in range(len(dataset))]))
+                values = self._outputs(self.classifier, batch).double().cpu().numpy()
+                outputs_by_row.update(zip(rows, values, strict=True))
+        all_outputs = {row: output for part in gather(outputs_by_row) for row, output in part.items()}
+        outputs = torch.from_numpy(np.stack([all_outputs[row] for row in range(len(dataset))]))
         loss = float(self.loss(outputs, dataset.targets.double()))
         self._refuse_non_finite("validation loss", loss)
         scores = score(self.classifier.targets, outputs.numpy(), dataset.targets.numpy())
@@ -176,7 +179,7 @@ class SerTrainer(Trainer):
             with new_checkpoint(self.folder, step) as temporary:
                 save_classifier(temporary, self.classifier)
                 if self.settings.trained == "lora":
-                    # The backbone is saved with its adapters merged in: what goes on needs them apart.
+                    # The backbone is saved with its adapters merged; resuming needs them separately.
                     save_file(lora_state(self.classifier.model), temporary / ADAPTERS)
                 if len(self.classifier.layer_weights()) > 1:
                     write_json(temporary / LAYER_WEIGHTS, self.classifier.layer_weights())
@@ -202,7 +205,7 @@ class SerTrainer(Trainer):
         elif self.settings.trains_front_end:
             frames = run_front_end(self.classifier.backbone, inputs["clips"])
         else:
-            # As the cache computes it: a frozen front end has no gradient and stays in exact float32.
+            # Like the cached front end: frozen, without gradient, in exact float32.
             with torch.no_grad(), products("fp32"), torch.autocast(self.args.device.type, enabled=False):
                 frames = run_front_end(self.classifier.backbone, inputs["clips"])
         return model(frames.to(self.args.device)).float()
@@ -212,9 +215,9 @@ class SerTrainer(Trainer):
         self._refuse_non_finite("gradient norm", float(norm))
         return norm
 
-    def _refuse_non_finite(self, what: str, value: float) -> None:
+    def _refuse_non_finite(self, quantity: str, value: float) -> None:
         if not math.isfinite(value):
-            if self.state.global_step == 0 and what == "validation loss":
+            if self.state.global_step == 0 and quantity == "validation loss":
                 raise SerProbeError(
                     "The validation loss is no number before training has begun: the model computes none",
                     where=self.classifier.backbone.name,
@@ -222,7 +225,7 @@ class SerTrainer(Trainer):
                     fix="look for weights that are not finite, or take a larger precision",
                 )
             raise SerProbeError(
-                f"The {what} is no longer a number; the training has diverged",
+                f"The {quantity} is no longer a number; the training has diverged",
                 where=f"step {self.state.global_step}, learning rate {self._get_learning_rate():.3g}",
                 found=value,
                 fix="lower learning_rate or raise warmup_ratio, and start over with --restart or in another folder",
@@ -234,97 +237,23 @@ class SerTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
         saved = load_classifier(folder)
-        # Copied into the tensors that are there: the optimiser holds on to them.
+        # Copied into the existing tensors, which the optimiser refers to.
         self.classifier.head.load_state_dict(saved.head.state_dict())
         if self.settings.trained == "lora":
-            load_lora(self.classifier.model, _read_adapters(folder / ADAPTERS))
+            load_lora(self.classifier.model, read_adapters(folder / ADAPTERS))
         else:
             self.classifier.model.load_state_dict(saved.model.state_dict())
-        self._refuse_damaged(folder, "weights", self.classifier.state_dict())
+        refuse_not_finite(folder, "weights", self.classifier.state_dict())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        assert self.lr_scheduler is not None, "made before states are loaded"
-        schedule = copy.deepcopy(self.lr_scheduler.state_dict())
-        try:
-            super()._load_optimizer_and_scheduler(checkpoint)
-            if checkpoint is not None:
-                self._check_states(Path(checkpoint), schedule)
-        except CheckpointError:
-            raise
-        except Exception as error:  # a damaged file makes torch raise almost anything
-            raise CheckpointError(
-                "The optimiser's state cannot be loaded: it is damaged, or holds more than tensors",
-                where=checkpoint,
-                found=str(error).partition("\n")[0],
-                fix=_OTHER_STATE,
-            ) from error
-        if checkpoint is not None and self.optimizer is not None:
-            for number, kept in enumerate(self.optimizer.state.values()):
-                named = {f"{name} of parameter {number}": value for name, value in kept.items()}
-                self._refuse_damaged(Path(checkpoint), "optimiser's states", named)
-
-    def _refuse_damaged(self, folder: Path, what: str, tensors: Mapping[str, Any]) -> None:
-        """Stop where what is to be gone on from holds NaN or infinity: every later step would."""
-        for name, tensor in tensors.items():
-            if isinstance(tensor, Tensor) and not tensor.isfinite().all():
-                raise CheckpointError(
-                    f"Training cannot go on: the {what} of the checkpoint hold numbers that are not finite",
-                    where=folder,
-                    found=f"{int((~tensor.isfinite()).sum())} of {tensor.numel()} numbers of {name}",
-                    fix=_OTHER_STATE,
-                )
-
-    def _check_states(self, checkpoint: Path, schedule: Mapping[str, Any]) -> None:
-        """Raise where the states that were loaded are not whole, or not of this step.
-
-        Args:
-            checkpoint: Where they came from.
-            schedule: The schedule's state before.
-        """
         assert self.optimizer is not None, "made before states are loaded"
         assert self.lr_scheduler is not None, "made before states are loaded"
-        faults = []
-        for group in self.optimizer.param_groups:
-            numbers = [value for value in group.values() if isinstance(value, float)]
-            if not all(map(math.isfinite, numbers)):
-                faults.append(f"a setting of the optimiser is {next(x for x in numbers if not math.isfinite(x))}")
-            for parameter in group["params"]:
-                state = self.optimizer.state.get(parameter)
-                if state is None:
-                    continue  # not trained yet
-                moments = [state.get(name) for name in ("exp_avg", "exp_avg_sq")]
-                if not all(isinstance(moment, Tensor) and moment.shape == parameter.shape for moment in moments):
-                    faults.append(f"no moments for weights of shape {tuple(parameter.shape)}")
-        found = self.lr_scheduler.state_dict()
-        if found.get("base_lrs") != schedule["base_lrs"] or found.get("last_epoch") != self.state.global_step:
-            faults.append(
-                f"a schedule at step {found.get('last_epoch')} from {found.get('base_lrs')}, not at step "
-                f"{self.state.global_step} from {schedule['base_lrs']}"
-            )
-        if faults:
-            more = f"; {len(faults) - 1} more faults" if len(faults) > 1 else ""
-            raise CheckpointError(
-                "The optimiser's state is damaged, or of another run",
-                where=checkpoint,
-                found=f"{faults[0]}{more}",
-                fix=_OTHER_STATE,
-            )
-
-
-def _read_adapters(path: Path) -> dict[str, Tensor]:
-    """Return the weights of the adapters of a checkpoint.
-
-    Raises:
-        CheckpointError: If the file is damaged, or a weight is not finite.
-    """
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            "The adapters of the checkpoint cannot be read", where=path, found=error, fix=_OTHER_STATE,
-        ) from error  # fmt: skip
-    refuse_non_finite(tensors, path, CheckpointError)
-    return tensors
+        schedule = copy.deepcopy(self.lr_scheduler.state_dict())
+        with checked_optimizer_state(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+            if checkpoint is not None:
+                step = self.state.global_step
+                check_optimizer_state(Path(checkpoint), self.optimizer, self.lr_scheduler, schedule, step=step)
 
 
 def _arguments(settings: TrainingSettings, n_clips: int, folder: Path, backbone: Backbone) -> TrainingArguments:
@@ -353,7 +282,7 @@ def _arguments(settings: TrainingSettings, n_clips: int, folder: Path, backbone:
         # Not left to the Trainer, which turns TF32 on for bf16; `Run` sets the switches once it is made.
         tf32=None if on_cpu else settings.precision == "tf32",
         ddp_backend="gloo" if on_cpu and n_processes() > 1 else None,
-        # A block that layer drop skips has no gradient in this process, which the others must be told.
+        # A block that layer drop skips has no gradient in this process; the others must know.
         ddp_find_unused_parameters=getattr(backbone.config, "layerdrop", 0) > 0,
         use_cpu=on_cpu,
         dataloader_pin_memory=False,
@@ -367,20 +296,20 @@ def _arguments(settings: TrainingSettings, n_clips: int, folder: Path, backbone:
 
 @contextlib.contextmanager
 def repeatable_kernels(device: torch.device) -> Iterator[None]:
-    """Have cuDNN choose the same kernels every time while the block runs; a CPU does so anyway."""
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    """Let cuDNN choose the same kernels every time while the block runs; a CPU always does."""
+    saved = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     if device.type == "cuda":
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     try:
         yield
     finally:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = saved
 
 
 @contextlib.contextmanager
-def checkpointed_blocks(classifier: SerClassifier, wanted: bool) -> Iterator[None]:
-    """Let the transformer blocks keep their inputs alone, and be computed anew for the gradient, while this lasts."""
-    if not wanted:
+def checkpointed_blocks(classifier: SerClassifier, enabled: bool) -> Iterator[None]:
+    """Turn on gradient checkpointing while the block runs: transformer blocks are recomputed for the gradient."""
+    if not enabled:
         yield
         return
     model = classifier.backbone.model

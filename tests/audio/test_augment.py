@@ -18,7 +18,6 @@ import torch
 
 from ser_probe.audio import augment_classes
 from ser_probe.audio.augment import (
-    MIN_SAMPLES,
     augment_copy,
     augment_on_the_fly,
     build_transform,
@@ -27,6 +26,7 @@ from ser_probe.audio.augment import (
 )
 from ser_probe.audio.augment_classes import OWN, PACKAGES, UNFIT, TransformSpec, list_classes, list_parameters
 from ser_probe.audio.frequency_mask import FrequencyMask
+from ser_probe.clip_length import MIN_SAMPLES
 from ser_probe.errors import AudioError, ConfigError, MissingExtraError
 
 RATE_HZ = 16_000

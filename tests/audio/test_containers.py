@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from ser_probe.audio.bitstreams import read_mp3
-from ser_probe.audio.layout import Layout, Patch, patched
+from ser_probe.audio.layout import AudioLayout, Patch, patched
 from ser_probe.audio.load import AudioSpec, hear_clip, inspect_clip, load_clip
 from ser_probe.errors import AudioError
 
@@ -275,5 +275,5 @@ def test_an_mp3_of_varying_bit_rate_without_a_table(tmp_path: Path) -> None:
 
 
 def test_patches_overwrite_insert_and_end() -> None:
-    layout = Layout("x", None, 0, (Patch(1, b"BC"), Patch(4, b"--", 0), Patch(0, b"", 1)), end=5)
+    layout = AudioLayout("x", None, 0, (Patch(1, b"BC"), Patch(4, b"--", 0), Patch(0, b"", 1)), end=5)
     assert patched(b"abcdefg", layout) == b"BCd--e"

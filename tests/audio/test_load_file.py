@@ -13,7 +13,7 @@ import soundfile
 
 from ser_probe.audio import load_file
 from ser_probe.audio.load import AudioSpec, hear_clip, load_clip
-from ser_probe.audio.load_file import MIN_MEAN_ENERGY
+from ser_probe.audio.sample_sums import MIN_MEAN_ENERGY
 from ser_probe.errors import AudioError
 
 from ..conftest import SHARED_DATA

@@ -20,7 +20,7 @@ import torch
 from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.embeddings import computation
 from ser_probe.embeddings.computation import load_input
-from ser_probe.embeddings.extract import Target, embedding_key, extract
+from ser_probe.embeddings.extract import CacheRequest, embedding_key, extract
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
 from ser_probe.embeddings.shards import committed
 from ser_probe.embeddings.store import EmbeddingCache
@@ -78,7 +78,7 @@ def run(
     pooling: str = "mean",
     backbone: Backbone | None = None,
 ) -> Extraction:
-    return extract([Target(backbone or tiny(), path, pooling)], clips, settings)[0]
+    return extract([CacheRequest(backbone or tiny(), path, pooling)], clips, settings)[0]
 
 
 def stored(path: Path) -> np.ndarray:
@@ -101,7 +101,7 @@ def test_poolings_in_one_pass_equal_separate_passes(
     clips: ClipList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forwards = counted(monkeypatch, "pool_layers")
-    targets = [Target(tiny(), tmp_path / f"together-{row}.h5", pooling) for row, pooling in enumerate(POOLINGS)]
+    targets = [CacheRequest(tiny(), tmp_path / f"together-{row}.h5", pooling) for row, pooling in enumerate(POOLINGS)]
     together = extract(targets, clips, SETTINGS)
     in_one_pass = len(forwards)
     for row, (pooling, result) in enumerate(zip(POOLINGS, together, strict=True)):
@@ -119,7 +119,7 @@ def test_checkpoints_times_poolings_in_one_pass_equal_as_many_passes(
     wanted = [(backbone, pooling) for backbone in backbones for pooling in ("mean", "frames")]
     fronts, forwards = counted(monkeypatch, "run_prepared"), counted(monkeypatch, "pool_layers")
     together = extract(
-        [Target(backbone, tmp_path / f"together-{row}.h5", name) for row, (backbone, name) in enumerate(wanted)],
+        [CacheRequest(backbone, tmp_path / f"together-{row}.h5", name) for row, (backbone, name) in enumerate(wanted)],
         clips,
         SETTINGS,
     )
@@ -130,7 +130,7 @@ def test_checkpoints_times_poolings_in_one_pass_equal_as_many_passes(
 
 
 def test_frames_pooled_by_hand_are_the_mean(clips: ClipList, tmp_path: Path) -> None:
-    extract([Target(tiny(), tmp_path / f"{name}.h5", name) for name in ("mean", "frames")], clips, SETTINGS)
+    extract([CacheRequest(tiny(), tmp_path / f"{name}.h5", name) for name in ("mean", "frames")], clips, SETTINGS)
     with EmbeddingCache.open(tmp_path / "mean.h5") as mean, EmbeddingCache.open(tmp_path / "frames.h5") as frames:
         assert frames.clips["n_frames"].tolist() == mean.clips["n_frames"].tolist()
         for name in mean.layer_names:
@@ -143,10 +143,10 @@ def test_a_pooling_that_is_there_already_costs_no_pass(
 ) -> None:
     run(tmp_path / "mean.h5", clips)
     forwards = counted(monkeypatch, "pool_layers")
-    both = extract([Target(tiny(), tmp_path / f"{name}.h5", name) for name in ("mean", "max")], clips, SETTINGS)
+    both = extract([CacheRequest(tiny(), tmp_path / f"{name}.h5", name) for name in ("mean", "max")], clips, SETTINGS)
     assert [result.n_computed for result in both] == [0, 9]
     asked = len(forwards)
-    extract([Target(tiny(), tmp_path / f"{name}.h5", name) for name in ("mean", "max")], clips, SETTINGS)
+    extract([CacheRequest(tiny(), tmp_path / f"{name}.h5", name) for name in ("mean", "max")], clips, SETTINGS)
     assert len(forwards) == asked > 0
 
 
@@ -168,7 +168,7 @@ def frames_of(backbone: Backbone, samples: np.ndarray) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", ["tiny-wavlm-base", "tiny-wav2vec2-bert", "tiny-hubert-large"])
 def test_long_clips_are_pooled_over_the_frames_of_their_chunks(name: str, clips: ClipList, tmp_path: Path) -> None:
     backbone, settings = tiny(name), replace(SETTINGS, chunking=CHUNKING)
-    targets = [Target(backbone, tmp_path / f"{row}.h5", pooling) for row, pooling in enumerate(POOLINGS)]
+    targets = [CacheRequest(backbone, tmp_path / f"{row}.h5", pooling) for row, pooling in enumerate(POOLINGS)]
     extract(targets, clips, settings)
     n_cut = 0
     for place, path in enumerate(clips.paths):
@@ -235,7 +235,7 @@ def test_batches_that_do_not_fit_are_halved(
     clips: ClipList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     large = replace(SETTINGS, batch_seconds=20.0, max_clips=None)
-    targets = [Target(tiny(), tmp_path / f"whole-{row}.h5", name) for row, name in enumerate(POOLINGS)]
+    targets = [CacheRequest(tiny(), tmp_path / f"whole-{row}.h5", name) for row, name in enumerate(POOLINGS)]
     whole = extract(targets, clips, large)
     limit(monkeypatch, 2.5)
     small = extract([replace(t, path=tmp_path / f"x-{row}.h5") for row, t in enumerate(targets)], clips, large)
@@ -266,13 +266,13 @@ REAL = """
 import resource, sys
 from dataclasses import replace
 from pathlib import Path
-from ser_probe.embeddings.extract import Target, extract
+from ser_probe.embeddings.extract import CacheRequest, extract
 from tests.embeddings.speech import SETTINGS, list_clips, tiny
 
 folder = Path(sys.argv[1])
 clips = list_clips([folder / "f1" / f"{row}.wav" for row in range(10)], folder)
 long = replace(SETTINGS, audio=replace(SETTINGS.audio, max_duration_s=99.0), batch_seconds=600.0, max_clips=None)
-target = Target(tiny(), folder / "x.h5")
+target = CacheRequest(tiny(), folder / "x.h5")
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (950 << 20), resource.RLIM_INFINITY))
 extract([target], clips, long)
@@ -360,7 +360,7 @@ def test_a_clip_without_speech_is_the_mean_over_all_frames(paths: list[Path], tm
     soundfile.write(paths[3], (0.01 * rng.standard_normal(9000)).astype(np.float32), 16_000)
     clips = list_clips(paths, tmp_path)
     names = ("mean", "speech-mean")
-    extract([Target(tiny(), tmp_path / f"{name}.h5", name) for name in names], clips, SETTINGS)
+    extract([CacheRequest(tiny(), tmp_path / f"{name}.h5", name) for name in names], clips, SETTINGS)
     with EmbeddingCache.open(tmp_path / "mean.h5") as mean, EmbeddingCache.open(tmp_path / "speech-mean.h5") as spoken:
         assert spoken.clips["n_frames"][3] == 0
         np.testing.assert_array_equal(spoken.array[:, 3], mean.array[:, 3])
@@ -384,7 +384,7 @@ def test_speech_mean_is_the_mean_over_the_frames_of_speech(
     monkeypatch.setattr(computation, "speech_frames", every_other)
     settings = replace(SETTINGS, chunking=chunking, verify=9)
     results = extract(
-        [Target(tiny(), tmp_path / f"{name}.h5", name) for name in ("frames", "speech-mean")], clips, settings
+        [CacheRequest(tiny(), tmp_path / f"{name}.h5", name) for name in ("frames", "speech-mean")], clips, settings
     )
     assert results[1].verify_error is not None
     assert results[1].verify_error < 1e-5
@@ -410,7 +410,7 @@ def test_speech_is_found_on_each_models_own_frames(
     (folder / "config.json").write_text(json.dumps(config))
     backbones = tiny("tiny-wav2vec2-base"), load_backbone(folder)
     targets = [
-        Target(backbone, tmp_path / f"{row}-{name}.h5", name)
+        CacheRequest(backbone, tmp_path / f"{row}-{name}.h5", name)
         for row, backbone in enumerate(backbones)
         for name in ("frames", "speech-mean")
     ]
@@ -443,7 +443,7 @@ def test_what_was_computed_before_an_error_is_committed(
 
     settings = replace(SETTINGS, seconds_per_shard=seconds_per_shard)
     monkeypatch.setattr(computation, "pool_layers", stops)
-    targets = [Target(tiny(), tmp_path / f"{name}.h5", name) for name in ("mean", "frames")]
+    targets = [CacheRequest(tiny(), tmp_path / f"{name}.h5", name) for name in ("mean", "frames")]
     with pytest.raises(ZeroDivisionError, match="a fault of the program"):
         extract(targets, clips, settings)
     for target in targets:

@@ -16,7 +16,7 @@ import soundfile
 import torch
 
 from ser_probe.embeddings import computation
-from ser_probe.embeddings.extract import Target, embedding_key, extract
+from ser_probe.embeddings.extract import CacheRequest, embedding_key, extract
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
 from ser_probe.embeddings.shards import committed, shards_folder
 from ser_probe.embeddings.store import EmbeddingCache
@@ -69,7 +69,7 @@ def run(
     progress: Progress = SILENT,
 ) -> Extraction:
     """Extract with one tiny backbone into one file."""
-    target = Target(backbone or tiny(), path, attributes={"checkpoint": "step-0", "step": 0})
+    target = CacheRequest(backbone or tiny(), path, attributes={"checkpoint": "step-0", "step": 0})
     return extract([target], clips, settings, progress=progress)[0]
 
 
@@ -145,7 +145,9 @@ def test_checkpoints_in_one_pass_equal_separate_passes(
     monkeypatch.setattr(computation, "run_prepared", lambda *args: fronts.append(1) or plain(*args))
     checkpoints = [load_backbone(folder) for folder in folders]
     together = extract(
-        [Target(backbone, tmp_path / f"together-{row}.h5") for row, backbone in enumerate(checkpoints)], clips, SETTINGS
+        [CacheRequest(backbone, tmp_path / f"together-{row}.h5") for row, backbone in enumerate(checkpoints)],
+        clips,
+        SETTINGS,
     )
     in_one_pass = len(fronts)
     for row, backbone in enumerate(checkpoints):
@@ -170,7 +172,7 @@ def other_front_ends(folder: Path) -> list[Backbone]:
 
 def test_front_ends_are_shared_only_where_they_are_equal(clips: ClipList, tmp_path: Path) -> None:
     backbones = [tiny(), *other_front_ends(tmp_path / "checkpoint")]
-    targets = [Target(backbone, tmp_path / f"{row}.h5") for row, backbone in enumerate(backbones)]
+    targets = [CacheRequest(backbone, tmp_path / f"{row}.h5") for row, backbone in enumerate(backbones)]
     results = extract(targets, clips, SETTINGS)
     for backbone, result in zip(backbones, results, strict=True):
         assert relative(stored(result.path), alone(backbone, clips)) < EXACT
@@ -180,7 +182,7 @@ def test_front_ends_are_shared_only_where_they_are_equal(clips: ClipList, tmp_pa
 def test_equal_checkpoints_of_one_path_are_computed_once(
     clips: ClipList, tmp_path: Path, forward_calls: list[int]
 ) -> None:
-    twice = extract([Target(tiny(), tmp_path / "x.h5"), Target(tiny(), tmp_path / "x.h5")], clips, SETTINGS)
+    twice = extract([CacheRequest(tiny(), tmp_path / "x.h5"), CacheRequest(tiny(), tmp_path / "x.h5")], clips, SETTINGS)
     assert [result.n_computed for result in twice] == [9, 9]
     assert sum(forward_calls) == 9
 
@@ -188,7 +190,7 @@ def test_equal_checkpoints_of_one_path_are_computed_once(
 def test_other_checkpoints_of_one_path_are_refused_before_anything_is_computed(
     clips: ClipList, tmp_path: Path, forward_calls: list[int]
 ) -> None:
-    targets = [Target(tiny(), tmp_path / "x.h5"), Target(tiny("tiny-hubert-base"), tmp_path / "x.h5")]
+    targets = [CacheRequest(tiny(), tmp_path / "x.h5"), CacheRequest(tiny("tiny-hubert-base"), tmp_path / "x.h5")]
     with pytest.raises(CacheError, match="made from something else"):
         extract(targets, clips, SETTINGS)
     assert not forward_calls
@@ -251,7 +253,7 @@ def test_a_clip_that_the_model_makes_nothing_finite_of_is_left_out_by_name(
     kinds: tuple[str, ...], chunked: bool, clips: ClipList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = replace(SETTINGS, chunking=Chunking(0.7, 0.1)) if chunked else SETTINGS
-    whole = extract([Target(tiny(), tmp_path / f"whole-{kind}.h5", kind) for kind in kinds], clips, settings)
+    whole = extract([CacheRequest(tiny(), tmp_path / f"whole-{kind}.h5", kind) for kind in kinds], clips, settings)
     bad = int(np.argmax(DURATIONS_S))
     prepare = InputSpec.prepare
     length = len(soundfile.read(clips.paths[bad])[0])
@@ -269,7 +271,7 @@ def test_a_clip_that_the_model_makes_nothing_finite_of_is_left_out_by_name(
 
     monkeypatch.setattr(InputSpec, "prepare", overflow)
     monkeypatch.setattr(computation, "pool_chunks", chunks)
-    found = extract([Target(tiny(), tmp_path / f"{kind}.h5", kind) for kind in kinds], clips, settings)
+    found = extract([CacheRequest(tiny(), tmp_path / f"{kind}.h5", kind) for kind in kinds], clips, settings)
     for kind, each, complete in zip(kinds, found, whole, strict=True):
         assert each.rejects["path"].tolist() == [clips.table["path"][bad]]
         assert each.rejects["reason"][0].startswith("The model's output is not finite (layer ")
@@ -309,11 +311,11 @@ def test_resuming_several_checkpoints_that_got_to_different_places(
     clips: ClipList, tmp_path: Path, forward_calls: list[int]
 ) -> None:
     backbones = [tiny(), load_backbone(save_perturbed(tmp_path / "checkpoint-1", 1))]
-    whole = extract([Target(b, tmp_path / f"whole-{row}.h5") for row, b in enumerate(backbones)], clips, SETTINGS)
+    whole = extract([CacheRequest(b, tmp_path / f"whole-{row}.h5") for row, b in enumerate(backbones)], clips, SETTINGS)
     forward_calls.clear()
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "1.h5", clips, backbone=backbones[1], progress=StopAfter(2, KeyboardInterrupt()))
-    results = extract([Target(b, tmp_path / f"{row}.h5") for row, b in enumerate(backbones)], clips, SETTINGS)
+    results = extract([CacheRequest(b, tmp_path / f"{row}.h5") for row, b in enumerate(backbones)], clips, SETTINGS)
     assert sum(forward_calls) == 2 * 9
     for one, other in zip(whole, results, strict=True):
         assert datasets(one.path) == datasets(other.path)
@@ -454,7 +456,7 @@ import json, resource, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from ser_probe.embeddings import computation
-from ser_probe.embeddings.extract import Target, extract
+from ser_probe.embeddings.extract import CacheRequest, extract
 from ser_probe.errors import SerProbeError
 from tests.embeddings.speech import SETTINGS, list_clips, tiny
 
@@ -471,7 +473,7 @@ else:
     computation.load_clip = slow
 print("ready", flush=True)
 try:
-    extract([Target(tiny(), folder / "x.h5")], clips, replace(SETTINGS, workers=workers))
+    extract([CacheRequest(tiny(), folder / "x.h5")], clips, replace(SETTINGS, workers=workers))
 except SerProbeError as error:
     print(json.dumps([error.what, str(error)]))
 except KeyboardInterrupt:

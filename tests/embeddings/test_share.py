@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_probe.embeddings.extract import Target, extract
+from ser_probe.embeddings.extract import CacheRequest, extract
 from ser_probe.embeddings.passes import ClipList, Extraction
 from ser_probe.embeddings.shards import shards_folder
 from ser_probe.embeddings.share import Share, detect_share, local_rank, parse_share
@@ -114,7 +114,7 @@ def clips(paths: list[Path], tmp_path: Path) -> ClipList:
 
 def run(path: Path, clips: ClipList, share: Share | None = None, **options: object) -> Extraction:
     settings = replace(SETTINGS, share=share or Share(), **options)
-    return extract([Target(tiny(), path)], clips, settings)[0]
+    return extract([CacheRequest(tiny(), path)], clips, settings)[0]
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
@@ -123,9 +123,9 @@ def test_workers_one_after_another_make_the_same_file(
     clips: ClipList, tmp_path: Path, order: tuple[int, ...], pooling: str
 ) -> None:
     whole, path = tmp_path / "whole.h5", tmp_path / "x.h5"
-    extract([Target(tiny(), whole, pooling)], clips, SETTINGS)
+    extract([CacheRequest(tiny(), whole, pooling)], clips, SETTINGS)
     results = [
-        extract([Target(tiny(), path, pooling)], clips, replace(SETTINGS, share=Share(index, 3), verify=2))[0]
+        extract([CacheRequest(tiny(), path, pooling)], clips, replace(SETTINGS, share=Share(index, 3), verify=2))[0]
         for index in order
     ]
     assert sum(result.n_computed for result in results) == 9
@@ -179,13 +179,13 @@ SCRIPT = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from ser_probe.embeddings.extract import Target, extract
+from ser_probe.embeddings.extract import CacheRequest, extract
 from ser_probe.embeddings.share import detect_share
 from tests.embeddings.speech import SETTINGS, list_clips, tiny
 
 folder = Path(sys.argv[1])
 clips = list_clips([folder / "f1" / f"{row}.wav" for row in range(9)], folder)
-target = Target(tiny(), folder / "x.h5")
+target = CacheRequest(tiny(), folder / "x.h5")
 print("ready", flush=True)
 sys.stdin.readline()
 (result,) = extract([target], clips, replace(SETTINGS, workers=1, share=detect_share(None)))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ser_probe.embeddings import extract as extract_module
-from ser_probe.embeddings.extract import Target, embedding_key, extract
+from ser_probe.embeddings.extract import CacheRequest, embedding_key, extract
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
 from ser_probe.embeddings.share import Share
 from ser_probe.embeddings.store import EmbeddingCache
@@ -35,7 +35,7 @@ def clips(paths: list[Path], tmp_path: Path) -> ClipList:
 
 
 def run(path: Path, clips: ClipList) -> Extraction:
-    return extract([Target(tiny(), path)], clips, SETTINGS)[0]
+    return extract([CacheRequest(tiny(), path)], clips, SETTINGS)[0]
 
 
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
@@ -89,7 +89,7 @@ def test_a_cache_made_otherwise_is_refused_in_words(
     before = (tmp_path / "x.h5").read_bytes()
     backbone, settings, pooling = change(name)
     with pytest.raises(CacheError, match=rf"made from something else(.|\n)*{CHANGES[name][1]}(.|\n)*another output"):
-        extract([Target(backbone, tmp_path / "x.h5", pooling)], some, settings)
+        extract([CacheRequest(backbone, tmp_path / "x.h5", pooling)], some, settings)
     assert (tmp_path / "x.h5").read_bytes() == before
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ser_probe.embeddings import computation
-from ser_probe.embeddings.extract import Target, extract
+from ser_probe.embeddings.extract import CacheRequest, extract
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.verification import VERIFY_TOLERANCE, allowed_difference, verify_cache
@@ -44,7 +44,7 @@ def clips(write_clip: Callable[..., Path], tmp_path: Path) -> ClipList:
 
 def run(path: Path, clips: ClipList, kind: str) -> Extraction:
     pooling, settings = KINDS[kind]
-    return extract([Target(tiny(), path, pooling)], clips, settings)[0]
+    return extract([CacheRequest(tiny(), path, pooling)], clips, settings)[0]
 
 
 def tamper(monkeypatch: pytest.MonkeyPatch, how: Callable[[torch.Tensor], torch.Tensor], function: str) -> None:
@@ -109,7 +109,7 @@ def test_layers_of_zeros_have_no_error(write_clip: Callable[..., Path], tmp_path
     """The deviation over the one frame of the shortest clip there is."""
     clips = list_clips([write_clip("f1/short.wav", 0.025), write_clip("f1/long.wav", 0.5)], tmp_path)
     settings = replace(SETTINGS, audio=replace(SETTINGS.audio), verify=2)
-    (result,) = extract([Target(tiny(), tmp_path / "x.h5", "std")], clips, settings)
+    (result,) = extract([CacheRequest(tiny(), tmp_path / "x.h5", "std")], clips, settings)
     with EmbeddingCache.open(result.path) as cache:
         assert cache.clips["n_frames"][0] == 1
         np.testing.assert_array_equal(cache.array[:, 0], 0)
@@ -120,7 +120,7 @@ def test_layers_of_zeros_have_no_error(write_clip: Callable[..., Path], tmp_path
 def test_files_that_are_gone_or_others_by_now_are_left_aside(clips: ClipList, tmp_path: Path) -> None:
     """They were computed by an earlier run, and this one has no need of them."""
     some = ClipList(clips.table.iloc[:7], clips.paths[:7])
-    extract([Target(tiny(), tmp_path / "x.h5")], some, SETTINGS)
+    extract([CacheRequest(tiny(), tmp_path / "x.h5")], some, SETTINGS)
     for path in clips.paths[:5]:
         path.unlink()
     clips.paths[5].write_bytes(clips.paths[6].read_bytes())
@@ -134,7 +134,7 @@ def test_files_that_are_gone_or_others_by_now_are_left_aside(clips: ClipList, tm
 
 
 def test_the_same_clips_are_drawn_each_time(clips: ClipList, tmp_path: Path) -> None:
-    extract([Target(tiny(), tmp_path / "x.h5")], clips, SETTINGS)
+    extract([CacheRequest(tiny(), tmp_path / "x.h5")], clips, SETTINGS)
     two = replace(SETTINGS, verify=2)
     errors = {verify_cache(tmp_path / "x.h5", tiny(), clips, two) for _ in range(3)}
     assert len(errors) == 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ser_probe.models.backbone import MIN_SAMPLES, Backbone
+from ser_probe.clip_length import MIN_SAMPLES
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
 from ser_probe.models.embedding import pooled_layers
 from ser_probe.models.loading import load_backbone

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from ser_probe.models.backbone import MIN_SAMPLES, Backbone
+from ser_probe.clip_length import MIN_SAMPLES
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import KNOWN_CHECKPOINTS, SUPPORTED_FAMILIES, TINY_CONFIGS, known_names
 from ser_probe.models.families import FAMILIES
 

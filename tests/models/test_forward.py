@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
+from ser_probe.clip_length import MIN_SAMPLES
 from ser_probe.errors import BackboneError
-from ser_probe.models.backbone import MIN_SAMPLES, Backbone
+from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
 from ser_probe.models.embedding import evaluating, pool_layers, pooled_layers
 from ser_probe.models.forward import run_encoder, run_front_end

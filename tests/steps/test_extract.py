@@ -16,7 +16,7 @@ from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, AudioError, ConfigError
 from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.steps import extract as module
-from ser_probe.steps.extract import Source, audio_spec, extract_features, extract_manifest, extract_sources
+from ser_probe.steps.extract import ModelSource, audio_spec, extract_features, extract_manifest, extract_sources
 from ser_probe.steps.prepare import prepare_clips, read_clips
 
 from ..embeddings.contents import datasets
@@ -47,7 +47,7 @@ def test_several_sources_in_one_folder(corpus: Path, monkeypatch: pytest.MonkeyP
     clips = prepare_clips(read_clips(small_study().data), AudioConfig(), SplitConfig()).manifest
     names = ("tiny-wavlm-base", "tiny-wavlm-large")
     model = "tiny-wavlm-base"
-    sources = [Source(name, f"step-{step}", step, model=model) for step, name in enumerate(names)]
+    sources = [ModelSource(name, f"step-{step}", step, model=model) for step, name in enumerate(names)]
     results = only(extract_sources(sources, clips, small_study(), Path("cache")))
     for result, source in zip(results, sources, strict=True):
         assert result.path == Path(f"cache/tiny-wavlm-base-{result.key.short}.h5")
@@ -69,7 +69,7 @@ def test_sources_of_equal_weights_share_a_file(corpus: Path) -> None:
     """The first step of a warm-up has a learning rate of 0: its checkpoint is step 0 again."""
     clips = prepare_clips(read_clips(small_study().data), AudioConfig(), SplitConfig()).manifest
     names = ("tiny-wavlm-base", "tiny-wavlm-base", "tiny-wavlm-large", "tiny-wavlm-base")
-    sources = [Source(name, f"step-{step}", step) for step, name in enumerate(names)]
+    sources = [ModelSource(name, f"step-{step}", step) for step, name in enumerate(names)]
     results = only(extract_sources(sources, clips, small_study(), Path("cache")))
     assert [results.index(result) for result in results] == [0, 0, 2, 0]
     assert [result.n_computed for result in results] == [72] * 4
@@ -182,9 +182,9 @@ def test_revision_and_seed_reach_the_backbone(corpus: Path, monkeypatch: pytest.
 def test_tables_say_that_weights_are_random(corpus: Path) -> None:
     clips = few_clips()
     (result,) = only(
-        extract_sources([Source("tiny-wavlm-base", "step-0", 0, None, 3)], clips, small_study(), Path("a"))
+        extract_sources([ModelSource("tiny-wavlm-base", "step-0", 0, None, 3)], clips, small_study(), Path("a"))
     )
-    (plain,) = only(extract_sources([Source("tiny-wavlm-base", "step-0", 0)], clips, small_study(), Path("a")))
+    (plain,) = only(extract_sources([ModelSource("tiny-wavlm-base", "step-0", 0)], clips, small_study(), Path("a")))
     assert result.path == Path(f"a/tiny-wavlm-base-random-weights-seed-3-{result.key.short}.h5")
     names = []
     for path in (result.path, plain.path):
@@ -320,10 +320,3 @@ def test_shares_of_a_verb_name_their_rejects(corpus: Path) -> None:
     extract_manifest(small, Path("whole.h5"))
     assert datasets(Path("x.h5")) == datasets(Path("whole.h5"))
     assert pd.read_csv("x.2-of-2.rejects.csv")["path"].tolist() == ["s0-joy-0.wav"]
-
-
-@pytest.mark.parametrize(
-    ("name", "step"), [("runs/x/checkpoints/checkpoint-50", 50), ("checkpoint-0", 0), ("a/b", 0), ("50", 0)]
-)
-def test_a_checkpoint_folder_tells_its_step(name: str, step: int) -> None:
-    assert module._step(name) == step

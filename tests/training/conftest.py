@@ -14,9 +14,9 @@ from ser_probe.models.loading import load_backbone
 from ser_probe.models.lora import LoraSettings
 from ser_probe.models.targets import CLASSES, Targets
 from ser_probe.runtime import SILENT, Progress, Silent
-from ser_probe.training.fine_tuning import Task, fine_tune
+from ser_probe.training.fine_tuning import TrainingTask, fine_tune
 from ser_probe.training.run import TrainingResult
-from ser_probe.training.settings import Clips, TrainingSettings
+from ser_probe.training.settings import SplitClips, TrainingSettings
 
 SAMPLE_RATE_HZ = 16_000
 LABELS = ["low", "middle", "high"]
@@ -25,7 +25,7 @@ HEAD = HeadSettings(dropout=0.1)
 RECIPE = {"sample_rate_hz": SAMPLE_RATE_HZ}
 
 
-def make_clips(n_clips: int, seed: int, *, labels: list[int] | None = None) -> Clips:
+def make_clips(n_clips: int, seed: int, *, labels: list[int] | None = None) -> SplitClips:
     """Return clips of 0.3 to 0.6 s: tones of three heights in noise."""
     rng = np.random.default_rng(seed)
     classes = np.arange(n_clips) % len(LABELS) if labels is None else np.array(labels)
@@ -37,7 +37,7 @@ def make_clips(n_clips: int, seed: int, *, labels: list[int] | None = None) -> C
     durations_s = np.array([len(clip) / SAMPLE_RATE_HZ for clip in samples])
     # The label is part of the content: a cache knows clips by their ids.
     ids = [f"{seed}/{row}/{label}" for row, label in enumerate(classes)]
-    return Clips(ids, classes, durations_s, lambda row: samples[row])
+    return SplitClips(ids, classes, durations_s, lambda row: samples[row])
 
 
 def make_settings(**changes: Any) -> TrainingSettings:
@@ -84,8 +84,8 @@ def tune(front_end_folder: Path) -> Callable[..., TrainingResult]:
         settings: TrainingSettings | None = None,
         *,
         backbone: str = "tiny-wavlm-base",
-        train: Clips | None = None,
-        validation: Clips | None = None,
+        train: SplitClips | None = None,
+        validation: SplitClips | None = None,
         targets: Targets = TARGETS,
         head: HeadSettings = HEAD,
         lora: LoraSettings | None = None,
@@ -94,7 +94,7 @@ def tune(front_end_folder: Path) -> Callable[..., TrainingResult]:
     ) -> TrainingResult:
         return fine_tune(
             load_backbone(backbone),
-            Task(train or make_clips(13, seed=1), validation or make_clips(6, seed=2), targets, head, lora),
+            TrainingTask(train or make_clips(13, seed=1), validation or make_clips(6, seed=2), targets, head, lora),
             settings or make_settings(),
             folder,
             cache_folder=front_end_folder,

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from ser_probe.errors import CheckpointError
+from ser_probe.models.checkpoint_folders import list_checkpoints
 from ser_probe.runtime import SILENT
 from ser_probe.training.checkpoints import (
     drop_resume_files,
     find_fault,
-    list_checkpoints,
     new_checkpoint,
     newest_resumable,
     remove_leftovers,
@@ -24,14 +24,6 @@ def write(folder: Path, step: int) -> Path:
             (temporary / name).write_bytes(bytes(8))
         (temporary / "trainer_state.json").write_text("{}")
     return folder / f"checkpoint-{step}"
-
-
-def test_checkpoints_are_listed_by_step(tmp_path: Path) -> None:
-    for step in (100, 0, 50):
-        write(tmp_path, step)
-    (tmp_path / "checkpoint-x").mkdir()
-    assert [step for step, _ in list_checkpoints(tmp_path)] == [0, 50, 100]
-    assert list_checkpoints(tmp_path / "absent") == []
 
 
 def test_a_checkpoint_appears_only_when_whole(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from ser_probe.models.lora import LoraSettings
 from ser_probe.models.targets import DISTRIBUTION, NUMERIC, Targets, numeric_targets
 from ser_probe.models.trained_part import TRAINED
 from ser_probe.training.run import TrainingResult
-from ser_probe.training.settings import LOSSES, METRICS_OF, Clips
+from ser_probe.training.settings import LOSSES, METRICS_OF, SplitClips
 from tests.conftest import SHARED_DATA
 from tests.training.conftest import LABELS, TARGETS, Interrupting, make_clips, make_settings
 
@@ -37,7 +37,7 @@ Tune = Callable[..., TrainingResult]
 
 
 @pytest.fixture(scope="module")
-def splits() -> tuple[Clips, Clips]:
+def splits() -> tuple[SplitClips, SplitClips]:
     """Seven training and five validation clips of three classes."""
     if not EMOVO.is_dir():
         return make_clips(7, seed=1), make_clips(5, seed=2)
@@ -49,11 +49,11 @@ def splits() -> tuple[Clips, Clips]:
         # Their first seconds, of unequal lengths: what is tested takes seconds enough.
         samples = [load_clip(path, AudioSpec()).samples[: 9000 + 700 * row] for row, path in enumerate(paths)]
         durations_s = np.array([len(clip) / 16_000 for clip in samples])
-        found.append(Clips(ids, np.arange(count) % 3, durations_s, samples.__getitem__))
+        found.append(SplitClips(ids, np.arange(count) % 3, durations_s, samples.__getitem__))
     return found[0], found[1]
 
 
-def with_targets(splits: tuple[Clips, Clips], kind: str) -> tuple[Clips, Clips, Targets]:
+def with_targets(splits: tuple[SplitClips, SplitClips], kind: str) -> tuple[SplitClips, SplitClips, Targets]:
     """Return the clips with targets of a kind."""
     train, validation = splits
     if kind == DISTRIBUTION:
@@ -99,7 +99,7 @@ SLOW = ("pooling std", "pooling max", "pooling sum", "pooling mean+std", "weight
     "case", [pytest.param(case, marks=pytest.mark.slow) if case in SLOW else case for case in CASES]
 )
 def test_it_trains_a_few_steps_and_its_checkpoint_predicts(
-    case: str, splits: tuple[Clips, Clips], tune: Tune, tmp_path: Path
+    case: str, splits: tuple[SplitClips, SplitClips], tune: Tune, tmp_path: Path
 ) -> None:
     kind, head, changes = CASES[case]
     train, validation, targets = with_targets(splits, kind)
@@ -138,7 +138,7 @@ def test_it_trains_a_few_steps_and_its_checkpoint_predicts(
     assert all(torch.equal(after[name], again[name]) for name in after)
 
 
-def test_the_trained_part_is_named(splits: tuple[Clips, Clips], tune: Tune, tmp_path: Path) -> None:
+def test_the_trained_part_is_named(splits: tuple[SplitClips, SplitClips], tune: Tune, tmp_path: Path) -> None:
     settings = make_settings(max_steps=1, trained="last:1")
     part = tune(tmp_path, settings, train=splits[0], validation=splits[1]).part
     assert 0 < part["trained"] < part["total"]
@@ -146,7 +146,9 @@ def test_the_trained_part_is_named(splits: tuple[Clips, Clips], tune: Tune, tmp_
     assert "head" in part["words"]
 
 
-def test_gradient_checkpointing_changes_no_gradient(splits: tuple[Clips, Clips], tune: Tune, tmp_path: Path) -> None:
+def test_gradient_checkpointing_changes_no_gradient(
+    splits: tuple[SplitClips, SplitClips], tune: Tune, tmp_path: Path
+) -> None:
     """Dropout is on: recomputed blocks must draw the same masks."""
     ends = []
     for wanted in (False, True):

@@ -50,7 +50,7 @@ def test_without_a_cache_a_batch_holds_the_samples() -> None:
     dataset = ClipDataset(clips, TARGETS)
     batch = dataset.collate([dataset[row] for row in range(3)])
     assert batch["targets"].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
-    assert batch["n_own"] == 3
+    assert batch["n_counted"] == 3
     assert [len(clip) for clip in batch["clips"]] == [len(clips.load(row)) for row in range(3)]
 
 
@@ -84,10 +84,10 @@ def test_processes_share_each_batch(n_processes: int, monkeypatch: pytest.Monkey
         shares.append(list(EpochLoader(dataset, batches)))
     for number, rows in enumerate(batches):
         parts = [share[number] for share in shares]
-        assert sum(part["n_own"] for part in parts) == len(rows)
+        assert sum(part["n_counted"] for part in parts) == len(rows)
         for rank, part in enumerate(parts):
             own = rows[rank::n_processes]
-            assert part["n_own"] == len(own)
+            assert part["n_counted"] == len(own)
             # A process without a clip of the last batch, which has one, computes that one for nothing.
             expected = own or rows[:1]
             assert [len(clip) for clip in part["clips"]] == [len(dataset.clips.load(row)) for row in expected]

@@ -545,13 +545,13 @@ def test_a_family_that_cannot_be_trained_leaves_no_folder(name: str, tune: Tune,
 
 def test_a_cuda_device_other_than_the_first_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ser_probe.models.backbone import Backbone
-    from ser_probe.training.fine_tuning import Task, fine_tune
+    from ser_probe.training.fine_tuning import TrainingTask, fine_tune
 
     monkeypatch.setattr(Backbone, "device", torch.device("cuda", 1))
     clips = make_clips(3, seed=1)
     with pytest.raises(SerProbeError, match="first CUDA device"):
         fine_tune(
-            load_backbone("tiny-wavlm-base"), Task(clips, clips, TARGETS), make_settings(), tmp_path,
+            load_backbone("tiny-wavlm-base"), TrainingTask(clips, clips, TARGETS), make_settings(), tmp_path,
             cache_folder=tmp_path, recipe={},
         )  # fmt: skip
 

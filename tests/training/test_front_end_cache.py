@@ -15,7 +15,7 @@ from ser_probe.models.backbone import Backbone
 from ser_probe.models.forward import run_front_end
 from ser_probe.models.loading import load_backbone
 from ser_probe.training.front_end_cache import open_audio, open_front_end
-from ser_probe.training.settings import Clips
+from ser_probe.training.settings import SplitClips
 from tests.training.conftest import RECIPE, make_clips
 
 
@@ -24,7 +24,7 @@ def backbone(request: pytest.FixtureRequest) -> Backbone:
     return load_backbone(request.param)
 
 
-def counted(clips: Clips, loaded: list[str], *, fails_at: int | None = None) -> Clips:
+def counted(clips: SplitClips, loaded: list[str], *, fails_at: int | None = None) -> SplitClips:
     """Return clips that write down which of them are loaded, and fail at the n-th."""
 
     def load(row: int) -> np.ndarray:

@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from ser_probe.models.heads import HeadSettings
 from ser_probe.models.loading import load_backbone
-from ser_probe.training.fine_tuning import Task, fine_tune
+from ser_probe.training.fine_tuning import TrainingTask, fine_tune
 from tests.training.conftest import TARGETS, make_clips, make_settings
 
 folder = Path(sys.argv[1])
@@ -38,8 +38,8 @@ for module in backbone.model.modules():
 backbone.model.encoder.layerdrop = 0.0
 settings = make_settings(gradient_accumulation=2, max_steps=9, class_weights=True, head_l2=0.01)
 result = fine_tune(
-    backbone, Task(make_clips(13, seed=1), make_clips(7, seed=2), TARGETS, HeadSettings()), settings, folder / "run",
-    cache_folder=folder / "cache", recipe={},
+    backbone, TrainingTask(make_clips(13, seed=1), make_clips(7, seed=2), TARGETS, HeadSettings()), settings,
+    folder / "run", cache_folder=folder / "cache", recipe={},
 )
 print("done", result.best_step, len(result.table))
 """

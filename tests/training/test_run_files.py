@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ser_probe.errors import CheckpointError
-from ser_probe.training.checkpoints import checkpoint_folder, new_checkpoint
+from ser_probe.models.checkpoint_folders import checkpoint_folder
+from ser_probe.training.checkpoints import new_checkpoint
 from ser_probe.training.run_files import delete_run
 from tests.training.conftest import make_settings
 

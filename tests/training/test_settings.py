@@ -7,7 +7,7 @@ import pytest
 
 from ser_probe.errors import ConfigError, SplitError
 from ser_probe.models.targets import Targets
-from ser_probe.training.settings import Clips, TrainingSettings, check_clips
+from ser_probe.training.settings import SplitClips, TrainingSettings, check_clips
 from tests.training.conftest import LABELS, TARGETS, make_clips
 
 
@@ -60,11 +60,16 @@ def test_a_trained_front_end_is_not_cached() -> None:
         (make_clips(3, 1, labels=[0, 0, 0]), make_clips(3, 2, labels=[0, 0, 0]), ["a"], "there is only one class"),
         (make_clips(3, 1, labels=[0, 1, 0]), make_clips(3, 2), LABELS, r"class 'high' has no training clip \(1 in"),
         (make_clips(3, 1, labels=[0, 1, 3]), make_clips(3, 2), LABELS, r"labels of training clips must be in 0\.\.2"),
-        (Clips(["x"], np.array([0, 1]), np.ones(2), lambda row: np.zeros(1)), make_clips(3, 2), LABELS, "1 ids, 2 tar"),
+        (
+            SplitClips(["x"], np.array([0, 1]), np.ones(2), lambda row: np.zeros(1)),
+            make_clips(3, 2),
+            LABELS,
+            "1 ids, 2 tar",
+        ),
     ],
 )
 def test_clips_that_nothing_can_be_learnt_from_are_refused(
-    train: Clips, validation: Clips, labels: list[str], message: str
+    train: SplitClips, validation: SplitClips, labels: list[str], message: str
 ) -> None:
     with pytest.raises(SplitError, match=message):
         check_clips(train, validation, Targets("classes", tuple(labels)), TrainingSettings())

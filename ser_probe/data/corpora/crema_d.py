@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser_probe.data.corpora.layout import FoundClips, find_clips, shorten
+from ser_probe.data.corpora.layout import FoundClips, find_clips
 from ser_probe.data.labels import CREMA_D_CODES, CREMA_D_VOTES, name_emotions
-from ser_probe.errors import CorpusError, did_you_mean
+from ser_probe.errors import CorpusError, did_you_mean, shorten
 from ser_probe.runtime import logger
 
 LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified", "X": "unspecified"}

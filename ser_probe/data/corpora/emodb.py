@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser_probe.data.corpora.layout import find_clips, shorten
+from ser_probe.data.corpora.layout import find_clips
 from ser_probe.data.labels import EMODB_CODES, name_emotions
-from ser_probe.errors import CorpusError
+from ser_probe.errors import CorpusError, shorten
 
 GENDERS = {speaker: "male" for speaker in ("03", "10", "11", "12", "15")} | {
     speaker: "female" for speaker in ("08", "09", "13", "14", "16")

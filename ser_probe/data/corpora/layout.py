@@ -1,31 +1,29 @@
 """How each corpus lays out its files, and how to find them below the folder that the user gave.
 
-The layouts stand together, so that an importer pointed at the wrong corpus can say which one it was given.
+All layouts are in one table, so that an importer pointed at the wrong corpus can say which corpus it was given.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ser_probe.errors import CorpusError
+from ser_probe.errors import CorpusError, shorten
 from ser_probe.files import is_lfs_pointer
 from ser_probe.runtime import logger
 
 _LOOKED_AT = 2000
-_SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Layout:
+class CorpusLayout:
     """Where a corpus keeps its clips and how it names them.
 
     Attributes:
         title: The corpus's name.
-        file_name: Matches a clip's file name; its groups are what the name tells.
+        file_name: Matches a clip's file name; its groups are the parts of the name.
         folders: Folders below the corpus's own in which clips lie; '' is the corpus's own.
         text: The layout in words.
     """
@@ -37,19 +35,19 @@ class Layout:
 
 
 LAYOUTS = {
-    "emovo": Layout(
+    "emovo": CorpusLayout(
         title="EMOVO",
         file_name=re.compile(r"(?P<code>[a-z]{3})-(?P<speaker>[fm]\d)-(?P<sentence>[a-z]\d)\.wav", re.I),
         folders=("f1", "f2", "f3", "m1", "m2", "m3", ""),
         text="f1/dis-f1-b1.wav: a folder per actor (f1-f3, m1-m3); <emotion>-<actor>-<sentence>.wav",
     ),
-    "emodb": Layout(
+    "emodb": CorpusLayout(
         title="EMO-DB",
         file_name=re.compile(r"(?P<speaker>\d{2})(?P<sentence>[ab]\d{2})(?P<code>[A-Z])(?P<version>[a-z])\.wav", re.I),
         folders=("wav", ""),
         text="wav/03a01Fa.wav: <speaker><sentence><emotion><version>.wav",
     ),
-    "crema_d": Layout(
+    "crema_d": CorpusLayout(
         title="CREMA-D",
         # Copies of the corpus are about that write one level as X.
         file_name=re.compile(
@@ -69,7 +67,7 @@ class FoundClips:
         root: The folder that the user gave.
         home: The corpus's own folder: the root, or a folder in it.
         paths: Each clip's path relative to the root.
-        names: What each clip's name tells.
+        names: Each clip's file name, matched by the layout's pattern.
     """
 
     root: Path
@@ -120,14 +118,7 @@ def find_clips(root: str | Path, corpus: str) -> FoundClips:
     return FoundClips(root, home, [path for path, _ in clips], [name for _, name in clips])
 
 
-def shorten(names: Iterable[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more
-
-
-def _find_home(root: Path, layout: Layout) -> Path:
+def _find_home(root: Path, layout: CorpusLayout) -> Path:
     def holds_clips(folder: Path) -> bool:
         return any(
             layout.file_name.fullmatch(file.name) for name in layout.folders for file in _wav_files(folder / name)
@@ -148,22 +139,22 @@ def _find_home(root: Path, layout: Layout) -> Path:
     return homes[0]
 
 
-def _wrong_folder(root: Path, layout: Layout) -> CorpusError:
+def _wrong_folder(root: Path, layout: CorpusLayout) -> CorpusError:
     """Return an error that says what the folder holds instead."""
     names = [file.name for file in islice(_wav_files(root, recursive=True), _LOOKED_AT)]
     if not names:
         return CorpusError(f"The {layout.title} folder holds no WAV file", where=root, expected=layout.text)
-    for corpus, other in LAYOUTS.items():
-        hits = sum(other.file_name.fullmatch(name) is not None for name in names)
-        if hits > len(names) / 2 and other is not layout:
+    for corpus, candidate in LAYOUTS.items():
+        hits = sum(candidate.file_name.fullmatch(name) is not None for name in names)
+        if hits > len(names) / 2 and candidate is not layout:
             return CorpusError(
-                f"The folder does not hold {layout.title}: its files are named like {other.title}'s",
+                f"The folder does not hold {layout.title}: its files are named like {candidate.title}'s",
                 where=root,
                 expected=layout.text,
                 found=names[0],
                 fix=f"use the importer {corpus!r}, or give the {layout.title} folder",
             )
-        if hits and other is layout:
+        if hits and candidate is layout:
             return CorpusError(
                 f"The folder holds {layout.title} clips, but not where the corpus keeps them",
                 where=root,
@@ -179,8 +170,8 @@ def _wrong_folder(root: Path, layout: Layout) -> CorpusError:
 
 
 def _wav_files(folder: Path, *, recursive: bool = False) -> list[Path]:
-    """Return the WAV files of a folder, sorted; hidden ones (`._x.wav` of macOS archives) are none."""
+    """Return the WAV files of a folder, sorted, without hidden files (`._x.wav` of macOS archives)."""
     if not folder.is_dir():
         return []
-    found = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted(file for file in found if file.suffix.lower() == ".wav" and not file.name.startswith("."))
+    files = folder.rglob("*") if recursive else folder.iterdir()
+    return sorted(file for file in files if file.suffix.lower() == ".wav" and not file.name.startswith("."))

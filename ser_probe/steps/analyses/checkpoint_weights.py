@@ -17,8 +17,9 @@ import numpy as np
 
 from ser_probe.errors import CheckpointError
 from ser_probe.files import read_json
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_step, list_checkpoints
 from ser_probe.models.model_files import refuse_non_finite
-from ser_probe.models.model_folder import CHECKPOINT, refuse_non_folder, shown_names
+from ser_probe.models.model_folder import refuse_non_folder, shown_names
 
 FRONT_END, PROJECTION, POSITIONAL, NORM = "front_end", "feature_projection", "positional_conv", "encoder_norm"
 PARTS_AROUND = (FRONT_END, PROJECTION, POSITIONAL, NORM)
@@ -50,14 +51,12 @@ def find_checkpoints(places: Sequence[Path]) -> dict[str, Path]:
     Raises:
         CheckpointError: If a folder is neither, or two checkpoints have one name.
     """
-    found: list[tuple[float, str, Path]] = []
+    found: list[tuple[int, str, Path]] = []
     for place in places:
         folder = place.expanduser()
         refuse_non_folder(folder, CheckpointError)
-        inside = (
-            [] if _has_weights(folder) else [*folder.glob("checkpoint-*"), *folder.glob("checkpoints/checkpoint-*")]
-        )
-        listed = [folder] if _has_weights(folder) else [path for path in inside if CHECKPOINT.fullmatch(path.name)]
+        inside = [*list_checkpoints(folder), *list_checkpoints(folder / CHECKPOINTS)]
+        listed = [folder] if _has_weights(folder) else [path for _, path in inside]
         if not listed:
             raise CheckpointError(
                 "There are no weights of a checkpoint here",
@@ -67,8 +66,8 @@ def find_checkpoints(places: Sequence[Path]) -> dict[str, Path]:
                 fix="give runs/<study>/checkpoints, or single checkpoints",
             )
         for path in listed:
-            match = CHECKPOINT.fullmatch(path.name)
-            found.append((int(match[1]), f"step-{int(match[1])}", path) if match else (-1.0, path.name, path))
+            step = checkpoint_step(path.name)
+            found.append((-1, path.name, path) if step is None else (step, f"step-{step}", path))
     found.sort(key=lambda one: one[0])
     names = [name for _, name, _ in found]
     for name in names:
@@ -183,7 +182,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _has_weights(folder: Path) -> bool:
-    return (folder / _WEIGHTS).is_file() or (folder / _INDEX).is_file() or CHECKPOINT.fullmatch(folder.name) is not None
+    return (folder / _WEIGHTS).is_file() or (folder / _INDEX).is_file() or checkpoint_step(folder.name) is not None
 
 
 def _today(name: str) -> str:

@@ -22,6 +22,7 @@ from ser_probe.errors import AnalysisError, CheckpointError, did_you_mean
 from ser_probe.files import write_text
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.checkpoint import load_classifier, read_targets
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, list_checkpoints
 from ser_probe.models.model_names import shown_model
 from ser_probe.models.targets import CLASSES, Targets
 from ser_probe.runtime import SILENT, Progress, pick_device
@@ -33,7 +34,6 @@ from ser_probe.steps.study.extractions import folder_state
 from ser_probe.steps.study.stages import file_states
 from ser_probe.steps.tables import read_table, write_table
 from ser_probe.steps.trained_runs import TrainedRun, find_runs
-from ser_probe.training.checkpoints import list_checkpoints
 
 TABLES = {
     "scores": "evaluation",
@@ -48,7 +48,8 @@ TABLES = {
 """What the study's tables are called, by what they are."""
 LATEX = "evaluation.tex"
 
-_WITHOUT_EFFECT = {"device", "workers", "batch_seconds", "max_clips"}
+_SPEED_KEYS = {"device", "workers", "batch_seconds", "max_clips"}
+"""Keys of `evaluate` that change how long it takes, not the scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ class StudyClips:
         """Return what makes the scores stale."""
         further = [(one, read_manifest(one.manifest, audio_root=one.audio_root)) for one in self.config.test_sets]
         return {
-            "evaluate": self.config.model_dump(exclude=_WITHOUT_EFFECT),
+            "evaluate": self.config.model_dump(exclude=_SPEED_KEYS),
             "checkpoints": [[run.step, run.is_best, folder_state(str(run.checkpoint))] for run in self.runs()],
             "clips and splits": self.manifest.fingerprint(),
             "test sets": [
@@ -103,13 +104,13 @@ class StudyClips:
         """
         study = self.study
         (best,), _ = find_runs(self.folder)
-        saved = dict(list_checkpoints(self.folder / "checkpoints"))
+        saved = dict(list_checkpoints(self.folder / CHECKPOINTS))
         asked = {best.step if each == "best" else each for each in self.config.checkpoints}
         wanted = sorted(step for step in asked if step is not None)
         if missing := [step for step in wanted if step not in saved]:
             raise CheckpointError(
                 f"There is no checkpoint of step {missing[0]} to evaluate",
-                where=self.folder / "checkpoints", expected=f"steps {', '.join(map(str, saved))}",
+                where=self.folder / CHECKPOINTS, expected=f"steps {', '.join(map(str, saved))}",
                 fix="name steps that are saved (evaluate.checkpoints; finetune.checkpoint_every)",
             )  # fmt: skip
         model = shown_model(model_name(study.backbone.name, study.backbone.random_weights))

@@ -20,7 +20,7 @@ from ser_probe.models.backbone import LAYER_CONTRACT_VERSION
 from ser_probe.models.catalogue import model_name
 from ser_probe.runtime import Progress, derive_seed
 from ser_probe.steps.analyses.representations import NamedCache
-from ser_probe.steps.extract import Source, extract_features, extract_sources
+from ser_probe.steps.extract import ModelSource, extract_features, extract_sources
 from ser_probe.steps.study.stages import Stages, file_states
 
 _LISTED = {"path": str, "model": str, "checkpoint": str, "step": int}
@@ -48,7 +48,7 @@ class Extractions:
     stages: Stages
     progress: Progress
 
-    def embeddings(self, sources: list[Source]) -> tuple[list[NamedCache], NamedCache | None]:
+    def embeddings(self, sources: list[ModelSource]) -> tuple[list[NamedCache], NamedCache | None]:
         """Return the caches of the checkpoints, and that of the control with random weights where it is wanted."""
         study, listing = self.study, self.folder / "caches.json"
         name = model_name(study.backbone.name, study.backbone.random_weights)
@@ -79,7 +79,7 @@ class Extractions:
         controls = [cache for cache in caches if cache.checkpoint == RANDOM_CONTROL]
         return [cache for cache in caches if cache not in controls], controls[0] if controls else None
 
-    def _random_control(self) -> list[Source]:
+    def _random_control(self) -> list[ModelSource]:
         """Return the backbone with random weights, the control of what its architecture gives without training."""
         study = self.study
         if not study.extract.random_control:
@@ -87,9 +87,9 @@ class Extractions:
         # Another draw than that of a backbone which is random itself.
         seed = derive_seed("random control", study.seed) % 2**31
         model = f"{study.backbone.name} (random weights)"
-        return [Source(study.backbone.name, RANDOM_CONTROL, 0, study.backbone.revision, seed, model=model)]
+        return [ModelSource(study.backbone.name, RANDOM_CONTROL, 0, study.backbone.revision, seed, model=model)]
 
-    def repeats(self, first: Source) -> list[NamedCache]:
+    def repeats(self, first: ModelSource) -> list[NamedCache]:
         """Extract step 0 again in ways that should change nothing: what drift has to exceed."""
         study, drift = self.study, self.study.analyze.section(DriftConfig)
         kinds = () if drift is None else drift.floor

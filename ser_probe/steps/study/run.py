@@ -14,13 +14,14 @@ from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.errors import ConfigError, DamagedFileError, did_you_mean
 from ser_probe.files import check_output_folder, fingerprint, write_json, write_text
 from ser_probe.models.catalogue import model_name
+from ser_probe.models.checkpoint_folders import CHECKPOINTS, list_checkpoints
 from ser_probe.models.model_folder import check_name
 from ser_probe.report.evaluation.headline import evaluation_sentences
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
 from ser_probe.steps.analyses.entries import load_named
 from ser_probe.steps.analyses.representations import NamedCache
 from ser_probe.steps.columns import check_columns
-from ser_probe.steps.extract import Source, accepted_audio
+from ser_probe.steps.extract import ModelSource, accepted_audio
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, read_clips, require_splits, write_prepared
@@ -34,6 +35,7 @@ from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.study.stages import Stages, file_states
 from ser_probe.steps.trained_runs import find_runs, untrained_remarks
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, sound_files_state
+from ser_probe.training.settings import WITHOUT_EFFECT
 
 T = TypeVar("T")
 
@@ -80,7 +82,7 @@ class _Run:
         self._prepare()
         self._look_ahead()
         backbone = study.backbone
-        pretrained = Source(backbone.name, "step-0", 0, backbone.revision, backbone.random_weights)
+        pretrained = ModelSource(backbone.name, "step-0", 0, backbone.revision, backbone.random_weights)
         sources = self._finetune() if study.finetune.enabled else [pretrained]
         if study.finetune.enabled:
             self._evaluate()
@@ -194,10 +196,10 @@ class _Run:
             if ANALYSES[name].look_ahead:
                 load_named(ANALYSES[name].look_ahead)(self.study, self.manifest.table, self.progress)
 
-    def _finetune(self) -> list[Source]:
+    def _finetune(self) -> list[ModelSource]:
         study = self.study
         inputs = {
-            "finetune": study.finetune.model_dump(exclude=_WITHOUT_EFFECT),
+            "finetune": study.finetune.model_dump(exclude={"device", *WITHOUT_EFFECT}),
             "backbone": study.backbone.model_dump(),
             "backbone files": folder_state(study.backbone.name),
             "audio": study.audio.model_dump(),
@@ -211,10 +213,11 @@ class _Run:
             inputs,
             lambda: train_study(study, self.manifest, self.folder, restart=restart, progress=self.progress),
         )
-        folders = sorted({path.parent for path in written if path.parent.name.startswith("checkpoint-")}, key=_step)
+        folders = {path.parent for path in written}
+        saved = [(step, path) for step, path in list_checkpoints(self.folder / CHECKPOINTS) if path in folders]
         wanted = study.extract.checkpoints
         model = model_name(study.backbone.name, study.backbone.random_weights)
-        sources = [Source(str(folder), f"step-{_step(folder)}", _step(folder), model=model) for folder in folders]
+        sources = [ModelSource(str(folder), f"step-{step}", step, model=model) for step, folder in saved]
         return [source for source in sources if wanted == "all" or source.step in wanted]
 
     def _evaluate(self) -> None:
@@ -280,11 +283,3 @@ class _Run:
         draw = self.study.output.figures
         work = lambda: write_report(self.folder, draw=draw, progress=self.progress).files  # noqa: E731 - used once
         return self.stages.run("report", inputs, work)[-1]
-
-
-_WITHOUT_EFFECT = {"device", "cache_front_end", "cache_audio", "keep_optimizer"}
-"""Keys of `finetune` that change how long training takes or what is kept, not what is learnt."""
-
-
-def _step(folder: Path) -> int:
-    return int(folder.name.removeprefix("checkpoint-"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ser_probe.data.corpora import import_corpus
-from ser_probe.data.corpora.layout import LAYOUTS, find_clips, shorten
+from ser_probe.data.corpora.layout import LAYOUTS, find_clips
 from ser_probe.errors import CorpusError
 from tests.data.conftest import write_wavs
 
@@ -84,8 +84,3 @@ def test_files_that_do_not_parse_are_left_out_and_listed(emodb_tree: Path, caplo
     assert after == before
     assert "EMO-DB: 1 files are not named" in caplog.text
     assert "wav/notes.wav" in caplog.text
-
-
-def test_long_lists_are_shortened() -> None:
-    assert shorten("abc") == "a, b, c"
-    assert shorten(map(str, range(12))).endswith("8, 9 and 2 more")

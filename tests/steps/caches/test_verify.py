@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ser_probe.audio.load import AudioSpec
-from ser_probe.embeddings.extract import Target, extract
+from ser_probe.embeddings.extract import CacheRequest, extract
 from ser_probe.embeddings.passes import ExtractionSettings
 from ser_probe.embeddings.seal import seal, update_attributes
 from ser_probe.embeddings.shards import Rows, ShardWriter
@@ -20,7 +20,7 @@ from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import CacheError
 from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.steps.caches.verify import verify_caches
-from ser_probe.steps.extract import Source, extract_sources
+from ser_probe.steps.extract import ModelSource, extract_sources
 
 from ...embeddings.speech import list_clips
 from ..conftest import FEATURES, small_study, tuned
@@ -63,7 +63,7 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, path in enumerate(paths):
         soundfile.write(path, 0.1 * rng.standard_normal(6000 + 1500 * number), 16_000)
     settings = ExtractionSettings(AudioSpec(loudness_lufs=-30.0), workers=0)
-    target = Target(load_backbone("tiny-wavlm-base"), folder / "x.h5", "mean", {"audio_root": str(folder)})
+    target = CacheRequest(load_backbone("tiny-wavlm-base"), folder / "x.h5", "mean", {"audio_root": str(folder)})
     extract([target], list_clips(paths, folder), settings)
     return folder
 
@@ -135,7 +135,7 @@ def test_what_is_not_at_hand_is_a_fault_only_if_it_was_named(
 def test_random_weights_are_drawn_again(extracted: Path, tmp_path: Path) -> None:
     backbone = load_backbone("tiny-hubert-base", random_weights=5)
     clips = list_clips(sorted(extracted.glob("*.wav")), extracted)
-    target = Target(backbone, tmp_path / "r.h5", "frames", {"audio_root": str(extracted)})
+    target = CacheRequest(backbone, tmp_path / "r.h5", "frames", {"audio_root": str(extracted)})
     extract([target], clips, ExtractionSettings(AudioSpec(), workers=0))
     (row,) = verify_caches([tmp_path / "r.h5"], rerun=3)
     assert row["state"] == "ok"
@@ -145,7 +145,7 @@ def test_random_weights_are_drawn_again(extracted: Path, tmp_path: Path) -> None
 def test_model_and_audio_are_found_where_the_verb_found_them(corpus: Path) -> None:
     save_backbone(load_backbone("tiny-wavlm-base", random_weights=7), Path("mine/checkpoint-50"))
     manifest = few_clips()
-    source = Source("mine/checkpoint-50", "step-50", 50, model="tiny")
+    source = ModelSource("mine/checkpoint-50", "step-50", 50, model="tiny")
     ((result,),) = extract_sources([source], manifest, small_study(), Path("cache"))
     (row,) = verify_caches([result.path], rerun=2)
     assert row["state"] == "ok"
