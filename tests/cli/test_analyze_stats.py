@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
 from ser_probe.cli.analyze.stats import _filters
+
 from ser_probe.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
