@@ -40,6 +40,7 @@ class Sample(Section):
     cached: Literal["auto"] | Flag = "auto"
     stopping: EarlyStopping | None = EarlyStopping()
     columns: tuple[Name, ...] | dict[Name, Name] = ()
+    where: dict[Name, str | tuple[str, ...]] = {}
 
 
 def kind_of(key: str) -> KeyType:
@@ -78,6 +79,8 @@ def kind_of(key: str) -> KeyType:
         ("stopping", True, {}),
         ("stopping", False, NULL),
         ("columns", "1,joy", ["1", "joy"]),
+        ("where", ["a=1, b=x=y", "a=2"], {"a": ["1", "2"], "b": "x=y"}),
+        ("where", ["a=1", "b"], "b"),
     ],
 )
 def test_what_is_typed_is_read(key: str, typed: Any, value: Any) -> None:
@@ -104,6 +107,7 @@ def test_what_is_typed_is_read(key: str, typed: Any, value: Any) -> None:
         ("splits", "all|A,B,...", "all"),
         ("numbers", "none|A,B,...", "none"),
         ("cached", "auto|on|off", "auto"),
+        ("where", "NAME=VALUE,...", None),
         ("stopping", None, "on, metric loss, threshold 0.025, patience 5"),
     ],
 )
