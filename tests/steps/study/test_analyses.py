@@ -111,7 +111,7 @@ register(ANALYSIS)
 from ser_probe.cli.main import app
 app(sys.argv[1:])
 """
-"""Where a command begins, with an analysis of one's own."""
+"""A script that adds the analysis and goes on as the command line does."""
 
 
 def run_with_the_toy(*words: str) -> str:
