@@ -27,6 +27,6 @@ class Headline:
     say: Callable[[Mapping[str, pd.DataFrame]], list[str]] = lambda _: []
 
 
-def interval_text(low: float, high: float, digits: str = ".3f") -> str | None:
+def interval_text(low: float | None, high: float | None, digits: str = ".3f") -> str | None:
     """Return an interval as text; None where there is none (too few speakers)."""
     return None if pd.isna(low) else f"{low:{digits}} to {high:{digits}}"
