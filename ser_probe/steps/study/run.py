@@ -21,7 +21,8 @@ from ser_probe.runtime import SILENT, Progress, pick_device, run_record
 from ser_probe.steps.analyses.entries import load_named
 from ser_probe.steps.analyses.representations import NamedCache
 from ser_probe.steps.columns import check_columns
-from ser_probe.steps.extract import ModelSource, accepted_audio
+from ser_probe.steps.extract import ModelSource
+from ser_probe.steps.extraction_settings import accepted_audio
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, read_clips, require_splits, write_prepared
