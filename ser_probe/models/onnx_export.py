@@ -25,8 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from ser_probe.errors import BackboneError
-from ser_probe.files import check_output_file, fsync_path
+from ser_probe.files import fsync_path
 from ser_probe.models.frames import Frames
+from ser_probe.output_paths import check_output_file
 from ser_probe.packages import import_fault, require
 
 if TYPE_CHECKING:

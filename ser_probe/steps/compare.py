@@ -14,7 +14,8 @@ from ser_probe.analysis.paired import compare_classifiers, compare_numbers
 from ser_probe.analysis.paired_wording import describe_comparison
 from ser_probe.analysis.stats.typeset import latex_table
 from ser_probe.errors import AnalysisError, ConfigError, show
-from ser_probe.files import check_output_folder, write_json, write_text
+from ser_probe.files import write_json, write_text
+from ser_probe.output_paths import check_output_folder
 from ser_probe.report.comparison.figures import write_comparison_figures
 from ser_probe.runtime import SILENT, Progress, run_record
 from ser_probe.steps.compared_predictions import JoinedPredictions, join_predictions, read_predictions

@@ -15,10 +15,11 @@ from ser_probe.config import AudioConfig
 from ser_probe.config.evaluation import EvaluateConfig
 from ser_probe.embeddings.passes import ClipList
 from ser_probe.errors import AudioError, CheckpointError
-from ser_probe.files import check_output_folder, write_json
+from ser_probe.files import write_json
 from ser_probe.models.checkpoint import load_classifier, read_targets
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.targets import Targets
+from ser_probe.output_paths import check_output_folder
 from ser_probe.report.evaluation.figures import write_evaluation_figures
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.evaluated_clips import EvaluatedClips, read_evaluated_clips

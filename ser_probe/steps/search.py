@@ -19,8 +19,9 @@ from ser_probe.config.search import SearchConfig
 from ser_probe.config.space import check_space, put_values, search_metric, search_section
 from ser_probe.data.manifest import Manifest, write_manifest
 from ser_probe.errors import ConfigError, SerProbeError
-from ser_probe.files import check_output_folder, read_json, write_text
+from ser_probe.files import read_json, write_text
 from ser_probe.models.model_folder import check_name
+from ser_probe.output_paths import check_output_folder
 from ser_probe.report.figures import save_figure
 from ser_probe.report.training.plots_search import draw_history, draw_importance, draw_parameters
 from ser_probe.runtime import SILENT, Progress, derive_seed, pick_device
