@@ -28,18 +28,16 @@ from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, require_splits, write_prepared
 from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.tables import write_table
-from ser_probe.steps.trained_runs import untrained_remark
+from ser_probe.steps.trained_runs import AUDIO_FILE, untrained_remark
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, make_task
 from ser_probe.training.fine_tuning import fine_tune
-from ser_probe.training.locks import exclusive
+from ser_probe.training.locks import training_lock
 from ser_probe.training.processes import is_first, n_processes
 from ser_probe.training.run import OnEvaluation, OtherRunError, TrainingResult
 from ser_probe.training.run_files import BEST, EVENTS, RECORD
 from ser_probe.training.settings import TrainingSettings
 
 _CACHE = "front_ends"
-AUDIO_NOTE = "audio.json"
-"""The file in each checkpoint that says how clips became samples, so that they can be prepared the same way later."""
 
 
 def train_study(
@@ -119,7 +117,7 @@ def finetune_manifest(
     manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)
     require_splits(manifest, split, fix="name a scheme with --split study_e")
     runs = _runs(study, output, seeds)
-    if must_continue and not any((folder / "training.json").is_file() for _, folder in runs):
+    if must_continue and not any((folder / RECORD).is_file() for _, folder in runs):
         raise CheckpointError("There is no run to go on with", where=output, fix="leave out --continue to begin one")
     # Decoding a corpus takes minutes: packages and the backbone are checked before.
     check_packages(study, ("prepare", "finetune"))
@@ -215,7 +213,7 @@ def _train(
         folder,
         cache_folder=study.output.cache / _CACHE,
         recipe=spec.ingredients(),
-        notes={AUDIO_NOTE: {"audio": dataclasses.asdict(spec)}},
+        notes={AUDIO_FILE: {"audio": dataclasses.asdict(spec)}},
         progress=progress,
         restart=restart,
         on_evaluation=on_evaluation,
@@ -253,7 +251,7 @@ def _set_aside(folder: Path) -> Path | None:
 
     A run that was stopped before its first checkpoint left only its record, which is deleted.
     """
-    with exclusive(folder / ".training.lock", "trains in this folder"):
+    with training_lock(folder):
         if not list_checkpoints(folder / CHECKPOINTS):
             (folder / RECORD).unlink(missing_ok=True)
             return None

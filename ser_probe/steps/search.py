@@ -35,6 +35,7 @@ from ser_probe.steps.tables import read_table, write_csv, write_table
 from ser_probe.steps.trained_runs import untrained_remark
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels
 from ser_probe.training.processes import n_processes
+from ser_probe.training.run_files import BEST
 from ser_probe.training.search import (
     Between,
     OneOf,
@@ -192,7 +193,7 @@ class _Search:
             shutil.rmtree(self.trials, ignore_errors=True)
 
     def _value(self, folder: Path) -> float:
-        table, best = read_table(folder / "tables", "training"), read_json(folder / "best.json")["step"]
+        table, best = read_table(folder / "tables", "training"), read_json(folder / BEST)["step"]
         chosen = (table["split"] == "validation") & (table["measure"] == self.metric) & (table["step"] == best)
         return float(table.loc[chosen, "value"].iloc[0])
 
@@ -231,7 +232,7 @@ def _train_best(study: StudyConfig, prepared: PreparedClips, run: Path, progress
     """Train with the best values; return a line about the result."""
     write_prepared(prepared, run / "manifest.csv", run / "tables", run / "rejects.csv")
     train_study(study, prepared.manifest, run, progress=progress)
-    best = read_json(run / "best.json")
+    best = read_json(run / BEST)
     if best["step"] == 0:
         progress.say(f"warning: {untrained_remark(run)}")
     return f"{run}, best step {best['step']} (validation {best['metric']} {best['value']:.4g})"

@@ -18,8 +18,11 @@ from ser_probe.files import read_json
 from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_folder, checkpoint_step, run_folder
 from ser_probe.models.contents import CONTENTS
 from ser_probe.models.model_folder import refuse_non_folder
+from ser_probe.training.checkpoints import STATE
+from ser_probe.training.run_files import BEST, RECORD
 
 AUDIO_FILE = "audio.json"
+"""How clips became samples, in each checkpoint, so that they can be prepared the same way later."""
 _HEAD = "head.json"
 _SEED = re.compile(r"seed-(\d+)")
 _CHANCE = "its head is untrained, and its predictions are those of chance"
@@ -66,10 +69,10 @@ def find_runs(place: Path) -> tuple[list[TrainedRun], list[str]]:
     refuse_non_folder(folder, CheckpointError)
     if (folder / _HEAD).is_file() or checkpoint_step(folder.name) is not None:
         return [_describe(folder)], []
-    if (folder / "best.json").is_file():
+    if (folder / BEST).is_file():
         return [_best_of(folder)], []
     seeds = sorted((int(match[1]), path) for path in folder.glob("seed-*") if (match := _SEED.fullmatch(path.name)))
-    finished = [path for _, path in seeds if (path / "best.json").is_file()]
+    finished = [path for _, path in seeds if (path / BEST).is_file()]
     if not finished:
         raise CheckpointError(
             "There is nothing to evaluate in the folder",
@@ -148,7 +151,7 @@ def _best_checkpoint(run: Path) -> Path:
     Raises:
         CheckpointError: If it names none, or another.
     """
-    path = run / "best.json"
+    path = run / BEST
     try:
         best = read_json(path, entries={"step": int})
     except DamagedFileError as error:
@@ -162,7 +165,7 @@ def _best_checkpoint(run: Path) -> Path:
 
 def _refuse_other_value(checkpoint: Path, best: dict[str, Any], path: Path) -> None:
     """Raise if a checkpoint's history has another value than its run states: then the run names a wrong step."""
-    name, state = f"eval_{best.get('metric')}", checkpoint / "trainer_state.json"
+    name, state = f"eval_{best.get('metric')}", checkpoint / STATE
     if "value" not in best or not state.is_file():
         return
     history = read_json(state, entries={"log_history": list})["log_history"]
@@ -187,7 +190,7 @@ def _describe(checkpoint: Path) -> TrainedRun:
     seed = _SEED.fullmatch(run.name)
     if seed:
         return TrainedRun(checkpoint, _name(run.parent), int(seed[1]), step, run, run.parent)
-    run_seed = _read_number(run / "training.json", "ingredients", "seed")
+    run_seed = _read_number(run / RECORD, "ingredients", "seed")
     return TrainedRun(checkpoint, _name(run), run_seed, step, run, run)
 
 
