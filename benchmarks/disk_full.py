@@ -44,8 +44,8 @@ PAGE_BYTES = 4096
 FORMATS = ("npy", "parquet", "csv", "safetensors")
 COMMAND = """
 import functools
-from ser_probe.steps import extract
-extract.ExtractionSettings = functools.partial(extract.ExtractionSettings, seconds_per_shard=0.1)
+from ser_probe.steps import extraction_settings as module
+module.ExtractionSettings = functools.partial(module.ExtractionSettings, seconds_per_shard=0.1)
 from ser_probe.cli.main import main
 main()
 """

@@ -35,8 +35,9 @@ import numpy as np
 import pandas as pd
 
 from ser_probe.embeddings.key import CacheKey
+from ser_probe.embeddings.partials import shards_folder
 from ser_probe.embeddings.seal import seal
-from ser_probe.embeddings.shards import Rows, ShardWriter, shards_folder
+from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_header import Layout
 

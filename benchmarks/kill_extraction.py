@@ -60,12 +60,12 @@ def prepare_modules() -> None:
     from ser_probe.embeddings.computation import Computation
     from ser_probe.embeddings.passes import ExtractionSettings
     from ser_probe.models.loading import load_backbone
-    from ser_probe.steps import extract
+    from ser_probe.steps import extraction_settings
     from ser_probe.steps.caches import merge  # noqa: F401
 
     torch.set_num_threads(1)
     load_backbone(MODEL)
-    extract.ExtractionSettings = functools.partial(  # type: ignore[assignment,misc]
+    extraction_settings.ExtractionSettings = functools.partial(  # type: ignore[assignment,misc]
         ExtractionSettings, seconds_per_shard=SECONDS_PER_SHARD
     )
     plain = Computation.add

@@ -122,8 +122,9 @@ def seal_shards(path: Path, count: int) -> None:
     import pandas as pd
 
     from ser_probe.embeddings.key import CacheKey
+    from ser_probe.embeddings.partials import shards_folder
     from ser_probe.embeddings.seal import seal
-    from ser_probe.embeddings.shards import Rows, ShardWriter, shards_folder
+    from ser_probe.embeddings.shards import Rows, ShardWriter
     from ser_probe.embeddings.store_header import Layout
 
     key = CacheKey("embeddings", "0" * 64, {}, {}, {}, "mean", "fp32", layer_contract=1)

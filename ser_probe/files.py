@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, checked JSON, content hashes, Git LFS pointers. Layer 0."""
+"""Atomic writes, locks, checked JSON, content hashes, Git LFS pointers and file names. Layer 0."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ser_probe.errors import ConfigError, DamagedFileError
+from ser_probe.errors import DamagedFileError
+from ser_probe.output_paths import check_output_file
 from ser_probe.runtime import logger
 
 Kinds = Mapping[str, type | tuple[type, ...]]
-"""Entries of a JSON object by name, and of what type each is; `float` takes whole numbers too."""
+"""Entries of a JSON object by name, and their types; `float` accepts whole numbers too."""
 
 MAX_JSON_BYTES = 1 << 26
 MAX_JSON_DEPTH = 64
-"""Nothing that is written here, or by transformers, is near either; deeper values end in a RecursionError."""
+"""No file of ours or of transformers comes near these limits; deeper values would raise a RecursionError."""
 
-# Of transformers' files the largest is 1e30, which stands for "no limit"; far above, a number is infinite as a float.
+# The largest number in transformers' files is 1e30, for "no limit"; far larger numbers are infinite as floats.
 _MAX_JSON_BITS = 128
 _KIND_NAMES = {
     dict: "an object",
@@ -48,7 +48,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     A reader never sees a half-written file under the final name, whatever kills the writer.
 
     Raises:
-        ConfigError: If what stands there is no regular file; see `check_output_file`.
+        ConfigError: If something else than a regular file is there; see `check_output_file`.
     """
     check_output_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,62 +61,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
         fsync_path(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def check_output_file(path: Path) -> None:
-    """Refuse to write a file where something else stands: renaming would replace a device, a pipe or a socket.
-
-    Raises:
-        ConfigError: If there is something that is no regular file, or a folder of the path is none.
-    """
-    kind = _kind_of(path)
-    if kind not in (None, "a file"):
-        raise ConfigError(
-            "The output cannot be written: there is something that is no file",
-            where=path, expected="a regular file to replace, or nothing", found=kind,
-            fix="name a file in that folder" if kind == "a folder" else "name another file",
-        )  # fmt: skip
-    _check_parents(path)
-
-
-def check_output_folder(path: Path) -> None:
-    """Refuse a folder for several files where something else stands.
-
-    Raises:
-        ConfigError: If there is something that is no folder, or a folder of the path is none.
-    """
-    kind = _kind_of(path)
-    if kind not in (None, "a folder"):
-        raise ConfigError(
-            f"Several files are written, and the output is {kind}", where=path, fix="name a folder: -o DIR"
-        )
-    _check_parents(path)
-
-
-def _check_parents(path: Path) -> None:
-    above = next((folder for folder in path.parents if _kind_of(folder) is not None), None)
-    if above is not None and (kind := _kind_of(above)) != "a folder":
-        raise ConfigError(
-            "The output lies in what is no folder", where=path, expected=f"a folder {above}", found=kind,
-            fix="name another place",
-        )  # fmt: skip
-    place = path if _kind_of(path) == "a folder" else above
-    if place is not None and not os.access(place, os.W_OK | os.X_OK):
-        raise ConfigError(
-            "The output cannot be written: there is no write access", where=path, found=f"no write access to {place}",
-            fix="name another place, or change its permissions",
-        )  # fmt: skip
-
-
-def _kind_of(path: Path) -> str | None:
-    """Return what stands at a path, links followed; None for nothing, also for a link to nothing."""
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    kinds = {stat.S_ISREG: "a file", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe (FIFO)",
-             stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}  # fmt: skip
-    return next((name for is_kind, name in kinds.items() if is_kind(mode)), "something else")
 
 
 def fsync_path(path: Path) -> None:
@@ -137,7 +81,8 @@ def lock(descriptor: int, path: Path, *, wait: bool) -> bool:
         wait: Whether to wait for another holder.
 
     Returns:
-        Whether it is locked: some file systems have no locks (Lustre by default, some network disks), which is said.
+        Whether it is locked: some file systems have no locks (Lustre by default, some network disks); a warning says
+        so.
 
     Raises:
         BlockingIOError: If another process holds the lock and `wait` is false.
@@ -207,7 +152,7 @@ def parse_json(text: str) -> Any:
     """
     try:
         value = json.loads(text)
-        # Half a surrogate pair is JSON, and no text that can be printed or written.
+        # Half a surrogate pair is valid JSON, but cannot be printed or written.
         fault = _find_unusable(value)
     except RecursionError:
         fault = _too_deep()
@@ -229,18 +174,18 @@ def _too_deep() -> str:
 
 
 def _find_unusable(value: Any) -> str | None:
-    """Return what of a JSON value would stop those who use it. Without recursion, since depth is one such thing."""
+    """Return what makes a JSON value unusable, None if nothing does. Not recursive, because depth may be the fault."""
     level, depth = [value], 0
     while level:
         if depth > MAX_JSON_DEPTH:
             return _too_deep()
-        texts = (text for each in level for text in (each if isinstance(each, dict) else [each]))
+        texts = (text for item in level for text in (item if isinstance(item, dict) else [item]))
         if any(isinstance(text, str) and not text.isascii() and _is_half(text) for text in texts):
             return "a text with half a surrogate pair, which is no character"
-        if any(type(each) is int and each.bit_length() > _MAX_JSON_BITS for each in level):
+        if any(type(item) is int and item.bit_length() > _MAX_JSON_BITS for item in level):
             return f"a whole number of more than {_MAX_JSON_BITS} bits"
-        containers = [each for each in level if isinstance(each, dict | list)]
-        level = [item for each in containers for item in (each.values() if isinstance(each, dict) else each)]
+        containers = [item for item in level if isinstance(item, dict | list)]
+        level = [inner for item in containers for inner in (item.values() if isinstance(item, dict) else item)]
         depth += 1
     return None
 
@@ -250,7 +195,7 @@ def _is_half(text: str) -> bool:
 
 
 def check_entries(value: Any, entries: Kinds, *, where: Path, inside: str = "") -> None:
-    """Refuse a value read from a JSON file that is no object with the entries that are expected; it may hold more.
+    """Refuse a value from a JSON file that is not an object with the expected entries; it may have more.
 
     Args:
         value: The value.
@@ -279,7 +224,7 @@ def check_entries(value: Any, entries: Kinds, *, where: Path, inside: str = "") 
 
 
 def _is_kind(value: Any, kinds: type | tuple[type, ...]) -> bool:
-    """Tell whether a value is of a kind: true is no number, and a whole number is a number."""
+    """Tell whether a value is of a type: true is no number, and a whole number is a `float` too."""
     allowed = kinds if isinstance(kinds, tuple) else (kinds,)
     return type(value) in allowed or (type(value) is int and float in allowed)
 
@@ -289,13 +234,13 @@ def _kind_name(kinds: type | tuple[type, ...]) -> str:
 
 
 def _named_value(value: Any) -> str:
-    """Return a value for a message: short ones as they stand in the file, others by their kind."""
+    """Return a value for a message: short values as in the file, longer ones by their type and beginning."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else f"{_KIND_NAMES[type(value)]} {text[:30]}..."
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, 64 hex digits; it lets other threads run meanwhile."""
+    """Return the SHA-256 of a file's bytes, 64 hex digits; it releases the GIL."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -316,7 +261,7 @@ def fingerprint(value: Any) -> str:
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Tell whether a file is a Git LFS pointer: the few lines of text that stand in for a file not fetched."""
+    """Tell whether a file is a Git LFS pointer: a few lines of text in place of a file that was not fetched."""
     with path.open("rb") as stream:
         return stream.read(len(_LFS_HEADER)) == _LFS_HEADER
 
@@ -327,33 +272,33 @@ def slug(text: str) -> str:
 
 
 def distinct_slugs(texts: Sequence[str]) -> list[str]:
-    """Return a safe file name for each text: equal ones for equal texts, and for no others.
+    """Return a safe file name for each text: equal names for equal texts only.
 
-    Texts that differ in letters which a file name has not are told apart by a number behind.
+    Texts that give the same file name are told apart by a number at its end.
     """
     named: dict[str, str] = {}
     for text in texts:
         if text not in named:
             name, number = slug(text), 2
-            while name.casefold() in {taken.casefold() for taken in named.values()}:
+            while name.casefold() in {used.casefold() for used in named.values()}:
                 name, number = f"{slug(text)}-{number}", number + 1
             named[text] = name
     return [named[text] for text in texts]
 
 
 def distinct_names(places: Sequence[Sequence[str]], others: Sequence[str] = ()) -> list[str]:
-    """Return what to call places side by side: each by its last part, with as much before as tells it from the rest.
+    """Return distinct names for paths: the last part of each, with as many parts before as tell it from the others.
 
     Args:
-        places: The parts of each place's path; equal places are called alike.
-        others: Names that are taken.
+        places: The parts of each path; equal paths get equal names.
+        others: Names that are already used.
     """
-    known = list(dict.fromkeys(map(tuple, places)))
-    named = {parts: _last(parts, 1) for parts in known}
-    for depth in range(2, max(map(len, known), default=0) + 1):
-        taken = [*named.values(), *others]
-        for parts in known:
-            if taken.count(named[parts]) > 1:
+    distinct = list(dict.fromkeys(map(tuple, places)))
+    named = {parts: _last(parts, 1) for parts in distinct}
+    for depth in range(2, max(map(len, distinct), default=0) + 1):
+        used = [*named.values(), *others]
+        for parts in distinct:
+            if used.count(named[parts]) > 1:
                 named[parts] = _last(parts, depth)
     return [named[tuple(parts)] for parts in places]
 

@@ -1,7 +1,7 @@
-"""Outside packages: what to say where one is absent or cannot be loaded, and how a broken one is kept from the others.
+"""Third-party packages: messages for packages that are absent or cannot be loaded, and isolation of broken ones.
 
-A package that cannot be loaded raises almost anything: ImportError, OSError from its compiled parts, RuntimeError from
-its own checks. That is a fault of the installation, never one of the clip or model that was at hand.
+A package that cannot be loaded may raise almost anything: ImportError, OSError from its compiled parts, RuntimeError
+from its checks. That is a fault of the installation, never of the clip or model that was being processed.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ logger = logging.getLogger("ser_probe")
 
 _OWN = "ser_probe"
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "umap": "umap-learn"}
-"""Names to install by, where they are not the module's."""
+"""Names of distributions that differ from the module's."""
 
 BAD_PAIRS = {("2.11.0", "2.11.1"): "pip install torchaudio==2.11.0"}
-"""Releases of torch and torchaudio that pip puts side by side and that cannot be loaded together -> what mends it.
+"""Releases of torch and torchaudio that pip installs together but that cannot be loaded together -> the repair.
 
-Each was tried: torchaudio 2.11.1 asks for torch 2.11 or newer and uses what came with a later torch.
+Tried: torchaudio 2.11.1 requires torch 2.11 or newer, but uses features of a later torch.
 """
 
 _set_aside: dict[str, str] = {}
-"""Packages that are kept out of this process -> why they cannot be loaded."""
+"""Packages that are hidden in this process -> why they cannot be loaded."""
 
 
 class Need(NamedTuple):
@@ -66,15 +66,15 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
                 found=error,
                 fix=f"pip install 'ser-probe[{extra}]'",
             ) from error
-        # A release that lacks a module, or something that the package needs: the extra asks for what fits.
+        # The release lacks a module, or one of its dependencies is missing: the extra requires fitting versions.
         lacks = isinstance(_root(error), ModuleNotFoundError) and not _set_aside
         fix = f"pip install --upgrade 'ser-probe[{extra}]'" if lacks else fault.fix
-        what = f"{purpose} needs the package {package!r}, which cannot be loaded"
-        raise MissingExtraError(what, where=fault.where, found=fault.found, fix=fix) from error
+        message = f"{purpose} needs the package {package!r}, which cannot be loaded"
+        raise MissingExtraError(message, where=fault.where, found=fault.found, fix=fix) from error
 
 
 def import_fault(error: BaseException) -> PackageError | None:
-    """Return what to tell the user of an error that arose while an outside package was loaded; None for another error.
+    """Return the error for the user if a third-party package failed to load; None for other errors.
 
     Args:
         error: Whatever was raised.
@@ -101,17 +101,17 @@ def import_fault(error: BaseException) -> PackageError | None:
 
 
 def reason(error: BaseException) -> str:
-    """Return the first cause of an error in one line, with its kind."""
+    """Return the first cause of an error in one line, with its class."""
     cause = _root(error)
-    said = " ".join(str(cause).split())
-    return f"{type(cause).__name__}: {said}" if said else type(cause).__name__
+    text = " ".join(str(cause).split())
+    return f"{type(cause).__name__}: {text}" if text else type(cause).__name__
 
 
 def set_aside_broken(package: str) -> str | None:
-    """Keep a package that cannot be loaded from taking those with it that would import it just because it is there.
+    """Hide a package that cannot be loaded from other packages, which would import it only because it is installed.
 
-    transformers does so with torchaudio: where that is broken, nothing of transformers that knows audio can be
-    imported, though nothing of torchaudio is used. Afterwards it counts as not installed in this process.
+    transformers imports torchaudio so: if that is broken, none of transformers' audio parts can be imported, although
+    they do not use torchaudio. A hidden package counts as not installed in this process.
 
     Returns:
         Why it cannot be loaded; None where it can be, or is not installed.
@@ -129,7 +129,7 @@ def set_aside_broken(package: str) -> str | None:
 
 
 def leave_out_torchaudio() -> None:
-    """Go on without torchaudio where it cannot be loaded; said once. Called before transformers is imported."""
+    """Go on without torchaudio if it cannot be loaded, with one warning. Called before transformers is imported."""
     if "torchaudio" in _set_aside or (why := set_aside_broken("torchaudio")) is None:
         return
     logger.warning(
@@ -139,7 +139,7 @@ def leave_out_torchaudio() -> None:
 
 
 def mending(package: str) -> str:
-    """Return the command that mends a package which is installed and cannot be loaded."""
+    """Return the command that repairs a package that is installed but cannot be loaded."""
     if package in ("torch", "torchaudio"):
         pair = (version_of("torch"), version_of("torchaudio"))
         return BAD_PAIRS.get(pair, "install the two anew, of one release: pip install --upgrade torch torchaudio")
@@ -147,14 +147,14 @@ def mending(package: str) -> str:
 
 
 def installed_as(package: str) -> str:
-    """Return a package's name and version, and for torchaudio those of the torch beside it."""
+    """Return a package's name and version, for torchaudio also the version of torch."""
     name = _distribution(package)
-    beside = f" beside torch {version_of('torch')}" if package == "torchaudio" else ""
-    return f"{name} {version_of(name)}{beside}"
+    torch = f" beside torch {version_of('torch')}" if package == "torchaudio" else ""
+    return f"{name} {version_of(name)}{torch}"
 
 
 def version_of(distribution: str) -> str:
-    """Return the release of an installed package without the build's own label (`+cpu`), `absent` if there is none."""
+    """Return the release of an installed package without the label of the build (`+cpu`); `absent` if not installed."""
     try:
         return importlib.metadata.version(distribution).partition("+")[0]
     except importlib.metadata.PackageNotFoundError:
@@ -162,28 +162,28 @@ def version_of(distribution: str) -> str:
 
 
 def _absence(package: str, loading: list[str], error: BaseException) -> PackageError:
-    """Return the message for a package that is not there, which others may have asked for."""
+    """Return the error for a package that is not installed, with the package that needs it."""
     by = f", which {loading[-1]!r} needs" if loading and loading[-1] != package else ""
     if package.lstrip("_") in sys.stdlib_module_names or package in sys.stdlib_module_names:
         fix = "install Python with all of its standard library: it was built without the C library that this part needs"
-        what = f"This Python lacks its module {package!r}{by}"
-        return PackageError(what, where=sys.executable, found=reason(error), fix=fix)
-    what = f"The package {package!r}{by} is not installed"
-    return PackageError(what, found=reason(error), fix=f"pip install {_requirement(package)}")
+        message = f"This Python lacks its module {package!r}{by}"
+        return PackageError(message, where=sys.executable, found=reason(error), fix=fix)
+    message = f"The package {package!r}{by} is not installed"
+    return PackageError(message, found=reason(error), fix=f"pip install {_requirement(package)}")
 
 
 def _requirement(package: str) -> str:
-    """Return what to hand to pip for a package: with the range that ser-probe asks for, or the extra that brings it."""
+    """Return pip's argument for a package: with the range that ser-probe requires, or the extra that includes it."""
     name = _distribution(package)
     try:
-        asked_for = importlib.metadata.requires("ser-probe") or []
+        requirements = importlib.metadata.requires("ser-probe") or []
     except importlib.metadata.PackageNotFoundError:
-        asked_for = []
-    for each in asked_for:
-        wanted, _, condition = each.partition(";")
-        if re.split(r"[^\w.-]", wanted, maxsplit=1)[0].lower().replace("_", "-") == name.lower():
+        requirements = []
+    for requirement in requirements:
+        version_range, _, condition = requirement.partition(";")
+        if re.split(r"[^\w.-]", version_range, maxsplit=1)[0].lower().replace("_", "-") == name.lower():
             extra = re.search(r"""extra == ['"]([^'"]+)['"]""", condition)
-            return f"'ser-probe[{extra.group(1)}]'" if extra else f"'{wanted.strip()}'"
+            return f"'ser-probe[{extra.group(1)}]'" if extra else f"'{version_range.strip()}'"
     return name
 
 
@@ -192,14 +192,14 @@ def _distribution(package: str) -> str:
 
 
 def is_absent(package: str) -> bool:
-    """Tell whether a package is not there at all; else it may lack a module, or something that it needs."""
+    """Tell whether a package is not installed at all; an installed one may lack a module or a dependency."""
     if package in sys.modules:
         return sys.modules[package] is None and package not in _set_aside
     return importlib.util.find_spec(package) is None
 
 
 def _packages_loading(error: BaseException) -> list[str]:
-    """Return the outside packages whose modules were being run when an error arose, the innermost last."""
+    """Return the third-party packages whose modules were being imported when an error arose, the innermost last."""
     names = [
         str(frame.f_globals.get("__name__", "")).partition(".")[0]
         for frame, _ in traceback.walk_tb(error.__traceback__)

@@ -1,6 +1,6 @@
-"""The machine a study runs on: seeds, device, precision, logging, progress, and the run record. Layer 0.
+"""Seeds, device, memory, logging, progress, and the run record. Layer 0.
 
-torch is imported inside functions only, so that the command line answers at once.
+torch is imported inside functions only, so that the command line starts quickly.
 """
 
 from __future__ import annotations
@@ -35,12 +35,10 @@ _RECORDED_PACKAGES = (
 )  # fmt: skip
 
 LARGEST_NUMBER = 1e30
-"""Numbers to learn, predict or test must lie below: beyond, their squares and sums leave what float32 and float64
-hold, and every score of them is no number."""
+"""Numbers to learn, predict or test must be smaller: otherwise their squares and sums overflow, and every score of them
+is NaN."""
 
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-
-
 _CONTAINER_USE = (
     (_CONTAINER_LIMITS[0], Path("/sys/fs/cgroup/memory.current"), "inactive_file"),
     (_CONTAINER_LIMITS[1], Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"), "total_inactive_file"),
@@ -50,16 +48,16 @@ _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Progress(Protocol):
-    """How long work tells what it has done. The command line draws it; `SILENT` does not."""
+    """Reports the progress of long work. The command line draws it; `SILENT` does not."""
 
     def start(self, what: str, total: float, unit: str) -> None:
-        """Begin a stretch of work of `total` units."""
+        """Begin work of `total` units."""
 
     def advance(self, amount: float = 1, **fields: object) -> None:
-        """Say that some units are done; `fields` are shown beside the bar (`loss=0.31`)."""
+        """Count some units as done; `fields` are shown beside the bar (`loss=0.31`)."""
 
     def finish(self) -> None:
-        """End the stretch of work."""
+        """End the work."""
 
     def say(self, message: str) -> None:
         """Print a line that stays, above the bar."""
@@ -86,7 +84,7 @@ SILENT = Silent()
 
 @contextlib.contextmanager
 def counting(progress: Progress, what: str, total: float, unit: str) -> Iterator[Callable[..., None]]:
-    """Begin a stretch of work, and end it in any case; yield what is called with the units done."""
+    """Begin work, and end it in any case; yield the function to call with the units done."""
     progress.start(what, total, unit)
     try:
         yield progress.advance
@@ -97,8 +95,8 @@ def counting(progress: Progress, what: str, total: float, unit: str) -> Iterator
 def derive_seed(*parts: object) -> int:
     """Return a seed in [0, 2**31) that depends on all parts and on nothing else.
 
-    Seeds of different uses (a split, a probe, a layer) stay independent of each other and stable across
-    processes, which `hash` is not.
+    Seeds of different uses (a split, a probe, a layer) are independent of each other, and stable across processes,
+    unlike `hash`.
     """
     digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
     return int.from_bytes(digest[:4], "big") % 2**31
@@ -137,10 +135,11 @@ def pick_device(name: str = "auto") -> torch.device:
 def keep_freed_memory() -> None:
     """Let the C allocator keep what is freed, for the process's next large array.
 
-    By default glibc gives arrays of a few MB back to the system at once; each new one then costs a page fault every
-    4 KiB, which made large batches on a CPU slower than single clips. Does nothing where there is no glibc, and where
-    the process's memory is limited: oneDNN asks the system, not the allocator, for memory of its kernels, and once it
-    was refused (with hundreds of MB free in the allocator) it makes no kernel in that thread any more.
+    By default glibc returns arrays of a few MB to the system at once; each new array then costs a page fault every 4
+    KiB, which made large batches on a CPU slower than single clips. Does nothing without glibc, or if the process's
+    memory is
+    limited: oneDNN takes memory for its kernels from the system, not from the allocator, and after one failure (with
+    hundreds of MB free in the allocator) it makes no more kernels in that thread.
     """
     if _memory_is_limited():
         return
@@ -151,60 +150,59 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Give what the C allocator kept back to the system, whatever `keep_freed_memory` said.
+    """Return the C allocator's freed memory to the system, also after `keep_freed_memory`.
 
-    For when memory has run out. Does nothing where there is no glibc.
+    For when memory has run out. Does nothing without glibc.
     """
     if malloc_trim := _allocator("malloc_trim"):
         malloc_trim(0)
 
 
 def usable_cpus() -> int:
-    """Return how many processors this process may use: fewer than the machine has where a batch system, `taskset` or a
-    container says so."""
-    found = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    """Return how many processors this process may use; a batch system, `taskset` or a container may restrict them."""
+    counts = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
     try:
         quota_us, period_us = _CPU_QUOTA.read_text().split()
-        found.append(math.ceil(int(quota_us) / int(period_us)))
+        counts.append(math.ceil(int(quota_us) / int(period_us)))
     except (OSError, ValueError, ZeroDivisionError):  # no such file; "max" for no limit
         pass
-    return max(1, min(found))
+    return max(1, min(counts))
 
 
 def memory_bytes() -> int | None:
-    """Return the memory that this machine, or the container it looks like, has in bytes; None where nobody tells."""
+    """Return the memory of this machine, or of the container, in bytes; None if unknown."""
     try:
-        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+        limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     except (ValueError, OSError, AttributeError):  # Windows
-        found = []
+        limits = []
     for file in _CONTAINER_LIMITS:
         try:
-            found.append(int(file.read_text()))
+            limits.append(int(file.read_text()))
         except (OSError, ValueError):  # no such file; "max" for no limit
             continue
-    return min(found, default=None)
+    return min(limits, default=None)
 
 
 def available_memory_bytes() -> int | None:
-    """Return the memory that this process can still take, in bytes; None where nobody tells.
+    """Return the memory that this process can still take, in bytes; None if unknown.
 
-    What the system holds of files in its cache counts as free, because it gives it up. Where only a total is known it
-    is the total.
+    The system's file cache counts as free, because it is released on demand. If only the total is known, it is
+    returned.
     """
-    total, found = memory_bytes(), []
+    total, amounts = memory_bytes(), []
     try:
         facts = dict(line.split(":", 1) for line in _MEMORY_FACTS.read_text().splitlines())
-        found.append(1024 * int(facts["MemAvailable"].split()[0]))
+        amounts.append(1024 * int(facts["MemAvailable"].split()[0]))
     except (OSError, ValueError, KeyError):  # no Linux
-        found += [] if total is None else [total]
+        amounts += [] if total is None else [total]
     for limit_file, used_file, cache_name in _CONTAINER_USE:
         try:
             used = int(used_file.read_text())
             statistics = dict(line.split() for line in (used_file.parent / "memory.stat").read_text().splitlines())
-            found.append(int(limit_file.read_text()) - used + int(statistics[cache_name]))
+            amounts.append(int(limit_file.read_text()) - used + int(statistics[cache_name]))
         except (OSError, ValueError, KeyError):  # no such file; "max" for no limit
             continue
-    return max(0, min(found)) if found else None
+    return max(0, min(amounts)) if amounts else None
 
 
 def _memory_is_limited() -> bool:
@@ -217,7 +215,7 @@ def _memory_is_limited() -> bool:
 
 
 def _allocator(function: str) -> Any:
-    """Return a function of glibc's allocator, None where there is no glibc."""
+    """Return a function of glibc's allocator; None without glibc."""
     import ctypes
 
     try:
@@ -227,7 +225,7 @@ def _allocator(function: str) -> Any:
 
 
 def package_versions() -> dict[str, str | None]:
-    """Return the installed versions of the packages that can change a result; None where one is absent."""
+    """Return the installed versions of the packages that can change a result; None for absent packages."""
     versions: dict[str, str | None] = {}
     for package in _RECORDED_PACKAGES:
         try:
@@ -238,7 +236,7 @@ def package_versions() -> dict[str, str | None]:
 
 
 def run_record(device: str | None = None) -> dict[str, Any]:
-    """Return what must be known to repeat a run: versions, git commit, command, machine kind, time in UTC."""
+    """Return the facts needed to repeat a run: versions, git commit, command, kind of machine, time in UTC."""
     return {
         "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],

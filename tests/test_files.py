@@ -16,8 +16,6 @@ from ser_probe.files import (
     MAX_JSON_DEPTH,
     atomic_path,
     check_entries,
-    check_output_file,
-    check_output_folder,
     content_id,
     distinct_names,
     distinct_slugs,
@@ -29,6 +27,7 @@ from ser_probe.files import (
     write_json,
     write_text,
 )
+from ser_probe.output_paths import check_output_file, check_output_folder
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:

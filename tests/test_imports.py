@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ser_probe"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
-    "clip_length": 0, "errors": 0, "files": 0, "names": 0, "packages": 0, "runtime": 0,
+    "clip_length": 0, "errors": 0, "files": 0, "names": 0, "output_paths": 0, "packages": 0, "runtime": 0,
     "data": 1, "audio": 1, "models": 1, "analysis": 1, "report": 1,
     "embeddings": 2, "training": 2,
     "config": 3,

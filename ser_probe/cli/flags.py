@@ -19,7 +19,7 @@ OF_A_MANIFEST = {"data.manifest": "MANIFEST", "backbone.name": "--model"}
 
 def new_file(path: Path | None) -> Path | None:
     """Return where a file is to be written, after seeing, before any work, that it can be one."""
-    from ser_probe.files import check_output_file
+    from ser_probe.output_paths import check_output_file
 
     if path is not None:
         check_output_file(path)
@@ -28,7 +28,7 @@ def new_file(path: Path | None) -> Path | None:
 
 def new_folder(path: Path | None) -> Path | None:
     """Return the folder that files are to be written to; as `new_file`."""
-    from ser_probe.files import check_output_folder
+    from ser_probe.output_paths import check_output_folder
 
     if path is not None:
         check_output_folder(path)

@@ -1,7 +1,7 @@
-"""Was a finished file written to since it was made? Its values are then compared with their checksums.
+"""Checks whether a finished file was modified since it was made, and then compares its values with their checksums.
 
-Whatever reads a layer compares it; this is for who only finds that nothing is left to do. To read a large file each
-time would take minutes, so that its time of modification decides: one that was copied is read once more than needed.
+Reading a layer always compares it; this is for runs that find nothing left to do. Reading a large file would take
+minutes, so the time of modification decides, and a copied file is read unnecessarily.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_header import Header
 from ser_probe.embeddings.store_stamp import DamagedCacheError
 
-# A file says when it was made, and is written after that, which may take this long.
+# A file states when it was made, and is written after that, which may take so long.
 _WRITING_S, _SLOWEST_DISK_BYTES_PER_S = 60.0, 20e6
 
 
 def check_unaltered(path: Path, header: Header) -> None:
-    """Refuse a finished file that was changed after it was made and is not what was written.
+    """Refuse a finished file whose values were changed after it was made.
 
     Raises:
         DamagedCacheError: If its values do not have their checksums.

@@ -1,4 +1,4 @@
-"""How long a pass takes, and how much of that the device had nothing to do."""
+"""The duration of a pass, and how long the device was idle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PassClock:
 
     Args:
         waited_s: Seconds that the main process waited for decoded clips.
-        device: The clock of a GPU, which goes on computing meanwhile; None where the main process computes itself.
+        device: The clock of a GPU, which computes meanwhile; None if the main process computes.
     """
 
     waited_s: float = 0.0
@@ -36,7 +36,7 @@ class PassClock:
 
 
 class DeviceClock:
-    """Measures on a GPU's own timeline how long it stood still between one batch and the next."""
+    """Measures on a GPU's timeline how long it was idle between batches."""
 
     def __init__(self) -> None:
         self._borders: deque[tuple[Any, Any]] = deque()
@@ -54,7 +54,7 @@ class DeviceClock:
         self._borders.append((begin, end))
 
     def idle_s(self) -> float:
-        """Return the seconds that the device stood still between the batches that are done."""
+        """Return the seconds that the device was idle between the finished batches."""
         while len(self._borders) > 1 and self._borders[1][1].query():
             _, end = self._borders.popleft()
             self._idle_ms += end.elapsed_time(self._borders[0][0])

@@ -1,4 +1,4 @@
-"""What a pass computes of a batch: the front end once, each encoder once, every pooling; stored in the background."""
+"""Computes batches: the front end once, each encoder once, every pooling; results are stored in the background."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class ClipInput:
     """A decoded clip as the workers hand it over.
 
     Args:
-        prepared: What the model is fed; of a clip that will be cut into chunks, its samples.
+        prepared: The model's input; the samples of a clip that will be cut into chunks.
         n_samples: Samples of the clip.
         is_long: Whether it will be cut.
-        speech: Which frames are speech, bool of shape [T or one more]; None where nobody asks.
+        speech: Which frames are speech, bool of shape [T or T + 1]; None if no pooling needs it.
     """
 
     prepared: np.ndarray
@@ -73,10 +73,10 @@ class Encoder:
 
 
 class Computation:
-    """Runs the batches of a pass; a context manager, which leaves with everything stored that was computed.
+    """Runs the batches of a pass; a context manager, at whose end all results are stored.
 
     Args:
-        encoders: The models, all fed the same.
+        encoders: The models, all with the same input.
         settings: Precision, chunks, budget.
         clock: The pass's; a GPU's own clock is fed here.
 
@@ -99,7 +99,7 @@ class Computation:
         self._is_packed = False
 
     def clip_work(self) -> ClipWork:
-        """Return what the workers make of a file: a picklable function of its path."""
+        """Return what the workers compute from a file: a picklable function of its path."""
         backbone, chunking = self._backbones[0], self._settings.chunking
         shortest = max(backbone.min_samples for backbone in self._backbones)
         longest = None if chunking is None else int(chunking.length_s * backbone.input.sample_rate_hz)
@@ -114,7 +114,7 @@ class Computation:
         )
 
     def __enter__(self) -> Computation:
-        # First what may refuse: nothing may be left changed then.
+        # First the context that may raise, so that nothing stays changed.
         self._stack.enter_context(arithmetic(self._settings.precision, self._backbones[0].device))
         self._stack.enter_context(evaluating(self._backbones))
         return self
@@ -132,13 +132,13 @@ class Computation:
 
         Args:
             batch: Ids and durations of the clips.
-            inputs: What `clip_work` made of them.
+            inputs: The results of `clip_work` for them.
 
         Raises:
             BackboneError: If one clip alone does not fit the device's memory.
         """
         if not self._is_packed and self._settings.precision == "fp32":
-            # Only now: a pass that finds nothing to do need not pack anything.
+            # Not before there is a batch: a pass without work packs nothing.
             self._stack.enter_context(packed(self._backbones))
             self._is_packed = True
         items = [
@@ -152,11 +152,11 @@ class Computation:
 
     def _run_short(self, items: Sequence[_Item]) -> None:
         for group in self._groups:
-            wanted = [(encoder.backbone, outputs) for encoder in group if (outputs := encoder.wanted(items))]
-            if wanted:
-                forward = functools.partial(self._forward, wanted)
+            incomplete = [(encoder.backbone, outputs) for encoder in group if (outputs := encoder.wanted(items))]
+            if incomplete:
+                forward = functools.partial(self._forward, incomplete)
                 for part, arrays in self._guard.run(items, lambda item: item.duration_s, forward):
-                    for (backbone, outputs), pooled in zip(wanted, arrays, strict=True):
+                    for (backbone, outputs), pooled in zip(incomplete, arrays, strict=True):
                         self._store(backbone, outputs, part, pooled)
 
     def _forward(
@@ -248,16 +248,16 @@ def load_input(
         model_input: What the model is fed.
         shortest: Samples that make one frame.
         cut_over: Samples over which a clip will be cut into chunks; None: never.
-        speech: Samples from one frame of the model to the next, to find the frames of speech; None: nobody asks.
-        room: Refuses a clip that goes whole and does not fit the memory; None refuses none.
+        speech: Samples from one frame of the model to the next, to find the frames of speech; None: not needed.
+        room: Refuses a clip that is not cut and does not fit into memory; None refuses none.
 
     Returns:
-        The clip, and what was done to it that its user should know.
+        The clip, and notes on its preparation for the user.
 
     Raises:
         AudioError: If it cannot be decoded, the model cannot hear it, or there is too little memory for it.
     """
-    # Half precision is for the model alone: this process, or the one it was forked from, may be running one in it.
+    # Half precision is for the model alone: this process, or the one it was forked from, may have it turned on.
     with torch.autocast("cpu", enabled=False):
         clip = load_clip(path, audio)
         n_samples, notes = len(clip.samples), clip.notes
@@ -267,7 +267,7 @@ def load_input(
             room.check(path, n_samples)
         spoken = None
         if speech is not None:
-            # One more than any model makes of it; each takes as many as it has.
+            # One frame more than any model makes; each model uses as many as it has.
             spoken = speech_frames(clip.samples, n_samples // speech + 1, speech)
             if not spoken.any():
                 notes = (*notes, "no speech was found: speech-mean is the mean over all frames (n_frames 0)")

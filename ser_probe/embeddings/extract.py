@@ -2,8 +2,8 @@
 
 One pass decodes each clip once, runs the front end once for all checkpoints that share it, and each encoder once for
 all layers and poolings. Only pooled vectors leave the device. The batch plan depends on the clips and the budget
-alone and a batch is the unit of work, so a resumed run equals an uninterrupted one bit for bit, and several
-checkpoints, poolings or workers in one pass equal as many passes.
+alone and a batch is the unit of work, so a resumed run equals an uninterrupted one bit for bit, and a pass with several
+checkpoints, poolings or workers equals separate passes.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class CacheRequest:
     Args:
         backbone: The model, on its device; requests for one model share its forward pass.
         path: The cache to write or to complete.
-        pooling: What is stored of the frames, a name that `parse_pooling` knows.
-        attributes: What to record of it: model, checkpoint, step.
+        pooling: The pooling of the frames, a name that `parse_pooling` knows.
+        attributes: What to record in the cache: model, checkpoint, step.
     """
 
     backbone: Backbone
@@ -85,8 +85,8 @@ def extract(
 ) -> list[Extraction]:
     """Extract clips with one or several checkpoints and poolings in one pass, and seal their caches.
 
-    What is in a cache or its shards already is not computed again. A clip that cannot be used is logged and left
-    out; it is stored as a reject where its content is the reason. A worker with a share of the work seals a cache
+    Clips that are in a cache or its shards already are not computed again. A clip that cannot be used is logged and
+    left out; it is stored as a reject if its content is the reason. A worker with a share of the work seals a cache
     only if all others have done theirs.
 
     Args:
@@ -116,7 +116,7 @@ def extract(
     for group in _by_input(work):
         audio_s += _run_pass(group, clips, settings, clock, progress)
     speeds = measure_speeds(jobs, audio_s, clock, _device_memory(requests[0].backbone.device))
-    # All are sealed before any is verified: what was computed is safe first.
+    # All caches are sealed before any is verified, so that computed values are safe first.
     ends = [
         seal_job(job, clips, settings, {**job.attributes, **speed}) for job, speed in zip(jobs, speeds, strict=True)
     ]
@@ -130,7 +130,7 @@ def extract(
 
 
 def _count_chunks(clips: ClipList, backbone: Backbone, settings: ExtractionSettings) -> ClipList:
-    """Return the clips with a column `n_chunks`, which is stored beside the embeddings, where clips are cut."""
+    """Return the clips, if they are cut with a column `n_chunks`, which is stored beside the embeddings."""
     chunking = settings.chunking
     if chunking is None:
         return clips
@@ -179,16 +179,16 @@ def _open_job(request: CacheRequest, settings: ExtractionSettings) -> Job:
 
 
 def _by_input(work: Sequence[tuple[CacheRequest, Job]]) -> list[list[tuple[CacheRequest, Job]]]:
-    """Group caches whose models are fed the same and cut it into the same frames: those share the decoded clips."""
+    """Group caches whose models take the same input and frames: those share the decoded clips."""
     groups: list[tuple[tuple[InputSpec, int], list[tuple[CacheRequest, Job]]]] = []
     for request, job in work:
-        wanted = request.backbone.input, request.backbone.samples_per_frame
-        for given, members in groups:
-            if given == wanted:
+        key = request.backbone.input, request.backbone.samples_per_frame
+        for group_key, members in groups:
+            if group_key == key:
                 members.append((request, job))
                 break
         else:
-            groups.append((wanted, [(request, job)]))
+            groups.append((key, [(request, job)]))
     return [members for _, members in groups]
 
 
@@ -199,7 +199,7 @@ def _run_pass(
     clock: PassClock,
     progress: Progress,
 ) -> float:
-    """Compute what the caches lack; return the seconds of audio that went through."""
+    """Compute the clips that the caches lack; return the seconds of audio."""
     encoders = _by_model(work)
     device = encoders[0].backbone.device
     if device.type == "cuda" and clock.device is None:
@@ -210,7 +210,7 @@ def _run_pass(
         jobs, clips, settings, computation.clip_work(), clock, progress, state=lambda: _shown_memory(device)
     )
     audio_s = 0.0
-    # Left from right to left: what is under way is stored before the shards are committed.
+    # The contexts are left from right to left: pending results are stored before the shards are committed.
     with open_writers(jobs, settings, clips), closing(feed) as batches, computation:
         for batch, decoded in batches:
             computation.add(batch, decoded.results)

@@ -1,4 +1,4 @@
-"""Acoustic features in the same kind of file: a "model" with one layer, `functionals` or the frames `descriptors`."""
+"""Acoustic features in the same file format: a "model" with one layer, `functionals` or the frames `descriptors`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from ser_probe.errors import AudioError
 from ser_probe.runtime import SILENT, Progress
 
 SCALED = "scaled down for opensmile"
-"""How the note of a clip begins that had to be scaled."""
+"""Beginning of the note on a clip that had to be scaled."""
 
 LAYERS = {FUNCTIONALS: "functionals", DESCRIPTORS: "descriptors"}
 """The one layer of a file of each level."""
@@ -80,7 +80,7 @@ def extract_features(
     Args:
         path: The cache to write or to complete.
         clips: What to extract.
-        settings: How; the features are computed in the worker processes.
+        settings: The settings; features are computed in the worker processes.
         feature_set: A name of `FEATURE_SETS`.
         level: `functionals`, a vector a clip, or `lld`, low-level descriptors, whose frames are stored ragged.
         progress: Told of clips.
@@ -120,7 +120,7 @@ def extract_features(
 
 
 def _load_features(path: Path, *, spec: AudioSpec, feature_set: str, level: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return a clip's features, float32 [1, D] or [T, D], and what was done to the clip."""
+    """Return a clip's features, float32 [1, D] or [T, D], and notes on its preparation."""
     clip = load_clip(path, spec)
     notes = clip.notes
     try:
@@ -131,5 +131,5 @@ def _load_features(path: Path, *, spec: AudioSpec, feature_set: str, level: str)
             return opensmile_sets.descriptors(clip.samples, spec.sample_rate_hz, feature_set), notes
         return opensmile_sets.functionals([clip.samples], spec.sample_rate_hz, feature_set), notes
     except AudioError as error:
-        # The features know samples only; the user wants to know the file.
+        # opensmile's errors do not know the file.
         raise AudioError(error.what, where=path, expected=error.expected, found=error.found, fix=error.fix) from error

@@ -1,6 +1,6 @@
 """Decoding ahead of the device: clips are read, resampled and levelled in worker processes, batch by batch.
 
-A clip that cannot be decoded comes back as its error, in its place; what to do about it is the caller's choice.
+A clip that cannot be decoded is returned as its error; the caller decides what to do about it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     import torch
 
 ClipWork = Callable[[Path], tuple[Any, tuple[str, ...]]]
-"""What to make of a file: a result that pickles, and what was done to the clip that its user should know."""
+"""Computes a picklable result from a file, and notes on its preparation for the user."""
 
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _MOST_WORKERS = 8
-# With fewer processors than this a model on the CPU keeps them all busy: a worker would only take turns with it.
+# With fewer processors a model on the CPU keeps all of them busy, and a worker would only compete with it.
 _CPUS_TO_SPARE = 5
 
 
 def choose_workers(device: torch.device | None) -> int:
-    """Return how many processes should decode ahead of a model on a device; 0 to decode in its own.
+    """Return how many processes should decode ahead of a model on a device; 0 to decode in the same process.
 
     Args:
-        device: Where the model runs; None: there is none, and the workers do all of the work, one a processor.
+        device: Where the model runs; None if there is no model and the workers do all of the work, one a processor.
     """
     n_cpus = usable_cpus()
     if device is None:
@@ -48,7 +48,7 @@ def choose_workers(device: torch.device | None) -> int:
 
 
 class NoRoomError(AudioError):
-    """A clip for which this machine has too little memory now; its content is no fault."""
+    """A clip for which this machine has too little memory now; the clip itself is fine."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Reject:
     Args:
         row: Its row in the clip list.
         error: Why.
-        lasting: Whether the clip's own content is the reason, which will not change; False where the file is
-            missing, unreadable or another one, which may be mended under the same clip id.
+        lasting: Whether the clip's content is the reason, which will not change; False if the file is missing,
+            unreadable or was changed, which may be repaired under the same clip id.
     """
 
     row: int
@@ -74,9 +74,9 @@ class DecodedBatch:
     Args:
         number: Its place in the plan.
         rows: Rows of the clip list that were decoded, in the plan's order.
-        results: What the work made of each of these rows, in the same order.
+        results: The results for these rows, in the same order.
         rejects: Clips that failed.
-        notes: Pairs of a row and what was done to its clip that the user should know.
+        notes: Pairs of a row and a note on the preparation of its clip.
     """
 
     number: int
@@ -87,7 +87,7 @@ class DecodedBatch:
 
 
 class _ClipDataset:
-    """Map-style data set: row -> (row, result and notes), or why there is none."""
+    """Map-style data set: row -> (row, result and notes), or the error."""
 
     def __init__(self, paths: Sequence[Path], clip_ids: Sequence[str], work: ClipWork) -> None:
         self.paths, self.clip_ids, self.work = paths, clip_ids, work
@@ -112,15 +112,15 @@ class _ClipDataset:
             if fault := import_fault(error):
                 return fault
             if not isinstance(error, OSError) or error.errno is None:
-                raise  # of no file
+                raise  # not about the file
             reason = AudioError("The clip cannot be read", where=path, found=error.strerror or str(error))
             return Reject(row, reason, lasting=False)
 
 
 def _portable(error: AudioError) -> AudioError:
-    """Return an error with what was found as text: a library's exception may not survive the way out of a worker."""
-    found = None if error.found is None else str(error.found)
-    return AudioError(error.what, where=error.where, expected=error.expected, found=found, fix=error.fix)
+    """Return an error whose `found` is text: a library's exception may not be picklable."""
+    text = None if error.found is None else str(error.found)
+    return AudioError(error.what, where=error.where, expected=error.expected, found=text, fix=error.fix)
 
 
 def _keep_as_list(items: list[Any]) -> list[Any]:
@@ -130,8 +130,8 @@ def _keep_as_list(items: list[Any]) -> list[Any]:
 def _end_with_parent(_worker: int, *, parent: int) -> None:
     """Let a worker process end when the one that started it is gone.
 
-    torch's workers notice that too, but then wait for what they have sent to be read, and nobody ever does: each
-    killed run would leave its workers behind.
+    torch's workers notice that too, but then wait forever for their results to be read, so that each killed run would
+    leave its workers behind.
     """
 
     def watch() -> None:
@@ -155,10 +155,10 @@ def feed_batches(
 
     Args:
         paths: Audio file of each row.
-        clip_ids: Hash of each file's bytes; a file with others is rejected, so that nothing is stored under a wrong id.
+        clip_ids: Hash of each file's bytes; a file with another hash is rejected, so that no id is wrong.
         plan: Pairs of batch number and its rows.
-        work: What to make of a file; it runs in a worker process and must be picklable. An `AudioError` it raises
-            rejects the clip. A package that cannot be loaded is no fault of the clip, and ends the pass.
+        work: Computes the result of a file; it runs in a worker process and must be picklable. An `AudioError` it
+            raises rejects the clip. A package that cannot be loaded is no fault of the clip, and ends the pass.
         workers: Number of processes; 0 decodes in this one.
         clock: Counts the time spent waiting.
 

@@ -1,4 +1,4 @@
-"""One cache on its way: what it still lacks, where its rows go, and the clips that leave none."""
+"""A cache that is being written: the clips it still lacks, where its rows go, and clips without a row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ser_probe.errors import AudioError, BackboneError
 from ser_probe.runtime import logger
 
 FIRST_BATCHES, FIRST_CLIPS = 2, 8
-"""Batches and clips after which the model is at fault, where it made nothing finite of any of them."""
+"""Batches and clips after which the model is at fault, if none of its outputs was finite."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +37,24 @@ class ClipBatch:
 
 @dataclass
 class Job:
-    """One cache on its way: what it still lacks, its open writer, and the clips that could not be used this time.
+    """A cache that is being written: the clips it lacks, its open writer, and clips that could not be used in this run.
 
-    Rows come from the thread that stores, rejects from the one that feeds.
+    Rows come from the writing thread, rejects from the feeding thread.
 
     Args:
         path: The cache.
         key: What its values depend on.
         layout: Layers and width.
-        done: What is on disk.
-        attributes: What to record of it.
+        done: Clips that are on disk.
+        attributes: What to record in the cache.
         writer: Where rows go.
         paths: The clips' paths by id, to name them.
         strict: Whether the first clip that cannot be used stops everything.
-        n_computed: Clips stored now.
-        n_not_finite: Clips of which the model made what is not finite.
+        n_computed: Clips stored in this run.
+        n_not_finite: Clips for which the model's output was not finite.
         n_idle_batches: Batches of which no clip could be stored.
-        unread: Clips that could not be used this time: clip_id, path, reason.
-        fault: What was wrong with the last of those that were not finite.
+        unread: Clips that could not be used in this run: clip_id, path, reason.
+        fault: The last error about values that were not finite.
     """
 
     path: Path
@@ -83,8 +83,8 @@ class Job:
     def add(self, batch: ClipBatch, embeddings: np.ndarray) -> None:
         """Store the rows of a batch that this cache lacks; `embeddings` as in `shards.Rows`.
 
-        A clip whose embedding is not finite is left out by name, for this run: a device that fails makes such values
-        too. Where no clip could be stored at all the model is at fault.
+        A clip whose embedding is not finite is left out of this run only, because a failing device makes such values
+        too. If no clip could be stored at all, the model is at fault.
 
         Raises:
             AudioError: If such a clip is to stop everything.
@@ -129,7 +129,7 @@ class Job:
             self.n_not_finite += 1
 
     def blame_the_model(self, fault: NotFiniteError | None = None) -> None:
-        """Raise if no clip could be stored, now or before, because of what the model made of them."""
+        """Raise if no clip could be stored, in this run or before, because the model's outputs were not finite."""
         fault = fault or self.fault
         if fault is None or self.n_computed or self.done.clips:
             return
@@ -146,7 +146,7 @@ class Job:
         )
 
     def reject(self, clip_id: str, path: str, reason: str, *, lasting: bool) -> None:
-        """Note a clip that cannot be used: for good, or, if it may be mended under its id, for this run."""
+        """Note a clip that cannot be used: permanently, or for this run if its file may be repaired."""
         assert self.writer is not None, "jobs are run with open writers"
         if clip_id in self.done:
             return

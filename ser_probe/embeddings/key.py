@@ -42,11 +42,11 @@ class CacheKey:
         kind: `embeddings` of a backbone, or acoustic `features`.
         weights: Hash of the weights' bytes, or the feature set's name and version.
         architecture: The architecture's configuration.
-        model_input: What the model is fed: sampling rate, input normalisation.
+        model_input: The model's input: sampling rate, normalisation.
         audio: The audio preprocessing.
         pooling: Name of the pooling over frames.
         precision: Precision of the computation, such as `fp32`.
-        layer_contract: Version of the meaning of layer names; 0 where there is but one layer.
+        layer_contract: Version of the meaning of layer names; 0 if there is one layer only.
         storage: Precision of the stored values, `float32` or `float16`.
         extra: Anything else that changes a value; left out of the digest while empty.
 
@@ -78,8 +78,8 @@ class CacheKey:
     def ingredients(self) -> dict[str, Any]:
         """The ingredients as they read back from JSON (a tuple is a list).
 
-        Values that JSON does not know are a fault of the caller's and raise `TypeError`: as text they
-        would differ between versions of the package that prints them.
+        Values that JSON cannot hold raise `TypeError`: written as text they would differ between versions of the
+        package that prints them.
         """
         named = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         if not named["extra"]:
@@ -111,13 +111,13 @@ class CacheKey:
 
 def explain_difference(first: CacheKey, second: CacheKey) -> list[str]:
     """Say in words in which ingredients two keys differ; an empty list means equal keys."""
-    ours, theirs = dict(_flatten(first.ingredients)), dict(_flatten(second.ingredients))
+    left, right = dict(_flatten(first.ingredients)), dict(_flatten(second.ingredients))
     differences = []
-    for path in sorted(ours.keys() | theirs.keys(), key=lambda path: (list(_LABELS).index(path[0]), path)):
-        one, other = ours.get(path, "not set"), theirs.get(path, "not set")
-        if one != other:
+    for path in sorted(left.keys() | right.keys(), key=lambda path: (list(_LABELS).index(path[0]), path)):
+        values = left.get(path, "not set"), right.get(path, "not set")
+        if values[0] != values[1]:
             detail = f" ({'.'.join(path[1:])})" if len(path) > 1 else ""
-            differences.append(f"{_LABELS[path[0]]}{detail}: {_shown(one)} against {_shown(other)}")
+            differences.append(f"{_LABELS[path[0]]}{detail}: {_shown(values[0])} against {_shown(values[1])}")
     return differences
 
 

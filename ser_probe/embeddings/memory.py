@@ -1,4 +1,4 @@
-"""Work that may not fit a device's memory: in parts that do, smaller ones after each failure, never a crash."""
+"""Runs work that may not fit a device's memory in parts, smaller ones after each failure."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ser_probe.runtime import available_memory_bytes, logger, return_freed_memor
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# What is said where no error of a kind of its own is raised: torch's allocator for a CPU, CUDA's libraries, oneDNN.
-_SAYINGS = (
+# Messages of errors that have no class of their own: torch's allocator for a CPU, CUDA's libraries, oneDNN.
+_OOM_MESSAGES = (
     "can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "bad_alloc",
     "could not create a primitive", "could not execute a primitive",
 )  # fmt: skip
 
 
-# A batch on a CPU: long enough that products are large, short enough for the caches of the processor.
+# A batch on a CPU: long enough for large products, short enough for the processor's caches.
 _CPU_BUDGET_S = 30.0
-# What a padded second takes on a GPU at the widest point, the first convolutions in float32, some times over.
+# Memory of a padded second on a GPU: several copies of the first convolutions' output in float32.
 _GPU_BYTES_PER_S = 60 << 20
 _GPU_BUDGET_S = (30.0, 600.0)
 _SHARE_OF_FREE = 0.9
-"""Part of the free memory that one clip may take: the estimate is none of the allocator's own needs."""
+"""Part of the free memory that one clip may take: the estimate leaves out the allocator's own needs."""
 
 
 def choose_budget(device: torch.device) -> float:
@@ -46,23 +46,23 @@ def choose_budget(device: torch.device) -> float:
 
 
 def free_bytes(device: torch.device) -> float | None:
-    """Return how much memory of a device is free for a clip; None where nobody tells."""
+    """Return how much memory of a device is free for a clip; None if unknown."""
     if device.type != "cuda":
         return available_memory_bytes()
     free, _total = torch.cuda.mem_get_info(device)
-    # What torch's allocator holds and nobody uses is free for the next clip too.
+    # Memory that torch's allocator has reserved and not in use is free for the next clip too.
     return float(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 @dataclass(frozen=True)
 class ClipRoom:
-    """Refuses clips for which there is too little memory, before they take it. It pickles, for the workers.
+    """Refuses clips for which there is too little memory, before they take it. Picklable, for the workers.
 
     Args:
-        memory: What a clip takes.
-        available_bytes: What there is for one; None where nobody tells, and nothing is refused.
+        memory: The memory that a clip needs.
+        available_bytes: The memory that is free; None if unknown, and nothing is refused.
         sample_rate_hz: Sampling rate in Hz.
-        device: Whose memory it is, in words.
+        device: The device's name, for messages.
     """
 
     memory: ClipMemory
@@ -93,7 +93,7 @@ class ClipRoom:
 
 
 def clip_room(backbones: Sequence[Backbone], *, keeps_frames: bool = False) -> ClipRoom:
-    """Return what there is for a clip that goes through these models, one after another."""
+    """Return the room for a clip that goes through these models, one after another."""
     device, memory = backbones[0].device, clip_memory(backbones, keeps_frames=keeps_frames)
     name = "this machine" if device.type == "cpu" else str(device)
     return ClipRoom(memory, free_bytes(device), backbones[0].input.sample_rate_hz, name)
@@ -104,8 +104,8 @@ class MemoryGuard:
     """Runs work over items in parts, and remembers which size was too much.
 
     Args:
-        padded_s: Padded seconds (longest item x number of items) that have fitted so far, and more may; halved by a
-            failure, for the rest of the pass.
+        padded_s: Largest size to try, in padded seconds (longest item x number of items); halved by a failure, for
+            the rest of the pass.
         n_failures: How often the device ran out of memory.
     """
 
@@ -144,14 +144,14 @@ class MemoryGuard:
             raise BackboneError(
                 f"The device has too little memory for one stretch of {size_s:.1f} s",
                 found=failure,
-                # After a failure a process may stay poorer than it began: oneDNN makes no more kernels.
+                # After a failure a process may stay limited: oneDNN makes no more kernels.
                 fix=("run the same command again with a smaller --batch-seconds, " if self.n_failures else "")
                 + "cut long clips (--long-clips chunk with a smaller --max-duration-s), use precision bf16, or a "
                 "device with more memory; what was computed so far is kept",
             )
         self.n_failures += 1
         self.padded_s = size_s / 2
-        # What the failed attempt held is free only when its objects are gone.
+        # Memory of the failed attempt is free only when its objects are gone.
         gc.collect()
         return_freed_memory()
         if torch.cuda.is_available():
@@ -169,7 +169,7 @@ def _halves(part: Sequence[Item]) -> list[Sequence[Item]]:
 
 
 def _try(work: Callable[[Sequence[Item]], Result], part: Sequence[Item]) -> tuple[Result | None, str | None]:
-    """Return the result, or what the device said when its memory ran out; the error itself would hold the memory."""
+    """Return the result, or the message of an out-of-memory error: the error itself would keep the memory in use."""
     try:
         return work(part), None
     except (RuntimeError, MemoryError) as error:
@@ -182,4 +182,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that a device or the machine has no memory left."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(saying in str(error).lower() for saying in _SAYINGS)
+    return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in _OOM_MESSAGES)

@@ -1,8 +1,8 @@
 """Merging: vectors from many files into the order of one, layer after layer, in blocks of bounded memory.
 
-What lies together in a source and in the result is read straight into place; what is scattered is read with the
-little that lies between and then put into order. So a shard of pooled batches costs one read a layer, and a layer
-of frames never needs to fit into memory.
+Vectors that are contiguous in a source and in the result are read straight into place; scattered vectors are read with
+small gaps between them and then put into order. So a shard of pooled batches costs one read a layer, and a layer of
+frames never needs to fit into memory.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ser_probe.embeddings.store_stamp import DamagedCacheError
 from ser_probe.embeddings.store_vectors import BLOCKS_AT_ONCE, cut_blocks, read_vectors
 
 _DIRECT_BYTES = 128 << 10
-"""From this size on a run is worth a read of its own: copying it costs more than asking once more."""
+"""From this size a run is read separately: copying it costs more than another read."""
 _GAP_BYTES = 64 << 10
-"""Up to this size it is quicker to read what lies between two runs than to ask once more."""
+"""Gaps up to this size between two runs are read along: that is faster than another read."""
 _SCRATCH_BYTES = 64 << 20
 
 
@@ -45,7 +45,7 @@ class MergeSource:
 
 @dataclass(frozen=True)
 class _Runs:
-    """Stretches of vectors that lie together: where they begin, where they go, how many they are."""
+    """Runs of contiguous vectors: where they begin, where they go, and how many they are."""
 
     begin: np.ndarray
     to: np.ndarray
@@ -66,7 +66,7 @@ def merge_blocks(header: Header, sources: Sequence[MergeSource]) -> Iterator[np.
     runs = [(source, _find_runs(header, source)) for source in sources]
     reads = [[(source, read) for source, run in runs for read in _plan_reads(source, run, *piece)] for piece in borders]
     shape = max((stop - start for start, stop in borders), default=0), header.layout.width
-    # In turn, because what was yielded is still being written and summed when the next is read.
+    # Buffers take turns, because a yielded block is still being written and summed when the next is read.
     turns = itertools.cycle([np.empty(shape, header.key.dtype) for _ in range(BLOCKS_AT_ONCE)])
     for layer in range(header.shape[0]):
         for (start, stop), planned in zip(borders, reads, strict=True):
@@ -101,7 +101,7 @@ def check_merged(header: Header, sources: Sequence[MergeSource], sums: np.ndarra
 
 
 def _find_runs(header: Header, source: MergeSource) -> _Runs:
-    """Return where the source's clips lie and go, neighbours that stay neighbours in one piece."""
+    """Return where the source's clips are and go, merged where they stay contiguous."""
     begin, to = source.header.offsets[source.rows], header.offsets[source.places]
     count = header.offsets[source.places + 1] - to
     follows = (begin[1:] == begin[:-1] + count[:-1]) & (to[1:] == to[:-1] + count[:-1])
@@ -143,7 +143,7 @@ def _fill(block: np.ndarray, layer: int, reads: Sequence[tuple[MergeSource, _Run
 
 
 def _scatter(block: np.ndarray, runs: _Runs, read: np.ndarray) -> None:
-    """Put what was read from the first run on into its places."""
+    """Put vectors that were read from the first run on into their places."""
     begin = runs.begin - runs.begin[0]
     if (runs.count == 1).all():
         block[runs.to] = read if len(read) == len(begin) else read[begin]

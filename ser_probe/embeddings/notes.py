@@ -1,7 +1,7 @@
-"""Notes beside the shards: which clips the work is for, and which of them a worker could not read.
+"""Notes beside the shards: the clips of an extraction, and those that a worker could not read.
 
-With them any process can tell whether the work is complete, and finish the cache without the manifest. Like a shard,
-a note appears under its name in one step. Sealing removes the notes that it has made good.
+With them any process can tell whether the work is complete, and finish the cache without the manifest. Like a shard, a
+note appears under its name in one step. Sealing removes the notes that it has used up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pandas as pd
 
 from ser_probe.data.parquet import read_parquet
 from ser_probe.embeddings import store_file
-from ser_probe.embeddings.shards import name_node, shards_folder
+from ser_probe.embeddings.partials import name_node, shards_folder
 from ser_probe.embeddings.store_header import REJECT_COLUMNS, no_rejects, plain_columns
 from ser_probe.errors import DamagedFileError
 from ser_probe.files import check_entries, fingerprint, fsync_path, read_json, slug
@@ -45,7 +45,7 @@ class NotedClips:
 
 
 def note_clips(path: Path, clips: pd.DataFrame, attributes: Mapping[str, Any] | None = None) -> Path:
-    """Write down which clips a run is for, so that others can finish the cache without its manifest.
+    """Note the clips of a run, so that others can finish the cache without its manifest.
 
     Args:
         path: The finished file to be.
@@ -67,7 +67,7 @@ def note_clips(path: Path, clips: pd.DataFrame, attributes: Mapping[str, Any] | 
 
 
 def note_unread(path: Path, worker: str, unread: pd.DataFrame | None) -> None:
-    """Write down which clips a worker could not read: they are no part of the cache until another run reads them.
+    """Note the clips that a worker could not read: they are no part of the cache until another run reads them.
 
     Args:
         path: The finished file to be.
@@ -124,10 +124,10 @@ def _digest(table: pd.DataFrame) -> str:
 
 
 def _check_noted(file: Path, table: pd.DataFrame) -> None:
-    """Refuse a note whose content is not the one that it is named by.
+    """Refuse a note whose content does not match the digest in its name.
 
     Raises:
-        DamagedFileError: If it is another.
+        DamagedFileError: If so.
     """
     digest = _digest(table)
     if file.stem != f"clips-{digest}" or not {"clip_id", "path"} <= set(table.columns):
@@ -165,7 +165,7 @@ def _write_note(path: Path, name: str, content: bytes) -> Path:
             fsync_path(folder)
             break
         except FileNotFoundError:
-            # A process that has just sealed removed the empty folder.
+            # A process that sealed meanwhile removed the empty folder.
             if attempt + 1 == _ATTEMPTS:
                 raise
         except OSError as error:
@@ -175,12 +175,12 @@ def _write_note(path: Path, name: str, content: bytes) -> Path:
 
 
 def describe_reasons(rejects: pd.DataFrame) -> str:
-    """Return how many clips were rejected and the most common reason with one clip that it befell."""
+    """Return the number of rejected clips, and the most common reason with an example."""
     if rejects.empty:
         return "0 rejected clips"
     counts = rejects["reason"].value_counts()
-    # Of equally common ones the first that occurred.
-    reason = next(each for each in rejects["reason"] if counts[each] == counts.max())
+    # Of equally common reasons the first.
+    reason = next(reason for reason in rejects["reason"] if counts[reason] == counts.max())
     path = rejects.loc[rejects["reason"] == reason, "path"].iloc[0]
     if len(counts) == 1:
         return f"{len(rejects)} rejected clips: {reason}, such as {path}"

@@ -1,4 +1,4 @@
-"""The level at which samples go to opensmile, and what of the features is brought back to the clip's own level.
+"""The level at which samples go to opensmile, and features that are converted back to the clip's level.
 
 opensmile's Python package turns samples into 16-bit integers by `(samples * 32768).astype(int16)`, which does not clip:
 +1.0 becomes -32768, and a single such sample moves a third of eGeMAPS. So a clip that reaches full scale is scaled
@@ -27,7 +27,7 @@ import numpy as np
 from ser_probe.errors import AudioError
 
 _FULL_SCALE = 32768
-# What is cut towards zero to the largest and the smallest 16-bit number.
+# Cutting towards zero turns these into the largest and the smallest 16-bit number.
 _TOO_HIGH, _TOO_LOW = 1.0, -(_FULL_SCALE + 1) / _FULL_SCALE
 _HIGHEST = (_FULL_SCALE - 1) / _FULL_SCALE
 
@@ -60,12 +60,12 @@ def reduction_db(samples: np.ndarray) -> float:
 
 
 def restore_level(values: np.ndarray, names: Sequence[str], reduced_db: float) -> np.ndarray:
-    """Return features of a clip that was scaled down as they are at its own level, as far as they follow it exactly.
+    """Return features of a scaled clip converted to its original level, as far as they follow the level exactly.
 
     Args:
         values: Features of the scaled clip, float32 `[T, D]`.
         names: Their names, [D].
-        reduced_db: What `reduction_db` said of the clip.
+        reduced_db: The result of `reduction_db` for the clip.
 
     Returns:
         float32 `[T, D]`.

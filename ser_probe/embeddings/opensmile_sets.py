@@ -1,4 +1,4 @@
-"""Acoustic features by opensmile: the yardstick beside the embeddings. The only door to opensmile.
+"""Acoustic features by opensmile, to compare embeddings with. The only door to opensmile.
 
 | set | functionals | descriptors | source |
 |---|---|---|---|
@@ -14,7 +14,7 @@ fits.
 A clip that reaches full scale is scaled down first: see `opensmile_level`. The features depend on the sampling rate too
 (at 48 kHz the same sound is 1.8 times as loud as at 16 kHz), so callers resample to the study's.
 
-The functions take arrays and hold no state that would have to travel, so that worker processes can run them.
+The functions take arrays and keep no state, so that worker processes can run them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from typing import Any
 import numpy as np
 
 from ser_probe.embeddings.opensmile_level import reduction_db, restore_level
-from ser_probe.errors import AudioError, ConfigError, did_you_mean
+from ser_probe.errors import AudioError, ConfigError, did_you_mean, shorten
 from ser_probe.packages import require
 
 FEATURE_CONTRACT_VERSION = 2
-"""Rises when the meaning or a value of a layer of features changes. 2: no sample leaves opensmile's 16 bits."""
+"""Raise it when the meaning or a value of a layer of features changes. 2: no sample leaves opensmile's 16 bits."""
 
 EGEMAPS = "eGeMAPSv02"
 FUNCTIONALS, DESCRIPTORS = "functionals", "lld"
@@ -50,14 +50,14 @@ _OPENSMILE_LEVELS = {FUNCTIONALS: "Functionals", DESCRIPTORS: "LowLevelDescripto
 
 
 def find_set(name: str) -> str | None:
-    """Return the feature set that a model's name means, upper or lower case; None where it is none.
+    """Return the feature set that a model's name means, in any case; None if it names no set.
 
     Raises:
         ConfigError: If the name is that of a set which is not offered here.
     """
-    known = {"egemaps": EGEMAPS, **{each.lower(): each for each in FEATURE_SETS}}
-    if name.lower() in known:
-        return known[name.lower()]
+    sets = {"egemaps": EGEMAPS, **{feature_set.lower(): feature_set for feature_set in FEATURE_SETS}}
+    if name.lower() in sets:
+        return sets[name.lower()]
     if re.fullmatch(r"e?gemaps\w*|compare_?\d*", name.lower()):
         fix = did_you_mean(name, FEATURE_SETS)
         raise ConfigError(
@@ -67,7 +67,7 @@ def find_set(name: str) -> str | None:
 
 
 def find_level(poolings: Sequence[str]) -> str:
-    """Return the level that poolings mean here: functionals are what opensmile pools the descriptors' frames into.
+    """Return the feature level for poolings: opensmile pools the descriptors' frames into functionals.
 
     Raises:
         ConfigError: If they are neither `mean`, the default, nor `frames` alone.
@@ -178,10 +178,9 @@ def _opensmile(feature_set: str) -> Any:
 def _not_finite(duration_s: float, values: np.ndarray, feature_set: str, level: str) -> AudioError:
     bad = ~np.isfinite(values).all(axis=0)
     names = [name for name, is_bad in zip(feature_names(feature_set, level), bad, strict=True) if is_bad]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return AudioError(
         f"{feature_set} gives no finite number for {len(names)} of {len(bad)} features",
         where=f"a clip of {1000 * duration_s:.0f} ms",
-        found=shown,
+        found=shorten(names, 3),
         fix="leave the clip out; clips under about 60 ms are too short for its pitch analysis",
     )

@@ -1,7 +1,7 @@
-"""What every extraction shares: the clips, the settings, and the loop from batch plan to shards.
+"""The parts that all extractions share: the clips, the settings, and the loop from batch plan to shards.
 
-`extract` (backbones) and `features` (acoustics) say what to compute of a batch; here is decided which batches
-there are, which rows each cache still lacks, and what happens to a clip that cannot be used.
+`extract` (backbones) and `features` (acoustics) compute a batch; this module decides which batches there are, which
+rows each cache still lacks, and what happens to a clip that cannot be used.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class ExtractionSettings:
         workers: Processes that decode ahead; 0 decodes in the main one.
         verify: How many clips to run again alone.
         strict: Whether the first clip that cannot be used stops everything.
-        share: Which part of the work is this process's.
+        share: This process's part of the work.
         seconds_per_shard: Work, in seconds, that a kill may cost at most.
     """
 
@@ -89,20 +89,20 @@ class ExtractionSettings:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What an extraction did for one cache.
+    """The result of an extraction for one cache.
 
     Args:
         path: The sealed cache.
         key: Its key.
         n_clips: Clips asked for, repeats of the same content counted once.
-        n_computed: Clips computed now; the others were in the cache or its shards.
+        n_computed: Clips computed in this run; the others were in the cache or its shards.
         rejects: Clips that could not be used: clip_id, path, reason.
         speed: clips_per_s, audio_s_per_s, wait_share, peak_memory_mib (and of a GPU device_memory_mib) of this run;
             empty where nothing was computed.
         verify_error: Largest relative difference of a clip alone, in fp32, from the stored one; None if not measured.
         n_missing: Clips that other workers have yet to compute; the cache is sealed when there are none.
         n_others: Clips in the finished file that were not asked for.
-        n_scaled: Clips computed now that were scaled down, so as not to leave the range of what computes them.
+        n_scaled: Clips of this run that were scaled down to stay within opensmile's 16-bit range.
     """
 
     path: Path
@@ -119,7 +119,7 @@ class Extraction:
 
 @contextmanager
 def open_writers(jobs: Sequence[Job], settings: ExtractionSettings, clips: ClipList) -> Iterator[None]:
-    """Let jobs take rows as long as the context lasts; it leaves with everything committed that was added."""
+    """Let jobs take rows while the block runs; at its end all rows are committed."""
     paths = dict(zip(clips.table["clip_id"].tolist(), clips.table["path"].astype(str).tolist(), strict=True))
     with ExitStack() as stack:
         for job in jobs:
@@ -147,10 +147,10 @@ def run_batches(
         jobs: The caches to complete, with `open_writers`.
         clips: The clips, each content once.
         settings: Budget, workers, strictness.
-        work: What the workers make of a file.
+        work: What a worker computes from a file.
         clock: Counts the time spent waiting for them.
         progress: Told of clips.
-        what: What the work is called.
+        what: Name of the work.
         state: More to show beside the progress.
 
     Raises:
@@ -159,8 +159,8 @@ def run_batches(
     table = clips.table
     ids, durations = table["clip_id"].tolist(), table["duration_s"].to_numpy(dtype=np.float64)
     lacking = np.logical_or.reduce([job.lacking(ids) for job in jobs])
-    # Planned over what no finished file holds: a resumed run, whose shards are no finished file, plans the same
-    # batches; a bigger manifest plans its new clips among themselves.
+    # Planned over clips that no finished file holds: a resumed run plans the same batches, because shards are no
+    # finished file; a larger manifest plans its new clips among themselves.
     unfinished = np.flatnonzero(np.logical_or.reduce([job.unfinished(ids) for job in jobs]))
     plan = plan_batches(
         durations[unfinished],
@@ -199,7 +199,7 @@ def _reject(jobs: Sequence[Job], clips: ClipList, decoded: DecodedBatch, strict:
 
 
 def report_notes(notes: Sequence[tuple[int, str]], clips: ClipList) -> None:
-    """Log what was done to clips, one line for notes that differ in their numbers only."""
+    """Log the notes on clips, one line for notes that differ in their numbers only."""
     kinds = [re.sub(r"\d+(\.\d+)?", "#", note) for _, note in notes]
     for kind, count in Counter(kinds).items():
         row, note = notes[kinds.index(kind)]
@@ -219,7 +219,7 @@ def measure_speeds(
 
 
 def note_start(jobs: Sequence[Job], clips: ClipList, settings: ExtractionSettings) -> None:
-    """Leave beside the shards what it takes to seal them without the manifest; forget this worker's last troubles."""
+    """Note beside the shards what sealing needs without the manifest; drop this worker's note of unread clips."""
     for job in jobs:
         if job.lacking(clips.table["clip_id"].tolist()).any():
             note_clips(job.path, clips.table, job.attributes)
@@ -244,9 +244,9 @@ class JobEnd:
 def seal_job(job: Job, clips: ClipList, settings: ExtractionSettings, attributes: Mapping[str, Any]) -> JobEnd:
     """Finish a cache, unless other workers are still at it.
 
-    Of workers that end at the same moment one or all seal, and the file is the same: each asks after it has committed
-    its own last clips and noted those that it could not read. Clips whose files could not be read are no part of the
-    cache, so that the next run tries them again.
+    If several workers end at the same moment, one or all of them seal, and the file is the same: each looks for missing
+    clips after it has committed its last clips and noted unreadable ones. Clips whose files could not be read are no
+    part of the cache, so that the next run tries them again.
 
     Raises:
         AudioError: If no file could be read.
@@ -265,7 +265,7 @@ def seal_job(job: Job, clips: ClipList, settings: ExtractionSettings, attributes
     if len(unread):
         note_unread(job.path, _worker(settings), unread)
     if settings.share.count > 1:
-        # Asked once: whoever commits the last of them in the next moment is the one to seal.
+        # Asked once: the worker that commits the last clips later will seal.
         missing = missing_clips(job.path, job.key, clips.table)
         if missing:
             return JobEnd(unread, len(missing))

@@ -1,7 +1,7 @@
 """The batch plan: which clips go through the model together.
 
-The plan is a function of the manifest's clips and the budget alone, and a batch is the unit of work: a run
-that was cut off and resumed forms the same batches as one that was not, so its values are equal bit for bit.
+The plan is a function of the manifest's clips and the budget alone, and a batch is the unit of work: a resumed run
+forms the same batches as an uninterrupted one, so its values are equal bit for bit.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ def plan_batches(
 ) -> list[np.ndarray]:
     """Group clips of similar length under a budget of padded seconds (longest clip x number of clips).
 
-    The longest batches come first, so that a device too small for them says so at once. A clip longer than
-    the budget goes alone.
+    The longest batches come first, so that too little memory shows at once. A clip longer than the budget goes alone.
 
     Args:
         durations_s: Durations in s, shape [N].

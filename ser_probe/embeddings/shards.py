@@ -1,20 +1,17 @@
 """Shards: how embeddings reach the disk while they are computed, and what is there already.
 
-A shard holds some whole batches and appears under its name in one step, so a run killed at any instant loses
-at most its open shard. Several processes and hosts may write shards of one cache side by side: each shard has
-a name of its own, and nobody ever changes one.
+A shard holds some complete batches and appears under its name in one step, so a run that is killed loses at most its
+open shard. Several processes and hosts may write shards of one cache side by side: every shard has a unique name, and
+is never changed.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import socket
 import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +20,7 @@ import pandas as pd
 
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey, check_key
+from ser_probe.embeddings.partials import name_node, remove_stale_partials, shards_folder
 from ser_probe.embeddings.store_header import REJECT_COLUMNS, Header, Layout, no_rows, plain_columns
 from ser_probe.embeddings.store_stamp import DamagedCacheError
 from ser_probe.errors import CacheError
@@ -33,9 +31,7 @@ SECONDS_PER_SHARD = 20.0
 BYTES_PER_SHARD = 64 << 20
 BYTES_PER_SHARD_OF_FRAMES = 256 << 20
 """Frames are some hundred times as many bytes a second: larger shards, so that a corpus has hundreds and not thousands.
-They are held in memory until then, once for each cache that is being written."""
-_STALE_AFTER_S = 24 * 3600.0
-_PARTIAL = re.compile(r"\.(shard|clips|unread)-.*?(?P<node>[0-9a-f]{8})-\d+-[0-9a-f]{12}\.(?P<pid>\d+)\.partial\.\w+")
+They are held in memory until written, for each cache separately."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class NotFiniteError(CacheError):
 
 @dataclass(frozen=True)
 class Committed:
-    """What is on disk and need not be computed again.
+    """Clips that are on disk and need not be computed again.
 
     Args:
         clips: Clip id -> the file that holds it.
@@ -88,16 +84,11 @@ class Committed:
         return len(self.clips) + len(self.rejects)
 
 
-def shards_folder(path: Path) -> Path:
-    """Return the folder that holds the shards of a cache, beside it."""
-    return path.with_name(path.name + ".shards")
-
-
 class ShardWriter:
     """Collects batches and commits them as shards; a context manager.
 
-    Leaving the context commits what is complete, also after an error or Ctrl-C, so that nothing computed is
-    lost; only after a disk error it does not try again.
+    Leaving the context commits complete batches, also after an error or Ctrl-C, so that nothing computed is lost; it
+    does not try again after a disk error.
 
     Args:
         path: The finished file to be; shards go to a folder beside it.
@@ -151,7 +142,7 @@ class ShardWriter:
         self._rejects.append((clip_id, path, reason))
 
     def commit(self) -> None:
-        """Write the open shard, if there is anything in it.
+        """Write the open shard, unless it is empty.
 
         Raises:
             CacheError: If the disk is full or not writable; earlier shards are safe.
@@ -169,7 +160,7 @@ class ShardWriter:
                 self._write(header)
             except OSError as error:
                 self._disk_failed = True
-                if error.errno is None:  # a complaint of HDF5's, not of the disk's
+                if error.errno is None:  # raised by HDF5, not by the disk
                     raise
                 raise _disk_error(error, self.path, self.key) from error
             self._batches, self._rejects = [], []
@@ -178,7 +169,7 @@ class ShardWriter:
     def _write(self, header: Header) -> None:
         shard = shards_folder(self.path) / f"shard-{name_node()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.h5"
         for attempt in ("first", "last"):
-            # In one piece, because many small writes take longer; one layer at a time.
+            # A layer in one piece, because many small writes take longer.
             layers = range(header.shape[0]) if self._batches else ()
             blocks = (np.concatenate([values[layer] for _, values in self._batches]) for layer in layers)
             try:
@@ -186,7 +177,7 @@ class ShardWriter:
                     store_file.write_file(temporary, header, blocks)
                 return
             except FileNotFoundError:
-                # Another process that has just sealed all other shards removed the empty folder.
+                # Another process sealed all other shards and removed the empty folder.
                 if attempt == "last":
                     raise
 
@@ -214,16 +205,16 @@ class ShardWriter:
         return values
 
     def _not_finite(self, rows: Rows, places: dict[int, tuple[int, int]]) -> NotFiniteError:
-        """Return the error that names the first clip, and holds of each where its first such value lies."""
-        given = {clip: rows.embeddings[place] for clip, place in places.items()}
-        overflows = all(np.isfinite(each).all() for each in given.values())
+        """Return the error, which names the first clip and holds the place of each clip's first such value."""
+        vectors = {clip: rows.embeddings[place] for clip, place in places.items()}
+        overflows = all(np.isfinite(vector).all() for vector in vectors.values())
         names = {clip: f"layer {self.layout.layer_names[layer]}" for clip, (layer, _) in places.items()}
         first = next(iter(places))
         error = NotFiniteError(
             "An embedding is too large for float16" if overflows else "The model's output is not finite",
             where=f"clip {rows.clip_ids[first]}, {names[first]}",
             expected=f"at most {np.finfo(np.float16).max:.0f}" if overflows else "finite values",
-            found=f"{np.abs(given[first]).max():.6g}" if overflows else "NaN or infinity",
+            found=f"{np.abs(vectors[first]).max():.6g}" if overflows else "NaN or infinity",
             fix="store it as float32 (extract.storage)"
             if overflows
             else "compute in fp32 (extract.precision), or look at the clip",
@@ -245,7 +236,7 @@ class ShardWriter:
         except CacheError as fault:
             if error is None:
                 raise
-            logger.error("%s", fault)  # the error that ended the run is the one to show
+            logger.error("%s", fault)  # the error that ended the run is raised instead
 
 
 def committed(path: Path, key: CacheKey) -> Committed:
@@ -258,10 +249,9 @@ def committed(path: Path, key: CacheKey) -> Committed:
     """
     remove_stale_partials(path)
     sources = read_shards(path, key)
-    # After the shards, because a shard that vanished meanwhile was merged into the finished file.
+    # The file after the shards: a shard that is removed meanwhile was merged into it.
     if path.exists():
-        with path.open("rb") as stream:
-            header = store_file.read_header(stream, path)
+        header = store_file.header_of(path)
         check_key(header.key, key, where=path)
         sources.append((path, header))
     clips = {clip_id: source for source, header in sources for clip_id in header.rows["clip_id"]}
@@ -280,19 +270,18 @@ def read_shards(path: Path, key: CacheKey) -> list[tuple[Path, Header]]:
     Raises:
         CacheError: If a shard was made from something else.
     """
-    found = []
+    shards = []
     for shard in sorted(shards_folder(path).glob("shard-*.h5")):
         try:
-            with shard.open("rb") as stream:
-                header = store_file.read_header(stream, shard)
+            header = store_file.header_of(shard)
         except FileNotFoundError:
             continue
         except DamagedCacheError as error:
             set_aside(shard, error)
             continue
         check_key(header.key, key, where=shard)
-        found.append((shard, header))
-    return found
+        shards.append((shard, header))
+    return shards
 
 
 def survey_shards(path: Path) -> tuple[list[Header], int]:
@@ -300,8 +289,7 @@ def survey_shards(path: Path) -> tuple[list[Header], int]:
     headers, n_damaged = [], 0
     for shard in sorted(shards_folder(path).glob("shard-*.h5")):
         try:
-            with shard.open("rb") as stream:
-                headers.append(store_file.read_header(stream, shard))
+            headers.append(store_file.header_of(shard))
         except FileNotFoundError:
             continue
         except CacheError:
@@ -313,36 +301,6 @@ def set_aside(shard: Path, error: CacheError) -> None:
     """Rename a damaged shard, so that its clips are computed again and the file can be looked at."""
     logger.warning("A damaged shard is set aside as %s.damaged; its clips are computed again.\n%s", shard.name, error)
     shard.rename(shard.with_name(shard.name + ".damaged"))
-
-
-def remove_stale_partials(path: Path) -> None:
-    """Remove unfinished shards and notes of processes that are gone from this machine, and those a day old."""
-    for partial in shards_folder(path).glob(".*.partial.*"):
-        match = _PARTIAL.fullmatch(partial.name)
-        if not match:
-            continue
-        try:
-            old = time.time() - partial.stat().st_mtime > _STALE_AFTER_S
-        except FileNotFoundError:
-            continue
-        if old or (match["node"] == name_node() and not is_alive(int(match["pid"]))):
-            partial.unlink(missing_ok=True)
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process of this machine is running."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def name_node() -> str:
-    """Return a short hash of this machine's name: process ids of other machines say nothing here."""
-    return blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
 
 
 def _disk_error(error: OSError, path: Path, key: CacheKey) -> CacheError:

@@ -1,4 +1,4 @@
-"""One worker's share of an extraction that several processes or hosts do side by side."""
+"""One worker's share of an extraction by several processes or hosts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Batch = TypeVar("Batch")
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of the batch plan is this process's.
+    """This process's part of the batch plan.
 
     Args:
         index: The worker's number, from 1.
@@ -57,8 +57,8 @@ def parse_share(text: str) -> Share:
 def detect_share(text: str | None, environment: Mapping[str, str] = os.environ) -> Share:
     """Return this process's share: as stated, or as torchrun or a SLURM array counts its processes.
 
-    torchrun (RANK, WORLD_SIZE) starts processes to share one work, so it is followed unasked. The tasks of a SLURM
-    array (their place among MIN, STEP and COUNT) may well be works of their own: it is followed for `auto` only.
+    torchrun (RANK, WORLD_SIZE) starts processes that share one job, so it is always followed. The tasks of a SLURM
+    array (their place among MIN, STEP and COUNT) may be separate jobs, so it is followed for `auto` only.
 
     Args:
         text: `I/N`, `auto`, or None for what torchrun says, if anything.

@@ -1,4 +1,4 @@
-"""The embedding store as its users see it: `EmbeddingCache`, a reader of finished files.
+"""`EmbeddingCache`, the reader of finished embedding files.
 
 It never writes. Several readers may be open at once, in threads, forked or spawned workers and on shared
 disks, without file locks: the header is read when the file is opened, layers by plain reads at their offset.
@@ -37,7 +37,7 @@ _LISTED_CLIPS = 3
 class EmbeddingCache:
     """A finished file of embeddings: layers x clips x width, or of every frame: layers x frames x width.
 
-    It shows the file as it was when opened, also when the path is sealed anew meanwhile. Open it with
+    It shows the file as it was when opened, even if the path is sealed again meanwhile. Open it with
     `EmbeddingCache.open`, as a context manager or not.
 
     Attributes:
@@ -101,7 +101,7 @@ class EmbeddingCache:
     def array(self) -> np.ndarray:
         """All embeddings as a read-only memory map, shape [L, N, D] ([L, F, D] if ragged), in the type of storage.
 
-        What is read through it is not compared with the checksums; `check_layer` does that.
+        Values read through it are not compared with the checksums; `check_layer` does that.
         """
         return np.memmap(self._stream, self.key.dtype, mode="r", offset=self._header.start, shape=self._header.shape)
 
@@ -159,8 +159,8 @@ class EmbeddingCache:
     def blocks(self, name: str) -> Iterator[tuple[int, np.ndarray]]:
         """Yield a layer as stored in blocks of bounded size, each with the place of its first vector.
 
-        A block is valid until the next is asked for. What is made of them counts only when the last was taken: then
-        the layer is compared with its checksum.
+        A block is valid until the next one is read. Results made of the blocks are reliable only after the last one,
+        when the layer is compared with its checksum.
 
         Raises:
             CacheError: If there is no such layer, it is not what was written, or a value is not finite.
@@ -220,8 +220,8 @@ class EmbeddingCache:
             CacheError: If clips are not in the cache, or named more than once, the message says how many and names
                 them; or the table has neither column, or the cache has one path twice.
         """
-        wanted, index = self._named(clips)
-        names = pd.Index(wanted, dtype=object)
+        names_given, index = self._named(clips)
+        names = pd.Index(names_given, dtype=object)
         if names.has_duplicates:
             repeated = names[names.duplicated()].unique().tolist()
             raise CacheError(
@@ -231,12 +231,12 @@ class EmbeddingCache:
                 fix="name each clip once: rows that come back twice would count twice",
             )
         rows = index.get_indexer(names)
-        missing = [wanted[int(place)] for place in np.flatnonzero(rows < 0)]
+        missing = [names_given[int(place)] for place in np.flatnonzero(rows < 0)]
         if missing:
             rejected = len(set(missing) & {*self.rejects["clip_id"], *self.rejects["path"]})
-            numbers = all(isinstance(each, int | np.integer) for each in missing)
+            numbers = all(isinstance(name, int | np.integer) for name in missing)
             raise CacheError(
-                f"{len(missing)} of {len(wanted)} clips are not in the cache ({rejected} of them were rejected)",
+                f"{len(missing)} of {len(names_given)} clips are not in the cache ({rejected} of them were rejected)",
                 where=self.path,
                 found="missing " + _listed(missing),
                 fix="name clips by their ids, those of `clip_ids`, not by numbers of rows"
@@ -246,7 +246,7 @@ class EmbeddingCache:
         return np.asarray(rows, dtype=np.int64)
 
     def _named(self, clips: ClipNames) -> tuple[list[str], pd.Index]:
-        """Return the names of clips, and this cache's clips by that kind of name."""
+        """Return the names of clips, and an index of this cache's clips by the same kind of name."""
         if isinstance(clips, str):
             raise CacheError("Clips are given as one text", expected="a list of clip ids", found=clips, fix="[clip_id]")
         if not isinstance(clips, pd.DataFrame):
@@ -277,7 +277,7 @@ class EmbeddingCache:
         return pd.DataFrame(self.layer(layer), index=self.vector_index(), columns=names)
 
     def vector_index(self, start: int = 0, stop: int | None = None) -> pd.Index:
-        """Return whose the vectors `start` to `stop` of a layer are: `clip_id`, if ragged `clip_id` and `frame`."""
+        """Return the index of the vectors `start` to `stop` of a layer: `clip_id`, if ragged `clip_id` and `frame`."""
         places = np.arange(start, self._header.shape[1] if stop is None else stop)
         if not self.ragged:
             return self._rows[places]
@@ -326,7 +326,7 @@ class EmbeddingCache:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A worker opens the file for itself; a file that was replaced by another content meanwhile is refused.
+        # A worker process opens the file again; a file with other content by then is refused.
         return EmbeddingCache.open, (self.path, self.key)
 
 

@@ -1,4 +1,4 @@
-"""The HDF5 layout of finished files and shards, which is one and the same: the door to h5py.
+"""The HDF5 layout that finished files and shards share: the door to h5py.
 
 The layout is described in `docs/cache-format.md`. A file is written once, from start to end, and read without
 locks; what is written when, and what becomes of shards, is for `shards` and `seal`.
@@ -38,8 +38,8 @@ class SchemaVersionError(CacheError):
 def write_file(path: Path, header: Header, blocks: Iterable[np.ndarray]) -> np.ndarray:
     """Write a file under a temporary name; only some blocks of vectors are in memory at a time.
 
-    HDF5 brings the process down when a disk fills up beneath it, so it writes its part to memory, and all
-    bytes go to disk by plain writes, which fail in an orderly way.
+    HDF5 crashes the process when the disk is full, so it writes its part to memory, and all bytes go to disk by plain
+    writes, which raise an error.
 
     Args:
         path: Where to write.
@@ -102,6 +102,12 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
     )
 
 
+def header_of(path: Path) -> Header:
+    """Read all but the embeddings from a file; see `read_header`."""
+    with path.open("rb") as stream:
+        return read_header(stream, path)
+
+
 def check_space(path: Path, header: Header) -> None:
     """Refuse to begin a file that the disk cannot hold.
 
@@ -113,7 +119,7 @@ def check_space(path: Path, header: Header) -> None:
 
 
 def disk_error(error: OSError, path: Path, fix: str, *, needed_bytes: int | None = None) -> CacheError:
-    """Return the message for a write that failed; `needed_bytes` is what the whole file takes."""
+    """Return the error for a write that failed; `needed_bytes` is the size of the new file."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     free_mb = shutil.disk_usage(next(folder for folder in path.parents if folder.exists())).free / 1e6
     return CacheError(
@@ -123,9 +129,6 @@ def disk_error(error: OSError, path: Path, fix: str, *, needed_bytes: int | None
         found=f"{error.strerror or error} ({free_mb:.1f} MB free)",
         fix=("free some space and " if full else "see to the disk and ") + fix,
     )
-
-
-# ---------------------------------------------------------------------------------------------------- layout
 
 
 def _write_header(file: h5py.File, header: Header) -> None:
@@ -141,7 +144,7 @@ def _write_header(file: h5py.File, header: Header) -> None:
     record = file.create_group("record")
     record.attrs.update({name: json.dumps(value, default=str) for name, value in header.attributes.items()})
     rows = header.rows
-    # Fixed length, because a clip id is a hash: readable at once and without a heap.
+    # Fixed length, because clip ids are hashes: readable in one piece and without a heap.
     ids = [clip_id.encode() for clip_id in rows["clip_id"]]
     fixed = h5py.string_dtype("utf-8", max(map(len, ids), default=1))
     file.create_dataset("clip_id", data=np.array(ids, dtype=fixed))

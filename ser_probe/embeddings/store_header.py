@@ -1,7 +1,7 @@
-"""What a file says besides its embeddings: layers, clips, rejects, key; and where each clip's values lie.
+"""The content of a file besides its embeddings: layers, clips, rejects, key, and where each clip's values are.
 
-A file is made of vectors, layer after layer. A pooled file has one vector a clip; a ragged one has the clip's
-frames, one after another. `Header.offsets` tells which vectors of a layer are whose.
+A file is made of vectors, layer after layer. A pooled file has one vector a clip; a ragged one has the clip's frames,
+one after another. `Header.offsets` tells which vectors of a layer belong to which clip.
 """
 
 from __future__ import annotations

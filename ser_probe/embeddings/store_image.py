@@ -1,4 +1,4 @@
-"""A file in memory, for HDF5 to write its part of a file to: it never sees a disk that may fill up."""
+"""A file in memory, to which HDF5 writes its part of a file, because a full disk would crash it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PAGE_BYTES = 1 << 16
 
 
 class MemoryFile(io.RawIOBase):
-    """A writable file of pages in memory; places that were never written take none and read as zero."""
+    """A writable file of pages in memory; unwritten pages take no memory and read as zero."""
 
     def __init__(self) -> None:
         self._pages: dict[int, bytearray] = {}

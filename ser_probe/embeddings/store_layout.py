@@ -1,8 +1,8 @@
-"""What must be in a file: each member is looked at before it is read, and what departs from the layout is named.
+"""Checks the layout of a file: each member is checked before it is read, and errors name what differs.
 
-A right stamp proves that the bytes are those that were written, not that ser-probe wrote them. So presence, kind,
-shape, type and size of everything that `docs/cache-format.md` describes are checked here, once for all who open a
-file: links are never followed, and nothing is allocated that the file's own bytes do not hold.
+A valid stamp proves that the bytes are those that were written, not that ser-probe wrote them. So presence, kind,
+shape, type and size of everything that `docs/cache-format.md` describes are checked here, for all code that opens a
+file: links are never followed, and no more memory is allocated than the file has bytes for.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def read_version(file: h5py.File, path: Path) -> int:
         DamagedCacheError: If it does not say that it is a file of ser-probe's, and of which version.
     """
     members = Members(file, path, 0)
-    found = members.text_attribute("format")
-    if found != FORMAT:
-        members.refuse("attribute format", FORMAT, shown(found))
+    format_name = members.text_attribute("format")
+    if format_name != FORMAT:
+        members.refuse("attribute format", FORMAT, shown(format_name))
     version = members.attribute("schema_version")
     if not isinstance(version, np.integer):
         members.refuse("attribute schema_version", "a whole number", shown(version))
@@ -109,8 +109,8 @@ def _read_key(members: Members) -> CacheKey:
     ingredients = members.json("key_ingredients", dict, "the key's ingredients")
     place = "attribute key_ingredients"
     required = [
-        each.name for each in dataclasses.fields(CacheKey)
-        if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+        field.name for field in dataclasses.fields(CacheKey)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]  # fmt: skip
     if wrong := [name for name in required if name not in ingredients]:
         members.refuse(place, ", ".join(required), f"without {', '.join(wrong)}")

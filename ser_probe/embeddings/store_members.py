@@ -1,7 +1,7 @@
-"""Reading an HDF5 file that may be anybody's: a member is looked at before it is read, and refused by name.
+"""Reads an HDF5 file of unknown origin: each member is checked before it is read, and errors name it.
 
-Links are never followed, so no other file is opened; and nothing is allocated that the file's own bytes do not hold.
-What must be there is for `store_layout` to say.
+Links are never followed, so no other file is opened, and no more memory is allocated than the file has bytes for. What
+the members must be is in `store_layout`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Members:
-    """The members of a group of an open file, looked at before they are read.
+    """The members of a group of an open file, checked before they are read.
 
     Args:
         holder: The file or the group.
@@ -42,7 +42,7 @@ class Members:
     inside: str = ""
 
     def refuse(self, place: str, expected: object, found: object) -> NoReturn:
-        """Refuse the file, in the words of every departure from the layout.
+        """Refuse the file for a difference from the layout.
 
         Raises:
             DamagedCacheError: Always.
@@ -56,11 +56,11 @@ class Members:
         )
 
     def read(self, place: str, expected: object, reading: Callable[[], T]) -> T:
-        """Return what is read; what HDF5 or a decoder cannot read is a departure."""
+        """Return what is read; refuse the file if HDF5 or a decoder cannot read it."""
         try:
             return reading()
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            if isinstance(error, OSError) and error.errno is not None:  # the disk's complaint, and not HDF5's
+            if isinstance(error, OSError) and error.errno is not None:  # raised by the disk, not by HDF5
                 raise
             self.refuse(place, expected, f"what cannot be read: {' '.join(str(error).split())}")
 
@@ -91,8 +91,8 @@ class Members:
 
     def group(self, name: str) -> Members:
         """Return the members of a group within this one."""
-        found = self._member(name, h5py.Group, f"group {self.inside}{name}", "a group")
-        return Members(found, self.path, self.size, f"{self.inside}{name}/")
+        holder = self._member(name, h5py.Group, f"group {self.inside}{name}", "a group")
+        return Members(holder, self.path, self.size, f"{self.inside}{name}/")
 
     def dataset(self, name: str, shape: tuple[int | None, ...], kind: Any) -> h5py.Dataset:
         """Return a dataset whose values may be read.
@@ -104,9 +104,9 @@ class Members:
         """
         place = f"dataset {self.inside}{name}"
         dataset = self._member(name, h5py.Dataset, place, "a dataset")
-        found = self.read(place, "a dataset", lambda: (dataset.shape, dataset.dtype))
-        self._check_type(place, kind, found[1])
-        self._check_shape(place, shape, found[0])
+        actual = self.read(place, "a dataset", lambda: (dataset.shape, dataset.dtype))
+        self._check_type(place, kind, actual[1])
+        self._check_shape(place, shape, actual[0])
         self.read(place, "values in one piece within the file", lambda: self._check_place(dataset, place))
         return dataset
 
@@ -127,10 +127,10 @@ class Members:
             self.refuse(place, expected, f"a link to {where}{link.path}, and links are not followed")
         if link is None:
             self.refuse(place, expected, "nothing of that name")
-        found = self.read(place, expected, lambda: self.holder[name])
-        if not isinstance(found, kind):
-            self.refuse(place, expected, f"a {type(found).__name__.lower()}")
-        return found
+        member = self.read(place, expected, lambda: self.holder[name])
+        if not isinstance(member, kind):
+            self.refuse(place, expected, f"a {type(member).__name__.lower()}")
+        return member
 
     def _check_type(self, place: str, kind: Any, found: np.dtype) -> None:
         text = h5py.check_string_dtype(found) is not None
@@ -147,7 +147,7 @@ class Members:
             self.refuse(place, f"shape {name_shape(shape)}", name_shape(found))
 
     def _check_place(self, dataset: h5py.Dataset, place: str) -> None:
-        """Refuse values that are not all in the file as they are: a size alone may be that of no memory."""
+        """Refuse values that are not stored plainly in the file: a stated size alone may exceed any memory."""
         settings, low = dataset.id.get_create_plist(), dataset.id
         kind = _LAYOUTS.get(settings.get_layout(), "virtual")
         n_bytes = math.prod(dataset.shape) * low.get_type().get_size()

@@ -1,7 +1,7 @@
-"""The stamp behind a finished file's HDF5 part: a hash of every byte but the embeddings, which have their own.
+"""The stamp after a file's HDF5 part: a hash of every byte but the embeddings, which have their own checksums.
 
-HDF5's older structures, which every reader knows, carry no checksums, and one flipped bit in them can keep the
-library busy for ever. So nothing is given to HDF5 before its stamp is found right. HDF5 ignores what follows it.
+HDF5's older structures, which every reader knows, have no checksums, and a flipped bit in them can make the library
+loop forever. So a file is opened by HDF5 only after its stamp was verified. HDF5 ignores bytes after its part.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class DamagedCacheError(CacheError):
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a right stamp says.
+    """The content of a valid stamp.
 
     Args:
         size: Bytes of the HDF5 part before it.
-        hole: Where the embeddings, which it does not hash, begin and end.
+        hole: Where the embeddings begin and end, which are not hashed.
     """
 
     size: int

@@ -1,6 +1,6 @@
-"""The vectors of a file, read by plain reads at their place, and their checksums: neither HDF5 nor a lock is needed.
+"""The vectors of a file, read by plain reads at their offset, and their checksums: without HDF5 and without locks.
 
-A layer of frames can be larger than memory, so whoever needs all of it takes it in blocks.
+A layer of frames can be larger than memory, so a whole layer is read in blocks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ser_probe.embeddings.store_header import Header
 from ser_probe.embeddings.store_stamp import DamagedCacheError
 
 BLOCK_BYTES = 64 << 20
-"""What is held of a layer at a time by those who need all of it."""
+"""Size of the blocks in which a whole layer is read."""
 BLOCKS_AT_ONCE = 4
-"""Blocks held while a file is written: the disk, and threads that take checksums, work on them side by side."""
+"""Blocks held while a file is written: the disk and the checksum threads work on them at the same time."""
 CHECKSUM_BYTES = 16
 
 
@@ -66,9 +66,11 @@ def cut_blocks(header: Header) -> list[tuple[int, int]]:
 def read_blocks(stream: BinaryIO, header: Header, layer: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield a layer in blocks, each with its first vector's place; a block is valid until the next is asked for."""
     borders = cut_blocks(header)
-    whole = np.empty((max((stop - start for start, stop in borders), default=0), header.layout.width), header.key.dtype)
+    buffer = np.empty(
+        (max((stop - start for start, stop in borders), default=0), header.layout.width), header.key.dtype
+    )
     for start, stop in borders:
-        yield start, read_vectors(stream, header, layer, start, stop, whole[: stop - start])
+        yield start, read_vectors(stream, header, layer, start, stop, buffer[: stop - start])
 
 
 class LayerChecksum:
@@ -106,9 +108,9 @@ class FileChecksums:
     def __init__(self, header: Header) -> None:
         self._header = header
         self._rows = begin_checksums(header.rows["clip_id"])
-        # A shard's layers have none: its clips' are what is asked when it is merged.
+        # A shard's layers have no checksums: merging compares those of its clips.
         self._layers = [LayerChecksum(header) for _ in header.layout.layer_names] if header.sealed else []
-        # Each checksum takes its blocks in their order, so it has one thread; layers take turns.
+        # A checksum needs its blocks in order, so it stays on one thread; layers are spread over the threads.
         n_threads = min(BLOCKS_AT_ONCE, os.cpu_count() or 1) if header.sealed else 0
         self._row_thread = ThreadPoolExecutor(1)
         self._layer_threads = [ThreadPoolExecutor(1) for _ in range(n_threads)]
@@ -136,7 +138,7 @@ class FileChecksums:
     @property
     def layers(self) -> list[str]:
         """Checksum of each layer, hex; empty texts of a shard."""
-        return [each.hex() for each in self._layers] or [""] * self._header.shape[0]
+        return [checksum.hex() for checksum in self._layers] or [""] * self._header.shape[0]
 
     def __enter__(self) -> FileChecksums:
         return self
@@ -149,7 +151,7 @@ class FileChecksums:
 
 
 def begin_checksums(clip_ids: Iterable[str]) -> list[int]:
-    """Return the CRC-32 of each clip's id, so that values under another clip's id do not pass."""
+    """Return the CRC-32 of each clip's id, so that values under another clip's id are noticed."""
     return [zlib.crc32(clip_id.encode()) for clip_id in clip_ids]
 
 

@@ -1,4 +1,4 @@
-"""Proof that batching changed nothing: random clips again, each alone, in exact float32 by torch's own kernels."""
+"""Checks that batching changed nothing: random clips computed again alone, in exact float32 by torch's kernels."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _STORAGE_ROUNDING = {"float32": 0.0, "float16": 2.0**-11}
 
 
 def verify_job(job: Job, backbone: Backbone, clips: ClipList, settings: ExtractionSettings) -> float | None:
-    """Verify a sealed cache where that is due, and return what is known of its error."""
+    """Verify a sealed cache if needed, and return its error."""
     with EmbeddingCache.open(job.path) as cache:
-        known = cache.attributes.get("verify_error")
-    error = None if known is None else float(known)
+        recorded = cache.attributes.get("verify_error")
+    error = None if recorded is None else float(recorded)
     if settings.verify and (error is None or job.n_computed):
         error = verify_cache(job.path, backbone, clips, settings)
         update_attributes(job.path, {"verify_error": error, "verify_clips": settings.verify})
@@ -63,7 +63,7 @@ def verify_cache(path: Path, backbone: Backbone, clips: ClipList, settings: Extr
         candidates = [row for row, clip_id in enumerate(clips.table["clip_id"]) if clip_id in stored_ids]
         rng = np.random.default_rng(derive_seed("verify", cache.key.digest))
         shuffled = (int(row) for row in rng.permutation(candidates))
-        # A file that has changed or gone since says nothing of what is stored.
+        # Files that were changed or removed since cannot be compared with stored values.
         present = (row for row in shuffled if _is_the_clip(clips.paths[row], clips.table["clip_id"].iloc[row]))
         drawn = list(itertools.islice(present, settings.verify))
         differences = [0.0]
@@ -73,7 +73,7 @@ def verify_cache(path: Path, backbone: Backbone, clips: ClipList, settings: Extr
             # One number a layer, over all frames where there are several.
             norm = np.linalg.norm(alone, axis=(1, 2))
             difference = np.linalg.norm(alone - stored, axis=(1, 2))
-            # A layer of zeros (the deviation of a single frame) has no relative error: it is to be zero.
+            # A layer of zeros (the deviation of a single frame) has no relative error; it must stay zero.
             differences.append(float(np.max(difference / np.where(norm > 0, norm, 1.0))))
     worst = float(np.max(differences))
     allowed = allowed_difference(settings)

@@ -1,4 +1,4 @@
-"""Storing results beside the computation: a thread takes them off the device and to the shards, in their order."""
+"""Stores results while the computation goes on: a thread moves them from the device to the shards, in order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _WAITING_TASKS = 8
 
 
 class BackgroundWriter:
-    """Runs tasks in a thread of its own, one after another.
+    """Runs tasks in a separate thread, one after another.
 
-    `close` waits for the tasks that were submitted, and is to be called also after an error or Ctrl-C: what is computed
-    is stored. The first error of a task ends the writing; it is raised at the next `submit` or by `close`.
+    `close` waits for submitted tasks, and must also be called after an error or Ctrl-C, so that computed results are
+    stored. The first error of a task ends the writing; it is raised at the next `submit` or by `close`.
     """
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class BackgroundWriter:
         """Let the thread run a task; wait while too many are in line, so that memory stays bounded."""
         self._raise()
         if self._thread is None:
-            # Not before there is work: worker processes are forked by then, and a fork does not copy threads.
+            # Not earlier: worker processes must be forked before, because a fork does not copy threads.
             thread = threading.Thread(target=self._work, name="ser-probe-writer", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # no memory for a thread's stack: it is stored before the next is computed
+            except RuntimeError:  # no memory for a thread's stack: store in this thread
                 task()
                 return
             self._thread = thread
@@ -49,7 +49,7 @@ class BackgroundWriter:
 
     def _raise(self) -> None:
         if self._error is not None:
-            # Forgotten only when the thread has ended, so that no later task is run.
+            # Cleared only after the thread has ended, so that no later task is run.
             self._stop()
             error, self._error = self._error, None
             raise error

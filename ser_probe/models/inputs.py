@@ -14,7 +14,7 @@ import numpy as np
 from ser_probe.clip_length import too_short
 from ser_probe.errors import BackboneError
 
-_NORMALISE_EPS = 1e-7  # as in transformers' feature extractor
+NORMALISE_EPS = 1e-7  # as in transformers' feature extractor
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class InputSpec:
 def normalise_clip(samples: np.ndarray) -> np.ndarray:
     """Return a clip with zero mean and unit variance over its own samples, float32 of shape [n]."""
     samples = np.asarray(samples, dtype=np.float32)
-    return (samples - samples.mean()) / np.sqrt(samples.var() + _NORMALISE_EPS)
+    return (samples - samples.mean()) / np.sqrt(samples.var() + NORMALISE_EPS)
 
 
 def refuse_length(n_samples: int, shortest: int, longest: int | None, *, where: object) -> None:

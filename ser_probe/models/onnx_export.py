@@ -25,8 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from ser_probe.errors import BackboneError
-from ser_probe.files import check_output_file, fsync_path
+from ser_probe.files import fsync_path
 from ser_probe.models.frames import Frames
+from ser_probe.models.inputs import NORMALISE_EPS
+from ser_probe.output_paths import check_output_file
 from ser_probe.packages import import_fault, require
 
 if TYPE_CHECKING:
@@ -39,7 +41,6 @@ TOLERANCE = 1e-4
 order reach about 1e-6 in float32 (measured); a length that was taken as a constant costs a thousand times more."""
 
 _EXAMPLE_SAMPLES = 24_011  # not a multiple of any kernel or stride
-_NORMALISE_EPS = 1e-7  # as in `ser_probe.models.inputs`; what is exported is compared with that
 
 
 class _OneClip(nn.Module):
@@ -63,7 +64,7 @@ class _OneClip(nn.Module):
         backbone = self.classifier.backbone
         if backbone.input.normalise:
             centred = samples - samples.mean(dim=1, keepdim=True)
-            samples = centred * torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + _NORMALISE_EPS)
+            samples = centred * torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + NORMALISE_EPS)
         features = backbone.model.feature_extractor(samples).transpose(1, 2)
         outputs = self.classifier(Frames(features, torch.full((1,), features.shape[1])))
         if self.classifier.targets.is_numeric:

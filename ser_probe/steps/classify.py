@@ -19,7 +19,6 @@ from ser_probe.audio.load import AudioSpec, load_clip
 from ser_probe.embeddings.memory import choose_budget, clip_room
 from ser_probe.embeddings.plan import plan_batches
 from ser_probe.errors import AudioError, CheckpointError
-from ser_probe.files import atomic_path
 from ser_probe.models import checkpoint, onnx_export
 from ser_probe.models.heads import SerClassifier
 from ser_probe.models.precision import arithmetic
@@ -28,6 +27,7 @@ from ser_probe.steps.evaluation_tables import prediction, probability
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.predictions import read_outputs, refuse_non_finite_outputs
 from ser_probe.steps.study.preflight import check_packages
+from ser_probe.steps.tables import write_csv
 from ser_probe.steps.trained_runs import AUDIO_FILE, find_runs, read_audio, untrained_remarks
 
 _CLIPS_AT_ONCE = 512
@@ -37,7 +37,7 @@ Input = str | Path | np.ndarray
 
 
 class Classifier:
-    """A trained classifier, which hears clips prepared as in its training. Made by `load_classifier`.
+    """A trained classifier, which prepares clips as in its training. Made by `load_classifier`.
 
     Args:
         model: The classifier, in evaluation mode.
@@ -64,7 +64,7 @@ class Classifier:
     def predict(
         self, inputs: Input | Sequence[Input], *, sample_rate_hz: int | None = None, progress: Progress = SILENT
     ) -> pd.DataFrame:
-        """Predict one clip or many. What a clip gives does not depend on the others.
+        """Predict one clip or many. The prediction for a clip does not depend on the others.
 
         Args:
             inputs: An audio file, mono samples (floating, shape [n], full scale at 1), or a sequence of either.
@@ -91,22 +91,22 @@ class Classifier:
     def _predict_part(
         self, inputs: Sequence[Input], start: int, sample_rate_hz: int | None, progress: Progress
     ) -> pd.DataFrame:
-        """Predict some inputs, the first of which is number `start` of all."""
+        """Predict some inputs; `start` is the number of the first."""
         clips = [
-            _load_array(given, sample_rate_hz, self.audio, where=f"input {start + index}")
-            if isinstance(given, np.ndarray)
-            else _load_file(Path(given), self.audio)
-            for index, given in enumerate(inputs)
+            _load_array(source, sample_rate_hz, self.audio, where=f"input {start + index}")
+            if isinstance(source, np.ndarray)
+            else _load_file(Path(source), self.audio)
+            for index, source in enumerate(inputs)
         ]
         room = clip_room([self.model.backbone])
-        for index, (given, clip) in enumerate(zip(inputs, clips, strict=True)):
-            room.check(f"input {start + index}" if isinstance(given, np.ndarray) else given, len(clip))
+        for index, (source, clip) in enumerate(zip(inputs, clips, strict=True)):
+            room.check(f"input {start + index}" if isinstance(source, np.ndarray) else source, len(clip))
         durations_s = [len(clip) / self.audio.sample_rate_hz for clip in clips]
         outputs = np.empty((len(clips), len(self.names)))
         for rows, values in self._run(clips, durations_s):
             outputs[rows] = values
             progress.advance(len(rows))
-        paths = [None if isinstance(given, np.ndarray) else str(given) for given in inputs]
+        paths = [None if isinstance(source, np.ndarray) else str(source) for source in inputs]
         values = read_outputs(outputs, self.model.targets)
         named = [path or f"input {start + index}" for index, path in enumerate(paths)]
         refuse_non_finite_outputs(values, range(len(clips)), named, self.model.backbone)
@@ -142,7 +142,7 @@ def load_classifier(path: str | Path, *, device: str = "auto") -> Classifier:
     """
     folder = _find_checkpoint(Path(path))
     model = checkpoint.load_classifier(folder, device=pick_device(device))
-    audio = read_audio(folder) or _hear_as_is(folder, model.backbone.input.sample_rate_hz)
+    audio = read_audio(folder) or _without_preparation(folder, model.backbone.input.sample_rate_hz)
     return Classifier(model, audio, folder)
 
 
@@ -177,15 +177,14 @@ def classify_files(
         progress: Told of each clip.
     """
     check_packages(None, ("classify",))
-    # Seconds, before a model is loaded and hundreds of files are heard.
+    # Checked first, before a model is loaded and hundreds of files are decoded.
     missing = [str(file) for file in files if not file.expanduser().is_file()]
     if missing:
         more = f" (and {len(missing) - 1} more do not)" if len(missing) > 1 else ""
         raise AudioError(f"The clip does not exist{more}", where=missing[0])
     table = load_classifier(path, device=device).predict(list(files), progress=progress)
     if output is not None:
-        with atomic_path(output) as temporary:
-            table.to_csv(temporary, index=False)
+        write_csv(table, output)
     return table
 
 
@@ -224,7 +223,7 @@ def _find_checkpoint(path: Path) -> Path:
     return runs[0].checkpoint
 
 
-def _hear_as_is(folder: Path, sample_rate_hz: int) -> AudioSpec:
+def _without_preparation(folder: Path, sample_rate_hz: int) -> AudioSpec:
     logger.warning("%s has no %s: clips are heard as they are, resampled to %d Hz", folder, AUDIO_FILE, sample_rate_hz)
     return AudioSpec(sample_rate_hz)
 
@@ -237,7 +236,7 @@ def _load_file(path: Path, spec: AudioSpec) -> np.ndarray:
 
 
 def _load_array(samples: np.ndarray, sample_rate_hz: int | None, spec: AudioSpec, *, where: str) -> np.ndarray:
-    """Return samples [n] prepared as a file's. They go the way of a file, so that the two cannot come to differ."""
+    """Return samples [n] prepared like a file, by writing them to one, so that the two ways cannot differ."""
     from scipy.io import wavfile
 
     if sample_rate_hz is None:

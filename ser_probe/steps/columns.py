@@ -1,4 +1,4 @@
-"""Columns of the clips that an analysis takes: its defaults where the clips have them, those asked for always."""
+"""The columns of the clips that an analysis uses: its defaults if the clips have them, requested columns always."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ser_probe.runtime import SILENT, Progress
 
 
 def say_without(analysis: str, names: Sequence[str], progress: Progress) -> None:
-    """Tell in one line which columns of its defaults an analysis goes without."""
+    """Report in a line the columns of its defaults that an analysis goes without."""
     if names:
-        them = "it" if len(names) == 1 else "them"
-        progress.say(f"{analysis} without {', '.join(names)}: the clips do not have {them}")
+        pronoun = "it" if len(names) == 1 else "them"
+        progress.say(f"{analysis} without {', '.join(names)}: the clips do not have {pronoun}")
 
 
 def say_without_intervals(analysis: str, clips: pd.DataFrame, progress: Progress) -> None:
-    """Tell that an analysis has no intervals over speakers, where the clips name none."""
+    """Report that an analysis has no intervals over speakers, if the clips name none."""
     if "speaker" not in clips:
         progress.say(f"{analysis} without intervals over speakers: the clips have no column 'speaker'")
 
@@ -32,7 +32,8 @@ def named_columns(
 ) -> list[str]:
     """Return the columns that a key names and the clips have.
 
-    A corpus need not have what the defaults name, such as the speakers' gender; what somebody wrote there, it must.
+    A corpus need not have the columns of the defaults, such as the speakers' gender; columns that a user names must
+    exist.
 
     Args:
         clips: The clips.
@@ -46,7 +47,7 @@ def named_columns(
     """
     field = key.rpartition(".")[2]
     names: tuple[str, ...] = getattr(config, field)
-    # By value: a study's resolved config spells its defaults out, and must run as the study did.
+    # Compared by value: a study's resolved config spells its defaults out, and must run as the study did.
     by_default = names == type(config).model_fields[field].default
     names = tuple(dict.fromkeys(find_column(name, clips.columns) or name for name in names))
     for name in names:
@@ -56,13 +57,13 @@ def named_columns(
                 where=key,
                 fix=did_you_mean(name, map(str, clips.columns)),
             )
-    found = [name for name in names if name in clips or name in made]
-    say_without(key.split(".")[1], [name for name in names if name not in found], progress)
-    return found
+    present = [name for name in names if name in clips or name in made]
+    say_without(key.split(".")[1], [name for name in names if name not in present], progress)
+    return present
 
 
 def check_columns(clips: pd.DataFrame, analyze: AnalyzeConfig) -> None:
-    """Raise now what would be found out only when an analysis runs.
+    """Raise early what would otherwise fail only when an analysis runs.
 
     Raises:
         AnalysisError: If an analysis is asked for by a column that the clips do not have.

@@ -14,8 +14,9 @@ from ser_probe.analysis.paired import compare_classifiers, compare_numbers
 from ser_probe.analysis.paired_wording import describe_comparison
 from ser_probe.analysis.stats.typeset import latex_table
 from ser_probe.errors import AnalysisError, ConfigError, show
-from ser_probe.files import check_output_folder, write_json, write_text
+from ser_probe.files import write_json, write_text
 from ser_probe.names.measures import SCORES
+from ser_probe.output_paths import check_output_folder
 from ser_probe.report.comparison.figures import write_comparison_figures
 from ser_probe.runtime import SILENT, Progress, run_record
 from ser_probe.steps.compared_predictions import JoinedPredictions, join_predictions, read_predictions
@@ -29,17 +30,17 @@ COLUMNS = {
     "score_a": "A", "score_b": "B", "value": "A - B", "ci_low": "95 % from", "ci_high": "to", "p": "p",
     "p_holm": "p (Holm)", "p_mcnemar": "p (McNemar, clips)", "n": "clips", "n_speakers": "speakers",
 }  # fmt: skip
-"""The columns of the table for a paper, and what they are called there."""
+"""The columns of the table for a paper, and their headings."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
         outcome: Files and facts.
         table: A row per corpus, target, pair of models and measure.
-        sentences: What it says, a sentence per pair.
+        sentences: The results in words, a sentence per pair.
     """
 
     outcome: Outcome
@@ -62,7 +63,7 @@ def compare_evaluations(
     Args:
         places: Folders of evaluations, or files of predictions.
         output: Folder of the tables and figures.
-        names: What to call the models, in the same order; by default as their evaluations do.
+        names: Names of the models, in the same order; by default those of their evaluations.
         resamples: Resamples of the speakers for the intervals.
         seed: Seed of the resamples and of drawn swaps.
         figures: Whether to draw.
@@ -111,9 +112,9 @@ def _compare(joined: JoinedPredictions, resamples: int, seed: int) -> pd.DataFra
                 known = rows[target].notna().to_numpy()
                 if known.any():
                     values = _chosen(joined.values(prediction(target)), chosen[known])
-                    own = None if speakers is None else speakers[known]
-                    found = compare_numbers(rows[target].to_numpy(float)[known], values, own, **options)
-                    tables.append(found.assign(corpus=corpus, target=target))
+                    known_speakers = None if speakers is None else speakers[known]
+                    numbers = compare_numbers(rows[target].to_numpy(float)[known], values, known_speakers, **options)
+                    tables.append(numbers.assign(corpus=corpus, target=target))
             continue
         classes = _classes(joined)
         answers = _chosen(joined.values("predicted"), chosen)
@@ -128,21 +129,21 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _chosen(values: Mapping[str, np.ndarray], places: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: each[:, places] for name, each in values.items()}
+    return {name: array[:, places] for name, array in values.items()}
 
 
 def _classes(joined: JoinedPredictions) -> list[str]:
     """Return the classes that occur or are predicted; others change no score."""
-    said = [values.astype(str) for values in joined.values("predicted").values()]
-    found = {*joined.clips["label"].astype(str), *(name for values in said for name in np.unique(values))}
-    if joined.classes and (unknown := sorted(found - {*joined.classes})):
+    predicted = [values.astype(str) for values in joined.values("predicted").values()]
+    occurring = {*joined.clips["label"].astype(str), *(name for values in predicted for name in np.unique(values))}
+    if joined.classes and (unknown := sorted(occurring - {*joined.classes})):
         raise AnalysisError(
             "The predictions hold a label that is no class of the models",
             expected=", ".join(joined.classes),
             found=", ".join(map(show, unknown)),
             fix="evaluate again with a label map",
         )
-    return sorted(found)
+    return sorted(occurring)
 
 
 def _codes(classes: Sequence[str], values: np.ndarray) -> np.ndarray:
@@ -150,7 +151,7 @@ def _codes(classes: Sequence[str], values: np.ndarray) -> np.ndarray:
 
 
 def _remarks(table: pd.DataFrame) -> list[str]:
-    """Return what a reader of the tests has to know of these data."""
+    """Return remarks on the data that a reader of the tests needs."""
     lines = []
     if (table["n_speakers"] == 0).any():
         lines.append("the speakers are not known of all clips: no interval and no test over speakers")

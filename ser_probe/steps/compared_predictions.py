@@ -1,4 +1,4 @@
-"""Predictions that evaluations left, joined on clip: the same clips, in the same order, of every model."""
+"""The predictions of several evaluations, joined on clip: the same clips, in the same order, of every model."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What one model said of clips.
+    """The predictions of one model.
 
     Attributes:
         path: The file.
-        name: What tables call the model.
-        table: A row per clip and run: `corpus`, `clip_id`, `run_seed`, and what was true and predicted.
+        name: Name of the model in tables.
+        table: A row per clip and run: `corpus`, `clip_id`, `run_seed`, true and predicted values.
         classes: The classes, empty for numeric targets.
         targets: The numeric targets, empty for classes.
     """
@@ -45,11 +45,11 @@ class JoinedPredictions:
     """Several models on the same clips.
 
     Attributes:
-        clips: The clips that all models have, N: `corpus`, `clip_id`, `speaker` where known, what is true.
+        clips: The clips that all models have, N: `corpus`, `clip_id`, `speaker` if known, true values.
         runs: By model, the rows of each of its runs in the order of the clips.
         classes: The classes, empty for numeric targets.
         targets: The numeric targets, empty for classes.
-        left_out: By model, its clips that are not everywhere.
+        left_out: By model, its clips that some other model lacks.
     """
 
     clips: pd.DataFrame
@@ -68,8 +68,8 @@ def read_predictions(places: Sequence[Path], names: Sequence[str] = ()) -> list[
 
     Args:
         places: Folders of evaluations, or their files of predictions (Parquet or CSV).
-        names: What to call the models, in the same order; by default as their evaluations do, with the checkpoint
-            where that tells them apart.
+        names: Names of the models, in the same order; by default those of their evaluations, with the checkpoint if
+            that tells them apart.
 
     Raises:
         AnalysisError: If a file is missing or holds no predictions, or two models have one name.
@@ -96,14 +96,14 @@ def read_predictions(places: Sequence[Path], names: Sequence[str] = ()) -> list[
 
 
 def join_predictions(models: Sequence[Predictions]) -> JoinedPredictions:
-    """Return what all models said of the clips that all have.
+    """Return the predictions of all models for the clips that all have.
 
     Raises:
         AnalysisError: If they predict different things, no clip is in all, or a clip's truth is not the same.
     """
     first = models[0]
-    for other in models[1:]:
-        _refuse_other_targets(first, other)
+    for model in models[1:]:
+        _refuse_other_targets(first, model)
     truth = first.targets or ("label",)
     tables = [_with_truth(model, truth) for model in models]
     shared = pd.MultiIndex.from_frame(tables[0].loc[_in_every_run(tables[0]), _CLIP].drop_duplicates())
@@ -117,7 +117,7 @@ def join_predictions(models: Sequence[Predictions]) -> JoinedPredictions:
             fix="evaluate the same manifest with each model",
         )
     runs = {
-        model.name: [own.set_index(_CLIP).loc[shared].reset_index() for _, own in table.groupby("run_seed")]
+        model.name: [run.set_index(_CLIP).loc[shared].reset_index() for _, run in table.groupby("run_seed")]
         for model, table in zip(models, tables, strict=True)
     }
     for model in models[1:]:
@@ -176,11 +176,11 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _names(tables: Sequence[pd.DataFrame], places: Sequence[Path]) -> list[str]:
-    """Return what evaluations call their models; equal ones by their folders, or else with their checkpoints."""
-    names = [_said(table, "model") or place.stem for table, place in zip(tables, places, strict=True)]
-    paths = [_said(table, "model_path") or name for table, name in zip(tables, names, strict=True)]
+    """Return the models' names in their evaluations; equal names with their folders, or else their checkpoints."""
+    names = [_first_value(table, "model") or place.stem for table, place in zip(tables, places, strict=True)]
+    paths = [_first_value(table, "model_path") or name for table, name in zip(tables, names, strict=True)]
     named = set(zip(names, paths, strict=True))
-    several = {name for name in names if sum(name == other for other, _ in named) > 1}
+    several = {name for name in names if [pair[0] for pair in named].count(name) > 1}
     folders = shown_models(paths)
     shown = [folder if name in several else name for name, folder in zip(names, folders, strict=True)]
     steps = [", ".join(map(str, table["checkpoint"].unique()[:_SHOWN])) for table in tables]
@@ -189,8 +189,8 @@ def _names(tables: Sequence[pd.DataFrame], places: Sequence[Path]) -> list[str]:
     ]
 
 
-def _said(table: pd.DataFrame, column: str) -> str:
-    """Return what a table's first row says in a column; nothing where it does not say it."""
+def _first_value(table: pd.DataFrame, column: str) -> str:
+    """Return the first value of a column; the empty text if there is none."""
     return str(table[column].iloc[0]) if column in table and len(table) else ""
 
 
@@ -209,17 +209,17 @@ def _describe(path: Path, name: str, table: pd.DataFrame) -> Predictions:
     return Predictions(path, name, table, () if targets else classes, targets)
 
 
-def _refuse_other_targets(first: Predictions, other: Predictions) -> None:
-    """Raise where two models do not predict the same; predictions without probabilities do not say their classes."""
-    same = set(first.targets) == set(other.targets)
-    if first.classes and other.classes:
-        same = same and set(first.classes) == set(other.classes)
-    if not same:
+def _refuse_other_targets(first: Predictions, second: Predictions) -> None:
+    """Raise if two models predict different things; predictions without probabilities do not name their classes."""
+    equal = set(first.targets) == set(second.targets)
+    if first.classes and second.classes:
+        equal = equal and set(first.classes) == set(second.classes)
+    if not equal:
         raise AnalysisError(
             "The models do not predict the same, so that their scores cannot be compared",
-            where=other.path,
+            where=second.path,
             expected=f"{', '.join(first.targets or first.classes) or 'classes'}, as {first.name}",
-            found=", ".join(other.targets or other.classes) or "classes",
+            found=", ".join(second.targets or second.classes) or "classes",
             fix="compare models of the same classes or targets",
         )
 
@@ -237,20 +237,20 @@ def _in_every_run(table: pd.DataFrame) -> pd.Series:
 
 
 def _refuse_other_truth(
-    model: Predictions, own: pd.DataFrame, first: Predictions, expected: pd.DataFrame, truth: Sequence[str]
+    model: Predictions, run: pd.DataFrame, first: Predictions, expected: pd.DataFrame, truth: Sequence[str]
 ) -> None:
     for name in truth:
         if model.targets:
-            same = np.isclose(own[name].astype(float), expected[name].astype(float), equal_nan=True)
+            equal = np.isclose(run[name].astype(float), expected[name].astype(float), equal_nan=True)
         else:
-            same = (own[name].astype(str) == expected[name].astype(str)).to_numpy()
-        if not same.all():
-            place = int(np.argmin(same))
+            equal = (run[name].astype(str) == expected[name].astype(str)).to_numpy()
+        if not equal.all():
+            place = int(np.argmin(equal))
             raise AnalysisError(
-                f"{int((~same).sum())} clips have another {name} in another evaluation",
-                where=f"{model.path}, such as clip {own['clip_id'].iloc[place]}",
+                f"{int((~equal).sum())} clips have another {name} in another evaluation",
+                where=f"{model.path}, such as clip {run['clip_id'].iloc[place]}",
                 expected=f"{show(expected[name].iloc[place])}, as in {first.path}",
-                found=show(own[name].iloc[place]),
+                found=show(run[name].iloc[place]),
                 fix="evaluate with the same manifest and the same label map",
             )
 

@@ -1,7 +1,7 @@
 """The verb `doctor`: what works on this machine, what does not, and what to do about it.
 
-Packages with compiled parts are tried in processes of their own: one that cannot be loaded, or that takes its
-process down, is a finding and not the end of the examination.
+Packages with compiled parts are tried in separate processes: a package that cannot be loaded, or that crashes its
+process, is a finding and does not end the examination.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOW_DISK_GB = 5.0
 TRIAL_SECONDS = 120
 _GB = 1e9
 _OFFLINE_SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-# Tried: what has compiled parts, is loaded in a second or two, and does not stand on torch. numba stands for umap.
+# Packages with compiled parts that load in a second or two and do not need torch. numba is tried in place of umap.
 _NEEDED = ("numpy", "scipy", "sklearn", "pandas", "pyarrow", "h5py", "numba", "matplotlib", "safetensors", "soxr",
            "pydantic", "transformers")  # fmt: skip
 _OPTIONAL = ("espeakng_loader", "optuna", "statsmodels", "onnx", "onnxruntime")
@@ -74,10 +74,10 @@ print(json.dumps({"version": opensmile.__version__}))
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes:
-        what: What was looked at.
+        what: What was checked.
         state: `ok`; `note`, worth knowing; `missing`, optional and absent; `broken`, optional, installed and unusable;
             `fault`, needed and absent or unusable.
         found: What is there.
@@ -95,7 +95,7 @@ class Finding:
 
 
 def examine(*, runs: Path, cache: Path) -> list[Finding]:
-    """Look at everything that a study needs or can use.
+    """Examine everything that a study needs or can use.
 
     Args:
         runs: Folder of the studies.
@@ -222,15 +222,15 @@ def check_soundfile(trial: dict[str, Any]) -> Finding:
 
 def check_memory() -> Finding:
     """Report the machine's memory."""
-    found = memory_bytes()
-    if found is None:
+    n_bytes = memory_bytes()
+    if n_bytes is None:
         return Finding("memory", "note", "unknown on this system")
-    return Finding("memory", "ok", f"{found / _GB:.0f} GB")
+    return Finding("memory", "ok", f"{n_bytes / _GB:.0f} GB")
 
 
 def check_disk(what: str, folder: Path) -> Finding:
     """Check that a folder, or the nearest folder above it that exists, has space and can be written to."""
-    existing = next(each for each in [folder.absolute(), *folder.absolute().parents] if each.exists())
+    existing = next(path for path in [folder.absolute(), *folder.absolute().parents] if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         fix = "choose another folder with output.runs and output.cache"
         return Finding(what, "fault", f"{existing} cannot be written to", fix)
@@ -293,14 +293,14 @@ def check_hub(environment: Mapping[str, str]) -> Finding:
 
 def _package(requirement: str) -> str:
     """Return the package of a requirement such as `torch==2.11.*; extra == 'x'`."""
-    found = re.match(r"[A-Za-z0-9._-]+", requirement)
-    return found.group() if found else requirement
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    return match.group() if match else requirement
 
 
 def _extra(requirement: str) -> str | None:
     """Return the extra that a requirement belongs to."""
-    found = re.search(r"""extra == ['"]([^'"]+)['"]""", requirement)
-    return found.group(1) if found else None
+    match = re.search(r"""extra == ['"]([^'"]+)['"]""", requirement)
+    return match.group(1) if match else None
 
 
 def _installed(package: str) -> bool:

@@ -29,7 +29,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedClips:
-    """What is evaluated.
+    """The clips of an evaluation.
 
     Attributes:
         clips: The usable clips: `clip_id`, `path`, `duration_s`, `corpus`, the manifest's further columns; `label` as a
@@ -76,7 +76,7 @@ def read_evaluated_clips(
     chosen, by, left_out = settle_clips(chosen, targets, config, progress=progress)
     tables, paths, rejects = [], [], []
     for manifest in chosen:
-        # The labels are settled; clips are decoded anyway, and only who is strict wants to know of all faults before.
+        # Labels are checked already, and clips are decoded later; only with `strict` all faults are wanted before.
         prepared = prepare_clips(
             manifest, audio, None, strict=config.strict, for_learning=False, decode=config.strict, progress=progress
         )
@@ -97,7 +97,7 @@ def read_evaluated_clips(
 def settle_clips(
     manifests: Sequence[Manifest], targets: Targets, config: EvaluateConfig, *, progress: Progress = SILENT
 ) -> tuple[list[Manifest], tuple[str, ...], pd.DataFrame]:
-    """Settle what the columns of manifests mean to a classifier: corpora, true values, classes.
+    """Interpret the columns of manifests for a classifier: corpora, true values, classes.
 
     Args:
         manifests: The clips to score, of each manifest.
@@ -156,8 +156,8 @@ def _settle_columns(
         manifest: The clips.
         targets: What the classifier predicts.
         config: Which columns hold true values, and what labels stand for.
-        unnamed: What the corpus of clips is called that no column names.
-        progress: Told where votes go before labels.
+        unnamed: The corpus of clips without one.
+        progress: Told where votes are used in place of labels.
 
     Raises:
         AnalysisError: If a column that was named is missing, or is named for what is no target.
@@ -191,10 +191,10 @@ def _is_class(label: str, targets: Targets, config: EvaluateConfig) -> bool:
 
 
 def _unnamed_corpora(sources: Sequence[Path | None]) -> list[str]:
-    """Return what the corpora of manifests are called that no column names.
+    """Return names for the corpora of manifests without a column `corpus`.
 
-    As the file, or as the folder of one that is called `manifest`; where two are called alike, with as much of their
-    paths before as tells them apart.
+    The name is that of the file, or of the folder for a file called `manifest`; equal names get as many parent folders
+    as tell them apart.
     """
     paths = [None if source is None else source.expanduser().absolute() for source in sources]
     parts = [
@@ -206,7 +206,7 @@ def _unnamed_corpora(sources: Sequence[Path | None]) -> list[str]:
 
 
 def _tell_shared_corpora(manifests: Sequence[Manifest], progress: Progress) -> None:
-    """Say which corpora several manifests have clips of: they are scored as one."""
+    """Report corpora that are in several manifests: they are scored as one."""
     homes: dict[str, list[str]] = {}
     for manifest in manifests:
         for corpus in manifest.table["corpus"].unique():
@@ -220,13 +220,13 @@ def _choose_columns(by: str | tuple[str, ...], columns: set[str], tables: Sequen
     if by == "auto":
         return tuple(name for name in _AUTO_BY if any(name in table and (table[name] != "").any() for table in tables))
     assert not isinstance(by, str), "the schema admits no other word"
-    found = []
+    chosen = []
     for name in by:
         column = find_column(name, columns)
         if column is None:
             raise AnalysisError(f"No manifest has the column {name!r}", fix=did_you_mean(name, columns))
-        found.append(column)
-    return tuple(dict.fromkeys(found))
+        chosen.append(column)
+    return tuple(dict.fromkeys(chosen))
 
 
 def _map_labels(
@@ -234,14 +234,14 @@ def _map_labels(
 ) -> tuple[list[Manifest], pd.DataFrame]:
     """Return the manifests with labels that are classes, without the clips of others, and the table of those."""
     tables = [m.table if "label" in m.table else m.table.assign(label="") for m in manifests]
-    whole = pd.concat([table[["corpus", "label"]] for table in tables], ignore_index=True)
-    mapped = map_labels(whole["label"].tolist(), whole["corpus"].tolist(), targets.names, config.label_map)
+    all_labels = pd.concat([table[["corpus", "label"]] for table in tables], ignore_index=True)
+    mapped = map_labels(all_labels["label"].tolist(), all_labels["corpus"].tolist(), targets.names, config.label_map)
     if mapped.unused:
         progress.say(f"entries of the label map that no clip has: {', '.join(mapped.unused)}")
     for corpus, part in mapped.left_out.groupby("corpus", sort=False):
         labels = ", ".join(f"{n} {label or '(empty)'}" for label, n in zip(part["label"], part["n"], strict=True))
         progress.say(f"{corpus}: {part['n'].sum()} clips are left out, whose label is no class of the model: {labels}")
-        if part["n"].sum() == (whole["corpus"] == corpus).sum():
+        if part["n"].sum() == (all_labels["corpus"] == corpus).sum():
             raise AnalysisError(
                 f"No label of {corpus} is a class of the model",
                 expected=", ".join(targets.names),
@@ -266,9 +266,9 @@ def _numbers(table: pd.DataFrame, name: str, where: object) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     broken = values[~(numbers.abs() < LARGEST_NUMBER) & values.notna()]
     if len(broken):
-        found = ", ".join(map(show, broken.unique()[:_SHOWN]))
+        bad_values = ", ".join(map(show, broken.unique()[:_SHOWN]))
         raise ManifestError(
             f"The column {name!r} must hold finite numbers", where=where,
-            expected=f"numbers of less than {LARGEST_NUMBER:g}, or nothing", found=found,
+            expected=f"numbers of less than {LARGEST_NUMBER:g}, or nothing", found=bad_values,
         )  # fmt: skip
     return numbers

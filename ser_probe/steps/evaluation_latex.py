@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ser_probe.analysis.stats.typeset import latex_table, number
+from ser_probe.steps.evaluation_tables import one_row_per_set
 
 _KEYS = {
     "evaluated_on": "Evaluated on", "corpus": "Corpus", "checkpoint": "Checkpoint", "group_by": "By", "group": "Group",
@@ -19,7 +20,7 @@ _MEASURES = {
 }  # fmt: skip
 _COUNTS = {"n": "Clips", "n_speakers": "Speakers"}
 _MOST_GROUPS = 12
-"""Groups of one column that are printed; of more, such as speakers, the tables have them."""
+"""A column of more groups, such as speakers, is not printed; the other tables have it."""
 
 
 def latex_scores(scores: pd.DataFrame, summary: pd.DataFrame | None = None) -> str:
@@ -31,18 +32,12 @@ def latex_scores(scores: pd.DataFrame, summary: pd.DataFrame | None = None) -> s
     """
     several = summary is not None and int(summary["n_runs"].max()) > 1
     keys = [name for name in _KEYS if name in scores and not (several and name == "checkpoint")]
-    counts: dict[Any, dict[Any, Any]] = scores.drop_duplicates(keys).set_index(keys)[list(_COUNTS)].to_dict("index")
-    rows: dict[Any, dict[str, Any]] = {}
-    for record in (summary if several and summary is not None else _few_groups(scores)).to_dict("records"):
-        key = tuple(record[name] for name in keys)
-        row = rows.setdefault(key, {**dict(zip(keys, key, strict=True)), **counts[key]})
-        if record["measure"] in _MEASURES:
-            row[str(record["measure"])] = _cell(record)
-    table = pd.DataFrame(list(rows.values()))
-    silent = [
+    records = summary if several and summary is not None else _few_groups(scores)
+    table = one_row_per_set(scores, records, keys, _cells)
+    constant = [
         name for name in keys if name not in ("evaluated_on", "target") and table[name].nunique(dropna=False) == 1
     ]
-    table = table.drop(columns=silent)
+    table = table.drop(columns=constant)
     spread = "± one standard deviation over runs" if several else "with 95 % intervals over speakers"
     return latex_table(
         table, {**_KEYS, **_COUNTS, **_MEASURES}, caption=f"Scores of the classifier, {spread}.", label="tab:evaluation"
@@ -54,9 +49,13 @@ def _few_groups(scores: pd.DataFrame) -> pd.DataFrame:
     return scores[sizes <= _MOST_GROUPS]
 
 
-def _cell(record: Mapping[Any, Any]) -> str:
-    """Return a score with the interval over speakers of a single run, or the deviation over several."""
+def _cells(record: Mapping[Any, Any]) -> dict[str, str]:
+    """Return a score with the interval over speakers of a single run, or the deviation over several runs."""
+    measure = str(record["measure"])
+    if measure not in _MEASURES:
+        return {}
     if "mean" in record:
-        return f"{number(record['mean'], 3)} ± {number(record['std'], 3)}"
+        return {measure: f"{number(record['mean'], 3)} ± {number(record['std'], 3)}"}
     ends = [number(record[name], 3) for name in ("ci_low", "ci_high")]
-    return number(record["value"], 3) + ("" if pd.isna(record["ci_low"]) else f" [{ends[0]}, {ends[1]}]")
+    interval = "" if pd.isna(record["ci_low"]) else f" [{ends[0]}, {ends[1]}]"
+    return {measure: number(record["value"], 3) + interval}

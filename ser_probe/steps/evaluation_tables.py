@@ -1,8 +1,8 @@
-"""From a run's probabilities to the tables of its evaluation: every corpus, every group."""
+"""From a run's probabilities to the tables of its evaluation, by corpus and group."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ from ser_probe.steps.trained_runs import TrainedRun
 
 _CLIP_COLUMNS = ("corpus", "clip_id", "path", "speaker", "gender", "corpus_label", "label")
 _RUN_COLUMNS = ("model", "run_seed", "checkpoint", "step")
+_HEADLINE_KEYS = ("corpus", "group_by", "group", "target")
+HEADLINES = ("accuracy", "uar", "macro_f1", "ece", "kl_divergence", "ccc", "rmse")
 
 
 def probability(name: str) -> str:
@@ -55,24 +57,24 @@ def tabulate_predictions(run: TrainedRun, clips: EvaluatedClips, targets: Target
     """
     table = clips.clips.table
     kept = [name for name in dict.fromkeys([*_CLIP_COLUMNS, *clips.by]) if name in table]
-    made: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "model": run.model, "run_seed": run.run_seed, "checkpoint": run.name, "step": run.step,
         "model_path": str(run.model_path), **{name: table[name] for name in kept},
     }  # fmt: skip
     if targets.is_numeric:
         for k, name in enumerate(targets.names):
             if name in table:
-                made[name] = table[name]
-            made[prediction(name)] = values[:, k]
+                columns[name] = table[name]
+            columns[prediction(name)] = values[:, k]
     else:
         if targets.kind == DISTRIBUTION:
-            made |= {share(name): table[name] for name in targets.names if name in table}
-        # A clip without probabilities is dropped below; `argmax` would take its NaN for the highest.
-        made["predicted"] = np.array(targets.names, dtype=object)[np.argmax(values, axis=1)]
-        made |= {probability(name): values[:, k] for k, name in enumerate(targets.names)}
-    found = pd.DataFrame(made)[~np.isnan(values).any(axis=1)].reset_index(drop=True)
-    # Whole numbers that may be unknown.
-    return found.astype({"run_seed": "Int64", "step": "Int64"})
+            columns |= {share(name): table[name] for name in targets.names if name in table}
+        # Clips without probabilities, whose argmax is meaningless, are dropped below.
+        columns["predicted"] = np.array(targets.names, dtype=object)[np.argmax(values, axis=1)]
+        columns |= {probability(name): values[:, k] for k, name in enumerate(targets.names)}
+    predictions = pd.DataFrame(columns)[~np.isnan(values).any(axis=1)].reset_index(drop=True)
+    # Whole numbers that may be missing.
+    return predictions.astype({"run_seed": "Int64", "step": "Int64"})
 
 
 def score_predictions(
@@ -87,7 +89,7 @@ def score_predictions(
         config: Bins, resamples and their seed.
 
     Returns:
-        By name; what cannot be scored (no true value in the manifests) is missing.
+        By name; without true values in the manifests there are none.
     """
     found: dict[str, list[pd.DataFrame]] = {}
     run = {name: predictions[name].iloc[0] for name in _RUN_COLUMNS}
@@ -119,7 +121,7 @@ def agreement_rows(predictions: pd.DataFrame, targets: Targets, by: Sequence[str
 
 
 def summarise(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return what is said over runs: `summary`, and for classes `class_summary` and `confusion_mean`."""
+    """Return the tables over runs: `summary`, and for classes `class_summary` and `confusion_mean`."""
     makers = {
         "scores": ("summary", summarise_runs),
         "classes": ("class_summary", summarise_runs),
@@ -128,8 +130,52 @@ def summarise(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     return {name: make(tables[source]) for source, (name, make) in makers.items() if source in tables}
 
 
+def headline_scores(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return a row per corpus, group and numeric target with the measures of `HEADLINES`; empty without scores.
+
+    Args:
+        tables: `scores` and `summary`, if there are any.
+    """
+    if "scores" not in tables:
+        return pd.DataFrame()
+    scores, summary = tables["scores"], tables["summary"]
+    several = int(summary["n_runs"].max()) > 1
+    records = summary if several else scores
+
+    def cells(record: Mapping[Any, Any]) -> dict[str, Any]:
+        name = str(record["measure"])
+        if several:
+            return {name: record["mean"], f"{name}_std": record["std"]}
+        return {name: record["value"], f"{name}_low": record["ci_low"], f"{name}_high": record["ci_high"]}
+
+    keys = [name for name in _HEADLINE_KEYS if name in scores]
+    return one_row_per_set(scores, records[records["measure"].isin(HEADLINES)], keys, cells)
+
+
+def one_row_per_set(
+    scores: pd.DataFrame, records: pd.DataFrame, keys: Sequence[str], cells: Callable[[Mapping[Any, Any]], Mapping]
+) -> pd.DataFrame:
+    """Return scores with a row per set of clips, in place of a row per measure.
+
+    Args:
+        scores: Rows of `scores`, for the numbers of clips and speakers.
+        records: The rows to turn into cells.
+        keys: Columns that name a set of clips.
+        cells: Returns the cells of a row of `records`, by column.
+    """
+    counts: dict[Any, dict[Any, Any]] = (
+        scores.drop_duplicates(list(keys)).set_index(list(keys))[["n", "n_speakers"]].to_dict("index")
+    )
+    rows: dict[Any, dict[str, Any]] = {}
+    for record in records.to_dict("records"):
+        key = tuple(record[name] for name in keys)
+        row = rows.setdefault(key, {**dict(zip(keys, key, strict=True)), **counts[key]})
+        row |= cells(record)
+    return pd.DataFrame(list(rows.values()))
+
+
 def corpus_sets(predictions: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield each corpus by itself, if asked for, and all of several together."""
+    """Yield each corpus separately, if asked for, and several corpora together."""
     names = list(dict.fromkeys(predictions["corpus"]))
     if "corpus" in by or len(names) == 1:
         for name in names:

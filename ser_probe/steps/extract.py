@@ -10,38 +10,35 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ser_probe.audio.load import AudioSpec
-from ser_probe.config import AudioConfig, ExtractConfig, StudyConfig
+from ser_probe.config import ExtractConfig, StudyConfig
 from ser_probe.data.manifest import Manifest
 from ser_probe.embeddings.extract import CacheRequest, embedding_key, extract
 from ser_probe.embeddings.features import extract_features as extract_acoustic_features
 from ser_probe.embeddings.features import feature_key
 from ser_probe.embeddings.feed import choose_workers
-from ser_probe.embeddings.memory import choose_budget
 from ser_probe.embeddings.opensmile_sets import EGEMAPS, FUNCTIONALS, find_level, find_set
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
 from ser_probe.embeddings.seal import keep_clips
-from ser_probe.embeddings.share import Share, detect_share, local_rank
+from ser_probe.embeddings.share import Share, detect_share
 from ser_probe.errors import AnalysisError, ConfigError, collect
-from ser_probe.files import atomic_path, slug
+from ser_probe.files import slug
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_step, list_checkpoints, run_folder
-from ser_probe.models.chunks import Chunking
 from ser_probe.models.loading import load_backbone
 from ser_probe.models.model_folder import check_name
 from ser_probe.models.model_names import is_folder_name, shown_model
-from ser_probe.runtime import SILENT, Progress, logger, memory_bytes, pick_device
+from ser_probe.runtime import SILENT, Progress, logger, memory_bytes
 from ser_probe.steps.extraction_facts import describe, describe_all
+from ser_probe.steps.extraction_settings import accepted_audio, extraction_settings, pick_extraction_device
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, read_clips
 from ser_probe.steps.study.preflight import check_packages
+from ser_probe.steps.tables import write_rejects
 
 _SHARE_FOR_MODELS = {"cpu": 0.5, "cuda": 0.4}
-"""Part of a device's memory that weights may take; more checkpoints than fit are extracted in several passes."""
+"""Part of a device's memory that weights may take; checkpoints beyond it are extracted in further passes."""
 _UNKNOWN_MEMORY_BYTES = 8 << 30
-LONGEST_CLIP_S = 3600.0
-"""Longest clip that is taken where long clips are not left out, in s."""
 
 
 @dataclass(frozen=True)
@@ -65,25 +62,8 @@ class ModelSource:
     model: str | None = None
 
 
-def accepted_audio(study: StudyConfig) -> AudioConfig:
-    """Return a study's audio settings with the limit of what is taken, which is higher where long clips are kept."""
-    if study.extract.long_clips == "reject":
-        return study.audio
-    return study.audio.model_copy(update={"max_duration_s": max(LONGEST_CLIP_S, study.audio.max_duration_s)})
-
-
-def audio_spec(audio: AudioConfig) -> AudioSpec:
-    """Return the decoding settings of a study."""
-    return AudioSpec(
-        sample_rate_hz=audio.sample_rate_hz,
-        loudness_lufs=audio.loudness_lufs,
-        peak_dbfs=audio.peak_dbfs,
-        max_duration_s=audio.max_duration_s,
-    )
-
-
 def clip_list(manifest: Manifest) -> ClipList:
-    """Return a checked manifest as the extractor wants it."""
+    """Return a checked manifest as the clip list of an extraction."""
     return ClipList(manifest.table.reset_index(drop=True), manifest.audio_paths())
 
 
@@ -104,15 +84,15 @@ def extract_sources(
         study: Its audio, extract and backbone sections.
         output: A cache file if it ends in `.h5` (one source; several poolings add their names to it), else the folder
             of the caches, which are then named after the model and their key.
-        share: Which part of the work is this process's; None: all.
+        share: This process's part of the work; None: all.
         progress: Told of clips.
 
     Returns:
         Of each source its results in the order of the poolings. Sources of equal weights, as before and after a
         warm-up step with a learning rate of 0, share files and results.
     """
-    device = _pick_device(study)
-    settings = _settings(study, device, share)
+    device = pick_extraction_device(study)
+    settings = extraction_settings(study, device, share)
     clips = clip_list(manifest)
     batch: list[CacheRequest] = []
     files: list[list[Path]] = []
@@ -131,7 +111,7 @@ def extract_sources(
             **({"model_path": model} if is_folder_name(model) else {}),
             "checkpoint": source.checkpoint,
             "step": source.step,
-            # Where `cache verify --rerun` looks first.
+            # `cache verify --rerun` looks here first.
             "source": str(source.name),
             "audio_root": str(manifest.audio_root),
         }
@@ -172,7 +152,7 @@ def extract_features(
     Raises:
         MissingExtraError: If opensmile is not installed.
     """
-    settings, path = _settings(study, torch.device("cpu"), share), output
+    settings, path = extraction_settings(study, torch.device("cpu"), share), output
     if study.extract.workers == "auto":
         settings = dataclasses.replace(settings, workers=choose_workers(None))
     if output.suffix != ".h5":
@@ -198,8 +178,8 @@ def extract_manifest(
         study: `data.manifest`, `backbone.name` (or a set of acoustic features), audio, extract.
         output: The cache to write or to complete, or the folder of several.
         models: Several checkpoints, or folders of `checkpoint-*`, instead of the one of `backbone.name`.
-        shard: Which part of the work is this process's, as `detect_share` takes it.
-        prune: Whether to remove from the files what is not in the manifest.
+        shard: This process's part of the work, as `detect_share` takes it.
+        prune: Whether to remove clips from the files that are not in the manifest.
         progress: Told of each file and clip.
 
     Raises:
@@ -208,7 +188,7 @@ def extract_manifest(
     """
     assert study.data.manifest is not None, "the command line gives a manifest"
     share = detect_share(shard)
-    names = [name for model in models or [study.backbone.name] for name in _checkpoints_in(model)]
+    names = [name for model in models or [study.backbone.name] for name in checkpoints_in(model)]
     if len(names) > 1 and output.suffix == ".h5":
         raise ConfigError(
             f"{len(names)} models do not go into one file", where=output, fix="name a folder for them: -o cache/"
@@ -221,14 +201,13 @@ def extract_manifest(
     if feature_set is not None:
         _refuse_of_models(study, names[0])
     else:
-        for name in names:  # checking a corpus takes minutes: first see whether there is a model
+        for name in names:  # first, because checking a corpus takes minutes
             check_name(name)
     level = FUNCTIONALS if feature_set is None else find_level(study.extract.pooling)
     check_packages(study, ("prepare", "extract") if feature_set is None else ("prepare", "egemaps"))
-    _pick_device(study)
+    pick_extraction_device(study)
     manifest = _choose_splits(read_clips(study.data, progress=progress), study)
-    # Extraction needs no labels; what there is travels along. It decodes each clip anyway; who is strict wants to know
-    # of all faults before.
+    # Extraction needs no labels. It decodes each clip anyway; with `strict` all faults are wanted before.
     prepared = prepare_clips(
         manifest,
         accepted_audio(study),
@@ -249,24 +228,20 @@ def extract_manifest(
         origin = study.backbone.revision, study.backbone.random_weights
         steps = {name: checkpoint_step(Path(name).name) or 0 for name in names}  # else it is not fine-tuned here
         sources = [ModelSource(name, f"step-{step}", step, *origin, _run_of(name)) for name, step in steps.items()]
-        found = extract_sources(sources, manifest, study, output, share=share, progress=progress)
-        results = list({result.path: result for row in found for result in row}.values())
+        by_source = extract_sources(sources, manifest, study, output, share=share, progress=progress)
+        results = list({result.path: result for row in by_source for result in row}.values())
     if prune:
         results = [_prune(result, manifest) for result in results]
     rejects = pd.concat([prepared.report.rejects, *(result.rejects for result in results)])[["path", "reason"]]
     rejects = rejects.drop_duplicates("path")
-    rejects_path = _rejects_path(output, share)
-    rejects_path.unlink(missing_ok=True)  # of an earlier run, whose clips may be mended by now
-    if len(rejects):
-        with atomic_path(rejects_path) as temporary:
-            rejects.to_csv(temporary, index=False)
+    rejects_path = write_rejects(rejects, _rejects_path(output, share))
     sealed = tuple(result.path for result in results if not result.n_missing)
     summary = describe(results[0]) if len(results) == 1 else describe_all(results)
-    return Outcome(sealed, summary, len(rejects), rejects_path if len(rejects) else None)
+    return Outcome(sealed, summary, len(rejects), rejects_path)
 
 
 def _refuse_of_models(study: StudyConfig, name: str) -> None:
-    """Refuse what is set for a model where acoustic features are extracted, which it would not change."""
+    """Refuse settings of a model for acoustic features, on which they would have no effect."""
     default = ExtractConfig()
     changed = {
         "backbone.revision": study.backbone.revision is not None,
@@ -282,7 +257,7 @@ def _refuse_of_models(study: StudyConfig, name: str) -> None:
 
 
 def _prune(result: Extraction, manifest: Manifest) -> Extraction:
-    """Remove what is not in the manifest, once the file is finished."""
+    """Remove clips that are not in the manifest, once the file is finished."""
     if result.n_missing or not result.n_others:
         return result
     n_removed = keep_clips(result.path, set(manifest.table["clip_id"]))
@@ -290,8 +265,8 @@ def _prune(result: Extraction, manifest: Manifest) -> Extraction:
     return dataclasses.replace(result, n_others=0)
 
 
-def _checkpoints_in(model: str) -> list[str]:
-    """Return the checkpoints of a fine-tuning run's folder in the order of their steps; any other name as it is."""
+def checkpoints_in(model: str) -> list[str]:
+    """Return the checkpoints of a fine-tuning run's folder in the order of their steps; other names unchanged."""
     folder = Path(model).expanduser()
     if folder.is_dir() and not (folder / "config.json").exists():
         for place in (folder, folder / CHECKPOINTS):
@@ -301,7 +276,7 @@ def _checkpoints_in(model: str) -> list[str]:
 
 
 def _run_of(name: str) -> str | None:
-    """Return the folder of the fine-tuning run that a checkpoint is of; None for anything else."""
+    """Return the folder of a checkpoint's fine-tuning run; None for anything else."""
     folder = Path(name)
     if not folder.is_dir() or checkpoint_step(folder.name) is None:
         return None
@@ -330,33 +305,6 @@ def _rejects_path(output: Path, share: Share | None) -> Path:
     if output.suffix == ".h5":
         return output.with_suffix(f"{worker}.rejects.csv")
     return output / f"extract{worker}.rejects.csv"
-
-
-def _settings(study: StudyConfig, device: torch.device, share: Share | None) -> ExtractionSettings:
-    config = study.extract
-    chunking = None
-    if config.long_clips == "chunk":
-        chunking = Chunking(study.audio.max_duration_s, config.chunk_overlap_s)
-    return ExtractionSettings(
-        audio=audio_spec(accepted_audio(study)),
-        precision=config.precision,
-        storage=config.storage,
-        chunking=chunking,
-        batch_seconds=choose_budget(device) if config.batch_seconds == "auto" else config.batch_seconds,
-        max_clips=config.max_clips,
-        workers=choose_workers(device) if config.workers == "auto" else config.workers,
-        verify=config.verify,
-        strict=study.data.strict,
-        share=share or Share(),
-    )
-
-
-def _pick_device(study: StudyConfig) -> torch.device:
-    """Return the device; of several GPUs torchrun says which."""
-    device, rank = pick_device(study.extract.device), local_rank()
-    if device.type == "cuda" and device.index is None and rank is not None:
-        return torch.device("cuda", rank % torch.cuda.device_count())
-    return device
 
 
 def _room_for_models(device: torch.device) -> float:

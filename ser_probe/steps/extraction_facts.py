@@ -1,4 +1,4 @@
-"""What the terminal is told of an extraction."""
+"""Facts about an extraction, for the terminal."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def describe(result: Extraction) -> dict[str, object]:
         )
     if result.verify_error is not None:
         exact = result.key.precision == "fp32"
-        what = "largest difference of a clip alone" if exact else "largest difference from fp32, a clip alone"
-        facts[what] = f"{result.verify_error:.1e} (relative)"
+        name = "largest difference of a clip alone" if exact else "largest difference from fp32, a clip alone"
+        facts[name] = f"{result.verify_error:.1e} (relative)"
     if result.n_others:
         facts["other clips in the file"] = (
             f"{result.n_others}, which are not in this manifest: analyses look at them too, unless --clips names a "
@@ -41,12 +41,12 @@ def describe(result: Extraction) -> dict[str, object]:
 
 
 def describe_all(results: Sequence[Extraction]) -> dict[str, object]:
-    """Return a line a cache, and once what is of the whole pass."""
+    """Return a line for each cache, and the facts of the whole pass once."""
     shared = ("speed", "waited for audio", "peak memory", "peak device memory")
     facts: dict[str, object] = {}
     for result in results:
-        own = describe(result)
-        facts |= {name: own.pop(name) for name in shared if name in own}
-        clips = own.pop("clips")
-        facts[result.path.name] = "; ".join([f"clips: {clips}", *(f"{name}: {value}" for name, value in own.items())])
+        entry = describe(result)
+        facts |= {name: entry.pop(name) for name in shared if name in entry}
+        clips = entry.pop("clips")
+        facts[result.path.name] = "; ".join([f"clips: {clips}", *(f"{name}: {value}" for name, value in entry.items())])
     return facts

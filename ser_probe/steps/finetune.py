@@ -23,23 +23,21 @@ from ser_probe.models.model_names import shown_model
 from ser_probe.report.figures import write_figures
 from ser_probe.report.training.figures import TRAINING_FIGURES
 from ser_probe.runtime import SILENT, Progress, pick_device
-from ser_probe.steps.extract import audio_spec
+from ser_probe.steps.extraction_settings import audio_spec
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, require_splits, write_prepared
 from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.tables import write_table
-from ser_probe.steps.trained_runs import untrained_remark
+from ser_probe.steps.trained_runs import AUDIO_FILE, untrained_remark
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, make_task
 from ser_probe.training.fine_tuning import fine_tune
-from ser_probe.training.locks import exclusive
+from ser_probe.training.locks import training_lock
 from ser_probe.training.processes import is_first, n_processes
 from ser_probe.training.run import OnEvaluation, OtherRunError, TrainingResult
 from ser_probe.training.run_files import BEST, EVENTS, RECORD
 from ser_probe.training.settings import TrainingSettings
 
 _CACHE = "front_ends"
-AUDIO_NOTE = "audio.json"
-"""How clips became samples, in each checkpoint: a classifier that is used later must hear clips alike."""
 
 
 def train_study(
@@ -53,14 +51,14 @@ def train_study(
 ) -> list[Path]:
     """Fine-tune on the splits of a study, or go on where it was stopped.
 
-    A folder that holds a run made from other settings or clips keeps it under another name: what has taken hours is
-    never deleted because a config was edited.
+    If the folder holds a run made from other settings or clips, that run is kept under another name: hours of training
+    are never deleted because a config was edited.
 
     Args:
         study: The resolved config.
         manifest: Checked clips with splits.
         folder: The study's folder.
-        restart: Train anew even if nothing changed; the run that is there is kept under another name too.
+        restart: Train again even if nothing changed; the existing run is kept under another name too.
         progress: Told of each step.
         on_evaluation: Told step and measures of each evaluation; what it raises ends the training.
 
@@ -119,9 +117,9 @@ def finetune_manifest(
     manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)
     require_splits(manifest, split, fix="name a scheme with --scheme study_e")
     runs = _runs(study, output, seeds)
-    if must_continue and not any((folder / "training.json").is_file() for _, folder in runs):
+    if must_continue and not any((folder / RECORD).is_file() for _, folder in runs):
         raise CheckpointError("There is no run to go on with", where=output, fix="leave out --continue to begin one")
-    # Decoding a corpus takes minutes: first see whether there is something to train, and to train it with.
+    # Decoding a corpus takes minutes: packages and the backbone are checked before.
     check_packages(study, ("prepare", "finetune"))
     backbone: Backbone | None = _load_trainable(study)
     prepared = prepare_clips(
@@ -142,7 +140,7 @@ def finetune_manifest(
     for run, folder in runs:
         if len(runs) > 1:
             progress.say(f"seed {run.finetune.seed}")
-        # A trained backbone is no beginning for the next seed.
+        # The next seed needs a fresh backbone, not the trained one.
         backbone = backbone or _load_trainable(run)
         results.append(_train(run, backbone, prepared.manifest, folder, progress, restart=restart))
         backbone = None
@@ -154,13 +152,13 @@ def _runs(study: StudyConfig, output: Path, seeds: Sequence[int] | None) -> list
     if seeds is None:
         return [(study, output)]
     configs = [study.finetune.model_copy(update={"seed": seed}) for seed in seeds]
-    return [(study.model_copy(update={"finetune": one}), output / f"seed-{one.seed}") for one in configs]
+    return [(study.model_copy(update={"finetune": config}), output / f"seed-{config.seed}") for config in configs]
 
 
 def _report_runs(
     results: Sequence[TrainingResult], runs: Sequence[StudyConfig], prepared: PreparedClips, output: Path
 ) -> Outcome:
-    """Write the tables and curves of all runs, and say how they ended; the first of several processes does."""
+    """Write tables and curves of all runs, in the first of several processes, and return how they ended."""
     n_rejected, rejects = len(prepared.report.rejects), output / "rejects.csv"
     if not is_first():
         return Outcome(n_rejected=n_rejected, rejects=rejects)
@@ -178,8 +176,8 @@ def _report_runs(
     facts: dict[str, object] = {
         "trained": results[0].part["words"],
         "checkpoints": ", ".join(str(step) for step, _ in results[0].checkpoints),
-        "best step": ", ".join(f"{each.best_step} (validation {metric} {each.best_value:.4g})" for each in results),
-        "stopped early": ", ".join("yes" if each.stopped_early else "no" for each in results),
+        "best step": ", ".join(f"{run.best_step} (validation {metric} {run.best_value:.4g})" for run in results),
+        "stopped early": ", ".join("yes" if run.stopped_early else "no" for run in results),
     }
     folders = [result.checkpoints[0][1].parents[1] for result in results if result.best_step == 0]
     if folders:
@@ -188,7 +186,7 @@ def _report_runs(
 
 
 def _load_trainable(study: StudyConfig) -> Backbone:
-    """Return the backbone to train, or say at once that it cannot be."""
+    """Return the backbone to train; raise early if it cannot be trained."""
     config, device = study.backbone, pick_device(study.finetune.device)
     if n_processes() > 1 and device.type == "cuda" and device.index is None:
         device = torch.device("cuda", local_rank() or 0)
@@ -215,7 +213,7 @@ def _train(
         folder,
         cache_folder=study.output.cache / _CACHE,
         recipe=spec.ingredients(),
-        notes={AUDIO_NOTE: {"audio": dataclasses.asdict(spec)}},
+        notes={AUDIO_FILE: {"audio": dataclasses.asdict(spec)}},
         progress=progress,
         restart=restart,
         on_evaluation=on_evaluation,
@@ -251,9 +249,9 @@ def _write_training(table: pd.DataFrame, study: StudyConfig, folder: Path) -> li
 def _set_aside(folder: Path) -> Path | None:
     """Rename a run's checkpoints and record, so that another run can take their place; None if there are none.
 
-    A run that was stopped before its first checkpoint has left its record alone, which nobody needs.
+    A run that was stopped before its first checkpoint left only its record, which is deleted.
     """
-    with exclusive(folder / ".training.lock", "trains in this folder"):
+    with training_lock(folder):
         if not list_checkpoints(folder / CHECKPOINTS):
             (folder / RECORD).unlink(missing_ok=True)
             return None

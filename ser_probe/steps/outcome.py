@@ -1,4 +1,4 @@
-"""What a step tells whoever called it. The command line prints it; a study's run puts it into its record."""
+"""The result of a step: the command line prints it; a study's run puts it into its record."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Answer:
-    """A few rows that answer what was asked, as the report has them.
+    """A few rows that answer the question of an analysis, as the report shows them.
 
     Args:
-        title: What they are about.
+        title: The title of the rows.
         columns: The heads of the columns.
         rows: The cells, as text.
     """
@@ -26,13 +26,13 @@ class Outcome:
     """The result of a step.
 
     Attributes:
-        files: What was written, or found fresh, the most important last.
+        files: Files that were written or are up to date, the most important last.
         summary: Short facts to show, value by name, in order.
         n_rejected: Clips left out because they cannot be used; the exit code says so.
         rejects: The table that lists them with reasons.
-        failed: What could not be made while the rest was, by name; the exit code says so.
-        answers: What was found, in a few rows each.
-        warnings: How what was found misleads.
+        failed: Names of parts that failed while the rest succeeded; the exit code says so.
+        answers: The main results, a few rows each.
+        warnings: How the results may mislead.
     """
 
     files: tuple[Path, ...] = ()

@@ -1,4 +1,4 @@
-"""A classifier run over clips: decoded as in its training, in batches of similar length, each clip as if alone."""
+"""Runs a classifier over clips: decoded as in its training, in batches of similar length, each clip as if alone."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class PredictionSettings:
 
 @dataclass(frozen=True, eq=False)
 class ClipOutputs:
-    """What a classifier says of clips.
+    """The outputs of a classifier for clips.
 
     Attributes:
         values: Probabilities of the classes, or values of the numeric targets in their units, float64 [N, K]; NaN for
             a clip that could not be used.
-        rejects: Those clips, and those of which the classifier says what is no finite number.
+        rejects: Clips that could not be used, and clips whose output is not finite.
     """
 
     values: np.ndarray
@@ -73,14 +73,14 @@ def predict_clips(
     what: str = "evaluate",
     progress: Progress = SILENT,
 ) -> ClipOutputs:
-    """Return what a classifier says of each clip.
+    """Return the outputs of a classifier for each clip.
 
     Args:
         classifier: In evaluation mode, on the device to run it on.
         clips: Checked clips: `clip_id`, `path` and `duration_s`.
         audio: How a clip becomes samples.
         settings: How to run.
-        what: What the work is called.
+        what: Name of the work.
         progress: Told of clips.
 
     Raises:
@@ -128,7 +128,7 @@ def predict_clips(
                 asked += rows
                 unanswered += _note_unanswered(rows, values, clips, backbone, settings.strict)
             if decoded.number + 1 >= FIRST_BATCHES and len(asked) >= FIRST_CLIPS and len(unanswered) == len(asked):
-                break  # the classifier is at fault: the rest would take hours and say the same
+                break  # the classifier is at fault: the rest would take hours and fail as well
             progress.advance(len(decoded.rows) + len(decoded.rejects))
     progress.finish()
     report_notes(notes, clips)
@@ -142,12 +142,12 @@ def predict_clips(
 def refuse_non_finite_outputs(
     values: np.ndarray, rows: Iterable[int], inputs: Sequence[object], backbone: Backbone
 ) -> None:
-    """Raise where a classifier says NaN or infinity of an input.
+    """Raise if a classifier's output for an input is NaN or infinite.
 
     Args:
-        values: What it says, [N, K].
-        rows: The inputs that it was asked about.
-        inputs: What to call the inputs, N.
+        values: The outputs, [N, K].
+        rows: The rows that were computed.
+        inputs: Names of the inputs, N.
         backbone: Its backbone.
 
     Raises:
@@ -170,10 +170,10 @@ def _no_answer(kind: type[Error], values: np.ndarray, where: object, backbone: B
 
 
 def read_outputs(outputs: np.ndarray, targets: Targets) -> np.ndarray:
-    """Return a head's outputs as what they stand for, float64 [N, K]: probabilities, or values in their units."""
+    """Return a head's outputs as probabilities, or as values in their units, float64 [N, K]."""
     if targets.is_numeric:
         return targets.restore(outputs)
-    with np.errstate(invalid="ignore"):  # refused by who knows the clip
+    with np.errstate(invalid="ignore"):  # the caller, which knows the clip, refuses such values
         shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
 
@@ -187,16 +187,16 @@ def _forward(classifier: SerClassifier, items: Sequence[tuple[int, ClipInput]]) 
 def _note_unanswered(
     rows: Sequence[int], values: np.ndarray, clips: ClipList, backbone: Backbone, strict: bool
 ) -> list[Reject]:
-    """Return the clips to which the answer is not finite; raise for the first of them where they stop everything."""
-    found = []
+    """Return the clips whose output is not finite; with `strict`, raise for the first of them."""
+    rejects = []
     for row, answer in zip(rows, values, strict=True):
         if not np.isfinite(answer).all():
             error = _no_answer(AudioError, answer, clips.paths[row], backbone)
             if strict:
                 raise error
             logger.warning("left out: %s", str(error).replace("\n", "; "))
-            found.append(Reject(row, error, lasting=False))
-    return found
+            rejects.append(Reject(row, error, lasting=False))
+    return rejects
 
 
 def _note_rejects(decoded: DecodedBatch, strict: bool) -> list[Reject]:

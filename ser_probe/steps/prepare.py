@@ -18,13 +18,12 @@ from ser_probe.data.manifest_check import ManifestReport, check_manifest, find_t
 from ser_probe.data.schemes import SPLITS
 from ser_probe.data.splits import audit_splits, check_splits, split_speakers, summarise_audit
 from ser_probe.errors import AudioError, ManifestError, SerProbeError, SplitError, did_you_mean
-from ser_probe.files import atomic_path
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.tables import write_table
+from ser_probe.steps.tables import write_csv, write_table
 
 TABLE = "table"
-"""What `prepare` takes in place of a corpus: a file of the user's own."""
+"""The word for a file of the user's, in place of a corpus."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PreparedClips:
-    """What `prepare` found.
+    """Checked clips.
 
     Attributes:
         report: The check: usable clips with `clip_id`, `duration_s` and, where asked for, `split`; rejects; warnings.
@@ -80,7 +79,7 @@ def prepare_clips(
     try:
         return _check_and_split(manifest, audio, split, strict, for_learning, labelled, decode, progress)
     except SerProbeError:
-        # What was read otherwise than written may be why; else the check's summary says it.
+        # Changes made in reading may be the reason; without an error the check's summary reports them.
         for note in manifest.notes:
             progress.say(f"warning: {note}")
         raise
@@ -111,10 +110,10 @@ def _check_and_split(
     decode: bool,
     progress: Progress,
 ) -> PreparedClips:
-    import ser_probe.audio.load  # noqa: F401 - here, where what it cannot load is no fault of a clip's
+    import ser_probe.audio.load  # noqa: F401 - here, so that a missing package is not reported for a clip
 
-    # What the table alone shows to be wrong is found before minutes of decoding: then files are but looked at, so that
-    # all faults are in one message.
+    # Faults of the table are found before minutes of decoding: files are then only inspected, so that all faults are in
+    # one message.
     unusable = bool(find_table_faults(manifest, for_learning=for_learning and labelled))
     if not unusable and for_learning and "speaker" in manifest.table and len(manifest):
         _split(manifest.table, split)
@@ -140,7 +139,7 @@ def _check_and_split(
 
 
 def _split(table: pd.DataFrame, split: SplitConfig | None) -> pd.DataFrame:
-    """Return clips with their split as asked for; their own, once it is seen to be one.
+    """Return clips with the requested split, or with their own, checked.
 
     Raises:
         SplitError: If the speakers cannot be split so, or their own splits cannot be used.
@@ -158,8 +157,8 @@ def _split(table: pd.DataFrame, split: SplitConfig | None) -> pd.DataFrame:
 def _try_clip(path: Path, *, audio: AudioConfig, decode: bool) -> ClipFacts:
     """Return a clip's facts.
 
-    It is decoded where asked: NaN, silence or a broken end would stop fine-tuning much later, and the same audio in
-    another container is found by its samples. Resampling could find nothing more.
+    With `decode` it is decoded: NaN, silence or a broken end would stop fine-tuning much later, and the same audio in
+    another container is recognised by its samples. Resampling would find nothing more.
     """
     from ser_probe.audio.load import hear_clip, inspect_clip
 
@@ -168,7 +167,7 @@ def _try_clip(path: Path, *, audio: AudioConfig, decode: bool) -> ClipFacts:
         if decode and audio.min_duration_s <= facts.duration_s <= audio.max_duration_s:
             return hear_clip(path, max_duration_s=audio.max_duration_s)
     except AudioError as error:
-        # One line of a table; its first column says which file.
+        # The message becomes a line of a table whose first column is the file.
         found = "" if error.found is None else f" ({error.found})"
         raise AudioError(f"{error.what}{found}" + (f"; {error.fix}" if error.fix else "")) from error
     return facts
@@ -196,21 +195,21 @@ def _choose_clips(manifest: Manifest, data: DataConfig) -> Manifest:
     target = require_column(table, data.target, manifest.source) if data.target != "label" else "label"
     if target != "label":
         table = table.assign(label=table[target].map(_as_label))
-    wanted = {require_column(table, name, manifest.source): list(values) for name, values in data.keep.items()}
+    chosen = {require_column(table, name, manifest.source): list(values) for name, values in data.keep.items()}
     if data.labels is not None:
-        wanted[require_column(table, "label", manifest.source)] = list(data.labels)
-    for column, values in wanted.items():
+        chosen[require_column(table, "label", manifest.source)] = list(data.labels)
+    for column, values in chosen.items():
         cells = table[column].map(_as_label)
-        known = {cell for cell in cells if cell}
-        found = []
+        present = {cell for cell in cells if cell}
+        spellings = []
         for value in values:
-            same = find_value(value, known)
-            if same is None:
+            spelling = find_value(value, present)
+            if spelling is None:
                 raise ManifestError(
-                    f"No clip has {column} {value!r}", where=manifest.source, fix=did_you_mean(value, known)
+                    f"No clip has {column} {value!r}", where=manifest.source, fix=did_you_mean(value, present)
                 )
-            found.append(same)
-        table = table[cells.isin(found)]
+            spellings.append(spelling)
+        table = table[cells.isin(spellings)]
     return dataclasses.replace(manifest, table=table.reset_index(drop=True))
 
 
@@ -224,8 +223,7 @@ def _as_label(cell: object) -> str:
 def write_prepared(prepared: PreparedClips, manifest_path: Path, tables: Path, rejects_path: Path) -> list[Path]:
     """Write the manifest, the rejects and the audit table; return the files."""
     written = [write_manifest(prepared.manifest, manifest_path), rejects_path]
-    with atomic_path(rejects_path) as temporary:
-        prepared.report.rejects.to_csv(temporary, index=False)
+    write_csv(prepared.report.rejects, rejects_path)
     if prepared.audit is not None:
         written += write_table(prepared.audit, tables, "split_audit")
     return written

@@ -22,7 +22,7 @@ def read_results(path: Path) -> pd.DataFrame:
         AnalysisError: If the file is missing, empty, or no table.
     """
     if not path.is_file():
-        near = sorted(str(each) for each in path.parent.glob("*.csv")) if path.parent.is_dir() else []
+        near = sorted(str(file) for file in path.parent.glob("*.csv")) if path.parent.is_dir() else []
         listed = ", ".join(near[:5]) if near else None
         raise AnalysisError("There is no such table", where=path, found=listed, fix="give a CSV, TSV or Parquet file")
     try:

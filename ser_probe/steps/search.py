@@ -1,4 +1,4 @@
-"""The verb `search`: train with other values of some keys, compare, and write the study with the best of them."""
+"""The verb `search`: train with several values of some keys, compare, and write the study with the best values."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from ser_probe.config.search import SearchConfig
 from ser_probe.config.space import check_space, put_values, search_metric, search_section
 from ser_probe.data.manifest import Manifest, write_manifest
 from ser_probe.errors import ConfigError, SerProbeError
-from ser_probe.files import atomic_path, check_output_folder, read_json, write_text
+from ser_probe.files import read_json, write_text
 from ser_probe.models.model_folder import check_name
+from ser_probe.output_paths import check_output_folder
 from ser_probe.report.figures import save_figure
 from ser_probe.report.training.search import draw_history, draw_importance, draw_parameters
 from ser_probe.runtime import SILENT, Progress, derive_seed, pick_device
-from ser_probe.steps.extract import accepted_audio
+from ser_probe.steps.extraction_settings import accepted_audio
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, require_splits, write_prepared
 from ser_probe.steps.search_speakers import draw_speakers
 from ser_probe.steps.study.preflight import check_packages
-from ser_probe.steps.tables import read_table, write_table
+from ser_probe.steps.tables import read_table, write_csv, write_table
 from ser_probe.steps.trained_runs import untrained_remark
 from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels
 from ser_probe.training.processes import n_processes
+from ser_probe.training.run_files import BEST
 from ser_probe.training.search import (
     Between,
     OneOf,
@@ -46,7 +48,7 @@ from ser_probe.training.search import (
 from ser_probe.training.settings import METRICS, WITHOUT_EFFECT
 
 FOLDER = "search"
-"""Where everything of a search lies, in the study's folder."""
+"""The folder of a search, in the study's folder."""
 
 _DIVERGED = "diverged"
 
@@ -107,8 +109,7 @@ def search_study(study: StudyConfig, *, then_train: bool = False, progress: Prog
     if then_train:
         facts["final run"] = _train_best(best, prepared, run, progress)
     rejects = run / FOLDER / "rejects.csv"
-    with atomic_path(rejects) as temporary:
-        prepared.report.rejects.to_csv(temporary, index=False)
+    write_csv(prepared.report.rejects, rejects)
     return Outcome(tuple(files), facts, len(prepared.report.rejects), rejects)
 
 
@@ -167,7 +168,7 @@ class _Search:
         drawn = put_values(self.study, values)
         shown = ", ".join(f"{key} = {value}" for key, value in values.items())
         self.progress.say(f"trial {number}: {shown}")
-        # A process that was killed has left the checkpoints of its trial, which starts over.
+        # Checkpoints of a killed process's trial, which starts over.
         shutil.rmtree(self.trials, ignore_errors=True)
         folder, table_name = self.trials / str(number), f"trial-{number}"
         seen: list[dict[str, Any]] = []
@@ -176,7 +177,7 @@ class _Search:
             common = {"run_seed": drawn.finetune.seed, "step": step, "split": "validation"}
             measured = [name for name in METRICS if name in metrics]
             seen.extend({**common, "measure": name, "value": metrics[name]} for name in measured)
-            if step > 0:  # before training all trials are alike
+            if step > 0:  # before training all trials are equal
                 report(step, metrics[self.metric])
 
         try:
@@ -192,7 +193,7 @@ class _Search:
             shutil.rmtree(self.trials, ignore_errors=True)
 
     def _value(self, folder: Path) -> float:
-        table, best = read_table(folder / "tables", "training"), read_json(folder / "best.json")["step"]
+        table, best = read_table(folder / "tables", "training"), read_json(folder / BEST)["step"]
         chosen = (table["split"] == "validation") & (table["measure"] == self.metric) & (table["step"] == best)
         return float(table.loc[chosen, "value"].iloc[0])
 
@@ -215,7 +216,7 @@ class _Search:
         return files
 
     def _ingredients(self) -> dict[str, Any]:
-        """Return what trials depend on, by names that the user knows."""
+        """Return everything that trials depend on, under names that the user knows."""
         exclude = {"finetune": {"device", *WITHOUT_EFFECT}}
         sections = self.study.model_dump(mode="json", include={"audio", "backbone", "finetune"}, exclude=exclude)
         return {
@@ -228,10 +229,10 @@ class _Search:
 
 
 def _train_best(study: StudyConfig, prepared: PreparedClips, run: Path, progress: Progress) -> str:
-    """Train with the best values; return what came of it."""
+    """Train with the best values; return a line about the result."""
     write_prepared(prepared, run / "manifest.csv", run / "tables", run / "rejects.csv")
     train_study(study, prepared.manifest, run, progress=progress)
-    best = read_json(run / "best.json")
+    best = read_json(run / BEST)
     if best["step"] == 0:
         progress.say(f"warning: {untrained_remark(run)}")
     return f"{run}, best step {best['step']} (validation {best['metric']} {best['value']:.4g})"
@@ -244,7 +245,7 @@ def _drawn(drawn: Any) -> Between | OneOf:
 
 
 def _is_divergence(error: SerProbeError) -> bool:
-    """Tell whether a training ended because its loss was no longer a number: values that are no good, not a fault."""
+    """Tell whether a training ended because its loss was no longer a number: bad values, not a fault."""
     return type(error) is SerProbeError and "the training has diverged" in error.what
 
 

@@ -1,4 +1,4 @@
-"""Which speakers the trials of a search train on: some of the training speakers, as like all of them as can be."""
+"""The speakers that the trials of a search train on: some of the training speakers, as similar to all as possible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def draw_speakers(manifest: Manifest, fraction: float, rng: np.random.Generator,
     """Return the clips that trials train and validate on: those of some training speakers, and all for validation.
 
     Genders are shared out as they are among all; of many draws the one is taken that lacks the fewest classes, and of
-    these the one whose shares of the classes are nearest to the whole.
+    these the one whose shares of the classes are nearest to those of all training speakers.
 
     Args:
         manifest: Checked clips with splits.
@@ -70,14 +70,14 @@ def _draw(genders: np.ndarray, clips: np.ndarray, n_drawn: int, rng: np.random.G
     exact = n_drawn * sizes / len(genders)
     counts = np.floor(exact).astype(int)
     counts[np.argsort(counts - exact, kind="stable")[: n_drawn - counts.sum()]] += 1  # the largest remainders
-    whole = clips.sum(axis=0) / clips.sum()
+    all_shares = clips.sum(axis=0) / clips.sum()
     best, least = np.zeros(len(genders), dtype=bool), (np.inf, np.inf)
     for _ in range(_TRIES):
         drawn = np.zeros(len(genders), dtype=bool)
         for name, count in zip(names, counts, strict=True):
             drawn[rng.choice(np.flatnonzero(genders == name), count, replace=False)] = True
-        found = clips[drawn].sum(axis=0)
-        distance = (float((found == 0).sum()), float(np.abs(found / found.sum() - whole).sum()))
+        counted = clips[drawn].sum(axis=0)
+        distance = (float((counted == 0).sum()), float(np.abs(counted / counted.sum() - all_shares).sum()))
         if distance < least:
             best, least = drawn, distance
     return best

@@ -28,9 +28,23 @@ def write_table(table: pd.DataFrame, folder: Path, name: str) -> list[Path]:
     paths = [folder / f"{name}.parquet", folder / f"{name}.csv"]
     with atomic_path(paths[0]) as temporary:
         table.to_parquet(temporary, index=False)
-    with atomic_path(paths[1]) as temporary:
-        table.to_csv(temporary, index=False)
+    write_csv(table, paths[1])
     return paths
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, atomically."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def write_rejects(rejects: pd.DataFrame, path: Path) -> Path | None:
+    """Write the table of unusable clips and return its path; without any, delete the table of an earlier run."""
+    path.unlink(missing_ok=True)
+    if not len(rejects):
+        return None
+    write_csv(rejects, path)
+    return path
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:

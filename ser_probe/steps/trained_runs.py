@@ -1,4 +1,4 @@
-"""What fine-tuning has left, found by its folder: a checkpoint, a run's best one, or the best one of each seed."""
+"""Finds the checkpoints of fine-tuning by a folder: a checkpoint, a run's best one, or the best one of each seed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from ser_probe.files import read_json
 from ser_probe.models.checkpoint_folders import CHECKPOINTS, checkpoint_folder, checkpoint_step, run_folder
 from ser_probe.models.contents import CONTENTS
 from ser_probe.models.model_folder import refuse_non_folder
+from ser_probe.training.checkpoints import STATE
+from ser_probe.training.run_files import BEST, RECORD
 
 AUDIO_FILE = "audio.json"
+"""How clips became samples, in each checkpoint, so that they can be prepared the same way later."""
 _HEAD = "head.json"
 _SEED = re.compile(r"seed-(\d+)")
 _CHANCE = "its head is untrained, and its predictions are those of chance"
@@ -27,14 +30,14 @@ _CHANCE = "its head is untrained, and its predictions are those of chance"
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A checkpoint of a fine-tuning run, and what the tables call it.
+    """A checkpoint of a fine-tuning run, and its names in tables.
 
     Attributes:
         checkpoint: The folder of the checkpoint.
         model: Name of the run's folder, of several seeds the one that holds them all.
-        run_seed: Seed of the run; None where nobody knows.
-        step: Optimiser steps; None where nobody knows.
-        run: The run's folder; None for a checkpoint that lies by itself.
+        run_seed: Seed of the run; None if unknown.
+        step: Optimiser steps; None if unknown.
+        run: The run's folder; None for a separate checkpoint.
         model_path: The folder that `model` is the name of.
         is_best: Whether it was chosen as the run's best.
     """
@@ -49,12 +52,12 @@ class TrainedRun:
 
     @property
     def name(self) -> str:
-        """What the tables call the checkpoint, as `step-50`."""
+        """Name of the checkpoint in tables, such as `step-50`."""
         return self.checkpoint.name if self.step is None else f"step-{self.step}"
 
 
 def find_runs(place: Path) -> tuple[list[TrainedRun], list[str]]:
-    """Return the checkpoints to evaluate, by seed, and a line for each run that cannot be yet.
+    """Return the checkpoints to evaluate, by seed, and a line about runs that are not finished.
 
     Args:
         place: A checkpoint, a run's folder (its best checkpoint) or a folder of `seed-<n>/` (each one's best).
@@ -66,10 +69,10 @@ def find_runs(place: Path) -> tuple[list[TrainedRun], list[str]]:
     refuse_non_folder(folder, CheckpointError)
     if (folder / _HEAD).is_file() or checkpoint_step(folder.name) is not None:
         return [_describe(folder)], []
-    if (folder / "best.json").is_file():
+    if (folder / BEST).is_file():
         return [_best_of(folder)], []
     seeds = sorted((int(match[1]), path) for path in folder.glob("seed-*") if (match := _SEED.fullmatch(path.name)))
-    finished = [path for _, path in seeds if (path / "best.json").is_file()]
+    finished = [path for _, path in seeds if (path / BEST).is_file()]
     if not finished:
         raise CheckpointError(
             "There is nothing to evaluate in the folder",
@@ -95,7 +98,7 @@ def untrained_remarks(runs: Iterable[TrainedRun]) -> list[str]:
 
 
 def untrained_remark(run: Path | str) -> str:
-    """Return what must be known of a run whose best step is 0."""
+    """Return the remark on a run whose best step is 0."""
     return (
         f"the best step of {run} is 0: no evaluation after it was better by the metric that chooses. This is the "
         f"checkpoint from before training: {_CHANCE}. Train longer or with another learning rate, or choose by another "
@@ -111,12 +114,12 @@ def read_audio(checkpoint: Path) -> AudioSpec | None:
     """Return how the clips of a classifier's training were decoded; None where the checkpoint does not say.
 
     Raises:
-        CheckpointError: If what it says is no such thing.
+        CheckpointError: If the file that says so is damaged.
     """
     path = checkpoint / AUDIO_FILE
     if not path.is_file():
         return None
-    known = [field.name for field in dataclasses.fields(AudioSpec)]
+    names = [field.name for field in dataclasses.fields(AudioSpec)]
     try:
         settings = read_json(path, entries={"audio": dict})["audio"]
         return AudioSpec(**settings)
@@ -124,13 +127,13 @@ def read_audio(checkpoint: Path) -> AudioSpec | None:
         raise CheckpointError(
             "The checkpoint does not say how its clips were decoded",
             where=path,
-            expected=f'{{"audio": {{...}}}} with {", ".join(known)}',
+            expected=f'{{"audio": {{...}}}} with {", ".join(names)}',
             found=error.found if isinstance(error, DamagedFileError) else error,
         ) from error
 
 
 def training_clips(runs: list[TrainedRun]) -> pd.DataFrame:
-    """Return the clips that runs were trained and chosen on, as far as their folders tell: `clip_id` and `split`."""
+    """Return the clips that runs were trained and chosen on, as far as known from their folders: `clip_id`, `split`."""
     parts = []
     for folder in dict.fromkeys(run.run for run in runs if run.run is not None):
         path = folder / "manifest.csv"
@@ -138,17 +141,17 @@ def training_clips(runs: list[TrainedRun]) -> pd.DataFrame:
             table = read_manifest(path).table
             if {"clip_id", "split"} <= {*table.columns}:
                 parts.append(table.loc[table["split"].isin(["train", "validation"]), ["clip_id", "split"]])
-    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["clip_id", "split"], dtype=str)
-    return found.drop_duplicates()
+    clips = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["clip_id", "split"], dtype=str)
+    return clips.drop_duplicates()
 
 
 def _best_checkpoint(run: Path) -> Path:
-    """Return the checkpoint that a run names its best, which must be the one that its history says.
+    """Return the checkpoint that a run names as its best, checked against its history.
 
     Raises:
         CheckpointError: If it names none, or another.
     """
-    path = run / "best.json"
+    path = run / BEST
     try:
         best = read_json(path, entries={"step": int})
     except DamagedFileError as error:
@@ -161,24 +164,24 @@ def _best_checkpoint(run: Path) -> Path:
 
 
 def _refuse_other_value(checkpoint: Path, best: dict[str, Any], path: Path) -> None:
-    """Raise where a checkpoint's own history has another value than its run claims for it: the step is another."""
-    name, state = f"eval_{best.get('metric')}", checkpoint / "trainer_state.json"
+    """Raise if a checkpoint's history has another value than its run states: then the run names a wrong step."""
+    name, state = f"eval_{best.get('metric')}", checkpoint / STATE
     if "value" not in best or not state.is_file():
         return
     history = read_json(state, entries={"log_history": list})["log_history"]
-    found = [entry[name] for entry in history if isinstance(entry, dict) and name in entry]
-    if not found or found[-1] != best["value"]:
+    values = [entry[name] for entry in history if isinstance(entry, dict) and name in entry]
+    if not values or values[-1] != best["value"]:
         raise CheckpointError(
             "The run's best checkpoint is not the one that its history says",
             where=path,
             expected=f"{best.get('metric')} {best['value']} in {state}",
-            found=found[-1] if found else "no such measure",
+            found=values[-1] if values else "no such measure",
             fix="go on with the training, which writes best.json anew, or name a checkpoint",
         )
 
 
 def _describe(checkpoint: Path) -> TrainedRun:
-    """Return what a checkpoint's place and files tell of it."""
+    """Return what is known of a checkpoint by its path and files."""
     step = checkpoint_step(checkpoint.name)
     step = _read_number(checkpoint / CONTENTS, "step") if step is None else step
     if checkpoint.parent.name != CHECKPOINTS:
@@ -187,7 +190,7 @@ def _describe(checkpoint: Path) -> TrainedRun:
     seed = _SEED.fullmatch(run.name)
     if seed:
         return TrainedRun(checkpoint, _name(run.parent), int(seed[1]), step, run, run.parent)
-    run_seed = _read_number(run / "training.json", "ingredients", "seed")
+    run_seed = _read_number(run / RECORD, "ingredients", "seed")
     return TrainedRun(checkpoint, _name(run), run_seed, step, run, run)
 
 

@@ -29,16 +29,16 @@ from ser_probe.models.heads import HeadSettings
 from ser_probe.models.lora import LoraSettings
 from ser_probe.models.targets import CLASSES, DISTRIBUTION, NUMERIC, Targets, numeric_targets
 from ser_probe.runtime import LARGEST_NUMBER
-from ser_probe.steps.extract import audio_spec
+from ser_probe.steps.extraction_settings import audio_spec
 from ser_probe.steps.study.stages import file_states
 from ser_probe.training.fine_tuning import TrainingTask
 from ser_probe.training.settings import SplitClips
 
 
 def label_clips(manifest: Manifest, config: FinetuneConfig) -> Manifest:
-    """Return a manifest whose column `label` is what the checks and the split of the speakers go by, if it has one.
+    """Return a manifest with the column `label` that checks and the split of the speakers use.
 
-    Where votes are learnt and there is no label, it is the class of most of them. Numbers need none.
+    If votes are learnt and there is no label, it is the class of most votes. Numeric targets need no label.
 
     Raises:
         ManifestError: If a column of the targets is missing, or holds what is no target.
@@ -53,12 +53,12 @@ def label_clips(manifest: Manifest, config: FinetuneConfig) -> Manifest:
 
 
 def learns_labels(config: FinetuneConfig) -> bool:
-    """Tell whether what is learnt are the labels, or votes for them; a study that only looks goes by labels too."""
+    """Tell whether labels, or votes for them, are learnt; a study without fine-tuning uses labels too."""
     return not config.enabled or config.targets != NUMERIC
 
 
 def describe_gaps(table: pd.DataFrame, config: FinetuneConfig) -> list[str]:
-    """Return what validation or test cannot say, because they lack a class that the training split has.
+    """Return remarks on classes of the training split that validation or test lack.
 
     Args:
         table: Checked clips with splits.
@@ -97,13 +97,13 @@ def make_task(study: StudyConfig, manifest: Manifest) -> TrainingTask:
 
 
 def _without_long_clips(manifest: Manifest, spec: AudioSpec) -> Manifest:
-    # Longer clips are there only where extraction takes them; training needs the activations of a whole batch.
+    # Longer clips are accepted for extraction only; training needs memory for the activations of a whole batch.
     table = manifest.table[manifest.table["duration_s"] <= spec.max_duration_s + 1e-3]
     return dataclasses.replace(manifest, table=table.reset_index(drop=True))
 
 
 def _refuse_unlearnt_classes(manifest: Manifest, config: FinetuneConfig) -> None:
-    """Stop where a class has clips, and none to train on: no model could ever predict it."""
+    """Raise if a class has clips but none to train on: no model could predict it."""
     if config.targets != CLASSES:
         return
     clips = pd.crosstab(manifest.table["label"].astype(str), manifest.table["split"])
@@ -177,7 +177,7 @@ def _load(row: int, *, paths: list[Path], spec: AudioSpec) -> np.ndarray:
 
 
 def augment_clips(clips: SplitClips, study: StudyConfig, spec: AudioSpec) -> SplitClips:
-    """Return the training clips as they are to be heard: augmented anew in each epoch, or with augmented copies.
+    """Return the training clips with augmentation: anew in each epoch, or as augmented copies.
 
     Copy a of the training split is transform a applied to every clip, drawn by the run's seed, the transform's number
     and the clip; with two transforms the split is three times as large.
@@ -197,7 +197,7 @@ def augment_clips(clips: SplitClips, study: StudyConfig, spec: AudioSpec) -> Spl
     copies = range(len(transforms) + 1)
     load = functools.partial(_load_copy, clips=clips, transforms=transforms, seed=study.finetune.seed)
     return SplitClips(
-        # A copy is content of its own, which a cache must not confuse with the clip or with another seed's copy.
+        # A copy has other content, which a cache must not confuse with the clip or with another seed's copy.
         ids=[clip_id if copy == 0 else f"{clip_id}+{mark}.{copy}" for copy in copies for clip_id in clips.ids],
         targets=np.concatenate([clips.targets for _ in copies]),
         durations_s=np.tile(clips.durations_s, len(copies)),
@@ -209,11 +209,11 @@ def augment_clips(clips: SplitClips, study: StudyConfig, spec: AudioSpec) -> Spl
 def sound_files_state(config: FinetuneConfig) -> dict[str, str]:
     """Return the state of the sounds and impulse responses that augmentation mixes in, for a stamp; nothing without."""
     transforms = () if config.augment is None else config.augment.transforms
-    given = [item.parameters[key] for item in transforms for key in FILE_PARAMETERS if key in item.parameters]
-    named = [
-        Path(str(each)).expanduser() for value in given for each in (value if isinstance(value, list) else [value])
+    values = [item.parameters[key] for item in transforms for key in FILE_PARAMETERS if key in item.parameters]
+    places = [
+        Path(str(place)).expanduser() for value in values for place in (value if isinstance(value, list) else [value])
     ]
-    files = [path for place in named for path in (sorted(place.rglob("*")) if place.is_dir() else [place])]
+    files = [path for place in places for path in (sorted(place.rglob("*")) if place.is_dir() else [place])]
     return {"sound files of augmentation": file_states(files)} if files else {}
 
 

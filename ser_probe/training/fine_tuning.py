@@ -29,7 +29,7 @@ from ser_probe.runtime import SILENT, Progress, derive_seed, seed_everything
 from ser_probe.training.clip_cache import ClipCache
 from ser_probe.training.dataset import ClipDataset
 from ser_probe.training.front_end_cache import open_audio, open_front_end
-from ser_probe.training.locks import exclusive
+from ser_probe.training.locks import training_lock
 from ser_probe.training.processes import gather, is_first, join_processes, n_processes
 from ser_probe.training.run import OnEvaluation, Run, TrainingResult
 from ser_probe.training.settings import WITHOUT_EFFECT, SplitClips, TrainingSettings, check_clips
@@ -141,7 +141,7 @@ def _run_lock(folder: Path) -> Iterator[None]:
     """Hold the run's lock; the first process takes it for all."""
     with contextlib.ExitStack() as stack:
         if is_first():
-            stack.enter_context(exclusive(folder / ".training.lock", "trains in this folder"))
+            stack.enter_context(training_lock(folder))
         yield
 
 

@@ -42,3 +42,8 @@ def exclusive(path: Path, what: str, progress: Progress | None = None) -> Iterat
         yield held
     finally:
         os.close(descriptor)
+
+
+def training_lock(folder: Path) -> contextlib.AbstractContextManager[bool]:
+    """Hold the lock of a run's folder, without waiting for it; see `exclusive`."""
+    return exclusive(folder / ".training.lock", "trains in this folder")

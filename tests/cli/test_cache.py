@@ -13,8 +13,9 @@ import pytest
 from ser_probe.cli.main import app
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.notes import note_clips
+from ser_probe.embeddings.partials import shards_folder
 from ser_probe.embeddings.seal import seal
-from ser_probe.embeddings.shards import Rows, ShardWriter, shards_folder
+from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.steps.caches import export as cache_export

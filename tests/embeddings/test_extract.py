@@ -17,8 +17,9 @@ import torch
 
 from ser_probe.embeddings import computation
 from ser_probe.embeddings.extract import CacheRequest, embedding_key, extract
+from ser_probe.embeddings.partials import shards_folder
 from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
-from ser_probe.embeddings.shards import committed, shards_folder
+from ser_probe.embeddings.shards import committed
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.verification import verify_cache
 from ser_probe.errors import AudioError, BackboneError, CacheError

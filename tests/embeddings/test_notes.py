@@ -14,8 +14,9 @@ import pytest
 
 from ser_probe.embeddings import notes
 from ser_probe.embeddings.notes import note_clips, note_unread, read_noted_clips, read_unread
+from ser_probe.embeddings.partials import name_node, shards_folder
 from ser_probe.embeddings.seal import missing_clips, seal
-from ser_probe.embeddings.shards import committed, name_node, shards_folder
+from ser_probe.embeddings.shards import committed
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_CLIPS, Run

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from ser_probe.embeddings import merge, store_file, store_vectors
 from ser_probe.embeddings.key import CacheKey
+from ser_probe.embeddings.partials import shards_folder
 from ser_probe.embeddings.seal import seal, update_attributes
-from ser_probe.embeddings.shards import Rows, ShardWriter, committed, read_shards, shards_folder
+from ser_probe.embeddings.shards import Rows, ShardWriter, committed, read_shards
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.embeddings.store_stamp import DamagedCacheError

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from ser_probe.embeddings import seal as seal_module
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey
+from ser_probe.embeddings.partials import shards_folder
 from ser_probe.embeddings.seal import keep_clips, missing_clips, seal, update_attributes
-from ser_probe.embeddings.shards import ShardWriter, committed, shards_folder
+from ser_probe.embeddings.shards import ShardWriter, committed
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.embeddings.store_stamp import DamagedCacheError

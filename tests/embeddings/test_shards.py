@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ser_probe.embeddings import shards, store_file
+from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.shards import Committed, Rows, ShardWriter, committed, read_shards, shards_folder
+from ser_probe.embeddings.partials import name_node, shards_folder
+from ser_probe.embeddings.shards import Committed, Rows, ShardWriter, committed, read_shards
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.embeddings.store_vectors import read_vectors
 from ser_probe.errors import CacheError
@@ -147,7 +148,7 @@ def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(run: Run) 
     run.commit([0])
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    folder, node = shards_folder(run.path), shards.name_node()
+    folder, node = shards_folder(run.path), name_node()
 
     def partial(node: str, pid: int) -> Path:
         file = folder / f".shard-{node}-{pid}-0123456789ab.{pid}.partial.h5"

@@ -14,8 +14,8 @@ import pytest
 import soundfile
 
 from ser_probe.embeddings.extract import CacheRequest, extract
+from ser_probe.embeddings.partials import shards_folder
 from ser_probe.embeddings.passes import ClipList, Extraction
-from ser_probe.embeddings.shards import shards_folder
 from ser_probe.embeddings.share import Share, detect_share, local_rank, parse_share
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import ConfigError

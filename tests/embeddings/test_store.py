@@ -16,8 +16,9 @@ import pytest
 
 from ser_probe.embeddings import store_file, store_vectors
 from ser_probe.embeddings.key import CacheKey
+from ser_probe.embeddings.partials import shards_folder
 from ser_probe.embeddings.seal import seal
-from ser_probe.embeddings.shards import committed, shards_folder
+from ser_probe.embeddings.shards import committed
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_file import read_header, write_file
 from ser_probe.embeddings.store_image import MemoryFile

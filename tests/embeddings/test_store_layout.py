@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from ser_probe.embeddings.key import CacheKey
+from ser_probe.embeddings.partials import shards_folder
 from ser_probe.embeddings.seal import seal
-from ser_probe.embeddings.shards import committed, shards_folder, survey_shards
+from ser_probe.embeddings.shards import committed, survey_shards
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_stamp import DamagedCacheError, append_stamp
 from ser_probe.errors import CacheError

@@ -16,7 +16,8 @@ from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, AudioError, ConfigError
 from ser_probe.models.loading import load_backbone, save_backbone
 from ser_probe.steps import extract as module
-from ser_probe.steps.extract import ModelSource, audio_spec, extract_features, extract_manifest, extract_sources
+from ser_probe.steps.extract import ModelSource, extract_features, extract_manifest, extract_sources
+from ser_probe.steps.extraction_settings import audio_spec
 from ser_probe.steps.prepare import prepare_clips, read_clips
 
 from ..embeddings.contents import datasets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_probe.embeddings.shards import shards_folder
+from ser_probe.embeddings.partials import shards_folder
 from ser_probe.errors import CacheError
 
 SHARDS_SUFFIX = ".h5.shards"

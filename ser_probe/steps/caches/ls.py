@@ -9,7 +9,8 @@ from typing import Any
 
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.notes import read_noted_clips
-from ser_probe.embeddings.shards import shards_folder, survey_shards
+from ser_probe.embeddings.partials import shards_folder
+from ser_probe.embeddings.shards import survey_shards
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_file import SchemaVersionError
 from ser_probe.embeddings.store_header import Layout

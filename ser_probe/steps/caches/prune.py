@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_probe.embeddings.shards import is_alive, name_node
+from ser_probe.embeddings.partials import is_alive, name_node
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_file import SchemaVersionError
 from ser_probe.errors import CacheError

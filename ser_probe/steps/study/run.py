@@ -12,16 +12,18 @@ from ser_probe.config import StudyConfig, study_yaml
 from ser_probe.config.analyses import ANALYSES
 from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.errors import ConfigError, DamagedFileError, did_you_mean
-from ser_probe.files import check_output_folder, fingerprint, write_json, write_text
+from ser_probe.files import fingerprint, write_json, write_text
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.checkpoint_folders import CHECKPOINTS, list_checkpoints
 from ser_probe.models.model_folder import check_name
+from ser_probe.output_paths import check_output_folder
 from ser_probe.report.evaluation.headline import evaluation_sentences
 from ser_probe.runtime import SILENT, Progress, pick_device, run_record
 from ser_probe.steps.analyses.entries import load_named
 from ser_probe.steps.analyses.representations import NamedCache
 from ser_probe.steps.columns import check_columns
-from ser_probe.steps.extract import ModelSource, accepted_audio
+from ser_probe.steps.extract import ModelSource
+from ser_probe.steps.extraction_settings import accepted_audio
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, read_clips, require_splits, write_prepared

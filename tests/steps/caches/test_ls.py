@@ -11,8 +11,9 @@ import pytest
 
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.notes import note_clips
+from ser_probe.embeddings.partials import shards_folder
 from ser_probe.embeddings.seal import seal, update_attributes
-from ser_probe.embeddings.shards import Rows, ShardWriter, shards_folder
+from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import CacheError

@@ -13,7 +13,8 @@ import pytest
 
 from ser_probe.embeddings import store_file
 from ser_probe.embeddings.notes import note_clips, note_unread
-from ser_probe.embeddings.shards import Rows, ShardWriter, name_node, shards_folder
+from ser_probe.embeddings.partials import name_node, shards_folder
+from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import CacheError
