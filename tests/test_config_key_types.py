@@ -40,7 +40,7 @@ class Sample(Section):
     cached: Literal["auto"] | Flag = "auto"
     stopping: EarlyStopping | None = EarlyStopping()
     columns: tuple[Name, ...] | dict[Name, Name] = ()
-    where: dict[Name, str | tuple[str, ...]] = {}
+    where: dict[Name, str | tuple[str, ...]] = {}  # noqa: RUF012 - pydantic copies defaults
 
 
 def kind_of(key: str) -> KeyType:
