@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from ser_probe.errors import AnalysisError
+from ser_probe.names.measures import MEASURES
 from ser_probe.report.figures import write_figures
-from ser_probe.report.measures import MEASURES
 from ser_probe.report.similarity.figures import (
     SIMILARITY_FIGURES,
     draw_acoustic_similarity,
@@ -51,8 +51,8 @@ def test_without_groups_there_is_no_figure_of_them(tables: Tables) -> None:
 def test_each_measure_has_its_own_scale(tables: Tables) -> None:
     figure = draw_measures(tables["similarity"])
     drawn = panels(figure)
-    assert list(drawn) == [MEASURES["cka_debiased"], MEASURES["procrustes"]]
-    np.testing.assert_allclose(drawn[MEASURES["procrustes"]], 1 - drawn[MEASURES["cka_debiased"]])
+    assert list(drawn) == [MEASURES["cka_debiased"].title, MEASURES["procrustes"].title]
+    np.testing.assert_allclose(drawn[MEASURES["procrustes"].title], 1 - drawn[MEASURES["cka_debiased"].title])
     assert len({ax.collections[0].get_clim() for ax in figure.axes[:2]}) == 2
     assert {"small is alike", "large is alike"} <= {ax.get_ylabel() for ax in figure.axes}
 
