@@ -38,7 +38,7 @@ from ser_probe.training.processes import n_processes
 from ser_probe.training.run_files import BEST
 from ser_probe.training.search import (
     Between,
-    OneOf,
+    Choice,
     OtherSearchError,
     Report,
     SearchResult,
@@ -238,9 +238,9 @@ def _train_best(study: StudyConfig, prepared: PreparedClips, run: Path, progress
     return f"{run}, best step {best['step']} (validation {best['metric']} {best['value']:.4g})"
 
 
-def _drawn(drawn: Any) -> Between | OneOf:
+def _drawn(drawn: Any) -> Between | Choice:
     if drawn.choices is not None:
-        return OneOf(drawn.choices)
+        return Choice(drawn.choices)
     return Between(drawn.low, drawn.high, drawn.log)
 
 
