@@ -36,7 +36,7 @@ _BLOCK = re.compile(r"encoder\.layers\.(\d+)\.")
 
 
 @dataclass(frozen=True)
-class Part:
+class ClassifierPart:
     """A part of a classifier, as `parse_trained` reads it.
 
     Args:
@@ -67,14 +67,14 @@ class TrainedPart:
         return f"{self.n_trained:,} of {self.n_total:,} parameters ({share:.2%}): {', '.join(self.names)}"
 
 
-def parse_trained(text: str) -> Part:
+def parse_trained(text: str) -> ClassifierPart:
     """Return the part of a name of `TRAINED`.
 
     Raises:
         ConfigError: If there is none of that name, or its K is no number from 1 on.
     """
     if match := re.fullmatch(r"last:([1-9][0-9]{0,3})", text):
-        return Part(LAST, int(match[1]))
+        return ClassifierPart(LAST, int(match[1]))
     if text.startswith("last"):
         raise ConfigError(
             "The number of blocks that train is not one",
@@ -88,7 +88,7 @@ def parse_trained(text: str) -> Part:
             found=text,
             fix=did_you_mean(text, TRAINED),
         )
-    return Part(text)
+    return ClassifierPart(text)
 
 
 def choose_trained(
@@ -141,7 +141,7 @@ def choose_trained(
     return _describe(classifier)
 
 
-def _belongs(name: str, part: Part, backbone: Any, n_heard: int) -> bool:
+def _belongs(name: str, part: ClassifierPart, backbone: Any, n_heard: int) -> bool:
     """Tell whether a parameter of the backbone belongs to a part."""
     if part.kind in (ENCODER, ALL):
         return part.kind == ALL or not name.startswith("feature_extractor.")

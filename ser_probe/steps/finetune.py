@@ -25,11 +25,11 @@ from ser_probe.report.training.figures import TRAINING_FIGURES
 from ser_probe.runtime import SILENT, Progress, pick_device
 from ser_probe.steps.extraction_settings import audio_spec
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, require_splits, write_prepared
+from ser_probe.steps.prepare import PreparedClips, read_clips, require_splits, wanted_split, write_prepared
 from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.tables import write_table
 from ser_probe.steps.trained_runs import AUDIO_FILE, untrained_remark
-from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, make_task
+from ser_probe.steps.training_task import label_clips, make_task, prepare_study_clips
 from ser_probe.training.fine_tuning import fine_tune
 from ser_probe.training.locks import training_lock
 from ser_probe.training.processes import is_first, n_processes
@@ -108,31 +108,20 @@ def finetune_manifest(
     """
     assert study.data.manifest is not None, "the command line gives a manifest"
     progress = progress if is_first() else SILENT
-    split = None if study.split.scheme == "manifest" else study.split
-    if split is None and study.split.seed != study.seed:
+    if wanted_split(study.split) is None and study.split.seed != study.seed:
         raise ConfigError(
             "split.seed would be ignored: the manifest's own splits are taken", fix="set split.scheme, or leave it out"
         )
     pick_device(study.finetune.device)
     manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)
-    require_splits(manifest, split, fix="name a scheme with --scheme study_e")
+    require_splits(manifest, study.split, fix="name a scheme with --scheme study_e")
     runs = _runs(study, output, seeds)
     if must_continue and not any((folder / RECORD).is_file() for _, folder in runs):
         raise CheckpointError("There is no run to go on with", where=output, fix="leave out --continue to begin one")
     # Decoding a corpus takes minutes: packages and the backbone are checked before.
     check_packages(study, ("prepare", "finetune"))
     backbone: Backbone | None = _load_trainable(study)
-    prepared = prepare_clips(
-        manifest,
-        study.audio,
-        split,
-        strict=study.data.strict,
-        labelled=learns_labels(study.finetune),
-        progress=progress,
-    )
-    progress.say(prepared.report.summary())
-    for gap in describe_gaps(prepared.manifest.table, study.finetune):
-        progress.say(f"warning: {gap}")
+    prepared = prepare_study_clips(study, manifest, study.audio, progress=progress)
     rejects = output / "rejects.csv"
     if is_first():
         write_prepared(prepared, output / "manifest.csv", output / "tables", rejects)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,66 +78,64 @@ def prepare_clips(
         ManifestError: With all faults of the manifest at once.
         SplitError: If the speakers cannot be split as asked.
     """
+    import ser_probe.audio.load  # noqa: F401 - here, so that a missing package is not reported for a clip
+
+    with _notes_before_errors(manifest, progress):
+        # Faults of the table are found before minutes of decoding: files are then only inspected, so that all faults
+        # are in one message.
+        unusable = bool(find_table_faults(manifest, for_learning=for_learning and labelled))
+        if not unusable and for_learning and "speaker" in manifest.table and len(manifest):
+            _split(manifest.table, split)
+        report = check_manifest(
+            manifest,
+            functools.partial(_try_clip, audio=audio, decode=decode and not unusable),
+            min_duration_s=audio.min_duration_s,
+            max_duration_s=audio.max_duration_s,
+            for_learning=for_learning and labelled,
+            strict=strict,
+            progress=progress,
+        )
+        if for_learning and not labelled and "speaker" not in report.manifest.table:
+            report.faults.append("column 'speaker' (or 'actor') is missing; nobody could be held out")
+        report.raise_for_faults()
+        table = report.manifest.table
+        if split is None and not {"split", "speaker"} <= set(table):
+            return PreparedClips(report, None)
+        if split is not None or for_learning:
+            table = _split(table, split)
+        report = dataclasses.replace(report, manifest=dataclasses.replace(report.manifest, table=table))
+        return PreparedClips(report, audit_splits(table))
+
+
+@contextlib.contextmanager
+def _notes_before_errors(manifest: Manifest, progress: Progress) -> Iterator[None]:
+    """Report changes made in reading if an error follows, since they may be the reason; else the summary has them."""
     try:
-        return _check_and_split(manifest, audio, split, strict, for_learning, labelled, decode, progress)
+        yield
     except SerProbeError:
-        # Changes made in reading may be the reason; without an error the check's summary reports them.
         for note in manifest.notes:
             progress.say(f"warning: {note}")
         raise
 
 
-def require_splits(manifest: Manifest, split: SplitConfig | None, *, fix: str) -> None:
-    """Refuse a manifest without splits where none are to be made, before its clips are looked at.
+def wanted_split(split: SplitConfig) -> SplitConfig | None:
+    """Return how the speakers are to be split; None: the manifest's own splits are used."""
+    return None if split.scheme == "manifest" else split
+
+
+def require_splits(manifest: Manifest, split: SplitConfig, *, fix: str) -> None:
+    """Refuse a manifest without splits if none are to be made, before its clips are looked at.
 
     Args:
         manifest: The clips, from `read_clips`.
-        split: How the speakers are to be split; None: the manifest's own splits are taken.
+        split: How the speakers are to be split.
         fix: What to do, in the words of the command.
 
     Raises:
         SplitError: If it has none.
     """
-    if split is None and "split" not in manifest.table:
+    if wanted_split(split) is None and "split" not in manifest.table:
         raise SplitError("The manifest has no column 'split'", where=manifest.source, fix=fix)
-
-
-def _check_and_split(
-    manifest: Manifest,
-    audio: AudioConfig,
-    split: SplitConfig | None,
-    strict: bool,
-    for_learning: bool,
-    labelled: bool,
-    decode: bool,
-    progress: Progress,
-) -> PreparedClips:
-    import ser_probe.audio.load  # noqa: F401 - here, so that a missing package is not reported for a clip
-
-    # Faults of the table are found before minutes of decoding: files are then only inspected, so that all faults are in
-    # one message.
-    unusable = bool(find_table_faults(manifest, for_learning=for_learning and labelled))
-    if not unusable and for_learning and "speaker" in manifest.table and len(manifest):
-        _split(manifest.table, split)
-    report = check_manifest(
-        manifest,
-        functools.partial(_try_clip, audio=audio, decode=decode and not unusable),
-        min_duration_s=audio.min_duration_s,
-        max_duration_s=audio.max_duration_s,
-        for_learning=for_learning and labelled,
-        strict=strict,
-        progress=progress,
-    )
-    if for_learning and not labelled and "speaker" not in report.manifest.table:
-        report.faults.append("column 'speaker' (or 'actor') is missing; nobody could be held out")
-    report.raise_for_faults()
-    table = report.manifest.table
-    if split is None and not {"split", "speaker"} <= set(table):
-        return PreparedClips(report, None)
-    if split is not None or for_learning:
-        table = _split(table, split)
-    report = dataclasses.replace(report, manifest=dataclasses.replace(report.manifest, table=table))
-    return PreparedClips(report, audit_splits(table))
 
 
 def _split(table: pd.DataFrame, split: SplitConfig | None) -> pd.DataFrame:

@@ -28,17 +28,17 @@ from ser_probe.runtime import SILENT, Progress, derive_seed, pick_device
 from ser_probe.steps.extraction_settings import accepted_audio
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.prepare import PreparedClips, prepare_clips, read_clips, require_splits, write_prepared
+from ser_probe.steps.prepare import PreparedClips, read_clips, require_splits, write_prepared
 from ser_probe.steps.search_speakers import draw_speakers
 from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.tables import read_table, write_csv, write_table
 from ser_probe.steps.trained_runs import untrained_remark
-from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels
+from ser_probe.steps.training_task import label_clips, prepare_study_clips
 from ser_probe.training.processes import n_processes
 from ser_probe.training.run_files import BEST
 from ser_probe.training.search import (
     Between,
-    OneOf,
+    Choice,
     OtherSearchError,
     Report,
     SearchResult,
@@ -78,20 +78,9 @@ def search_study(study: StudyConfig, *, then_train: bool = False, progress: Prog
     config, run = search_section(study), study.output.runs / study.name
     check_output_folder(run)
     pick_device(study.finetune.device)
-    split = None if study.split.scheme == "manifest" else study.split
     manifest = label_clips(read_clips(study.data, progress=progress), study.finetune)
-    require_splits(manifest, split, fix="set split.scheme")
-    prepared = prepare_clips(
-        manifest,
-        accepted_audio(study),
-        split,
-        strict=study.data.strict,
-        labelled=learns_labels(study.finetune),
-        progress=progress,
-    )
-    progress.say(prepared.report.summary())
-    for gap in describe_gaps(prepared.manifest.table, study.finetune):
-        progress.say(f"warning: {gap}")
+    require_splits(manifest, study.split, fix="set split.scheme")
+    prepared = prepare_study_clips(study, manifest, accepted_audio(study), progress=progress)
     rng = np.random.default_rng(derive_seed(_seed(study), "search speakers"))
     classes = study.finetune.targets == "classes"
     clips = draw_speakers(prepared.manifest, config.fraction, rng, every_class=classes)
@@ -238,9 +227,9 @@ def _train_best(study: StudyConfig, prepared: PreparedClips, run: Path, progress
     return f"{run}, best step {best['step']} (validation {best['metric']} {best['value']:.4g})"
 
 
-def _drawn(drawn: Any) -> Between | OneOf:
+def _drawn(drawn: Any) -> Between | Choice:
     if drawn.choices is not None:
-        return OneOf(drawn.choices)
+        return Choice(drawn.choices)
     return Between(drawn.low, drawn.high, drawn.log)
 
 

@@ -21,15 +21,16 @@ from ser_probe.audio.augment import (
 )
 from ser_probe.audio.augment_classes import FILE_PARAMETERS
 from ser_probe.audio.load import AudioSpec, load_clip
-from ser_probe.config import FinetuneConfig, StudyConfig
+from ser_probe.config import AudioConfig, FinetuneConfig, StudyConfig
 from ser_probe.data.manifest import Manifest, require_column
 from ser_probe.errors import ManifestError, SplitError, collect, show
 from ser_probe.files import fingerprint
 from ser_probe.models.heads import HeadSettings
 from ser_probe.models.lora import LoraSettings
 from ser_probe.models.targets import CLASSES, DISTRIBUTION, NUMERIC, Targets, numeric_targets
-from ser_probe.runtime import LARGEST_NUMBER
+from ser_probe.runtime import LARGEST_NUMBER, Progress
 from ser_probe.steps.extraction_settings import audio_spec
+from ser_probe.steps.prepare import PreparedClips, prepare_clips, wanted_split
 from ser_probe.steps.study.stages import file_states
 from ser_probe.training.fine_tuning import TrainingTask
 from ser_probe.training.settings import SplitClips
@@ -76,6 +77,35 @@ def describe_gaps(table: pd.DataFrame, config: FinetuneConfig) -> list[str]:
         for split, consequence in consequences.items()
         if split in present and (missing := sorted(present.get("train", set()) - present[split]))
     ]
+
+
+def prepare_study_clips(
+    study: StudyConfig, manifest: Manifest, audio: AudioConfig, *, progress: Progress
+) -> PreparedClips:
+    """Check and split a study's clips, and report the result and classes that its splits lack.
+
+    Args:
+        study: Its data, split and finetune sections.
+        manifest: The clips, from `label_clips`.
+        audio: Length limits.
+        progress: Told of each file.
+
+    Raises:
+        ManifestError: With all faults of the manifest at once.
+        SplitError: If the speakers cannot be split as asked.
+    """
+    prepared = prepare_clips(
+        manifest,
+        audio,
+        wanted_split(study.split),
+        strict=study.data.strict,
+        labelled=learns_labels(study.finetune),
+        progress=progress,
+    )
+    progress.say(prepared.report.summary())
+    for gap in describe_gaps(prepared.manifest.table, study.finetune) if study.finetune.enabled else ():
+        progress.say(f"warning: {gap}")
+    return prepared
 
 
 def make_task(study: StudyConfig, manifest: Manifest) -> TrainingTask:

@@ -21,7 +21,7 @@ from ser_probe.errors import DamagedFileError, SerProbeError
 from ser_probe.packages import require
 from ser_probe.runtime import SILENT, Progress, derive_seed
 from ser_probe.training.locks import exclusive
-from ser_probe.training.search_space import Between, OneOf, as_cell, decode, distribution, is_number
+from ser_probe.training.search_space import Between, Choice, as_cell, decode, distribution, is_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ class OtherSearchError(SerProbeError):
 
 def run_search(
     path: Path,
-    space: Mapping[str, Between | OneOf],
+    space: Mapping[str, Between | Choice],
     objective: Objective,
     *,
     n_trials: int,
@@ -156,7 +156,7 @@ class _OptunaStudy:
     def __init__(
         self,
         path: Path,
-        space: Mapping[str, Between | OneOf],
+        space: Mapping[str, Between | Choice],
         *,
         maximise: bool,
         seed: int,
@@ -296,7 +296,7 @@ class _OptunaStudy:
             })  # fmt: skip
         table = pd.DataFrame(rows, columns=[*TABLE_COLUMNS, *self.space])
         for key, drawn in self.space.items():
-            if isinstance(drawn, OneOf) and not all(is_number(value) for value in drawn.values):
+            if isinstance(drawn, Choice) and not all(is_number(value) for value in drawn.values):
                 table[key] = table[key].map(str, na_action="ignore")
         return table
 

@@ -24,7 +24,7 @@ class Between:
 
 
 @dataclass(frozen=True)
-class OneOf:
+class Choice:
     """Values to choose from.
 
     Args:
@@ -34,9 +34,9 @@ class OneOf:
     values: tuple[Any, ...]
 
 
-def distribution(kinds: Any, drawn: Between | OneOf) -> Any:
+def distribution(kinds: Any, drawn: Between | Choice) -> Any:
     """Return the distribution of optuna for a range or a choice; `kinds` is the module `optuna.distributions`."""
-    if isinstance(drawn, OneOf):
+    if isinstance(drawn, Choice):
         # optuna stores text, numbers and truth values; JSON makes text of everything else.
         return kinds.CategoricalDistribution([json.dumps(value) for value in drawn.values])
     is_whole = isinstance(drawn.low, int) and isinstance(drawn.high, int)
@@ -44,10 +44,10 @@ def distribution(kinds: Any, drawn: Between | OneOf) -> Any:
     return kind(drawn.low, drawn.high, log=drawn.log)
 
 
-def decode(space: Mapping[str, Between | OneOf], params: Mapping[str, Any]) -> dict[str, Any]:
+def decode(space: Mapping[str, Between | Choice], params: Mapping[str, Any]) -> dict[str, Any]:
     """Return a trial's values by key, from the parameters that optuna stores."""
     return {
-        key: json.loads(params[key]) if isinstance(drawn, OneOf) else params[key]
+        key: json.loads(params[key]) if isinstance(drawn, Choice) else params[key]
         for key, drawn in space.items()
         if key in params
     }

@@ -15,7 +15,7 @@ from ser_probe.models.heads import HeadSettings, SerClassifier
 from ser_probe.models.loading import load_backbone
 from ser_probe.models.lora import LoraSettings
 from ser_probe.models.targets import Targets
-from ser_probe.models.trained_part import TRAINED, Part, TrainedPart, choose_trained, parse_trained
+from ser_probe.models.trained_part import TRAINED, ClassifierPart, TrainedPart, choose_trained, parse_trained
 
 TRAINABLE = [name for name, config in TINY_CONFIGS.items() if config["model_type"] not in ("wav2vec2-bert", "whisper")]
 PARTS = ("encoder", "all", "last:1", "last:2", "head", "lora")
@@ -205,14 +205,16 @@ def test_settings_of_the_adapters_are_passed_on() -> None:
     assert shapes == {(3, 96), (96, 3)}
 
 
-@pytest.mark.parametrize(("text", "part"), [("last:1", Part("last", 1)), ("last:24", Part("last", 24))])
-def test_last_blocks(text: str, part: Part) -> None:
+@pytest.mark.parametrize(
+    ("text", "part"), [("last:1", ClassifierPart("last", 1)), ("last:24", ClassifierPart("last", 24))]
+)
+def test_last_blocks(text: str, part: ClassifierPart) -> None:
     assert parse_trained(text) == part
 
 
 @pytest.mark.parametrize("name", [name for name in TRAINED if name != "last:K"])
 def test_names(name: str) -> None:
-    assert parse_trained(name) == Part(name)
+    assert parse_trained(name) == ClassifierPart(name)
 
 
 @pytest.mark.parametrize("text", ["last", "last:", "last:0", "last:-1", "last:K", "last:1.5", "last: 2", "last:99999"])

@@ -77,7 +77,7 @@ def test_the_defaults_are_those_of_training() -> None:
 def test_what_cannot_be_trained_is_said_before_a_clip_is_decoded(
     name: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "prepare_clips", lambda *_, **__: pytest.fail("clips were decoded"))
+    monkeypatch.setattr(module, "prepare_study_clips", lambda *_, **__: pytest.fail("clips were decoded"))
     config = check_options(StudyConfig, {**OPTIONS, "backbone.name": name})
     with pytest.raises(BackboneError, match="cannot be fine-tuned here"):
         finetune_manifest(config, Path("out"))
@@ -86,7 +86,7 @@ def test_what_cannot_be_trained_is_said_before_a_clip_is_decoded(
 def test_what_the_table_and_the_settings_show_is_said_before_a_model_is_loaded(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "prepare_clips", lambda *_, **__: pytest.fail("clips were decoded"))
+    monkeypatch.setattr(module, "prepare_study_clips", lambda *_, **__: pytest.fail("clips were decoded"))
     monkeypatch.setattr(module, "_load_trainable", lambda *_, **__: pytest.fail("a model was loaded"))
 
     def train(*overrides: str) -> None:

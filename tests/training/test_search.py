@@ -20,7 +20,7 @@ from ser_probe.training.locks import exclusive
 from ser_probe.training.search import (
     TABLE_COLUMNS,
     Between,
-    OneOf,
+    Choice,
     OtherSearchError,
     Report,
     SearchResult,
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reas
 SPACE = {
     "rate": Between(1e-5, 1e-1, log=True),
     "width": Between(2, 9),
-    "kind": OneOf(("square", None, [1, 2])),
+    "kind": Choice(("square", None, [1, 2])),
 }
 INGREDIENTS = {"clips": "abc"}
 
@@ -92,7 +92,7 @@ def test_the_table_holds_every_trial(search: Search) -> None:
 
 
 def test_choices_of_numbers_stay_numbers(search: Search) -> None:
-    table = search(lambda number, values, report: values["size"], space={"size": OneOf((8, 16, 32))}, n_trials=6).table
+    table = search(lambda number, values, report: values["size"], space={"size": Choice((8, 16, 32))}, n_trials=6).table
     assert table["size"].dtype.kind == "i"
     assert set(table["size"]) <= {8, 16, 32}
 

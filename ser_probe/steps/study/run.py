@@ -26,7 +26,7 @@ from ser_probe.steps.extract import ModelSource
 from ser_probe.steps.extraction_settings import accepted_audio
 from ser_probe.steps.finetune import train_study
 from ser_probe.steps.outcome import Outcome
-from ser_probe.steps.prepare import prepare_clips, read_clips, require_splits, write_prepared
+from ser_probe.steps.prepare import read_clips, require_splits, write_prepared
 from ser_probe.steps.report import write_report
 from ser_probe.steps.study.analyses import Material, run_analyses
 from ser_probe.steps.study.evaluation import StudyClips, check_evaluation, count_rejects, evaluate_study, read_scores
@@ -36,7 +36,7 @@ from ser_probe.steps.study.left_out import LeftOut
 from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.study.stages import Stages, file_states
 from ser_probe.steps.trained_runs import find_runs, untrained_remarks
-from ser_probe.steps.training_task import describe_gaps, label_clips, learns_labels, sound_files_state
+from ser_probe.steps.training_task import label_clips, prepare_study_clips, sound_files_state
 from ser_probe.training.settings import WITHOUT_EFFECT
 
 T = TypeVar("T")
@@ -148,8 +148,7 @@ class _Run:
     def _check_clips(self, manifest: Manifest) -> None:
         """Raise now what the table of the clips shows, before they are decoded."""
         study = self.study
-        split = None if study.split.scheme == "manifest" else study.split
-        require_splits(manifest, split, fix="set split.scheme")
+        require_splits(manifest, study.split, fix="set split.scheme")
         made = {name: "" for name in ("split", "clip_id", "duration_s") if name not in manifest.table}
         check_columns(manifest.table.assign(**made), study.analyze)
         check_evaluation(study, manifest)
@@ -169,20 +168,7 @@ class _Run:
         }
 
         def work() -> list[Path]:
-            split = None if study.split.scheme == "manifest" else study.split
-            audio = accepted_audio(study)
-            prepared = prepare_clips(
-                manifest,
-                audio,
-                split,
-                strict=study.data.strict,
-                labelled=learns_labels(study.finetune),
-                progress=self.progress,
-            )
-            self.progress.say(prepared.report.summary())
-            if study.finetune.enabled:
-                for gap in describe_gaps(prepared.manifest.table, study.finetune):
-                    self.progress.say(f"warning: {gap}")
+            prepared = prepare_study_clips(study, manifest, accepted_audio(study), progress=self.progress)
             return write_prepared(prepared, self.folder / "manifest.csv", self.tables, self.folder / "rejects.csv")
 
         self.stages.run("prepare", inputs, work)

@@ -122,7 +122,7 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "function"),
     [
-        ("prepare", "study.run.prepare_clips"),
+        ("prepare", "study.run.prepare_study_clips"),
         pytest.param("finetune", "study.run.train_study", marks=pytest.mark.slow),
         ("extract", "study.extractions.extract_sources"),
         pytest.param("probe", "analyses.probe.run", marks=pytest.mark.slow),
@@ -273,7 +273,7 @@ def test_faults_of_the_analyses_are_found_before_fine_tuning(finished: Path, mon
 def test_what_table_and_settings_show_is_found_before_a_clip_is_decoded(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "prepare_clips", lambda *_, **__: pytest.fail("clips were decoded"))
+    monkeypatch.setattr(module, "prepare_study_clips", lambda *_, **__: pytest.fail("clips were decoded"))
     off = ("extract.egemaps=false", "analyze.similarity.egemaps=false")
     Path("away.csv").write_text("path,label\na.wav,rage\n")
     away = "evaluate.test_sets=[{name: away, manifest: %s.csv, label_map: {rage: %s}}]"
