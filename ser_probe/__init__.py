@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ser_probe.library.data import read_corpus, split_speakers
     from ser_probe.library.estimators import LinearProbe, LogisticProbe, RidgeProbe
     from ser_probe.library.plots import (
+        plot_acoustics,
         plot_confusion,
         plot_drift,
         plot_geometry,
@@ -61,7 +62,7 @@ _HOMES = {
     "library.data": ("read_corpus", "split_speakers"),
     "library.estimators": ("LinearProbe", "LogisticProbe", "RidgeProbe"),
     "library.plots": (
-        *("plot_confusion", "plot_drift", "plot_geometry", "plot_probe_changes", "plot_probe_scores"),
+        *("plot_acoustics", "plot_confusion", "plot_drift", "plot_geometry", "plot_probe_changes", "plot_probe_scores"),
         *("plot_reliability", "plot_similarity", "plot_training", "plot_umap"),
     ),
     "library.results": ("AnalysisResult", "FinetuneResult"),
@@ -91,6 +92,7 @@ __all__ = [
     "geometry",
     "load_classifier",
     "load_study",
+    "plot_acoustics",
     "plot_confusion",
     "plot_drift",
     "plot_geometry",

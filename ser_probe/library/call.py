@@ -10,9 +10,11 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from pydantic import ValidationError
@@ -25,9 +27,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S", bound=Section)
 
+TEMPORARY = "ser-probe-"
+"""How the names of a call's temporary folders begin."""
+
 _ELSEWHERE = re.compile(r" \(in a study: [^()]*\)")
 # What stands in backticks is a command to type in a shell.
 _FLAG = re.compile(r"`[^`]*`|(?<![\w-])--(?P<name>[a-z][a-z-]*)")
+# Files in which a call hands on what it was given; nobody but the call knows them.
+_TEMPORARY = re.compile(rf"{re.escape(tempfile.gettempdir())}/{TEMPORARY}[^/\s]+/")
 _DETAILS = ("what", "where", "expected", "found", "fix")
 
 
@@ -104,7 +111,7 @@ class Call:
             except SerProbeError as error:
                 for detail in _DETAILS:
                     value = getattr(error, detail)
-                    setattr(error, detail, self.say(value) if isinstance(value, str) else value)
+                    setattr(error, detail, self.say(str(value)) if isinstance(value, str | Path) else value)
                 error.args = (error.what,)
                 raise
 
@@ -129,9 +136,9 @@ class Call:
 
     def say(self, text: str) -> str:
         """Return a message of the rooms below with arguments in the place of keys and flags."""
+        text = _ELSEWHERE.sub("", _TEMPORARY.sub("", text))
         if "pip install" in text:
             return text
-        text = _ELSEWHERE.sub("", text)
         for written, said in self.spelled.items():
             text = text.replace(written, said)
         for group in self.options:

@@ -13,6 +13,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 from ser_probe.library.results import AnalysisResult, FinetuneResult
+from ser_probe.report.acoustics.plots import plot_group_controls
 from ser_probe.report.canvas import add_step_legend
 from ser_probe.report.drift.plots import plot_drift_over_layers
 from ser_probe.report.evaluation import plots as evaluation
@@ -64,19 +65,24 @@ def plot_probe_changes(table: Table, ax: Axes | None = None, *, measure: str = "
 
 
 def plot_similarity(table: Table, ax: Axes | None = None, *, measure: str | None = None, **where: object) -> Axes:
-    """Draw the similarity of layers (or of models with one layer) as a heat map; see `plot_layer_matrix`.
+    """Draw the similarity of the layers of two representations as a heat map; see `plot_layer_matrix`.
 
     Args:
         table: The result of `similarity`, or its table.
         ax: Where to draw; None: a new figure.
         measure: Which measure; None: the main one.
-        where: Rows to take, by column, such as `step_a=0, step_b=50`; several rows of a cell are averaged.
+        where: Rows to take, by column, such as `step_a=0, step_b=50`. Of several pairs of representations the last one
+            of two different ones is drawn, so that `where` names another.
     """
     rows = rows_of_measure(_rows(table, "similarity", where), measure)
+    sides = [rows[f"model_{side}"].str.cat(rows[f"checkpoint_{side}"], " ").str.strip() for side in "ab"]
+    different = sides[0] != sides[1]
+    last = rows.index[different][-1] if different.any() else rows.index[-1]
+    rows = rows[(sides[0] == sides[0][last]) & (sides[1] == sides[1][last])]
     limits = colour_limits(rows["value"])
     with styled():
         ax = plot_layer_matrix(rows, _axes(ax), limits=limits)
-        ax.set(xlabel="layer a", ylabel="layer b")
+        ax.set(xlabel=f"layer of {sides[0][last]}", ylabel=f"layer of {sides[1][last]}")
         add_colour_bar([ax], limits, measure_name(str(rows["measure"].iloc[0])))
     return ax
 
@@ -113,6 +119,31 @@ def plot_geometry(
     layers, steps = layer_order(rows["layer"]), step_order(rows["step"])
     with styled():
         ax = geometry.plot_geometry(rows, _axes(ax), measure=measure, factor=factor, layers=layers, steps=steps)
+        add_step_legend(ax, steps)
+    return ax
+
+
+def plot_acoustics(
+    table: Table, ax: Axes | None = None, *, group: str = "all", measure: str = "r2", **where: object
+) -> Axes:
+    """Draw how well acoustic features are predicted from each layer, a line per checkpoint, with controls.
+
+    The bands are 95 % intervals over speakers of the first and the last checkpoint's own values.
+
+    Args:
+        table: The result of `acoustics`, or its table `acoustics_groups`.
+        ax: Where to draw; None: a new figure.
+        group: The mean of which group of features, such as `frequency`; all: of all.
+        measure: Which measure.
+        where: Rows to take, by column, where there are several.
+    """
+    rows = _rows(table, "acoustics_groups", {"group": group, "measure": measure, **where})
+    scores = pick(rows, "acoustics_groups", control="none")
+    layers, steps = layer_order(scores["layer"]), step_order(scores["step"])
+    with styled():
+        ax = geometry.plot_lines_by_layer(scores, _axes(ax), layers=layers, steps=steps)
+        plot_group_controls(rows, ax, group=group, measure=measure, layers=layers)
+        ax.set(xlabel="hidden layer", ylabel=f"{measure_name(measure)}, {group} features")
         add_step_legend(ax, steps)
     return ax
 
@@ -184,6 +215,7 @@ PLOTS: Mapping[str, Callable[..., Axes]] = {
     "similarity": plot_similarity,
     "drift": plot_drift,
     "geometry": plot_geometry,
+    "acoustics": plot_acoustics,
     "umap": plot_umap,
     "evaluate": plot_confusion,
 }

@@ -27,13 +27,14 @@ class AnalysisResult:
         tables: The tables by name, the main one last.
         facts: Short facts about what was computed.
         notes: What was said on the way: what was left out, what misleads.
-        drawn: What is drawn without being asked for, by figure: options of its draw function.
+        headline: The rows that answer what was asked; empty where the report's answers are shown.
     """
 
     name: str
     tables: Mapping[str, pd.DataFrame]
     facts: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    headline: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -51,14 +52,16 @@ class AnalysisResult:
 
     def __repr__(self) -> str:
         from ser_probe.report.headlines import headlines
+        from ser_probe.steps.analyses.figures import report_headlines
 
         facts = ", ".join(f"{name} {value}" for name, value in self.facts.items() if "\n" not in str(value))
         sizes = ", ".join(f"{name} [{len(table)}]" for name, table in self.tables.items())
         lines = [f"<{self.name}: {facts}>" if facts else f"<{self.name}>"]
-        for title, sentences, _, rows in headlines(self.tables):
-            shown = rows.head(_SHOWN_ROWS).to_string(index=False, float_format=lambda value: f"{value:.3f}")
-            more = [f"... {len(rows)} rows"] if len(rows) > _SHOWN_ROWS else []
-            lines += ["", title, *sentences, shown, *more]
+        if not self.headline.empty:
+            lines += ["", *_shown(self.headline)]
+        else:
+            for title, sentences, _, rows in headlines(self.tables, report_headlines()):
+                lines += ["", title, *sentences, *_shown(rows)]
         return "\n".join([*lines, "", f"tables: {sizes}"])
 
     def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
@@ -78,8 +81,9 @@ class AnalysisResult:
     def figures(self) -> dict[str, Figure]:
         """Return the figures that a report has of these tables, by name; those that cannot be drawn are left out."""
         from ser_probe.report.figures import compose_figures
+        from ser_probe.steps.analyses.figures import report_figures
 
-        return {drawn.name: drawn.figure for drawn in compose_figures(self.tables)}
+        return {drawn.name: drawn.figure for drawn in compose_figures(self.tables, report_figures())}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,6 +118,12 @@ class FinetuneResult:
         from ser_probe.library import plots
 
         return plots.plot_training(self.training, ax)
+
+
+def _shown(rows: pd.DataFrame) -> list[str]:
+    """Return the first rows of a table as text."""
+    text = rows.head(_SHOWN_ROWS).to_string(index=False, float_format=lambda value: f"{value:.3f}")
+    return [text, f"... {len(rows)} rows"] if len(rows) > _SHOWN_ROWS else [text]
 
 
 class Notes:

@@ -27,7 +27,7 @@ from ser_probe.config.evaluation import EvaluateConfig
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import ConfigError
 from ser_probe.files import slug
-from ser_probe.library.call import Call, Options, validate
+from ser_probe.library.call import TEMPORARY, Call, Options, validate
 from ser_probe.library.data import Clips, manifest_options
 from ser_probe.library.results import AnalysisResult, FinetuneResult, Notes
 from ser_probe.runtime import SILENT, Progress
@@ -131,7 +131,7 @@ def extract(
             "This folder holds several checkpoints, and one model makes one cache",
             where=models[0], fix=f"extract(manifest, [{models[0]!r}]) returns a cache for each",
         )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="ser-probe-") as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         target = Path(folder) / "embeddings" if output is None else Path(os.fspath(output)).expanduser()
         with _study(_EXTRACT, manifest, models[0], options, audio_root) as keys:
             keys.setdefault("extract", {})["pooling"] = pooling
@@ -142,7 +142,7 @@ def extract(
 
 def _kept(path: Path) -> EmbeddingCache:
     """Open a file in a folder of its own, which is removed when the cache is not used any more."""
-    folder = tempfile.TemporaryDirectory(prefix="ser-probe-")
+    folder = tempfile.TemporaryDirectory(prefix=TEMPORARY)
     cache = EmbeddingCache.open(shutil.move(path, folder.name))
     weakref.finalize(cache, folder.cleanup)
     return cache
@@ -227,7 +227,7 @@ def evaluate(
     """
     config = _EVALUATE.check(options, EvaluateConfig).model_copy(update={"figures": output is not None})
     notes = Notes(progress, _EVALUATE.say)
-    with tempfile.TemporaryDirectory(prefix="ser-probe-") as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         if isinstance(manifest, Sequence) and not isinstance(manifest, str):
             files, root = [Path(os.fspath(each)) for each in manifest], audio_root
         else:
@@ -241,7 +241,7 @@ def evaluate(
         tables = _tables(evaluated.outcome)
     if "scores" in tables:
         tables["scores"] = tables.pop("scores")
-    return AnalysisResult("evaluate", tables, evaluated.outcome.summary, tuple(notes.lines))
+    return AnalysisResult("evaluate", tables, evaluated.outcome.summary, tuple(notes.lines), evaluated.headline)
 
 
 @contextlib.contextmanager
@@ -249,7 +249,7 @@ def _study(
     call: Call, clips: Clips, model: str, options: dict[str, Any], audio_root: FilePath | None
 ) -> Iterator[dict[str, dict[str, Any]]]:
     """Yield the keys of a study that these arguments give, for as long as the clips' file is there."""
-    with tempfile.TemporaryDirectory(prefix="ser-probe-") as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         keys = call.keys(options)
         keys["data"] = {**keys.get("data", {}), **manifest_options(clips, Path(folder), audio_root)}
         keys["backbone"] = {**keys.get("backbone", {}), "name": model}
