@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ser_probe.library.results import AnalysisResult, FinetuneResult
 from ser_probe.report.acoustics.plots import plot_group_controls
@@ -119,6 +120,7 @@ def plot_geometry(
     layers, steps = layer_order(rows["layer"]), step_order(rows["step"])
     with styled():
         ax = geometry.plot_geometry(rows, _axes(ax), measure=measure, factor=factor, layers=layers, steps=steps)
+        ax.set_xlabel("hidden layer")
         add_step_legend(ax, steps)
     return ax
 
@@ -206,6 +208,7 @@ def plot_training(table: pd.DataFrame | FinetuneResult, ax: Axes | None = None) 
     """
     with styled():
         ax = plot_loss(table.training if isinstance(table, FinetuneResult) else table, _axes(ax))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend()
     return ax
 
