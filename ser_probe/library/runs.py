@@ -112,7 +112,8 @@ def extract(
     Args:
         manifest: A manifest file, a `Manifest`, or a table with a column `path`; its columns travel along.
         model: A Hugging Face id, a folder, a checkpoint, `tiny-...`, or a set of acoustic features, `eGeMAPSv02`. A
-            list stands for several, and a fine-tuning run in it for all of its checkpoints: a cache each.
+            list stands for several, and a fine-tuning run in it for all of its checkpoints: a cache each, of equal
+            weights one.
         output: The file (`.h5`), of several models their folder; None: a file that goes when the cache does.
         pooling: How the frames of a clip become one vector: mean, std, mean+std, max, sum, speech-mean, segments:K; or
             frames, which keeps all.
