@@ -187,10 +187,9 @@ def drift(
         CheckpointError: If weights cannot be read.
     """
     origin = single(reference, "reference")
-    states = listed(caches, first=0 if origin is None else 1)
     roles = {
-        "caches": states,
-        "reference": states[0] if origin is None else origin,
+        "caches": listed(caches, first=0 if origin is None else 1),
+        "reference": origin,
         "repeats": list(repeats),
         "seed_caches": list(seed_caches),
     }

@@ -24,7 +24,7 @@ class AnalysisResult:
 
     Attributes:
         name: The function that made it.
-        tables: The tables by name, the main one last.
+        tables: The tables by name.
         facts: Short facts about what was computed.
         notes: What was said on the way: what was left out, what misleads.
         headline: The rows that answer what was asked; empty where the report's answers are shown.
@@ -38,8 +38,8 @@ class AnalysisResult:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The main table."""
-        return self.tables[next(reversed(list(self.tables)))]
+        """The main table: the one of the result's own name, else the last."""
+        return self.tables.get(self.name, self.tables[list(self.tables)[-1]])
 
     def __getattr__(self, name: str) -> pd.DataFrame:
         tables = self.__dict__.get("tables", {})

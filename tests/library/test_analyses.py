@@ -107,7 +107,7 @@ def test_the_reference_of_drift(tiny: Tiny) -> None:
         (lambda t: ser_probe.geometry(t.before, by=("age",)), AnalysisError, "no column 'age'(.|\n)*where: by"),
         (lambda t: ser_probe.similarity(t.before, measures=("ckaa",)), ConfigError, "did you mean 'cka'"),
         (lambda t: ser_probe.drift(t.before, permutations=3), ConfigError, "no argument 'permutations'"),
-        (lambda t: ser_probe.drift([t.before, t.after[:1]]), AnalysisError, "other layers than the reference"),
+        (lambda t: ser_probe.drift([t.before, t.after[:1]]), AnalysisError, "needs the same layers(.|\n)*caches-1"),
         (lambda t: ser_probe.acoustics(t.before, t.features, ["a", "b"] * 36), AnalysisError, "speakers"),
     ],
 )

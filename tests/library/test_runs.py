@@ -67,7 +67,7 @@ def test_from_splits_to_scores(corpus: Path, tmp_path: Path, monkeypatch: pytest
     assert "uar" in repr(result)
     assert any("were heard in fine-tuning" in note for note in result.notes)
     caches = ser_probe.extract(clips, [run], tmp_path / "cache", verify=0)
-    assert [cache.attributes["step"] for cache in caches] == [0, 1, 2]
+    assert [cache.attributes["step"] for cache in caches] == [0, 2], "step 1 has the weights of step 0"
     assert len(ser_probe.load_classifier(run).predict(clips.audio_paths())) == 9
     with pytest.raises(ConfigError, match=r"holds several checkpoints(.|\n)*extract\(manifest, \['run'\]\)"):
         ser_probe.extract(clips, run)
