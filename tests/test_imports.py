@@ -50,7 +50,7 @@ DOORS = {
     "umap": ("analysis.projection", "analysis.compiled_umap"),
     "statsmodels": ("analysis.stats",),
     "numba": ("analysis.probes.compiled", "analysis.compiled_umap"),
-    "matplotlib": ("report", "library.plots"),
+    "matplotlib": ("report", "library.plots", "library.results"),
     "jinja2": ("report",),
     "pyloudnorm": ("audio.loudness",),
     "espeakng_loader": ("data",),

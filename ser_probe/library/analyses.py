@@ -14,8 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-
 from ser_probe.config import (
     AcousticsConfig,
     DriftConfig,
@@ -26,16 +24,16 @@ from ser_probe.config import (
     SplitConfig,
     UmapConfig,
 )
-from ser_probe.library.arrays import ClipTable, File, Files, Representation, Representations, listed, single
-from ser_probe.library.call import TEMPORARY, Call, Options
+from ser_probe.library.arrays import ClipTable, Column, File, Files, Representation, Representations, listed, single
+from ser_probe.library.call import TEMPORARY, Call, FilePath, Options
 from ser_probe.library.results import AnalysisResult, Notes
 from ser_probe.report.corpora.warnings import pooling_warnings
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.analyses.checkpoint_weights import find_checkpoints
 from ser_probe.steps.analyses.entries import run_analysis
 from ser_probe.steps.analyses.inputs import Inputs
+from ser_probe.steps.tables import read_tables
 
-FilePath = str | os.PathLike[str]
 Splits = Literal["all"] | Sequence[str]
 
 _SPELLED = {
@@ -48,41 +46,40 @@ _SPELLED = {
     "analyze.splits": "splits",
     "The clips have no column 'speaker'": "The clips have no column 'speaker': give speakers",
 }
-_PROBE = Call((Options("analyze.probe", ProbeConfig), Options("split", SplitConfig, only=("scheme", "seed"))), _SPELLED)
-_SIMILARITY = Call((Options("analyze.similarity", SimilarityConfig, without=("egemaps",)),), _SPELLED)
-_DRIFT = Call((Options("analyze.drift", DriftConfig, without=("weights", "floor")),), _SPELLED)
-_GEOMETRY = Call((Options("analyze.geometry", GeometryConfig),), _SPELLED)
-_ACOUSTICS = Call((Options("analyze.acoustics", AcousticsConfig, without=("splits",)),), _SPELLED)
-_UMAP = Call(
-    (Options("analyze.umap", UmapConfig, without=("page", "embed_audio", "embed_mb")),),
-    _SPELLED,
-)
+_DESCRIBED = {
+    "caches": "The representations, see above.",
+    "labels": "Each clip's label.",
+    "speakers": "Each clip's speaker: no speaker trains and tests, and intervals are over speakers.",
+    "clips": "A table of the clips, in the order of the arrays or with `clip_id`, with what else is known of them.",
+    "features": "Acoustic features of the same clips: a file, or a table with a column a feature.",
+    "control": "The same architecture with random weights.",
+    "splits": "Clips of which splits are looked at.",
+    "by_corpus": "Of several corpora, also give the values of each corpus.",
+    "seed": "Seed of what the analysis draws.",
+}
 
 
-@_PROBE
+def _call(name: str, schema: type[Section], *more: Options, without: tuple[str, ...] = ()) -> Call:
+    return Call((Options(f"analyze.{name}", schema, without), *more), _SPELLED, _DESCRIBED)
+
+
+_CALLS = {
+    "probe": _call("probe", ProbeConfig, Options("split", SplitConfig, only=("scheme", "seed"))),
+    "similarity": _call("similarity", SimilarityConfig, without=("egemaps",)),
+    "drift": _call("drift", DriftConfig, without=("weights", "floor")),
+    "geometry": _call("geometry", GeometryConfig),
+    "acoustics": _call("acoustics", AcousticsConfig, without=("splits",)),
+    "umap": _call("umap", UmapConfig, without=("page", "embed_audio", "embed_mb")),
+}
+
+
+@_CALLS["probe"]
 def probe(
-    caches: Representations,
-    labels: Sequence[object] | pd.Series | None = None,
-    speakers: Sequence[object] | pd.Series | None = None,
-    *,
-    clips: ClipTable | None = None,
-    features: Representation | None = None,
-    control: Representation | None = None,
-    output: FilePath | None = None,
-    progress: Progress = SILENT,
-    **options: Any,
-) -> AnalysisResult:
+    caches: Representations, labels: Column = None, speakers: Column = None, *, clips: ClipTable | None = None,
+    features: Representation | None = None, control: Representation | None = None, output: FilePath | None = None,
+    progress: Progress = SILENT, **options: Any,
+) -> AnalysisResult:  # fmt: skip
     """Train a probe on every layer of every representation: where is the target readable, and did that change?
-
-    Args:
-        caches: The representations.
-        labels: Each clip's label.
-        speakers: Each clip's speaker; no speaker trains and tests.
-        clips: A table of the clips, with further targets, `gender` or `split`.
-        features: Acoustic features, as a baseline or as targets.
-        control: The same architecture with random weights.
-        output: Folder to write the tables to.
-        progress: Told of each layer.
 
     Returns:
         The tables `probe` (a row a seed), `probe_summary` (means with intervals over speakers), `best_layers` (chosen
@@ -92,44 +89,23 @@ def probe(
         ConfigError: If an option cannot be used.
         AnalysisError: If a target or the division of the speakers cannot be used, or features are not finite.
     """
-    roles = {
-        "caches": listed(caches),
-        "features": single(features, "features"),
-        "control": single(control, "control", model="random weights"),
-    }
+    roles = {"caches": listed(caches), "features": single(features, "features"), "control": single(control, "control")}
+    split = _CALLS["probe"].check(options, SplitConfig)
     columns = {"labels": labels, "speakers": speakers}
-    more = {"split": _PROBE.check(options, SplitConfig)}
-    return _run("probe", _PROBE, _PROBE.check(options, ProbeConfig), roles, clips, columns, output, progress, more)
+    return _run("probe", ProbeConfig, options, roles, clips, columns, output, progress, split=split)
 
 
-@_SIMILARITY
+@_CALLS["similarity"]
 def similarity(
-    x: Representations,
-    y: Representations | None = None,
-    *,
-    speakers: Sequence[object] | pd.Series | None = None,
-    clips: ClipTable | None = None,
-    features: Representation | None = None,
-    splits: Splits = "all",
-    by_corpus: bool = True,
-    seed: int = 0,
-    output: FilePath | None = None,
-    progress: Progress = SILENT,
-    **options: Any,
-) -> AnalysisResult:
+    x: Representations, y: Representations | None = None, *, speakers: Column = None, clips: ClipTable | None = None,
+    features: Representation | None = None, splits: Splits = "all", by_corpus: bool = True, seed: int = 0,
+    output: FilePath | None = None, progress: Progress = SILENT, **options: Any,
+) -> AnalysisResult:  # fmt: skip
     """Compare representations of the same clips: layers within one, checkpoints of a model, two models.
 
     Args:
         x: The representations; arrays are of the model `x`.
         y: Those of another model; arrays are of the model `y`.
-        speakers: Each clip's speaker, for intervals and held-out values.
-        clips: A table of the clips.
-        features: Acoustic features to compare all layers with.
-        splits: Clips of which splits are looked at.
-        by_corpus: Of several corpora, also compare corpus by corpus.
-        seed: Seed of permutations, folds and minibatches.
-        output: Folder to write the table to.
-        progress: Told of each measure.
 
     Returns:
         The table `similarity`: a row per pair of layers and measure.
@@ -141,42 +117,24 @@ def similarity(
     others = [] if y is None else listed(y, "y", model="y")
     roles = {"caches": [*listed(x, "x", model="x"), *others], "features": single(features, "features")}
     more = {"splits": splits, "by_corpus": by_corpus, "seed": seed}
-    config = _SIMILARITY.check(options, SimilarityConfig)
-    return _run("similarity", _SIMILARITY, config, roles, clips, {"speakers": speakers}, output, progress, more)
+    columns = {"speakers": speakers}
+    return _run("similarity", SimilarityConfig, options, roles, clips, columns, output, progress, **more)
 
 
-@_DRIFT
+@_CALLS["drift"]
 def drift(
-    caches: Representations,
-    reference: Representation | None = None,
-    *,
-    labels: Sequence[object] | pd.Series | None = None,
-    speakers: Sequence[object] | pd.Series | None = None,
-    clips: ClipTable | None = None,
-    repeats: Sequence[File] = (),
-    seed_caches: Sequence[File] = (),
-    weights: FilePath | None = None,
-    splits: Splits = "all",
-    by_corpus: bool = True,
-    output: FilePath | None = None,
-    progress: Progress = SILENT,
-    **options: Any,
-) -> AnalysisResult:
+    caches: Representations, reference: Representation | None = None, *, labels: Column = None, speakers: Column = None,
+    clips: ClipTable | None = None, repeats: Sequence[File] = (), seed_caches: Sequence[File] = (),
+    weights: FilePath | None = None, splits: Splits = "all", by_corpus: bool = True, output: FilePath | None = None,
+    progress: Progress = SILENT, **options: Any,
+) -> AnalysisResult:  # fmt: skip
     """Measure how far each layer has moved from a reference and from the checkpoint before, on the same clips.
 
     Args:
-        caches: The checkpoints.
-        reference: What is measured from; None: the first of them.
-        labels: Each clip's label.
-        speakers: Each clip's speaker, for intervals.
-        clips: A table of the clips.
+        reference: What is measured from; None: the first of `caches`.
         repeats: Files of the reference extracted again, with other batches or precision: what drift has to exceed.
         seed_caches: Files of other fine-tuning seeds, likewise.
         weights: Folder of a fine-tuning run, whose weights are compared too.
-        splits: Clips of which splits are looked at.
-        by_corpus: Of several corpora, also measure corpus by corpus.
-        output: Folder to write the tables to.
-        progress: Told of each layer.
 
     Returns:
         The table `drift`, and where they can be `drift_groups`, `drift_floor` and `weight_drift`.
@@ -187,46 +145,23 @@ def drift(
         CheckpointError: If weights cannot be read.
     """
     origin = single(reference, "reference")
+    states = listed(caches, first=0 if origin is None else 1)
     roles = {
-        "caches": listed(caches, first=0 if origin is None else 1),
-        "reference": origin,
-        "repeats": list(repeats),
-        "seed_caches": list(seed_caches),
-    }
+        "caches": states, "reference": origin, "repeats": list(repeats), "seed_caches": list(seed_caches)
+    }  # fmt: skip
+    checkpoints = {} if weights is None else find_checkpoints([Path(os.fspath(weights))])
     columns = {"labels": labels, "speakers": speakers}
-    found = {} if weights is None else find_checkpoints([Path(os.fspath(weights))])
-    more = {"splits": splits, "by_corpus": by_corpus, "checkpoints": found}
-    return _run("drift", _DRIFT, _DRIFT.check(options, DriftConfig), roles, clips, columns, output, progress, more)
+    more = {"splits": splits, "by_corpus": by_corpus, "checkpoints": checkpoints}
+    return _run("drift", DriftConfig, options, roles, clips, columns, output, progress, **more)
 
 
-@_GEOMETRY
+@_CALLS["geometry"]
 def geometry(
-    caches: Representations,
-    labels: Sequence[object] | pd.Series | None = None,
-    speakers: Sequence[object] | pd.Series | None = None,
-    *,
-    clips: ClipTable | None = None,
-    features: Representation | None = None,
-    splits: Splits = "all",
-    by_corpus: bool = True,
-    seed: int = 0,
-    output: FilePath | None = None,
-    progress: Progress = SILENT,
-    **options: Any,
-) -> AnalysisResult:
+    caches: Representations, labels: Column = None, speakers: Column = None, *, clips: ClipTable | None = None,
+    features: Representation | None = None, splits: Splits = "all", by_corpus: bool = True, seed: int = 0,
+    output: FilePath | None = None, progress: Progress = SILENT, **options: Any,
+) -> AnalysisResult:  # fmt: skip
     """Measure the shape of each layer: dimension, isotropy, and what its variance is about.
-
-    Args:
-        caches: The representations.
-        labels: Each clip's label.
-        speakers: Each clip's speaker.
-        clips: A table of the clips, with further factors.
-        features: Acoustic features, measured too.
-        splits: Clips of which splits are looked at.
-        by_corpus: Of several corpora, also measure corpus by corpus.
-        seed: Seed of the permutations.
-        output: Folder to write the tables to.
-        progress: Told of each layer.
 
     Returns:
         The tables `geometry_spectrum` and `geometry`.
@@ -238,38 +173,16 @@ def geometry(
     roles = {"caches": listed(caches), "features": single(features, "features")}
     columns = {"labels": labels, "speakers": speakers}
     more = {"splits": splits, "by_corpus": by_corpus, "seed": seed}
-    config = _GEOMETRY.check(options, GeometryConfig)
-    return _run("geometry", _GEOMETRY, config, roles, clips, columns, output, progress, more)
+    return _run("geometry", GeometryConfig, options, roles, clips, columns, output, progress, **more)
 
 
-@_ACOUSTICS
+@_CALLS["acoustics"]
 def acoustics(
-    caches: Representations,
-    features: Representation,
-    speakers: Sequence[object] | pd.Series | None = None,
-    *,
-    clips: ClipTable | None = None,
-    control: Representation | None = None,
-    splits: Splits = "all",
-    by_corpus: bool = True,
-    seed: int = 0,
-    output: FilePath | None = None,
-    progress: Progress = SILENT,
-    **options: Any,
-) -> AnalysisResult:
+    caches: Representations, features: Representation, speakers: Column = None, *, clips: ClipTable | None = None,
+    control: Representation | None = None, splits: Splits = "all", by_corpus: bool = True, seed: int = 0,
+    output: FilePath | None = None, progress: Progress = SILENT, **options: Any,
+) -> AnalysisResult:  # fmt: skip
     """Predict every acoustic feature from each layer, for unheard speakers: what is kept of the voice?
-
-    Args:
-        caches: The representations.
-        features: Acoustic features of the same clips: a file, or a table with a column a feature.
-        speakers: Each clip's speaker.
-        clips: A table of the clips; `gender` is a control.
-        control: The same architecture with random weights.
-        splits: Clips of which splits are looked at.
-        by_corpus: Of several corpora, also predict corpus by corpus.
-        seed: Seed of the folds and of the shuffled clips.
-        output: Folder to write the tables to.
-        progress: Told of each layer.
 
     Returns:
         The tables `acoustics_functionals`, `acoustics_groups`, `acoustics_changes` and `acoustics`.
@@ -278,42 +191,22 @@ def acoustics(
         ConfigError: If an option cannot be used.
         AnalysisError: If there are fewer than three speakers, or no feature varies.
     """
-    roles = {
-        "caches": listed(caches),
-        "features": single(features, "features"),
-        "control": single(control, "control", model="random weights"),
-    }
+    roles = {"caches": listed(caches), "features": single(features, "features"), "control": single(control, "control")}
+    columns = {"speakers": speakers}
     more = {"splits": splits, "by_corpus": by_corpus, "seed": seed}
-    config = _ACOUSTICS.check(options, AcousticsConfig)
-    return _run("acoustics", _ACOUSTICS, config, roles, clips, {"speakers": speakers}, output, progress, more)
+    return _run("acoustics", AcousticsConfig, options, roles, clips, columns, output, progress, **more)
 
 
-@_UMAP
+@_CALLS["umap"]
 def umap(
-    caches: Representations,
-    labels: Sequence[object] | pd.Series | None = None,
-    speakers: Sequence[object] | pd.Series | None = None,
-    *,
-    clips: ClipTable | None = None,
-    predictions: FilePath | None = None,
-    splits: Splits = "all",
-    seed: int = 0,
-    output: FilePath | None = None,
-    progress: Progress = SILENT,
-    **options: Any,
-) -> AnalysisResult:
-    """Map the clips in two dimensions, all checkpoints of a layer on one map. For the eye only.
+    caches: Representations, labels: Column = None, speakers: Column = None, *, clips: ClipTable | None = None,
+    predictions: FilePath | None = None, splits: Splits = "all", seed: int = 0, output: FilePath | None = None,
+    progress: Progress = SILENT, **options: Any,
+) -> AnalysisResult:  # fmt: skip
+    """Map the clips in two dimensions, all checkpoints of a layer of one model on one map. For the eye only.
 
     Args:
-        caches: The checkpoints of one model.
-        labels: Each clip's label.
-        speakers: Each clip's speaker.
-        clips: A table of the clips, with further columns to colour by.
         predictions: Predictions of the clips as `evaluate(..., output=...)` writes them, to colour by right and wrong.
-        splits: Clips of which splits are looked at.
-        seed: Seed of the layout.
-        output: Folder to write the table to.
-        progress: Told of each layer.
 
     Returns:
         The table `umap`: a row per layer, checkpoint and clip, with `x` and `y`.
@@ -322,31 +215,23 @@ def umap(
         ConfigError: If an option cannot be used.
         AnalysisError: If a layer or a column to colour by does not exist, or there are several models.
     """
-    config = _UMAP.check(options, UmapConfig).model_copy(update={"page": False})
     columns = {"labels": labels, "speakers": speakers}
-    more = {
-        "splits": splits, "seed": seed, "predictions": None if predictions is None else Path(os.fspath(predictions))
-    }  # fmt: skip
-    return _run("umap", _UMAP, config, {"caches": listed(caches)}, clips, columns, output, progress, more)
+    more = {"splits": splits, "seed": seed, "predictions": None if predictions is None else Path(predictions)}
+    roles, options = {"caches": listed(caches)}, {**options, "page": False}
+    return _run("umap", UmapConfig, options, roles, clips, columns, output, progress, **more)
 
 
 def _run(
-    name: str,
-    call: Call,
-    config: Section,
-    roles: Mapping[str, Any],
-    clips: ClipTable | None,
-    columns: Mapping[str, Any],
-    output: FilePath | None,
-    progress: Progress,
-    more: Mapping[str, Any],
-) -> AnalysisResult:
+    name: str, schema: type[Section], options: Mapping[str, Any], roles: Mapping[str, Any], clips: ClipTable | None,
+    columns: Mapping[str, Any], output: FilePath | None, progress: Progress, **more: Any,
+) -> AnalysisResult:  # fmt: skip
     """Run an analysis on what a function was given, and return what it has written."""
-    notes = Notes(progress, call.say)
+    call = _CALLS[name]
+    config, notes = call.check(options, schema), Notes(progress, call.say)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         files = Files(Path(folder), clips, columns, roles).inputs()
         target = Path(folder) / "tables" if output is None else Path(os.fspath(output)).expanduser()
         outcome = run_analysis(name, Inputs(target, **files, **more, progress=notes), config)
-        tables = {path.stem: pd.read_parquet(path) for path in outcome.files if path.suffix == ".parquet"}
+        tables = read_tables(outcome.files)
     said = (*notes.lines, *outcome.warnings, *pooling_warnings(tables))
     return AnalysisResult(name, tables, outcome.summary, tuple(said))

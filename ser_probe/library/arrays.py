@@ -31,6 +31,7 @@ File = str | os.PathLike[str] | EmbeddingCache
 Representation = File | np.ndarray | pd.DataFrame | Mapping[str, np.ndarray]
 """An embedding file, or in memory one layer [N, D], layers [L, N, D], or layers [N, D] by name."""
 Representations = Representation | Sequence[Representation]
+Column = Sequence[object] | pd.Series | np.ndarray | None
 ClipTable = str | os.PathLike[str] | Manifest | pd.DataFrame
 
 
@@ -66,10 +67,13 @@ class InMemory:
             found = {str(name): np.asarray(layer) for name, layer in values.items()}
         else:
             array = np.asarray(values)
-            found = dict(zip(map(str, range(len(array))), array)) if array.ndim == 3 else {"0": array}
+            found = dict(zip(map(str, range(len(array))), array, strict=True)) if array.ndim == 3 else {"0": array}
         if self.is_features and len(found) == 1:
             found = {FEATURE_LAYER: next(iter(found.values()))}
-        checked = {name: check_features(layer, f"The values of {self.argument} (layer {name})") for name, layer in found.items()}
+        checked = {
+            name: check_features(layer, f"The values of {self.argument} (layer {name})")
+            for name, layer in found.items()
+        }
         if len({layer.shape for layer in checked.values()}) != 1:
             raise AnalysisError(
                 "The layers of a representation are of the same clips and have one width",

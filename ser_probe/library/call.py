@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 import tempfile
 import textwrap
@@ -30,6 +31,13 @@ S = TypeVar("S", bound=Section)
 TEMPORARY = "ser-probe-"
 """How the names of a call's temporary folders begin."""
 
+FilePath = str | os.PathLike[str]
+
+_SHARED = {
+    "output": "Folder to write to; None writes nothing.",
+    "audio_root": "Where relative paths start; None: as the manifest says, of a table the current folder.",
+    "progress": "Told of what is done.",
+}
 _ELSEWHERE = re.compile(r" \(in a study: [^()]*\)")
 # What stands in backticks is a command to type in a shell.
 _FLAG = re.compile(r"`[^`]*`|(?<![\w-])--(?P<name>[a-z][a-z-]*)")
@@ -80,10 +88,12 @@ class Call:
     Args:
         options: The options, by section.
         spelled: What messages of the rooms below say, and what is said in its place.
+        described: What arguments do that several functions share, by name.
     """
 
     options: tuple[Options, ...] = ()
     spelled: Mapping[str, str] = field(default_factory=dict)
+    described: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Return the function with its options in signature and docstring, and with faults that name arguments."""
@@ -94,8 +104,12 @@ class Call:
         offered = [parameter for group in self.options for parameter in group.parameters()]
         call = self._named(function, [each.name for each in (*fixed, *offered)])
         call.__signature__ = signature.replace(parameters=[*fixed, *offered])  # type: ignore[attr-defined]
+        described = _SHARED | self.described
+        own = [f"        {name}: {described[name]}" for each in fixed if (name := each.name) in described]
+        lines = [f"{call.__doc__}\n    Also:", *own]
         for group in self.options:
-            call.__doc__ = "\n".join([f"{call.__doc__}\n    As in a study's `{group.key}`:", *group.lines(), ""])
+            lines += [f"\n    As in a study's `{group.key}`:", *group.lines()]
+        call.__doc__ = "\n".join([*lines, "    "])
         return call
 
     def _named(self, function: Callable[P, T], known: Sequence[str] | None) -> Callable[P, T]:

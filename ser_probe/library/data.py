@@ -11,16 +11,18 @@ import pandas as pd
 from ser_probe.data import splits
 from ser_probe.data.corpora import import_corpus
 from ser_probe.data.manifest import Manifest, write_manifest
-from ser_probe.library.call import Call
+from ser_probe.library.call import Call, FilePath
 
-Clips = str | os.PathLike[str] | Manifest | pd.DataFrame
+Clips = FilePath | Manifest | pd.DataFrame
 """A manifest file, what `read_manifest` returns, or a table with a column `path`."""
 
-_CALL = Call(spelled={"(--split study_e; in a study: split.scheme)": "(scheme='study_e')", "--audio-root": "audio_root="})
+_CALL = Call(
+    spelled={"(--split study_e; in a study: split.scheme)": "(scheme='study_e')", "--audio-root": "audio_root="}
+)
 
 
 @_CALL
-def read_corpus(name: str, root: str | os.PathLike[str], **options: str | int | float | bool) -> Manifest:
+def read_corpus(name: str, root: FilePath, **options: str | int | float | bool) -> Manifest:
     """Read a corpus folder that an importer knows.
 
     Args:
@@ -64,7 +66,7 @@ def split_speakers(
     return splits.split_speakers(table, scheme=scheme, seed=seed, k=folds, fold=fold)
 
 
-def manifest_options(clips: Clips, folder: Path, audio_root: str | os.PathLike[str] | None) -> dict[str, object]:
+def manifest_options(clips: Clips, folder: Path, audio_root: FilePath | None) -> dict[str, Path | None]:
     """Return the keys of a study's `data` that name these clips.
 
     Args:

@@ -128,7 +128,12 @@ class LogisticProbe(_ClassProbe):
         tolerance: float = 1e-8,
         max_iterations: int = 1000,
     ) -> None:
-        self.strengths, self.n_inner, self.tolerance, self.max_iterations = strengths, n_inner, tolerance, max_iterations
+        self.strengths, self.n_inner, self.tolerance, self.max_iterations = (
+            strengths,
+            n_inner,
+            tolerance,
+            max_iterations,
+        )
 
     def _train(self, X: np.ndarray, codes: np.ndarray, groups: np.ndarray) -> ClassProbes:
         return fit_logistic(

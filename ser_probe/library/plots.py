@@ -5,8 +5,10 @@ What is drawn, and how it misleads, is said by the functions of `report` that th
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 import pandas as pd
 from matplotlib import pyplot
@@ -27,190 +29,153 @@ from ser_probe.report.tables import layer_order, pick, pooled_rows, step_order, 
 from ser_probe.report.training.plots import plot_loss
 from ser_probe.report.umap.plots import add_class_legend, class_names, is_scale, plot_projection
 
-Table = pd.DataFrame | AnalysisResult
+Table = pd.DataFrame | AnalysisResult | FinetuneResult
 
-
-def plot_probe_scores(
-    table: Table, ax: Axes | None = None, *, measure: str = "weighted_f1", split: str = "test", **where: object
-) -> Axes:
-    """Draw the score of a probe per layer, a line per checkpoint, with its controls; see `plot_scores_by_layer`.
+P = ParamSpec("P")
+_SHARED = """
 
     Args:
-        table: The result of `probe`, or its table `probe`.
+        table: The table `{table}`, or the result that holds it.
         ax: Where to draw; None: a new figure.
-        measure: Which measure: weighted_f1, uar, accuracy.
-        split: Which clips are scored.
-        where: Rows to take, by column, where there are several, as `family="linear"`.
+        where: Rows to take, by column{default}.
+
+    Raises:
+        AnalysisError: If there are no such rows.
     """
-    rows = _rows(table, "probe", where)
-    with styled():
-        ax = plot_scores_by_layer(rows, _axes(ax), measure=measure, split=split)
-        add_step_legend(ax, step_order(rows.loc[rows["control"] == "none", "step"]))
-    return ax
 
 
-def plot_probe_changes(table: Table, ax: Axes | None = None, *, measure: str = "uar", **where: object) -> Axes:
-    """Draw how the score of each layer has changed against the first checkpoint; see `plot_changes`.
+class Plot(Protocol[P]):
+    """A function that draws a table; further keyword arguments name the rows to take."""
 
-    Args:
-        table: The result of `probe`, or its table `probe_changes`.
-        ax: Where to draw; None: a new figure.
-        measure: Which measure.
-        where: Rows to take, by column, where there are several.
-    """
-    rows = _rows(table, "probe_changes", where)
-    with styled():
-        ax = plot_changes(rows, _axes(ax), measure=measure)
-        add_step_legend(ax, step_order(rows["step"]))
-    return ax
+    def __call__(self, table: Table, ax: Axes | None = None, *args: P.args, **kwargs: P.kwargs) -> Axes:
+        """Draw, and return where."""
 
 
-def plot_similarity(table: Table, ax: Axes | None = None, *, measure: str | None = None, **where: object) -> Axes:
+def _plot(name: str, **default: object) -> Callable[[Callable[Concatenate[pd.DataFrame, Axes, P], None]], Plot[P]]:
+    """Make a public function of one that draws rows: it takes the table of this name, an ax or none, and rows."""
+
+    def decorate(draw: Callable[Concatenate[pd.DataFrame, Axes, P], None]) -> Plot[P]:
+        options = [each for each in inspect.signature(draw).parameters.values() if each.kind is each.KEYWORD_ONLY]
+        names = [each.name for each in options]
+
+        @functools.wraps(draw)
+        def plot(table: Table, ax: Axes | None = None, **kwargs: Any) -> Axes:
+            where = default | {column: value for column, value in kwargs.items() if column not in names}
+            rows = _rows(table if isinstance(table, pd.DataFrame) else getattr(table, name), name, where)
+            with styled():
+                ax = pyplot.subplots(layout="constrained")[1] if ax is None else ax
+                draw(rows, ax, **{each: kwargs[each] for each in names if each in kwargs})  # type: ignore[call-arg]
+            return ax
+
+        first = [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in ("table", "ax")]
+        rest = inspect.Parameter("where", inspect.Parameter.VAR_KEYWORD)
+        plot.__signature__ = inspect.Signature([first[0], first[1].replace(default=None), *options, rest])  # type: ignore[attr-defined]
+        said = "".join(f"; by default {column}={value!r}" for column, value in default.items())
+        plot.__doc__ = f"{draw.__doc__}{_SHARED.format(table=name, default=said)}"
+        return plot  # type: ignore[return-value]
+
+    return decorate
+
+
+def _rows(table: pd.DataFrame, name: str, where: Mapping[str, object]) -> pd.DataFrame:
+    """Return the rows to draw; of several corpora those of all pooled, where no one is named."""
+    rows = with_steps(table)
+    rows = rows if "corpus" in where else pooled_rows(rows)
+    return pick(rows, name, **where) if where else rows
+
+
+@_plot("probe")
+def plot_probe_scores(rows: pd.DataFrame, ax: Axes, *, measure: str = "weighted_f1", split: str = "test") -> None:
+    """Draw the score of a probe per layer, a line per checkpoint, with its controls; see `plot_scores_by_layer`."""
+    plot_scores_by_layer(rows, ax, measure=measure, split=split)
+    add_step_legend(ax, step_order(rows.loc[rows["control"] == "none", "step"]))
+
+
+@_plot("probe_changes")
+def plot_probe_changes(rows: pd.DataFrame, ax: Axes, *, measure: str = "uar") -> None:
+    """Draw how the score of each layer has changed against the first checkpoint; see `plot_changes`."""
+    plot_changes(rows, ax, measure=measure)
+    add_step_legend(ax, step_order(rows["step"]))
+
+
+@_plot("similarity")
+def plot_similarity(rows: pd.DataFrame, ax: Axes, *, measure: str | None = None) -> None:
     """Draw the similarity of the layers of two representations as a heat map; see `plot_layer_matrix`.
 
-    Args:
-        table: The result of `similarity`, or its table.
-        ax: Where to draw; None: a new figure.
-        measure: Which measure; None: the main one.
-        where: Rows to take, by column, such as `step_a=0, step_b=50`. Of several pairs of representations the last one
-            of two different ones is drawn, so that `where` names another.
+    Of several pairs of representations the last one of two different ones is drawn, so that `where` names another, as
+    `step_a=0, step_b=50`. Without a measure the main one is drawn.
     """
-    rows = rows_of_measure(_rows(table, "similarity", where), measure)
+    rows = rows_of_measure(rows, measure)
     sides = [rows[f"model_{side}"].str.cat(rows[f"checkpoint_{side}"], " ").str.strip() for side in "ab"]
     different = sides[0] != sides[1]
     last = rows.index[different][-1] if different.any() else rows.index[-1]
     rows = rows[(sides[0] == sides[0][last]) & (sides[1] == sides[1][last])]
     limits = colour_limits(rows["value"])
-    with styled():
-        ax = plot_layer_matrix(rows, _axes(ax), limits=limits)
-        ax.set(xlabel=f"layer of {sides[0][last]}", ylabel=f"layer of {sides[1][last]}")
-        add_colour_bar([ax], limits, measure_name(str(rows["measure"].iloc[0])))
-    return ax
+    plot_layer_matrix(rows, ax, limits=limits)
+    ax.set(xlabel=f"layer of {sides[0][last]}", ylabel=f"layer of {sides[1][last]}")
+    add_colour_bar([ax], limits, measure_name(str(rows["measure"].iloc[0])))
 
 
-def plot_drift(table: Table, ax: Axes | None = None, *, measure: str = "cka_debiased", **where: object) -> Axes:
-    """Draw how far each layer has moved, a line per checkpoint, with its floor; see `plot_drift_over_layers`.
-
-    Args:
-        table: The result of `drift`, or its table.
-        ax: Where to draw; None: a new figure.
-        measure: Which measure.
-        where: Rows to take, by column; by default those `against="first"`.
-    """
-    rows = _rows(table, "drift", {"against": "first", **where})
-    with styled():
-        ax = plot_drift_over_layers(rows, _axes(ax), measure=measure)
-        add_step_legend(ax, step_order(rows["step"]))
-    return ax
+@_plot("drift", against="first")
+def plot_drift(rows: pd.DataFrame, ax: Axes, *, measure: str = "cka_debiased") -> None:
+    """Draw how far each layer has moved, a line per checkpoint, with its floor; see `plot_drift_over_layers`."""
+    plot_drift_over_layers(rows, ax, measure=measure)
+    add_step_legend(ax, step_order(rows["step"]))
 
 
-def plot_geometry(
-    table: Table, ax: Axes | None = None, *, measure: str = "effective_rank", factor: str = "", **where: object
-) -> Axes:
-    """Draw a measure of the shape of each layer, a line per checkpoint; see `report.geometry.plots.plot_geometry`.
-
-    Args:
-        table: The result of `geometry`, or its table.
-        ax: Where to draw; None: a new figure.
-        measure: Which measure.
-        factor: Of a measure by factor, which one, such as `label`.
-        where: Rows to take, by column, where there are several.
-    """
-    rows = _rows(table, "geometry", where)
+@_plot("geometry")
+def plot_geometry(rows: pd.DataFrame, ax: Axes, *, measure: str = "effective_rank", factor: str = "") -> None:
+    """Draw a measure of the shape of each layer, some by a factor such as `label`, a line per checkpoint."""
     layers, steps = layer_order(rows["layer"]), step_order(rows["step"])
-    with styled():
-        ax = geometry.plot_geometry(rows, _axes(ax), measure=measure, factor=factor, layers=layers, steps=steps)
-        ax.set_xlabel("hidden layer")
-        add_step_legend(ax, steps)
-    return ax
+    geometry.plot_geometry(rows, ax, measure=measure, factor=factor, layers=layers, steps=steps)
+    ax.set_xlabel("hidden layer")
+    add_step_legend(ax, steps)
 
 
-def plot_acoustics(
-    table: Table, ax: Axes | None = None, *, group: str = "all", measure: str = "r2", **where: object
-) -> Axes:
-    """Draw how well acoustic features are predicted from each layer, a line per checkpoint, with controls.
+@_plot("acoustics_groups")
+def plot_acoustics(rows: pd.DataFrame, ax: Axes, *, group: str = "all", measure: str = "r2") -> None:
+    """Draw how well a group of acoustic features is predicted from each layer, a line per checkpoint, with controls.
 
     The bands are 95 % intervals over speakers of the first and the last checkpoint's own values.
-
-    Args:
-        table: The result of `acoustics`, or its table `acoustics_groups`.
-        ax: Where to draw; None: a new figure.
-        group: The mean of which group of features, such as `frequency`; all: of all.
-        measure: Which measure.
-        where: Rows to take, by column, where there are several.
     """
-    rows = _rows(table, "acoustics_groups", {"group": group, "measure": measure, **where})
+    rows = pick(rows, "acoustics_groups", group=group, measure=measure)
     scores = pick(rows, "acoustics_groups", control="none")
     layers, steps = layer_order(scores["layer"]), step_order(scores["step"])
-    with styled():
-        ax = geometry.plot_lines_by_layer(scores, _axes(ax), layers=layers, steps=steps)
-        plot_group_controls(rows, ax, group=group, measure=measure, layers=layers)
-        ax.set(xlabel="hidden layer", ylabel=f"{measure_name(measure)}, {group} features")
-        add_step_legend(ax, steps)
-    return ax
+    geometry.plot_lines_by_layer(scores, ax, layers=layers, steps=steps)
+    plot_group_controls(rows, ax, group=group, measure=measure, layers=layers)
+    ax.set(xlabel="hidden layer", ylabel=f"{measure_name(measure)}, {group} features")
+    add_step_legend(ax, steps)
 
 
-def plot_umap(
-    table: Table, ax: Axes | None = None, *, colour: str = "label", layer: str | None = None, **where: object
-) -> Axes:
-    """Draw the map of one layer and checkpoint, coloured by a column; see `plot_projection`.
-
-    Args:
-        table: The result of `umap`, or its table.
-        ax: Where to draw; None: a new figure.
-        colour: The column that colours.
-        layer: Which layer; None: the last one that was mapped.
-        where: Further rows to take, such as `step=50`; by default those of the last step.
-    """
-    rows = _rows(table, "umap", where)
+@_plot("umap")
+def plot_umap(rows: pd.DataFrame, ax: Axes, *, color: str = "label", layer: str | None = None) -> None:
+    """Draw the map of one layer, by default the last one, and of the last step that is there; see `plot_projection`."""
     rows = pick(rows, "umap", layer=layer or layer_order(rows["layer"])[-1])
     rows = pick(rows, "umap", step=rows["step"].max())
-    with styled():
-        ax = plot_projection(rows, _axes(ax), colour=colour)
-        if not is_scale(rows[colour]):
-            add_class_legend(ax, class_names(rows, colour), colour, some_unknown=bool(rows[colour].isna().any()))
-        ax.set(box_aspect=1, title=f"layer {rows['layer'].iloc[0]}")
-    return ax
+    plot_projection(rows, ax, colour=color)
+    if not is_scale(rows[color]):
+        add_class_legend(ax, class_names(rows, color), color, some_unknown=bool(rows[color].isna().any()))
+    ax.set(box_aspect=1, title=f"layer {rows['layer'].iloc[0]}")
 
 
-def plot_confusion(table: Table, ax: Axes | None = None, *, counts: bool = False, **where: object) -> Axes:
-    """Draw a confusion matrix in percent of each true class; see `report.evaluation.plots.plot_confusion`.
-
-    Args:
-        table: The result of `evaluate`, or its table `confusion`.
-        ax: Where to draw; None: a new figure.
-        counts: Print the numbers of clips too.
-        where: Rows to take, by column; by default those of all clips.
-    """
-    rows = _rows(table, "confusion", {"group_by": "overall", **where})
-    with styled():
-        return evaluation.plot_confusion(rows, _axes(ax), counts=counts)
+@_plot("confusion", group_by="overall")
+def plot_confusion(rows: pd.DataFrame, ax: Axes, *, counts: bool = False) -> None:
+    """Draw a confusion matrix in percent of each true class; see `report.evaluation.plots.plot_confusion`."""
+    evaluation.plot_confusion(rows, ax, counts=counts)
 
 
-def plot_reliability(table: Table, ax: Axes | None = None, **where: object) -> Axes:
-    """Draw accuracy against confidence; see `report.evaluation.plots.plot_reliability`.
-
-    Args:
-        table: The result of `evaluate`, or its table `reliability`.
-        ax: Where to draw; None: a new figure.
-        where: Rows to take, by column.
-    """
-    with styled():
-        return evaluation.plot_reliability(_rows(table, "reliability", where), _axes(ax))
+@_plot("reliability")
+def plot_reliability(rows: pd.DataFrame, ax: Axes) -> None:
+    """Draw accuracy against confidence; see `report.evaluation.plots.plot_reliability`."""
+    evaluation.plot_reliability(rows, ax)
 
 
-def plot_training(table: pd.DataFrame | FinetuneResult, ax: Axes | None = None) -> Axes:
-    """Draw the losses of a fine-tuning run by step; see `plot_loss`.
-
-    Args:
-        table: The result of `finetune`, or its table `training`.
-        ax: Where to draw; None: a new figure.
-    """
-    with styled():
-        ax = plot_loss(table.training if isinstance(table, FinetuneResult) else table, _axes(ax))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.legend()
-    return ax
+@_plot("training")
+def plot_training(rows: pd.DataFrame, ax: Axes) -> None:
+    """Draw the losses of a fine-tuning run by step; see `plot_loss`."""
+    plot_loss(rows, ax)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend()
 
 
 PLOTS: Mapping[str, Callable[..., Axes]] = {
@@ -221,21 +186,6 @@ PLOTS: Mapping[str, Callable[..., Axes]] = {
     "acoustics": plot_acoustics,
     "umap": plot_umap,
     "evaluate": plot_confusion,
+    "finetune": plot_training,
 }
-"""What `AnalysisResult.plot` draws, by the name of the result."""
-
-
-def _rows(table: Table, name: str, where: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the rows to draw of a table or a result; of several corpora those of all pooled, where no one is named.
-
-    Raises:
-        AttributeError: If the result has no such table.
-        AnalysisError: If there are no such rows.
-    """
-    rows = with_steps(getattr(table, name) if isinstance(table, AnalysisResult) else table)
-    rows = rows if "corpus" in where else pooled_rows(rows)
-    return pick(rows, name, **where) if where else rows
-
-
-def _axes(ax: Axes | None) -> Axes:
-    return pyplot.subplots(layout="constrained")[1] if ax is None else ax
+"""What the `plot` of a result draws, by its name."""

@@ -38,8 +38,9 @@ class AnalysisResult:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The main table: the one of the result's own name, else the last."""
-        return self.tables.get(self.name, self.tables[list(self.tables)[-1]])
+        """The main table: the one called as the function, of an evaluation the scores, else the last."""
+        main = next((name for name in (self.name, "scores") if name in self.tables), list(self.tables)[-1])
+        return self.tables[main]
 
     def __getattr__(self, name: str) -> pd.DataFrame:
         tables = self.__dict__.get("tables", {})
@@ -65,15 +66,7 @@ class AnalysisResult:
         return "\n".join([*lines, "", f"tables: {sizes}"])
 
     def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
-        """Draw the main table, as the function `plot_...` of its kind does.
-
-        Args:
-            ax: Where to draw; None: a new figure.
-            options: Further arguments of that function.
-
-        Raises:
-            AnalysisError: If the table holds nothing to draw.
-        """
+        """Draw the main table, as the function `plot_...` of its kind does; `options` are those of that function."""
         from ser_probe.library import plots
 
         return plots.PLOTS[self.name](self, ax, **options)
@@ -83,7 +76,8 @@ class AnalysisResult:
         from ser_probe.report.figures import compose_figures
         from ser_probe.steps.analyses.figures import report_figures
 
-        return {drawn.name: drawn.figure for drawn in compose_figures(self.tables, report_figures())}
+        drawn = compose_figures(self.tables, specs=report_figures())
+        return {each.name: each.figure for each in drawn if each.figure is not None}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,10 +108,10 @@ class FinetuneResult:
         return "\n".join([*lines, *(f"{name}: {value}" for name, value in self.facts.items())])
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the losses by step; `ax` as in `plot_training`."""
+        """Draw the losses by step, as `plot_training`."""
         from ser_probe.library import plots
 
-        return plots.plot_training(self.training, ax)
+        return plots.PLOTS["finetune"](self, ax)
 
 
 def _shown(rows: pd.DataFrame) -> list[str]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
-
-import pandas as pd
 
 from ser_probe.config import (
     AudioConfig,
@@ -27,30 +24,30 @@ from ser_probe.config.evaluation import EvaluateConfig
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import ConfigError
 from ser_probe.files import slug
-from ser_probe.library.call import TEMPORARY, Call, Options, validate
+from ser_probe.library.call import TEMPORARY, Call, FilePath, Options, validate
 from ser_probe.library.data import Clips, manifest_options
 from ser_probe.library.results import AnalysisResult, FinetuneResult, Notes
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.evaluate import evaluate_checkpoint
 from ser_probe.steps.extract import checkpoints_in, extract_manifest
 from ser_probe.steps.finetune import finetune_manifest
-from ser_probe.steps.outcome import Outcome
+from ser_probe.steps.tables import read_tables
 from ser_probe.steps.trained_runs import find_runs
 from ser_probe.training.checkpoints import list_checkpoints
 from ser_probe.training.run_files import CHECKPOINTS
 
-FilePath = str | os.PathLike[str]
-
 _AUDIO = Options("audio", AudioConfig, without=("sample_rate_hz",))
 _BACKBONE = Options("backbone", BackboneConfig, without=("name",))
+_MANIFEST = {"manifest": "A manifest file, what `read_manifest` returns, or a table with a column `path`."}
 _EXTRACT = Call(
     (
-        Options("extract", ExtractConfig, without=("pooling", "layers", "checkpoints", "egemaps", "random_control")),
+        Options("extract", ExtractConfig, ("pooling", "layers", "checkpoints", "egemaps", "random_control")),
         _BACKBONE,
         _AUDIO,
         Options("data", DataConfig, only=("strict",)),
     ),
-    {"unless --clips names a manifest; --prune removes them": "unless clips= says which", "extract.pooling": "pooling"},
+    {"unless --clips names a manifest; --prune removes them": "unless clips says which", "extract.pooling": "pooling"},
+    _MANIFEST,
 )
 _FINETUNE = Call(
     (
@@ -60,85 +57,62 @@ _FINETUNE = Call(
         _AUDIO,
         Options("data", DataConfig, only=("target", "labels", "keep", "strict")),
     ),
-    {"--split study_e": "split='study_e'", "split.scheme": "split", "--continue": "must_continue"},
+    {"--split study_e": "split='study_e'", "split.scheme": "split"},
+    _MANIFEST,
 )
 _EVALUATE = Call(
     (Options("evaluate", EvaluateConfig, without=("figures",)),),
     {"--map LABEL=CLASS or --label-map FILE.yaml": "label_map={label: class}", "--split all": "split='all'"},
+    _MANIFEST,
 )
 
 
 @overload
-def extract(
-    manifest: Clips,
-    model: FilePath,
-    output: FilePath | None = None,
-    *,
-    pooling: str = "mean",
-    audio_root: FilePath | None = None,
-    progress: Progress = SILENT,
-    **options: Any,
-) -> EmbeddingCache: ...
+def extract(manifest: Clips, model: FilePath, output: FilePath | None = None, **options: Any) -> EmbeddingCache: ...
 
 
 @overload
 def extract(
-    manifest: Clips,
-    model: Sequence[FilePath],
-    output: FilePath | None = None,
-    *,
-    pooling: str = "mean",
-    audio_root: FilePath | None = None,
-    progress: Progress = SILENT,
-    **options: Any,
+    manifest: Clips, model: Sequence[FilePath], output: FilePath | None = None, **options: Any
 ) -> list[EmbeddingCache]: ...
 
 
 @_EXTRACT
 def extract(
-    manifest: Clips,
-    model: FilePath | Sequence[FilePath],
-    output: FilePath | None = None,
-    *,
-    pooling: str = "mean",
-    audio_root: FilePath | None = None,
-    progress: Progress = SILENT,
-    **options: Any,
-) -> EmbeddingCache | list[EmbeddingCache]:
+    manifest: Clips, model: FilePath | Sequence[FilePath], output: FilePath | None = None, *, pooling: str = "mean",
+    audio_root: FilePath | None = None, progress: Progress = SILENT, **options: Any,
+) -> EmbeddingCache | list[EmbeddingCache]:  # fmt: skip
     """Return the embeddings of every layer of every clip, extracted into a file.
 
     What the file holds already is not computed again. Clips that cannot be used are in the cache's `rejects`.
 
     Args:
-        manifest: A manifest file, a `Manifest`, or a table with a column `path`; its columns travel along.
         model: A Hugging Face id, a folder, a checkpoint, `tiny-...`, or a set of acoustic features, `eGeMAPSv02`. A
             list stands for several, and a fine-tuning run in it for all of its checkpoints: a cache each, of equal
             weights one.
-        output: The file (`.h5`), of several models their folder; None: a file that goes when the cache does.
+        output: The file (`.h5`), or a folder; None: a file that goes when the cache does.
         pooling: How the frames of a clip become one vector: mean, std, mean+std, max, sum, speech-mean, segments:K; or
             frames, which keeps all.
-        audio_root: Where relative paths start; None: as the manifest says, of a table the current folder.
-        progress: Told of each file and clip.
 
     Raises:
         ConfigError: If an argument cannot be used, or one model is a folder of several checkpoints.
         ManifestError: If the clips cannot be read.
         BackboneError: If the model cannot be found or loaded.
     """
-    several = not isinstance(model, str | os.PathLike)
-    models = [os.fspath(each) for each in model] if several else [os.fspath(model)]  # type: ignore[union-attr,arg-type]
-    if not several and len(checkpoints_in(models[0])) > 1:
+    single = isinstance(model, str | os.PathLike)
+    models = [os.fspath(each) for each in ([model] if isinstance(model, str | os.PathLike) else model)]
+    if single and len(checkpoints_in(models[0])) > 1:
         raise ConfigError(
-            "This folder holds several checkpoints, and one model makes one cache",
-            where=models[0], fix=f"extract(manifest, [{models[0]!r}]) returns a cache for each",
+            "This folder holds several checkpoints, and one model makes one cache", where=models[0],
+            fix=f"extract(manifest, [{models[0]!r}]) returns a cache for each",
         )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         target = Path(folder) / "embeddings" if output is None else Path(os.fspath(output)).expanduser()
-        with _study(_EXTRACT, manifest, models[0], options, audio_root) as keys:
-            keys.setdefault("extract", {})["pooling"] = pooling
-            outcome = extract_manifest(_checked(keys, target), target, models=models, progress=progress)
+        keys = _keys(_EXTRACT, options, manifest, models[0], Path(folder), audio_root)
+        keys["extract"] = {**keys.get("extract", {}), "pooling": pooling}
+        outcome = extract_manifest(_study(keys, target), target, models=models, progress=progress)
         caches = [EmbeddingCache.open(path) if output is not None else _kept(path) for path in outcome.files]
-    return caches if several else caches[0]
+    return caches[0] if single else caches
 
 
 def _kept(path: Path) -> EmbeddingCache:
@@ -151,29 +125,17 @@ def _kept(path: Path) -> EmbeddingCache:
 
 @_FINETUNE
 def finetune(
-    manifest: Clips,
-    model: str,
-    output: FilePath,
-    *,
-    split: str = "manifest",
-    seeds: Sequence[int] | None = None,
-    restart: bool = False,
-    audio_root: FilePath | None = None,
-    progress: Progress = SILENT,
-    **options: Any,
-) -> FinetuneResult:
+    manifest: Clips, model: str, output: FilePath, *, split: str = "manifest", seeds: Sequence[int] | None = None,
+    restart: bool = False, audio_root: FilePath | None = None, progress: Progress = SILENT, **options: Any,
+) -> FinetuneResult:  # fmt: skip
     """Fine-tune a backbone with a head, keeping a checkpoint every few steps; a run that was stopped goes on.
 
     Args:
-        manifest: A manifest file, a `Manifest`, or a table with `path`, `label`, `speaker`, and `split` where the clips
-            are not split anew.
         model: A Hugging Face id, a folder, or `tiny-...`.
         output: The folder of the run.
         split: How to split the speakers: study_e, study_b, loso, kfold, fractions; manifest: the column `split`.
         seeds: Several runs, in `seed-<n>` below the folder; None: one.
         restart: Delete the run that is in the folder, and train anew.
-        audio_root: Where relative paths start; None: as the manifest says, of a table the current folder.
-        progress: Told of each step.
 
     Raises:
         ConfigError: If an argument cannot be used.
@@ -181,44 +143,36 @@ def finetune(
         SplitError: If the clips have no splits, or cannot be split as asked.
         CheckpointError: If the folder holds another run.
     """
-    folder, notes = Path(os.fspath(output)).expanduser(), Notes(progress, _FINETUNE.say)
-    with _study(_FINETUNE, manifest, model, options, audio_root) as keys:
-        keys.setdefault("split", {})["scheme"] = split
-        keys["output"] = {"cache": folder / "cache"}
-        if "seed" in options:
-            keys["seed"] = options["seed"]
-        study = _checked(keys, folder)
-        outcome = finetune_manifest(study, folder, seeds=seeds, restart=restart, progress=notes)
-    runs, _ = find_runs(folder)
-    checkpoints = [path for run in runs if run.run for _, path in list_checkpoints(run.run / CHECKPOINTS)]
-    training = _tables(outcome)["training"]
-    best = tuple(run.checkpoint for run in runs)
-    return FinetuneResult(folder, training, best, tuple(checkpoints), outcome.summary, tuple(notes.lines))
+    target, notes = Path(os.fspath(output)).expanduser(), Notes(progress, _FINETUNE.say)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
+        keys = _keys(_FINETUNE, options, manifest, model, Path(folder), audio_root)
+        keys["split"] = {**keys.get("split", {}), "scheme": split}
+        keys |= {"output": {"cache": target / "cache"}, "seed": options.get("seed", 0)}
+        outcome = finetune_manifest(_study(keys, target), target, seeds=seeds, restart=restart, progress=notes)
+    runs, _ = find_runs(target)
+    return FinetuneResult(
+        target,
+        training=read_tables(outcome.files)["training"],
+        best=tuple(run.checkpoint for run in runs),
+        checkpoints=tuple(path for run in runs if run.run for _, path in list_checkpoints(run.run / CHECKPOINTS)),
+        facts=outcome.summary,
+        notes=tuple(notes.lines),
+    )
 
 
 @_EVALUATE
 def evaluate(
-    model: FilePath,
-    manifest: Clips | Sequence[FilePath],
-    *,
-    output: FilePath | None = None,
-    name: str | None = None,
-    audio_root: FilePath | None = None,
-    progress: Progress = SILENT,
-    **options: Any,
-) -> AnalysisResult:
+    model: FilePath, manifest: Clips | Sequence[FilePath], *, output: FilePath | None = None, name: str | None = None,
+    audio_root: FilePath | None = None, progress: Progress = SILENT, **options: Any,
+) -> AnalysisResult:  # fmt: skip
     """Predict every clip with a fine-tuned classifier, and score it where the labels are known.
 
     Args:
         model: A checkpoint, a run (its best checkpoint), or a folder of `seed-<n>` (the best one of each).
-        manifest: A manifest file or several, a `Manifest`, or a table with a column `path`.
-        output: A folder for predictions, tables and figures; None writes nothing.
         name: What the tables call the model; None: as its folder.
-        audio_root: Where relative paths start; None: as the manifest says, of a table the current folder.
-        progress: Told of each clip.
 
     Returns:
-        The tables `predictions`, `scores`, `summary`, `classes`, `confusion`, `reliability` and more, `scores` last.
+        The tables `predictions`, `scores`, `summary`, `classes`, `confusion`, `reliability` and more.
 
     Raises:
         ConfigError: If an argument cannot be used.
@@ -232,37 +186,25 @@ def evaluate(
         if isinstance(manifest, Sequence) and not isinstance(manifest, str):
             files, root = [Path(os.fspath(each)) for each in manifest], audio_root
         else:
-            data = manifest_options(manifest, Path(folder), audio_root)
-            files, root = [data["manifest"]], data["audio_root"]
-        target = Path(folder) / "evaluation" if output is None else Path(os.fspath(output))
-        evaluated = evaluate_checkpoint(
-            Path(os.fspath(model)), files, target, config, name=name,
-            audio_root=None if root is None else Path(root), progress=notes,
-        )  # fmt: skip
-        tables = _tables(evaluated.outcome)
-    if "scores" in tables:
-        tables["scores"] = tables.pop("scores")
+            path, root = manifest_options(manifest, Path(folder), audio_root).values()
+            files = [path]
+        target = Path(folder) / "evaluation" if output is None else Path(os.fspath(output)).expanduser()
+        place, root = Path(os.fspath(model)), None if root is None else Path(root)
+        evaluated = evaluate_checkpoint(place, files, target, config, name=name, audio_root=root, progress=notes)
+        tables = read_tables(evaluated.outcome.files)
     return AnalysisResult("evaluate", tables, evaluated.outcome.summary, tuple(notes.lines), evaluated.headline)
 
 
-@contextlib.contextmanager
-def _study(
-    call: Call, clips: Clips, model: str, options: dict[str, Any], audio_root: FilePath | None
-) -> Iterator[dict[str, dict[str, Any]]]:
-    """Yield the keys of a study that these arguments give, for as long as the clips' file is there."""
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
-        keys = call.keys(options)
-        keys["data"] = {**keys.get("data", {}), **manifest_options(clips, Path(folder), audio_root)}
-        keys["backbone"] = {**keys.get("backbone", {}), "name": model}
-        keys.setdefault("split", {"scheme": "manifest"})
-        yield keys
+def _keys(
+    call: Call, options: Mapping[str, Any], clips: Clips, model: str, folder: Path, audio_root: FilePath | None
+) -> dict[str, Any]:
+    """Return the keys of a study that these arguments give; a table of clips is written into the folder."""
+    keys = call.keys(options)
+    keys["data"] = {**keys.get("data", {}), **manifest_options(clips, folder, audio_root)}
+    keys["backbone"] = {**keys.get("backbone", {}), "name": model}
+    return {"split": {"scheme": "manifest"}, **keys}
 
 
-def _checked(keys: dict[str, Any], output: Path) -> StudyConfig:
+def _study(keys: Mapping[str, Any], output: Path) -> StudyConfig:
     """Return a study of one verb: called after what it writes, without analyses."""
-    return validate(StudyConfig, {"name": slug(output.stem) or "run", "analyze": dict.fromkeys(ANALYSES), **keys})
-
-
-def _tables(outcome: Outcome) -> dict[str, pd.DataFrame]:
-    """Return the tables that a step has written, by name."""
-    return {path.stem: pd.read_parquet(path) for path in outcome.files if path.suffix == ".parquet"}
+    return validate(StudyConfig, {"name": slug(output.stem), "analyze": dict.fromkeys(ANALYSES), **keys})

@@ -14,7 +14,10 @@ from ser_probe.errors import AnalysisError, ConfigError, SerProbeError
 from ser_probe.library.call import TEMPORARY, Call, Options
 
 CALL = Call(
-    (Options("analyze.probe", ProbeConfig, without=("groups",)), Options("split", SplitConfig, only=("scheme", "seed"))),
+    (
+        Options("analyze.probe", ProbeConfig, without=("groups",)),
+        Options("split", SplitConfig, only=("scheme", "seed")),
+    ),
     {"--with": "features"},
 )
 

@@ -65,7 +65,7 @@ def test_the_linear_probe_stops_by_speakers_that_do_not_train(tiny: Tiny) -> Non
     # Without speakers single clips stop it: another probe.
     other = LinearProbe(random_state=1).fit(x, tiny.labels)
     assert (probe.coef_ != other.coef_).any()
-    with pytest.raises(ValueError, match="'validation_fraction' must be between 0 and 1. Got 1.5 instead"):
+    with pytest.raises(ValueError, match=r"'validation_fraction' must be between 0 and 1\. Got 1\.5 instead"):
         LinearProbe(validation_fraction=1.5).fit(x, tiny.labels)
     with pytest.raises(ValueError, match="No group can stop training"):
         LinearProbe().fit(x, tiny.labels, groups=np.zeros(72))

@@ -35,7 +35,7 @@ def test_the_plots_of_probes(tiny: Tiny) -> None:
     assert [text.get_text() for text in left.get_legend().get_texts()]
     new = result.plot(family="linear")
     assert new.get_figure() is not figure
-    with pytest.raises(AnalysisError, match="holds nothing to draw(.|\n)*'mlp'"):
+    with pytest.raises(AnalysisError, match=r"holds nothing to draw(.|\n)*'mlp'"):
         result.plot(family="mlp")
 
 
@@ -65,7 +65,7 @@ def test_a_map_is_of_the_last_layer_and_step() -> None:
     ax = result.plot()
     assert ax.get_title() == "layer 9"
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["fear", "joy"]
-    assert ser_probe.plot_umap(table, layer="0", step=0, colour="age").get_title() == "layer 0"
+    assert ser_probe.plot_umap(table, layer="0", step=0, color="age").get_title() == "layer 0"
 
 
 def test_the_plots_of_classifiers() -> None:

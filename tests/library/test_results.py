@@ -47,13 +47,13 @@ def test_the_text_is_short() -> None:
 def test_the_figures_are_those_of_a_report(tiny: Tiny) -> None:
     result = ser_probe.drift([tiny.before, tiny.after], speakers=tiny.speakers)
     figures = result.figures()
-    assert {"drift_by_layer", "drift_by_label"} <= {*figures}
+    assert {"drift_layers", "drift_steps"} <= {*figures}
     assert all(isinstance(figure, Figure) for figure in figures.values())
     assert "What fine-tuning moved" in repr(result)
 
 
 def test_every_analysis_has_a_plot() -> None:
-    assert {*PLOTS} == {"probe", "similarity", "drift", "geometry", "acoustics", "umap", "evaluate"}
+    assert {*PLOTS} == {"probe", "similarity", "drift", "geometry", "acoustics", "umap", "evaluate", "finetune"}
 
 
 def test_a_run_stands_for_its_folder(tmp_path: Path) -> None:

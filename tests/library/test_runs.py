@@ -54,9 +54,7 @@ def test_from_splits_to_scores(corpus: Path, tmp_path: Path, monkeypatch: pytest
     clips = ser_probe.read_manifest(corpus / "manifest.csv")
     clips.table["split"] = ser_probe.split_speakers(clips, seed=3)
     assert set(clips.table.groupby("speaker")["split"].nunique()) == {1}
-    run = ser_probe.finetune(
-        clips, "tiny-wavlm-base", "run", max_steps=2, checkpoint_every=1, seed=3, trained="last:1"
-    )
+    run = ser_probe.finetune(clips, "tiny-wavlm-base", "run", max_steps=2, checkpoint_every=1, seed=3, trained="last:1")
     assert {path.name for path in tmp_path.iterdir()} == {"run"}, "nothing is written elsewhere"
     assert [path.name for path in run.checkpoints] == ["checkpoint-0", "checkpoint-1", "checkpoint-2"]
     assert [path.name for path in run.best] == [f"checkpoint-{run.facts['best step'].split()[0]}"]  # type: ignore[attr-defined]
