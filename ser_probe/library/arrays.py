@@ -158,13 +158,8 @@ class Files:
         if self.clips is None and not columns and not in_memory:
             return None
         stored = _stored_clips(on_disk[0]) if on_disk else None
-        if self.clips is not None:
-            table = self.clips.table if isinstance(self.clips, Manifest) else self.clips
-            table = table if isinstance(table, pd.DataFrame) else read_clips(Path(os.fspath(table)).expanduser())
-            assert table is not None
-        elif stored is not None:
-            table = stored
-        else:
+        table = self._table() if self.clips is not None else stored
+        if table is None:
             table = pd.DataFrame(index=range(len(next(iter(in_memory[0].layers().values())))))
         for argument, values in columns.items():
             if len(values) != len(table):
@@ -174,9 +169,16 @@ class Files:
                 )  # fmt: skip
             table = table.assign(**{argument.removesuffix("s"): np.asarray(values)})
         if "clip_id" not in table:
+            numbers = [f"{number:032x}" for number in range(len(table))]
             same = stored is not None and len(stored) == len(table)
-            table = table.assign(clip_id=list(stored["clip_id"]) if same else [f"{n:032x}" for n in range(len(table))])  # type: ignore[index]
+            table = table.assign(clip_id=stored["clip_id"].tolist() if stored is not None and same else numbers)
         return table.reset_index(drop=True)
+
+    def _table(self) -> pd.DataFrame | None:
+        """Return the clips' table as it was given."""
+        if isinstance(self.clips, Manifest):
+            return self.clips.table
+        return self.clips if isinstance(self.clips, pd.DataFrame | None) else read_clips(Path(self.clips).expanduser())
 
 
 def listed(given: Representations, argument: str = "caches", *, model: str = "array", first: int = 0) -> list[Any]:

@@ -104,7 +104,7 @@ class Call:
         offered = [parameter for group in self.options for parameter in group.parameters()]
         call = self._named(function, [each.name for each in (*fixed, *offered)])
         call.__signature__ = signature.replace(parameters=[*fixed, *offered])  # type: ignore[attr-defined]
-        described = _SHARED | self.described
+        described = {**_SHARED, **self.described}
         own = [f"        {name}: {described[name]}" for each in fixed if (name := each.name) in described]
         lines = [f"{call.__doc__}\n    Also:", *own]
         for group in self.options:
@@ -117,8 +117,8 @@ class Call:
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            for name in kwargs if known is not None else ():
-                if name not in known:
+            for name in kwargs:
+                if known is not None and name not in known:
                     raise ConfigError(f"{function.__name__}() has no argument {name!r}", fix=did_you_mean(name, known))
             try:
                 return function(*args, **kwargs)

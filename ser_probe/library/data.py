@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -66,8 +67,15 @@ def split_speakers(
     return splits.split_speakers(table, scheme=scheme, seed=seed, k=folds, fold=fold)
 
 
-def manifest_options(clips: Clips, folder: Path, audio_root: FilePath | None) -> dict[str, Path | None]:
-    """Return the keys of a study's `data` that name these clips.
+class ClipFile(NamedTuple):
+    """The keys of a study's `data` that name clips."""
+
+    manifest: Path
+    audio_root: Path | None
+
+
+def clip_file(clips: Clips, folder: Path, audio_root: FilePath | None) -> ClipFile:
+    """Return where clips lie.
 
     Args:
         clips: The clips; a table is written into the folder.
@@ -76,7 +84,7 @@ def manifest_options(clips: Clips, folder: Path, audio_root: FilePath | None) ->
     """
     root = None if audio_root is None else Path(audio_root).expanduser()
     if isinstance(clips, str | os.PathLike):
-        return {"manifest": Path(clips), "audio_root": root}
+        return ClipFile(Path(clips), root)
     if isinstance(clips, pd.DataFrame):
         clips = Manifest(clips, root or Path.cwd())
     table = clips.table
@@ -87,6 +95,6 @@ def manifest_options(clips: Clips, folder: Path, audio_root: FilePath | None) ->
             path=[str(clips.resolve(path)) if up else path for path, up in zip(table["path"], climbs, strict=True)]
         )
     # Cells of mixed types have no column type in Parquet; read back they are text in any case.
-    texts = {name: column.map(str, na_action="ignore") for name, column in table.items() if column.dtype == object}
+    texts = {str(name): column.map(str, na_action="ignore") for name, column in table.items() if column.dtype == object}
     path = write_manifest(table.assign(**texts), folder / "clips.parquet")
-    return {"manifest": path, "audio_root": root or clips.audio_root}
+    return ClipFile(path, root or clips.audio_root)

@@ -87,16 +87,9 @@ class LinearProbe(_ClassProbe):
     """
 
     def __init__(
-        self,
-        *,
-        learning_rate: float = 1e-2,
-        batch_size: int = 16,
-        max_epochs: int = 1000,
-        patience: int = 5,
-        min_delta: float = 0.025,
-        validation_fraction: float = 0.2,
-        random_state: int = 0,
-    ) -> None:
+        self, *, learning_rate: float = 1e-2, batch_size: int = 16, max_epochs: int = 1000, patience: int = 5,
+        min_delta: float = 0.025, validation_fraction: float = 0.2, random_state: int = 0,
+    ) -> None:  # fmt: skip
         self.learning_rate, self.batch_size, self.max_epochs = learning_rate, batch_size, max_epochs
         self.patience, self.min_delta = patience, min_delta
         self.validation_fraction, self.random_state = validation_fraction, random_state
@@ -121,13 +114,9 @@ class LogisticProbe(_ClassProbe):
     """
 
     def __init__(
-        self,
-        *,
-        strengths: Sequence[float] = LOGISTIC_STRENGTHS,
-        n_inner: int = 5,
-        tolerance: float = 1e-8,
+        self, *, strengths: Sequence[float] = LOGISTIC_STRENGTHS, n_inner: int = 5, tolerance: float = 1e-8,
         max_iterations: int = 1000,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.strengths, self.n_inner, self.tolerance, self.max_iterations = (
             strengths,
             n_inner,

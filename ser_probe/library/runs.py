@@ -25,7 +25,7 @@ from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import ConfigError
 from ser_probe.files import slug
 from ser_probe.library.call import TEMPORARY, Call, FilePath, Options, validate
-from ser_probe.library.data import Clips, manifest_options
+from ser_probe.library.data import Clips, clip_file
 from ser_probe.library.results import AnalysisResult, FinetuneResult, Notes
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.evaluate import evaluate_checkpoint
@@ -183,14 +183,13 @@ def evaluate(
     config = _EVALUATE.check(options, EvaluateConfig).model_copy(update={"figures": output is not None})
     notes = Notes(progress, _EVALUATE.say)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
-        if isinstance(manifest, Sequence) and not isinstance(manifest, str):
-            files, root = [Path(os.fspath(each)) for each in manifest], audio_root
-        else:
-            path, root = manifest_options(manifest, Path(folder), audio_root).values()
-            files = [path]
+        several = isinstance(manifest, Sequence) and not isinstance(manifest, str)
+        clips = [clip_file(each, Path(folder), audio_root) for each in (manifest if several else [manifest])]
         target = Path(folder) / "evaluation" if output is None else Path(os.fspath(output)).expanduser()
-        place, root = Path(os.fspath(model)), None if root is None else Path(root)
-        evaluated = evaluate_checkpoint(place, files, target, config, name=name, audio_root=root, progress=notes)
+        evaluated = evaluate_checkpoint(
+            Path(os.fspath(model)), [each.manifest for each in clips], target, config, name=name,
+            audio_root=clips[0].audio_root, progress=notes,
+        )  # fmt: skip
         tables = read_tables(evaluated.outcome.files)
     return AnalysisResult("evaluate", tables, evaluated.outcome.summary, tuple(notes.lines), evaluated.headline)
 
@@ -200,7 +199,7 @@ def _keys(
 ) -> dict[str, Any]:
     """Return the keys of a study that these arguments give; a table of clips is written into the folder."""
     keys = call.keys(options)
-    keys["data"] = {**keys.get("data", {}), **manifest_options(clips, folder, audio_root)}
+    keys["data"] = {**keys.get("data", {}), **clip_file(clips, folder, audio_root)._asdict()}
     keys["backbone"] = {**keys.get("backbone", {}), "name": model}
     return {"split": {"scheme": "manifest"}, **keys}
 
