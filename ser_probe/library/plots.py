@@ -52,7 +52,10 @@ class Plot(Protocol[P]):
 
 
 def _plot(name: str, **default: object) -> Callable[[Callable[Concatenate[pd.DataFrame, Axes, P], None]], Plot[P]]:
-    """Make a public function of one that draws rows: it takes the table of this name, an ax or none, and rows."""
+    """Make a public function of one that draws rows: it takes the table of this name, an ax or none, and `where`.
+
+    The rows that `**where` names are taken here; the function that draws has it for its signature alone.
+    """
 
     def decorate(draw: Callable[Concatenate[pd.DataFrame, Axes, P], None]) -> Plot[P]:
         options = [each for each in inspect.signature(draw).parameters.values() if each.kind is each.KEYWORD_ONLY]
@@ -60,16 +63,16 @@ def _plot(name: str, **default: object) -> Callable[[Callable[Concatenate[pd.Dat
 
         @functools.wraps(draw)
         def plot(table: Table, ax: Axes | None = None, **kwargs: Any) -> Axes:
-            where = default | {column: value for column, value in kwargs.items() if column not in names}
-            rows = _rows(table if isinstance(table, pd.DataFrame) else getattr(table, name), name, where)
+            wanted = default | {column: value for column, value in kwargs.items() if column not in names}
+            rows = _rows(table if isinstance(table, pd.DataFrame) else getattr(table, name), name, wanted)
             with styled():
                 ax = pyplot.subplots(layout="constrained")[1] if ax is None else ax
                 draw(rows, ax, **{each: kwargs[each] for each in names if each in kwargs})  # type: ignore[call-arg]
             return ax
 
         first = [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in ("table", "ax")]
-        rest = inspect.Parameter("where", inspect.Parameter.VAR_KEYWORD)
-        plot.__signature__ = inspect.Signature([first[0], first[1].replace(default=None), *options, rest])  # type: ignore[attr-defined]
+        where = inspect.Parameter("where", inspect.Parameter.VAR_KEYWORD)
+        plot.__signature__ = inspect.Signature([first[0], first[1].replace(default=None), *options, where])  # type: ignore[attr-defined]
         said = "".join(f"; by default {column}={value!r}" for column, value in default.items())
         plot.__doc__ = f"{draw.__doc__}{_SHARED.format(table=name, default=said)}"
         return plot  # type: ignore[return-value]
@@ -85,21 +88,23 @@ def _rows(table: pd.DataFrame, name: str, where: Mapping[str, object]) -> pd.Dat
 
 
 @_plot("probe")
-def plot_probe_scores(rows: pd.DataFrame, ax: Axes, *, measure: str = "weighted_f1", split: str = "test") -> None:
+def plot_probe_scores(
+    rows: pd.DataFrame, ax: Axes, *, measure: str = "weighted_f1", split: str = "test", **where: object
+) -> None:
     """Draw the score of a probe per layer, a line per checkpoint, with its controls; see `plot_scores_by_layer`."""
     plot_scores_by_layer(rows, ax, measure=measure, split=split)
     add_step_legend(ax, step_order(rows.loc[rows["control"] == "none", "step"]))
 
 
 @_plot("probe_changes")
-def plot_probe_changes(rows: pd.DataFrame, ax: Axes, *, measure: str = "uar") -> None:
+def plot_probe_changes(rows: pd.DataFrame, ax: Axes, *, measure: str = "uar", **where: object) -> None:
     """Draw how the score of each layer has changed against the first checkpoint; see `plot_changes`."""
     plot_changes(rows, ax, measure=measure)
     add_step_legend(ax, step_order(rows["step"]))
 
 
 @_plot("similarity")
-def plot_similarity(rows: pd.DataFrame, ax: Axes, *, measure: str | None = None) -> None:
+def plot_similarity(rows: pd.DataFrame, ax: Axes, *, measure: str | None = None, **where: object) -> None:
     """Draw the similarity of the layers of two representations as a heat map; see `plot_layer_matrix`.
 
     Of several pairs of representations the last one of two different ones is drawn, so that `where` names another, as
@@ -117,14 +122,16 @@ def plot_similarity(rows: pd.DataFrame, ax: Axes, *, measure: str | None = None)
 
 
 @_plot("drift", against="first")
-def plot_drift(rows: pd.DataFrame, ax: Axes, *, measure: str = "cka_debiased") -> None:
+def plot_drift(rows: pd.DataFrame, ax: Axes, *, measure: str = "cka_debiased", **where: object) -> None:
     """Draw how far each layer has moved, a line per checkpoint, with its floor; see `plot_drift_over_layers`."""
     plot_drift_over_layers(rows, ax, measure=measure)
     add_step_legend(ax, step_order(rows["step"]))
 
 
 @_plot("geometry")
-def plot_geometry(rows: pd.DataFrame, ax: Axes, *, measure: str = "effective_rank", factor: str = "") -> None:
+def plot_geometry(
+    rows: pd.DataFrame, ax: Axes, *, measure: str = "effective_rank", factor: str = "", **where: object
+) -> None:
     """Draw a measure of the shape of each layer, some by a factor such as `label`, a line per checkpoint."""
     layers, steps = layer_order(rows["layer"]), step_order(rows["step"])
     geometry.plot_geometry(rows, ax, measure=measure, factor=factor, layers=layers, steps=steps)
@@ -133,7 +140,7 @@ def plot_geometry(rows: pd.DataFrame, ax: Axes, *, measure: str = "effective_ran
 
 
 @_plot("acoustics_groups")
-def plot_acoustics(rows: pd.DataFrame, ax: Axes, *, group: str = "all", measure: str = "r2") -> None:
+def plot_acoustics(rows: pd.DataFrame, ax: Axes, *, group: str = "all", measure: str = "r2", **where: object) -> None:
     """Draw how well a group of acoustic features is predicted from each layer, a line per checkpoint, with controls.
 
     The bands are 95 % intervals over speakers of the first and the last checkpoint's own values.
@@ -148,7 +155,7 @@ def plot_acoustics(rows: pd.DataFrame, ax: Axes, *, group: str = "all", measure:
 
 
 @_plot("umap")
-def plot_umap(rows: pd.DataFrame, ax: Axes, *, color: str = "label", layer: str | None = None) -> None:
+def plot_umap(rows: pd.DataFrame, ax: Axes, *, color: str = "label", layer: str | None = None, **where: object) -> None:
     """Draw the map of one layer, by default the last one, and of the last step that is there; see `plot_projection`."""
     rows = pick(rows, "umap", layer=layer or layer_order(rows["layer"])[-1])
     rows = pick(rows, "umap", step=rows["step"].max())
@@ -159,19 +166,19 @@ def plot_umap(rows: pd.DataFrame, ax: Axes, *, color: str = "label", layer: str 
 
 
 @_plot("confusion", group_by="overall")
-def plot_confusion(rows: pd.DataFrame, ax: Axes, *, counts: bool = False) -> None:
+def plot_confusion(rows: pd.DataFrame, ax: Axes, *, counts: bool = False, **where: object) -> None:
     """Draw a confusion matrix in percent of each true class; see `report.evaluation.plots.plot_confusion`."""
     evaluation.plot_confusion(rows, ax, counts=counts)
 
 
 @_plot("reliability")
-def plot_reliability(rows: pd.DataFrame, ax: Axes) -> None:
+def plot_reliability(rows: pd.DataFrame, ax: Axes, **where: object) -> None:
     """Draw accuracy against confidence; see `report.evaluation.plots.plot_reliability`."""
     evaluation.plot_reliability(rows, ax)
 
 
 @_plot("training")
-def plot_training(rows: pd.DataFrame, ax: Axes) -> None:
+def plot_training(rows: pd.DataFrame, ax: Axes, **where: object) -> None:
     """Draw the losses of a fine-tuning run by step; see `plot_loss`."""
     plot_loss(rows, ax)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))

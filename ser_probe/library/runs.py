@@ -162,7 +162,7 @@ def finetune(
 
 @_EVALUATE
 def evaluate(
-    model: FilePath, manifest: Clips | Sequence[FilePath], *, output: FilePath | None = None, name: str | None = None,
+    model: FilePath, manifest: Clips | list[FilePath], *, output: FilePath | None = None, name: str | None = None,
     audio_root: FilePath | None = None, progress: Progress = SILENT, **options: Any,
 ) -> AnalysisResult:  # fmt: skip
     """Predict every clip with a fine-tuned classifier, and score it where the labels are known.
@@ -183,8 +183,8 @@ def evaluate(
     config = _EVALUATE.check(options, EvaluateConfig).model_copy(update={"figures": output is not None})
     notes = Notes(progress, _EVALUATE.say)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
-        several = isinstance(manifest, Sequence) and not isinstance(manifest, str)
-        clips = [clip_file(each, Path(folder), audio_root) for each in (manifest if several else [manifest])]
+        listed: list[Clips] = [*manifest] if isinstance(manifest, list) else [manifest]
+        clips = [clip_file(each, Path(folder), audio_root) for each in listed]
         target = Path(folder) / "evaluation" if output is None else Path(os.fspath(output)).expanduser()
         evaluated = evaluate_checkpoint(
             Path(os.fspath(model)), [each.manifest for each in clips], target, config, name=name,
