@@ -6,7 +6,6 @@ A difference here is a change for users: say it in CHANGELOG.md. Annotations are
 from __future__ import annotations
 
 import inspect
-import re
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -103,9 +102,8 @@ umap(caches, labels=None, speakers=None, *, clips=None, predictions=None, splits
 def signature_of(name: str, function: Callable[..., Any]) -> str:
     """Return a name with its arguments and their defaults, without annotations."""
     signature = inspect.signature(function)
-    bare = [each.replace(annotation=inspect.Parameter.empty) for each in signature.parameters.values()]
-    text = str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
-    return name + re.sub(r"<ser_probe\.runtime\.Silent object at \w+>", "SILENT", text)
+    bare = [argument.replace(annotation=inspect.Parameter.empty) for argument in signature.parameters.values()]
+    return name + str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
 
 
 def described(name: str) -> list[str]:

@@ -47,7 +47,8 @@ _SPELLED = {
     "The clips have no column 'speaker'": "The clips have no column 'speaker': give speakers",
 }
 _DESCRIBED = {
-    "caches": "The representations, see above.",
+    "caches": "Embedding files, or arrays [clips, width] or [layers, clips, width], tables, layers by name; one or a "
+    "list, whose arrays are checkpoints in their order, steps 0, 1, 2.",
     "labels": "Each clip's label.",
     "speakers": "Each clip's speaker: no speaker trains and tests, and intervals are over speakers.",
     "clips": "A table of the clips, in the order of the arrays or with `clip_id`, with what else is known of them.",

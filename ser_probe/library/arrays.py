@@ -64,15 +64,15 @@ class InMemory:
         """
         values = self.values
         if isinstance(values, Mapping):
-            found = {str(name): np.asarray(layer) for name, layer in values.items()}
+            layers = {str(name): np.asarray(layer) for name, layer in values.items()}
         else:
             array = np.asarray(values)
-            found = dict(zip(map(str, range(len(array))), array, strict=True)) if array.ndim == 3 else {"0": array}
-        if self.is_features and len(found) == 1:
-            found = {FEATURE_LAYER: next(iter(found.values()))}
+            layers = {str(place): layer for place, layer in enumerate(array)} if array.ndim == 3 else {"0": array}
+        if self.is_features and len(layers) == 1:
+            layers = {FEATURE_LAYER: next(iter(layers.values()))}
         checked = {
             name: check_features(layer, f"The values of {self.argument} (layer {name})")
-            for name, layer in found.items()
+            for name, layer in layers.items()
         }
         if len({layer.shape for layer in checked.values()}) != 1:
             raise AnalysisError(
@@ -136,12 +136,12 @@ class Files:
         Raises:
             AnalysisError: If arrays, columns and clips are not of the same length.
         """
-        given = [each for role in self.roles.values() for each in _listed(role)]
+        given = [item for role in self.roles.values() for item in _listed(role)]
         clips = self._clips(given)
         ids = [] if clips is None else clips["clip_id"].astype(str).tolist()
         files: dict[str, Any] = {}
         for name, role in self.roles.items():
-            paths = [self._path(each, place, name, ids) for place, each in enumerate(_listed(role))]
+            paths = [self._path(item, place, name, ids) for place, item in enumerate(_listed(role))]
             files[name] = paths if isinstance(role, list) else paths[0] if paths else None
         return {**files, "clips": clips}
 
@@ -153,8 +153,8 @@ class Files:
     def _clips(self, given: Iterable[File | InMemory]) -> pd.DataFrame | None:
         """Return the clips with all columns; None where the files alone say them."""
         columns = {argument: values for argument, values in self.columns.items() if values is not None}
-        in_memory = [each for each in given if isinstance(each, InMemory)]
-        on_disk = [each for each in given if not isinstance(each, InMemory)]
+        in_memory = [item for item in given if isinstance(item, InMemory)]
+        on_disk = [item for item in given if not isinstance(item, InMemory)]
         if self.clips is None and not columns and not in_memory:
             return None
         stored = _stored_clips(on_disk[0]) if on_disk else None
@@ -192,10 +192,10 @@ def listed(given: Representations, argument: str = "caches", *, model: str = "ar
     """
     several = isinstance(given, Sequence) and not isinstance(given, str)
     return [
-        InMemory(each, model, first + place, argument)  # type: ignore[arg-type]
-        if isinstance(each, np.ndarray | pd.DataFrame | Mapping)
-        else each
-        for place, each in enumerate(given if several else [given])  # type: ignore[arg-type]
+        InMemory(item, model, first + place, argument)  # type: ignore[arg-type]
+        if isinstance(item, np.ndarray | pd.DataFrame | Mapping)
+        else item
+        for place, item in enumerate(given if several else [given])  # type: ignore[arg-type]
     ]
 
 

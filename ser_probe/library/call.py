@@ -100,13 +100,13 @@ class Call:
         signature = inspect.signature(function)
         if not self.options:
             return self._named(function, None)
-        fixed = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        fixed = [argument for argument in signature.parameters.values() if argument.kind is not argument.VAR_KEYWORD]
         offered = [parameter for group in self.options for parameter in group.parameters()]
-        call = self._named(function, [each.name for each in (*fixed, *offered)])
+        call = self._named(function, [argument.name for argument in (*fixed, *offered)])
         call.__signature__ = signature.replace(parameters=[*fixed, *offered])  # type: ignore[attr-defined]
         described = {**_SHARED, **self.described}
-        own = [f"        {name}: {described[name]}" for each in fixed if (name := each.name) in described]
-        lines = [f"{call.__doc__}\n    Also:", *own]
+        shared = [f"        {name}: {described[name]}" for argument in fixed if (name := argument.name) in described]
+        lines = [f"{call.__doc__}\n    Further arguments:", *shared]
         for group in self.options:
             lines += [f"\n    As in a study's `{group.key}`:", *group.lines()]
         call.__doc__ = "\n".join([*lines, "    "])
@@ -137,7 +137,7 @@ class Call:
         Raises:
             ConfigError: With every fault.
         """
-        group = next(each for each in self.options if each.schema is schema)
+        group = next(group for group in self.options if group.schema is schema)
         return validate(schema, {name: value for name, value in options.items() if name in group.names})
 
     def keys(self, options: Mapping[str, Any]) -> dict[str, Any]:

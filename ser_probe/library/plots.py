@@ -58,8 +58,9 @@ def _plot(name: str, **default: object) -> Callable[[Callable[Concatenate[pd.Dat
     """
 
     def decorate(draw: Callable[Concatenate[pd.DataFrame, Axes, P], None]) -> Plot[P]:
-        options = [each for each in inspect.signature(draw).parameters.values() if each.kind is each.KEYWORD_ONLY]
-        names = [each.name for each in options]
+        arguments = inspect.signature(draw).parameters.values()
+        options = [argument for argument in arguments if argument.kind is argument.KEYWORD_ONLY]
+        names = [option.name for option in options]
 
         @functools.wraps(draw)
         def plot(table: Table, ax: Axes | None = None, **kwargs: Any) -> Axes:
@@ -67,10 +68,10 @@ def _plot(name: str, **default: object) -> Callable[[Callable[Concatenate[pd.Dat
             rows = _rows(table if isinstance(table, pd.DataFrame) else getattr(table, name), name, wanted)
             with styled():
                 ax = pyplot.subplots(layout="constrained")[1] if ax is None else ax
-                draw(rows, ax, **{each: kwargs[each] for each in names if each in kwargs})  # type: ignore[call-arg]
+                draw(rows, ax, **{option: kwargs[option] for option in names if option in kwargs})  # type: ignore[call-arg]
             return ax
 
-        first = [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in ("table", "ax")]
+        first = [inspect.Parameter(taken, inspect.Parameter.POSITIONAL_OR_KEYWORD) for taken in ("table", "ax")]
         where = inspect.Parameter("where", inspect.Parameter.VAR_KEYWORD)
         plot.__signature__ = inspect.Signature([first[0], first[1].replace(default=None), *options, where])  # type: ignore[attr-defined]
         said = "".join(f"; by default {column}={value!r}" for column, value in default.items())

@@ -76,8 +76,8 @@ class AnalysisResult:
         from ser_probe.report.figures import compose_figures
         from ser_probe.steps.analyses.figures import report_figures
 
-        drawn = compose_figures(self.tables, specs=report_figures())
-        return {each.name: each.figure for each in drawn if each.figure is not None}
+        composed = compose_figures(self.tables, specs=report_figures())
+        return {drawn.name: drawn.figure for drawn in composed if drawn.figure is not None}
 
 
 @dataclass(frozen=True, eq=False, repr=False)

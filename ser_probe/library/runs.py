@@ -100,7 +100,7 @@ def extract(
         BackboneError: If the model cannot be found or loaded.
     """
     single = isinstance(model, str | os.PathLike)
-    models = [os.fspath(each) for each in ([model] if isinstance(model, str | os.PathLike) else model)]
+    models = [os.fspath(name) for name in ([model] if isinstance(model, str | os.PathLike) else model)]
     if single and len(checkpoints_in(models[0])) > 1:
         raise ConfigError(
             "This folder holds several checkpoints, and one model makes one cache", where=models[0],
@@ -184,11 +184,11 @@ def evaluate(
     notes = Notes(progress, _EVALUATE.say)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         listed: list[Clips] = [*manifest] if isinstance(manifest, list) else [manifest]
-        clips = [clip_file(each, Path(folder), audio_root) for each in listed]
+        files = [clip_file(clips, Path(folder), audio_root) for clips in listed]
         target = Path(folder) / "evaluation" if output is None else Path(os.fspath(output)).expanduser()
         evaluated = evaluate_checkpoint(
-            Path(os.fspath(model)), [each.manifest for each in clips], target, config, name=name,
-            audio_root=clips[0].audio_root, progress=notes,
+            Path(os.fspath(model)), [file.manifest for file in files], target, config, name=name,
+            audio_root=files[0].audio_root, progress=notes,
         )  # fmt: skip
         tables = read_tables(evaluated.outcome.files)
     return AnalysisResult("evaluate", tables, evaluated.outcome.summary, tuple(notes.lines), evaluated.headline)
