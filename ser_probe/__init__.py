@@ -6,7 +6,7 @@ package loads neither torch nor transformers: a name is imported when it is used
     import ser_probe
 
     clips = ser_probe.read_manifest("clips.csv")                           # clips, with settled names
-    run = ser_probe.finetune(clips, "microsoft/wavlm-base-plus", "runs/x", split="study_e")
+    run = ser_probe.finetune(clips, "microsoft/wavlm-base-plus", "runs/x", scheme="study_e")
     ser_probe.evaluate(run, clips).scores                                  # UAR, F1, ECE, with intervals
     table = ser_probe.load_classifier(run).predict(["a.wav", "b.wav"])     # a row a clip
 

@@ -44,7 +44,7 @@ drift(caches, reference=None, *, labels=None, speakers=None, clips=None, repeats
     splits='all', by_corpus=True, output=None, progress=SILENT, measures=('cka_debiased', 'procrustes',
     'mean_cosine', 'mean_cosine_centred', 'knn_overlap', 'relative_norm_change', 'mean_shift', 'covariance_shift'),
     against=('first', 'previous'), by=('label', 'speaker'), neighbours=10)
-evaluate(model, manifest, *, output=None, name=None, audio_root=None, progress=SILENT, split='auto', label_map={},
+evaluate(model, manifest, *, output=None, name=None, audio_root=None, progress=SILENT, splits='auto', label_map={},
     target_columns={}, by='auto', loudness_lufs='checkpoint', min_duration_s=0.1, max_duration_s='checkpoint',
     bins=15, resamples=1000, seed=0, precision='fp32', batch_seconds='auto', max_clips=None, workers='auto',
     device='auto', strict=False)
@@ -53,7 +53,7 @@ extract(manifest, model, output=None, *, pooling='mean', audio_root=None, progre
     storage='float32', splits='all', long_clips='reject', chunk_overlap_s=2.0, batch_seconds='auto', max_clips=None,
     workers='auto', device='auto', verify=4, revision=None, random_weights=None, loudness_lufs=-23.0,
     peak_dbfs=None, min_duration_s=0.1, max_duration_s=30.0, strict=False)
-finetune(manifest, model, output, *, split='manifest', seeds=None, restart=False, audio_root=None, progress=SILENT,
+finetune(manifest, model, output, *, scheme='manifest', seeds=None, restart=False, audio_root=None, progress=SILENT,
     seed=0, targets='classes', target_columns=(), loss=None, class_weights='none', label_smoothing=0.0,
     head={'layers': 'final', 'mix': 'frames', 'pooling': 'mean', 'batch_norm': False, 'relu': False, 'dropout': 0.0,
     'hidden': (), 'l2': 0.0}, trained='encoder', lora=None, augment=None, epochs=10.0, max_steps=None,
@@ -79,8 +79,8 @@ plot_similarity(table, ax=None, *, measure=None, **where)
 plot_training(table, ax=None, **where)
 plot_umap(table, ax=None, *, color='label', layer=None, **where)
 probe(caches, labels=None, speakers=None, *, clips=None, features=None, control=None, output=None, progress=SILENT,
-    families=('linear',), splits='auto', folds=5, among='test', targets=('label',), task='auto', groups='speaker',
-    seeds=10, learning_rate=0.01, batch_size=16, max_epochs=1000, patience=5, min_delta=0.025,
+    families=('linear',), division='auto', folds=5, among='test', targets=('label',), task='auto', groups='speaker',
+    initialisations=10, learning_rate=0.01, batch_size=16, max_epochs=1000, patience=5, min_delta=0.025,
     controls=('shuffled_labels', 'majority_class'), description_length=False, learning_curve=False, transfer=True,
     directions=True, scheme='study_e', seed=0)
 read_corpus(name, root, **options)
@@ -94,7 +94,7 @@ similarity(x, y=None, *, speakers=None, clips=None, features=None, splits='all',
     variance=0.99, components=None, folds=5)
 split_speakers(clips, scheme='study_e', *, seed=0, folds=5, fold=0)
 umap(caches, labels=None, speakers=None, *, clips=None, predictions=None, splits='all', seed=0, output=None,
-    progress=SILENT, layers=(0, 'final'), color=('label', 'speaker', 'gender'), n_neighbors=15, min_dist=0.1,
+    progress=SILENT, layers=(0, 'final'), color=('label', 'speaker', 'gender'), neighbours=15, min_dist=0.1,
     fit='joint', pca_dims=50, stability_seeds=2)
 """
 

@@ -37,9 +37,8 @@ from ser_probe.steps.tables import read_tables
 Splits = Literal["all"] | Sequence[str]
 
 _SPELLED = {
-    "give their file (--with FEATURES.h5), or extract them (extract.egemaps)": "give them as features",
+    "give their file (--features FEATURES.h5), or extract them (extract.egemaps)": "give them as features",
     "given with --clips": "given as clips",
-    "--with": "features",
     "--random-weights": "random_weights",
     "--random": "control",
     "--no-by-corpus": "by_corpus=False",

@@ -18,7 +18,7 @@ Clips = FilePath | Manifest | pd.DataFrame
 """A manifest file, what `read_manifest` returns, or a table with a column `path`."""
 
 _CALL = Call(
-    spelled={"(--split study_e; in a study: split.scheme)": "(scheme='study_e')", "--audio-root": "audio_root="}
+    spelled={"(--scheme study_e; in a study: split.scheme)": "(scheme='study_e')", "--audio-root": "audio_root="}
 )
 
 

@@ -17,14 +17,16 @@ from matplotlib.ticker import MaxNLocator
 
 from ser_probe.library.results import AnalysisResult, FinetuneResult
 from ser_probe.report.acoustics.plots import plot_group_controls
-from ser_probe.report.canvas import add_step_legend
+from ser_probe.report.canvas import add_colour_bar, add_step_legend
 from ser_probe.report.drift.plots import plot_drift_over_layers
 from ser_probe.report.evaluation import plots as evaluation
 from ser_probe.report.geometry import plots as geometry
-from ser_probe.report.probes.plots import plot_scores_by_layer
-from ser_probe.report.probes.plots_changes import plot_changes
-from ser_probe.report.similarity.plots import add_colour_bar, colour_limits, plot_layer_matrix, rows_of_measure
-from ser_probe.report.style import measure_name, styled
+from ser_probe.report.layer_lines import plot_lines_by_layer
+from ser_probe.report.measures import measure_name
+from ser_probe.report.probes.changes import plot_changes
+from ser_probe.report.probes.scores import plot_scores_by_layer
+from ser_probe.report.similarity.plots import colour_limits, plot_layer_matrix, rows_of_measure
+from ser_probe.report.style import styled
 from ser_probe.report.tables import layer_order, pick, pooled_rows, step_order, with_steps
 from ser_probe.report.training.plots import plot_loss
 from ser_probe.report.umap.plots import add_class_legend, class_names, is_scale, plot_projection
@@ -149,7 +151,7 @@ def plot_acoustics(rows: pd.DataFrame, ax: Axes, *, group: str = "all", measure:
     rows = pick(rows, "acoustics_groups", group=group, measure=measure)
     scores = pick(rows, "acoustics_groups", control="none")
     layers, steps = layer_order(scores["layer"]), step_order(scores["step"])
-    geometry.plot_lines_by_layer(scores, ax, layers=layers, steps=steps)
+    plot_lines_by_layer(scores, ax, layers=layers, steps=steps)
     plot_group_controls(rows, ax, group=group, measure=measure, layers=layers)
     ax.set(xlabel="hidden layer", ylabel=f"{measure_name(measure)}, {group} features")
     add_step_legend(ax, steps)

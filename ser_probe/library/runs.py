@@ -57,12 +57,12 @@ _FINETUNE = Call(
         _AUDIO,
         Options("data", DataConfig, only=("target", "labels", "keep", "strict")),
     ),
-    {"--split study_e": "split='study_e'", "split.scheme": "split"},
+    {"--scheme study_e": "scheme='study_e'", "split.scheme": "scheme"},
     _MANIFEST,
 )
 _EVALUATE = Call(
     (Options("evaluate", EvaluateConfig, without=("figures",)),),
-    {"--map LABEL=CLASS or --label-map FILE.yaml": "label_map={label: class}", "--split all": "split='all'"},
+    {"--map LABEL=CLASS or --label-map FILE.yaml": "label_map={label: class}", "--splits all": "splits='all'"},
     _MANIFEST,
 )
 
@@ -125,7 +125,7 @@ def _kept(path: Path) -> EmbeddingCache:
 
 @_FINETUNE
 def finetune(
-    manifest: Clips, model: str, output: FilePath, *, split: str = "manifest", seeds: Sequence[int] | None = None,
+    manifest: Clips, model: str, output: FilePath, *, scheme: str = "manifest", seeds: Sequence[int] | None = None,
     restart: bool = False, audio_root: FilePath | None = None, progress: Progress = SILENT, **options: Any,
 ) -> FinetuneResult:  # fmt: skip
     """Fine-tune a backbone with a head, keeping a checkpoint every few steps; a run that was stopped goes on.
@@ -133,7 +133,7 @@ def finetune(
     Args:
         model: A Hugging Face id, a folder, or `tiny-...`.
         output: The folder of the run.
-        split: How to split the speakers: study_e, study_b, loso, kfold, fractions; manifest: the column `split`.
+        scheme: How to split the speakers: study_e, study_b, loso, kfold, fractions; manifest: the column `split`.
         seeds: Several runs, in `seed-<n>` below the folder; None: one.
         restart: Delete the run that is in the folder, and train anew.
 
@@ -146,7 +146,7 @@ def finetune(
     target, notes = Path(os.fspath(output)).expanduser(), Notes(progress, _FINETUNE.say)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         keys = _keys(_FINETUNE, options, manifest, model, Path(folder), audio_root)
-        keys["split"] = {**keys.get("split", {}), "scheme": split}
+        keys["split"] = {**keys.get("split", {}), "scheme": scheme}
         keys |= {"output": {"cache": target / "cache"}, "seed": options.get("seed", 0)}
         outcome = finetune_manifest(_study(keys, target), target, seeds=seeds, restart=restart, progress=notes)
     runs, _ = find_runs(target)

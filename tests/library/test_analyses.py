@@ -21,7 +21,7 @@ from ser_probe.steps.tables import read_table
 from .conftest import Tiny
 
 RUNS: dict[str, Callable[[Tiny], AnalysisResult]] = {
-    "probe": lambda tiny: ser_probe.probe([tiny.before, tiny.after], tiny.labels, tiny.speakers, seeds=1),
+    "probe": lambda tiny: ser_probe.probe([tiny.before, tiny.after], tiny.labels, tiny.speakers, initialisations=1),
     "similarity": lambda tiny: ser_probe.similarity(tiny.before, tiny.after, speakers=tiny.speakers),
     "drift": lambda tiny: ser_probe.drift([tiny.before, tiny.after], speakers=tiny.speakers),
     "geometry": lambda tiny: ser_probe.geometry(tiny.before, tiny.labels, tiny.speakers, permutations=2),
@@ -99,11 +99,11 @@ def test_the_reference_of_drift(tiny: Tiny) -> None:
         (
             lambda t: ser_probe.probe(t.before, t.labels, np.repeat(["a", "b"], 36)),
             AnalysisError,
-            "set splits to study_e_published",
+            "set division to study_e_published",
         ),
         (lambda t: ser_probe.probe(t.before, t.labels, t.speakers, folds=1), ConfigError, "folds: expected 3 or more"),
         (lambda t: ser_probe.umap(t.before, layers=(7,)), AnalysisError, "There is no layer '7'"),
-        (lambda t: ser_probe.umap(t.before, n_neighbors=60), AnalysisError, "to do: set n_neighbors lower"),
+        (lambda t: ser_probe.umap(t.before, neighbours=60), AnalysisError, "to do: set neighbours lower"),
         (lambda t: ser_probe.geometry(t.before, by=("age",)), AnalysisError, "no column 'age'(.|\n)*where: by"),
         (lambda t: ser_probe.similarity(t.before, measures=("ckaa",)), ConfigError, "did you mean 'cka'"),
         (lambda t: ser_probe.drift(t.before, permutations=3), ConfigError, "no argument 'permutations'"),

@@ -18,7 +18,7 @@ CALL = Call(
         Options("analyze.probe", ProbeConfig, without=("groups",)),
         Options("split", SplitConfig, only=("scheme", "seed")),
     ),
-    {"--with": "features"},
+    {"--random": "control"},
 )
 
 
@@ -57,9 +57,9 @@ def test_the_section_has_what_was_given_and_numbers_of_numpy_count() -> None:
 
 def test_all_faults_are_said_at_once_by_argument() -> None:
     with pytest.raises(ConfigError) as caught:
-        act(None, folds=2, splits="kfolds")
+        act(None, folds=2, division="kfolds")
     text = str(caught.value)
-    assert "splits: expected" in text
+    assert "division: expected" in text
     assert "did you mean 'kfold'?" in text
     assert "folds: expected 3 or more, found 2" in text
 
@@ -72,10 +72,10 @@ def test_an_argument_that_is_not_there_is_told_the_near_ones() -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ("set analyze.probe.splits to study", "set splits to study"),
+        ("set analyze.probe.division to study", "set division to study"),
         ("take fewer (analyze.probe.folds), or more", "take fewer (folds), or more"),
         ("set split.scheme", "set scheme"),
-        ("give their file (--with FEATURES.h5)", "give their file (features FEATURES.h5)"),
+        ("the only file (--random FILE.h5)", "the only file (control FILE.h5)"),
         ("one seed, --split-seed 1 (in a study: split.seed)", "one seed, split_seed 1"),
         ("write one with `ser-probe prepare --output`", "write one with `ser-probe prepare --output`"),
         ("pip install --upgrade torch", "pip install --upgrade torch"),
@@ -92,9 +92,9 @@ def test_every_detail_of_a_fault_names_arguments_and_no_temporary_file(tmp_path:
     import tempfile
 
     hidden = Path(tempfile.gettempdir()) / f"{TEMPORARY}x1" / "clips.parquet"
-    fault = AnalysisError("analyze.probe.folds is wrong", where=hidden, expected=3, found="--with", fix=None)
+    fault = AnalysisError("analyze.probe.folds is wrong", where=hidden, expected=3, found="--random", fix=None)
     with pytest.raises(SerProbeError) as caught:
         act(fault)
     error = caught.value
-    assert (error.what, error.where, error.expected, error.found) == ("folds is wrong", "clips.parquet", 3, "features")
+    assert (error.what, error.where, error.expected, error.found) == ("folds is wrong", "clips.parquet", 3, "control")
     assert error.args == ("folds is wrong",)

@@ -26,7 +26,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_the_plots_of_probes(tiny: Tiny) -> None:
     result = ser_probe.probe(
-        [tiny.before, tiny.after], tiny.labels, tiny.speakers, seeds=2, families=("linear", "logistic")
+        [tiny.before, tiny.after], tiny.labels, tiny.speakers, initialisations=2, families=("linear", "logistic")
     )
     figure, (left, right) = pyplot.subplots(1, 2)
     assert ser_probe.plot_probe_scores(result, left, measure="uar", family="linear") is left

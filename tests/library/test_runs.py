@@ -59,7 +59,7 @@ def test_from_splits_to_scores(corpus: Path, tmp_path: Path, monkeypatch: pytest
     assert [path.name for path in run.checkpoints] == ["checkpoint-0", "checkpoint-1", "checkpoint-2"]
     assert [path.name for path in run.best] == [f"checkpoint-{run.facts['best step'].split()[0]}"]  # type: ignore[attr-defined]
     assert set(run.training["split"]) == {"train", "validation"}
-    result = ser_probe.evaluate(run, clips, split="all", resamples=100)
+    result = ser_probe.evaluate(run, clips, splits="all", resamples=100)
     assert len(result.predictions) == 9
     assert result.table is result.scores
     assert "uar" in repr(result)
@@ -84,13 +84,13 @@ def test_scores_are_written_where_output_says(corpus: Path, tmp_path: Path) -> N
 def test_faults_name_arguments(corpus: Path, tmp_path: Path) -> None:
     table = pd.read_csv(corpus / "manifest.csv")
     with pytest.raises(ConfigError) as caught:
-        ser_probe.finetune(table, "tiny-wavlm-base", tmp_path, epochs=-1, head={"pooling": "foo"}, split="studye")
+        ser_probe.finetune(table, "tiny-wavlm-base", tmp_path, epochs=-1, head={"pooling": "foo"}, scheme="studye")
     faults = str(caught.value)
-    for said in ("split: expected 'study_e'", "head.pooling: expected", "epochs: expected a number above 0, found -1"):
+    for said in ("scheme: expected 'study_e'", "head.pooling: expected", "epochs: expected a number above 0, found -1"):
         assert said in faults
     with pytest.raises(ConfigError, match=r"finetune\(\) has no argument 'epoch'"):
         ser_probe.finetune(table, "tiny-wavlm-base", tmp_path, epoch=1)
-    with pytest.raises(SplitError, match=r"no column 'split'(.|\n)*split='study_e'"):
+    with pytest.raises(SplitError, match=r"no column 'split'(.|\n)*scheme='study_e'"):
         ser_probe.finetune(table, "tiny-wavlm-base", tmp_path, audio_root=corpus)
     with pytest.raises(SplitError, match=r"no such split scheme(.|\n)*did you mean 'study_e'"):
         ser_probe.split_speakers(table, "study")
