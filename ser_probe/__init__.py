@@ -1,23 +1,25 @@
 """ser-probe: what fine-tuning does to speech representations.
 
-The names below are the library; everything else is laid out in docs/architecture.md. Importing the package loads
-neither torch nor transformers: a name is imported when it is used first.
+The names below are the library (docs/library.md); everything else is laid out in docs/architecture.md. Importing the
+package loads neither torch nor transformers: a name is imported when it is used first.
 
     import ser_probe
 
-    with ser_probe.EmbeddingCache.open("cache/x.h5") as cache:     # embeddings of every layer
-        x = cache.layer("final")                                   # float32 [clips, width]
-        labels = cache.clips["label"]
+    clips = ser_probe.read_manifest("clips.csv")                           # clips, with settled names
+    run = ser_probe.finetune(clips, "microsoft/wavlm-base-plus", "runs/x", scheme="study_e")
+    ser_probe.evaluate(run, clips).scores                                  # UAR, F1, ECE, with intervals
+    table = ser_probe.load_classifier(run).predict(["a.wav", "b.wav"])     # a row a clip
 
-    classifier = ser_probe.load_classifier("runs/x")               # a fine-tuned classifier
-    table = classifier.predict(["a.wav", "b.wav"])                 # a row a clip
+    caches = ser_probe.extract(clips, [run], "cache")                      # every layer at every checkpoint
+    x = caches[-1].layer("final")                                          # float32 [clips, width]
+    ser_probe.probe(caches).plot()                                         # also similarity, drift, geometry, umap ...
+    ser_probe.probe(x, labels=labels, speakers=speakers).best_layers       # arrays will do
 
-    clips = ser_probe.read_manifest("clips.csv").table             # clips, checked and with settled names
-    probe = ser_probe.read_table("runs/x/tables", "probe")         # a table of an analysis
-    study = ser_probe.load_study("study.yaml")                     # a study, with all its defaults
-    ser_probe.run_study(study)                                     # what is missing or stale of it
+    study = ser_probe.load_study("study.yaml")                             # a study, with all its defaults
+    ser_probe.run_study(study)                                             # what is missing or stale of it
+    probe = ser_probe.read_table("runs/x/tables", "probe")                 # a table of it
 
-Faults of files and of settings are `ser_probe.SerProbeError`.
+Faults of files, settings and arguments are `ser_probe.SerProbeError`.
 """
 
 import importlib
@@ -25,37 +27,90 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ser_probe.config import load_study
-    from ser_probe.data.manifest import read_manifest
+    from ser_probe.data.manifest import Manifest, read_manifest
     from ser_probe.embeddings.store import EmbeddingCache
     from ser_probe.errors import SerProbeError
+    from ser_probe.library.analyses import acoustics, drift, geometry, probe, similarity, umap
+    from ser_probe.library.data import read_corpus, split_speakers
+    from ser_probe.library.estimators import LinearProbe, LogisticProbe, RidgeProbe
+    from ser_probe.library.plots import (
+        plot_acoustics,
+        plot_confusion,
+        plot_drift,
+        plot_geometry,
+        plot_probe_changes,
+        plot_probe_scores,
+        plot_reliability,
+        plot_similarity,
+        plot_training,
+        plot_umap,
+    )
+    from ser_probe.library.results import AnalysisResult, FinetuneResult
+    from ser_probe.library.runs import evaluate, extract, finetune
     from ser_probe.steps.classify import export_onnx, load_classifier
     from ser_probe.steps.study.run import run_study
     from ser_probe.steps.tables import read_table
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "config": ("load_study",),
+    "data.manifest": ("Manifest", "read_manifest"),
+    "embeddings.store": ("EmbeddingCache",),
+    "errors": ("SerProbeError",),
+    "library.analyses": ("acoustics", "drift", "geometry", "probe", "similarity", "umap"),
+    "library.data": ("read_corpus", "split_speakers"),
+    "library.estimators": ("LinearProbe", "LogisticProbe", "RidgeProbe"),
+    "library.plots": (
+        *("plot_acoustics", "plot_confusion", "plot_drift", "plot_geometry", "plot_probe_changes", "plot_probe_scores"),
+        *("plot_reliability", "plot_similarity", "plot_training", "plot_umap"),
+    ),
+    "library.results": ("AnalysisResult", "FinetuneResult"),
+    "library.runs": ("evaluate", "extract", "finetune"),
+    "steps.classify": ("export_onnx", "load_classifier"),
+    "steps.study.run": ("run_study",),
+    "steps.tables": ("read_table",),
+}
+_ON_USE = {name: f"ser_probe.{module}" for module, names in _HOMES.items() for name in names}
+
 __all__ = [
+    "AnalysisResult",
     "EmbeddingCache",
+    "FinetuneResult",
+    "LinearProbe",
+    "LogisticProbe",
+    "Manifest",
+    "RidgeProbe",
     "SerProbeError",
     "__version__",
+    "acoustics",
+    "drift",
+    "evaluate",
     "export_onnx",
+    "extract",
+    "finetune",
+    "geometry",
     "load_classifier",
     "load_study",
+    "plot_acoustics",
+    "plot_confusion",
+    "plot_drift",
+    "plot_geometry",
+    "plot_probe_changes",
+    "plot_probe_scores",
+    "plot_reliability",
+    "plot_similarity",
+    "plot_training",
+    "plot_umap",
+    "probe",
+    "read_corpus",
     "read_manifest",
     "read_table",
     "run_study",
+    "similarity",
+    "split_speakers",
+    "umap",
 ]
-
-_ON_USE = {
-    "EmbeddingCache": "ser_probe.embeddings.store",
-    "SerProbeError": "ser_probe.errors",
-    "export_onnx": "ser_probe.steps.classify",
-    "load_classifier": "ser_probe.steps.classify",
-    "load_study": "ser_probe.config",
-    "read_manifest": "ser_probe.data.manifest",
-    "read_table": "ser_probe.steps.tables",
-    "run_study": "ser_probe.steps.study.run",
-}
 
 
 def __getattr__(name: str) -> Any:

@@ -66,6 +66,9 @@ class Progress(Protocol):
 class Silent:
     """A progress that shows nothing."""
 
+    def __repr__(self) -> str:
+        return "SILENT"  # as the default of arguments it stands in signatures
+
     def start(self, what: str, total: float, unit: str) -> None:
         """Show nothing."""
 

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot
 
 from ser_probe.cli.main import app
 from ser_probe.steps.tables import read_table
@@ -53,6 +54,15 @@ def test_the_examples_of_fine_tuning_run(tmp_path: Path, monkeypatch: pytest.Mon
     assert table["predicted"].notna().all()  # type: ignore[index]
     assert (tmp_path / "curves" / "training_runs.png").is_file()
     assert (tmp_path / "evaluation" / "tables" / "scores.csv").is_file()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="the sample needs espeakng-loader")
+def test_the_examples_of_the_library_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run_examples("library.md")
+    assert {path.name for path in tmp_path.iterdir()} == {"audio", "runs", "panels.png"}, "nothing else is written"
+    assert len(names["checkpoints"]) == 3  # type: ignore[arg-type]
+    pyplot.close("all")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="the sample needs espeakng-loader")

@@ -20,7 +20,7 @@ LAYERS = {
     "embeddings": 2, "training": 2,
     "config": 3,
     "steps": 4,
-    "cli": 5,
+    "cli": 5, "library": 5,
 }  # fmt: skip
 NAME_TABLES = {
     "data.schemes", "data.corpora", "models.catalogue", "models.lora", "models.pooling", "models.trained_part",
@@ -50,13 +50,13 @@ DOORS = {
     "umap": ("analysis.projection", "analysis.compiled_umap"),
     "statsmodels": ("analysis.stats",),
     "numba": ("analysis.probes.compiled", "analysis.compiled_umap"),
-    "matplotlib": ("report",),
+    "matplotlib": ("report", "library.plots", "library.results"),
     "jinja2": ("report",),
     "pyloudnorm": ("audio.loudness",),
     "espeakng_loader": ("data",),
     "typer": ("cli",),
     "rich": ("cli",),
-    "pydantic": ("config",),
+    "pydantic": ("config", "library.call"),
 }
 LAZY = ("torch", "torchaudio", "transformers", "umap", "pandas")
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "base", "manager", "misc"}

@@ -23,7 +23,7 @@ from ser_probe.files import atomic_path, fingerprint
 _SHOWN = 8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Manifest:
     """A table of clips and the folder that its paths start from.
 
@@ -41,6 +41,11 @@ class Manifest:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def __repr__(self) -> str:
+        named = {"speaker": "speakers", "label": "labels"}
+        counts = [f"{self.table[column].nunique()} {name}" for column, name in named.items() if column in self.table]
+        return f"<Manifest {self.source or self.audio_root}: {', '.join([f'{len(self)} clips', *counts])}>"
 
     def fingerprint(self) -> str:
         """Return 64 hex digits over all columns of prepared clips but their paths.

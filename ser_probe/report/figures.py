@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,16 @@ class FigureEntry:
     title: str
     png: Path
     svg: Path
+    caption: str
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure that was drawn: its name, what it is called, and how to read it; with no figure, why there is none."""
+
+    name: str
+    title: str
+    figure: Figure | None
     caption: str
 
 
@@ -92,38 +102,62 @@ def write_figures(
     Raises:
         AnalysisError: If a name is not one of the figures.
     """
+    written: list[FigureEntry] = []
+    left_out: list[str] = []
+    for drawn in compose_figures(tables, specs=specs, options=options, names=names):
+        if drawn.figure is None:
+            left_out.append(drawn.caption)
+            continue
+        png, svg = save_figure(drawn.figure, folder, drawn.name)
+        written.append(FigureEntry(drawn.name, drawn.title, png, svg, drawn.caption))
+    return written, left_out
+
+
+def compose_figures(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    specs: Mapping[str, FigureSpec],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    names: Sequence[str] | None = None,
+) -> Iterator[DrawnFigure]:
+    """Yield every figure that the tables allow, and why one cannot be drawn; arguments as `write_figures` takes them.
+
+    Raises:
+        AnalysisError: If a name is not one of the figures.
+    """
     unknown = sorted({*(names or ()), *(options or {})} - set(specs))
     if unknown:
         raise AnalysisError("There is no such figure", found=", ".join(unknown), expected=", ".join(specs))
-    written: list[FigureEntry] = []
-    left_out: list[str] = []
     for name, spec in specs.items():
-        if spec.table not in tables or (names is not None and name not in names):
+        if spec.table in tables and (names is None or name in names):
+            yield from _variants_of(
+                name, spec, tables[spec.table], {**(spec.options or {}), **(options or {}).get(name, {})}
+            )
+
+
+def _variants_of(name: str, spec: FigureSpec, whole: pd.DataFrame, given: Mapping[str, Any]) -> Iterator[DrawnFigure]:
+    """Yield a figure for each part of its table."""
+    table = pooled_rows(whole) if spec.pooled else whole
+    of_several = has_corpora(whole)
+    parts = list(variants(with_steps(table), spec.apart, named=spec.named))
+    by_key = {key: [values[key] for values, _ in parts] for key in (parts[0][0] if parts else ())}
+    slugs = {key: dict(zip(found, distinct_slugs(found), strict=True)) for key, found in by_key.items()}
+    for values, part in parts:
+        file_name = "_".join([name, *(slugs[key][value] for key, value in values.items())])
+        try:
+            figure = spec.draw(with_steps(part), **given)
+        except AnalysisError as error:
+            if not (spec.optional and isinstance(error, NothingToDrawError)):
+                found = f" ({error.found})" if error.found else ""
+                yield DrawnFigure(file_name, spec.title, None, f"{spec.title}: {error.what}{found}")
             continue
-        given = {**(spec.options or {}), **(options or {}).get(name, {})}
-        table = pooled_rows(tables[spec.table]) if spec.pooled else tables[spec.table]
-        of_several = has_corpora(tables[spec.table])
-        parts = list(variants(with_steps(table), spec.apart, named=spec.named))
-        by_key = {key: [values[key] for values, _ in parts] for key in (parts[0][0] if parts else ())}
-        slugs = {key: dict(zip(found, distinct_slugs(found), strict=True)) for key, found in by_key.items()}
-        for values, part in parts:
-            try:
-                figure = spec.draw(with_steps(part), **given)
-            except AnalysisError as error:
-                if spec.optional and isinstance(error, NothingToDrawError):
-                    continue
-                left_out.append(f"{spec.title}: {error.what}" + (f" ({error.found})" if error.found else ""))
-                continue
-            file_name = "_".join([name, *(slugs[key][value] for key, value in values.items())])
-            corpus = _corpus_title(spec, values, of_several)
-            if corpus:
-                _add_to_title(figure, corpus)
-            others = (f"{key.removesuffix('_a')} {short(value)}" for key, value in values.items() if key != "corpus")
-            detail = ", ".join([*([corpus] if corpus else []), *others])
-            title = f"{spec.title} ({detail})" if detail else spec.title
-            png, svg = save_figure(figure, folder, file_name)
-            written.append(FigureEntry(file_name, title, png, svg, " ".join(spec.caption.split())))
-    return written, left_out
+        corpus = _corpus_title(spec, values, of_several)
+        if corpus:
+            _add_to_title(figure, corpus)
+        others = (f"{key.removesuffix('_a')} {short(value)}" for key, value in values.items() if key != "corpus")
+        detail = ", ".join([*([corpus] if corpus else []), *others])
+        title = f"{spec.title} ({detail})" if detail else spec.title
+        yield DrawnFigure(file_name, title, figure, " ".join(spec.caption.split()))
 
 
 def _corpus_title(spec: FigureSpec, values: Mapping[str, str], of_several: bool) -> str:

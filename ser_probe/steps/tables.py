@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -45,6 +46,11 @@ def write_rejects(rejects: pd.DataFrame, path: Path) -> Path | None:
         return None
     write_csv(rejects, path)
     return path
+
+
+def read_tables(files: Iterable[Path]) -> dict[str, pd.DataFrame]:
+    """Return the tables among what a step has written, by name."""
+    return {path.stem: pd.read_parquet(path) for path in files if path.suffix == ".parquet"}
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from .conftest import tuned
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-RUN_WHOLE = {"extraction.md", "finetuning.md", "jobs.md"}
+RUN_WHOLE = {"extraction.md", "finetuning.md", "jobs.md", "library.md"}
 """Pages all of whose examples are run by tests/test_docs.py."""
 HERE = {"README.md", "cache-format.md", "similarity.md"}
 

@@ -21,6 +21,7 @@ from ser_probe.report.training.figures import TRAINING_FIGURES
 from ser_probe.runtime import SILENT, Progress
 from ser_probe.steps.analyses.entries import load_named
 from ser_probe.steps.outcome import Answer, Outcome
+from ser_probe.steps.tables import read_tables
 
 
 def report_figures() -> dict[str, FigureSpec]:
@@ -49,7 +50,7 @@ def draw_analysis(outcome: Outcome, output: Path, *, progress: Progress = SILENT
     Returns:
         The outcome with the figures' files, the answers and the warnings added.
     """
-    tables = {path.stem: pd.read_parquet(path) for path in outcome.files if path.suffix == ".parquet"}
+    tables = read_tables(outcome.files)
     progress.start("figures", 1, "set")
     figures, undrawn = write_figures(tables, output / "figures", specs=report_figures())
     progress.advance()

@@ -70,7 +70,7 @@ def _compare(
             expected="two representations or more",
             found=f"{len(layers.checkpoints)} embedding file with {len(layers.keys)} layers, no features, "
             f"pairs {', '.join(config.pairs) or 'none'}",
-            fix="give a second file, features with --with, or pairs within",
+            fix="give a second file, features with --features, or pairs within",
         )
     speakers = part.joined.column("speaker") if "speaker" in part.joined.clips else None
     options = _options(config, speakers, seed, progress)
