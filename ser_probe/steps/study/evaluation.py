@@ -165,15 +165,17 @@ class StudyClips:
             one: The test set; None for the study's own clips.
         """
         config, columns = self.config, self.study.finetune.target_columns
-        own = {key: getattr(config, key) for key in {*EvaluateConfig.model_fields} & {*type(config).model_fields}}
+        # `splits` of a study are its own; those of a test set are chosen with it.
+        shared = {*EvaluateConfig.model_fields} & {*type(config).model_fields} - {"splits"}
+        options = {key: getattr(config, key) for key in shared}
         if config.by != "auto":
             known = {*map(str, known), "corpus"}
-            own["by"] = tuple(name for name in config.by if find_column(name, known) is not None)
+            options["by"] = tuple(name for name in config.by if find_column(name, known) is not None)
         if one is None:
             named = columns if isinstance(columns, dict) else {name: name for name in columns}
-            return EvaluateConfig(**own, target_columns=named)
+            return EvaluateConfig(**options, target_columns=named)
         return EvaluateConfig(
-            **own, splits=one.splits, label_map=one.label_map, target_columns=one.target_columns,
+            **options, splits=one.splits, label_map=one.label_map, target_columns=one.target_columns,
             min_duration_s=self.study.audio.min_duration_s,
         )  # fmt: skip
 

@@ -148,7 +148,7 @@ def test_what_sets_corpora_apart_is_similarity_only_of_the_pooled_clips(files: F
 
 
 def test_probes_of_pooled_corpora_point_to_those_of_each(files: Files, tmp_path: Path) -> None:
-    probe = check_options(ProbeConfig, {"splits": "kfold", "among": "all", "families": ["logistic"], "folds": 3,
+    probe = check_options(ProbeConfig, {"division": "kfold", "among": "all", "families": ["logistic"], "folds": 3,
                                         "controls": [], "directions": False})  # fmt: skip
     run(Inputs(tmp_path, caches=files["all"][:1], progress=(heard := Said())), probe)
     (line,) = (line for line in heard.lines if "corpora pooled" in line)

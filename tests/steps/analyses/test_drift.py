@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,13 @@ import pytest
 
 from ser_probe.analysis.drift.measures import MEASURES
 from ser_probe.config import AnalyzeConfig, check_options
-from ser_probe.config.analyze_drift import DriftConfig, DriftMeasure
+from ser_probe.config.analyze_drift import DriftConfig
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.seal import seal
 from ser_probe.embeddings.shards import Rows, ShardWriter
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import AnalysisError
+from ser_probe.names.measures import DRIFT
 from ser_probe.steps.analyses.representations import NamedCache
 from ser_probe.steps.tables import KEY_COLUMNS, read_table
 
@@ -73,7 +74,7 @@ def moving(store: Store, values: np.ndarray, rng: np.random.Generator) -> list[P
 
 
 def test_every_measure_can_be_asked_for_and_is_by_default() -> None:
-    assert get_args(DriftMeasure) == tuple(MEASURES)
+    assert tuple(DRIFT) == tuple(MEASURES)
     assert DriftConfig().measures == tuple(MEASURES)
 
 

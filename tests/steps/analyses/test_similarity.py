@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,9 @@ from ser_probe.analysis.similarity.measures import DEFAULT, MEASURES, compare_tw
 from ser_probe.analysis.similarity.options import Options
 from ser_probe.analysis.similarity.table import standardised
 from ser_probe.config import AnalyzeConfig, SimilarityConfig, check_options
-from ser_probe.config.analyze_similarity import SimilarityMeasure
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError
+from ser_probe.names.measures import SIMILARITY
 from ser_probe.steps.analyses import compared_layers
 from ser_probe.steps.tables import read_table
 
@@ -207,7 +207,7 @@ def test_a_layer_that_does_not_vary_is_named(write_cache: Write, clips: pd.DataF
 
 
 def test_the_config_names_every_measure() -> None:
-    assert get_args(SimilarityMeasure) == tuple(MEASURES)
+    assert tuple(SIMILARITY) == tuple(MEASURES)
     assert SimilarityConfig().measures == DEFAULT
     shared = set(SimilarityConfig.model_fields) & set(Options.__dataclass_fields__) - {"intervals"}
     assert {name: getattr(SimilarityConfig(), name) for name in shared} == {
