@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ser_probe.report import figures
+
 from .acoustics_tables import acoustics_tables
 from .evaluation_tables import evaluation_tables
 from .geometry_tables import geometry_tables
@@ -250,3 +252,13 @@ def make_tables(rng: np.random.Generator) -> Callable[[int, Sequence[int]], Tabl
 @pytest.fixture
 def figures_folder(tmp_path: Path) -> Path:
     return tmp_path / "figures"
+
+
+@pytest.fixture
+def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw figures and save none, where which there are is the matter: to lay one out and save it takes a second."""
+    monkeypatch.setattr(figures, "save_figure", lambda _figure, folder, name: _paths(folder, name))
+
+
+def _paths(folder: Path, name: str) -> list[Path]:
+    return [folder / f"{name}.png", folder / f"{name}.svg"]
