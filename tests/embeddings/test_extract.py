@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ import pytest
 import soundfile
 import torch
 
+from ser_probe.audio.load import AudioSpec, Clip
 from ser_probe.embeddings import computation
 from ser_probe.embeddings.extract import CacheRequest, embedding_key, extract
 from ser_probe.embeddings.partials import shards_folder
@@ -22,7 +22,7 @@ from ser_probe.embeddings.passes import ClipList, Extraction, ExtractionSettings
 from ser_probe.embeddings.shards import committed
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.verification import verify_cache
-from ser_probe.errors import AudioError, BackboneError, CacheError
+from ser_probe.errors import AudioError, BackboneError, CacheError, SerProbeError
 from ser_probe.models import pooling
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import TINY_CONFIGS
@@ -43,9 +43,13 @@ from tests.embeddings.speech import (
     tiny,
     with_workers,
 )
+from tests.forked import Forked
 
 EXACT = 1e-5
 """Relative: what design 3.2 allows a batch to change, in fp32."""
+
+REMARK = "x" * 20_000
+"""Of each clip; in the finished file only, which is then by far the largest."""
 
 HALF_PRECISION = 2.0**-11
 """Relative rounding of float16."""
@@ -452,60 +456,40 @@ def test_verify_of_a_cache_that_holds_none_of_the_clips(clips: ClipList, paths: 
 
 # ----------------------------------------------------------------------------- full disk and Ctrl-C, for real
 
-SCRIPT = """
-import json, resource, signal, sys
-from dataclasses import replace
-from pathlib import Path
-from ser_probe.embeddings import computation
-from ser_probe.embeddings.extract import CacheRequest, extract
-from ser_probe.errors import SerProbeError
-from tests.embeddings.speech import SETTINGS, list_clips, tiny
 
-folder, limit, workers = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-clips = list_clips([folder / "f1" / f"{row}.wav" for row in range(9)], folder)
-clips.table["remark"] = "x" * 20_000  # in the finished file only, which is then by far the largest
-if limit:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-else:
-    def slow(path, spec, plain=computation.load_clip):
-        import time
+def start(folder: Path, *, limit: int = 0, workers: int = 0) -> Forked:
+    """Extract in a process of its own, with a limit on the size of its files or slow to decode."""
+
+    def slow(path: Path, spec: AudioSpec, plain: Callable[..., Clip] = computation.load_clip) -> Clip:
         time.sleep(0.5)
         return plain(path, spec)
-    computation.load_clip = slow
-print("ready", flush=True)
-try:
-    extract([CacheRequest(tiny(), folder / "x.h5")], clips, replace(SETTINGS, workers=workers))
-except SerProbeError as error:
-    print(json.dumps([error.what, str(error)]))
-except KeyboardInterrupt:
-    print(json.dumps(["Ctrl-C", ""]))
-"""
 
+    def work() -> None:
+        clips = list_clips([folder / "f1" / f"{row}.wav" for row in range(9)], folder)
+        clips.table["remark"] = REMARK
+        if limit:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        else:
+            computation.load_clip = slow
+        try:
+            extract([CacheRequest(tiny(), folder / "x.h5")], clips, replace(SETTINGS, workers=workers))
+        except SerProbeError as error:
+            print(json.dumps([error.what, str(error)]))
+        except KeyboardInterrupt:
+            print(json.dumps(["Ctrl-C", ""]))
 
-def start(folder: Path, *, limit: int = 0, workers: int = 0) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(folder), str(limit), str(workers)],
-        cwd=Path(__file__).parents[2],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+    return Forked(work, folder, group=True)
 
 
 @pytest.mark.parametrize("fails", ["shards", "seal"])
 def test_disk_that_fills_up(clips: ClipList, tmp_path: Path, fails: str) -> None:
-    clips.table["remark"] = "x" * 20_000
+    clips.table["remark"] = REMARK
     whole = run(tmp_path / "whole.h5", clips)
     limit = {"shards": 8_192, "seal": 100_000}[fails]
-    out, errors = start(tmp_path, limit=limit).communicate(timeout=60)
-    what, message = json.loads(out)
-    assert what == "The disk is full", errors
+    process = start(tmp_path, limit=limit)
+    assert process.wait() == 0, process.errors
+    what, message = json.loads(process.out)
+    assert what == "The disk is full", process.errors
     assert "File too large" in message
     assert "run the same command again" in message
     assert not (tmp_path / "x.h5").exists()
@@ -525,10 +509,10 @@ def test_ctrl_c_while_workers_decode(clips: ClipList, tmp_path: Path) -> None:
     while not list(tmp_path.glob("x.h5.shards/shard-*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the workers too
-    out, errors = process.communicate(timeout=30)
-    assert json.loads(out) == ["Ctrl-C", ""], errors
-    assert "Traceback" not in errors
-    clips.table["remark"] = "x" * 20_000
+    assert process.wait(timeout_s=30) == 0, process.errors
+    assert json.loads(process.out) == ["Ctrl-C", ""], process.errors
+    assert "Traceback" not in process.errors
+    clips.table["remark"] = REMARK
     whole = run(tmp_path / "whole.h5", clips)
     n_committed = len(committed(tmp_path / "x.h5", whole.key))
     assert 0 < n_committed < 9

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from ser_probe.embeddings.clock import PassClock
 from ser_probe.embeddings.feed import DecodedBatch, choose_workers, feed_batches
 from ser_probe.errors import AudioError, PackageError
 from ser_probe.files import content_id
+from tests.forked import Forked
 
 
 def decode(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -113,38 +112,28 @@ def test_clock_counts_the_waiting(paths: list[Path]) -> None:
     assert 0 < clock.wait_share <= 1
 
 
-FEEDS_FOR_EVER = """
-import os, sys, time
-from pathlib import Path
-import numpy as np
-from ser_probe.embeddings.clock import PassClock
-from ser_probe.embeddings.feed import feed_batches
-from ser_probe.files import content_id
-
-def work(path):
-    Path(sys.argv[2]).write_text(str(os.getpid()))
-    return np.zeros(1 << 20), ()
-
-path = Path(sys.argv[1])
-plan = [(number, [number]) for number in range(50)]
-feed = feed_batches([path] * 50, [content_id(path)] * 50, plan, work, workers=1, clock=PassClock())
-next(feed)
-print("ready", flush=True)
-time.sleep(600)
-"""
-
-
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the process in /proc")
 def test_a_killed_run_leaves_no_worker_behind(paths: list[Path], tmp_path: Path) -> None:
     number = tmp_path / "pid"
-    words = [sys.executable, "-c", FEEDS_FOR_EVER, str(paths[0]), str(number)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as run:
-        assert run.stdout is not None
-        assert run.stdout.readline() == "ready\n"
-        time.sleep(1)  # the worker has sent what is to be sent ahead, and nobody reads it
-        worker = Path("/proc") / number.read_text()
-        assert worker.exists()
-        run.kill()
+
+    def work(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+        number.write_text(str(os.getpid()))
+        return np.zeros(1 << 20), ()
+
+    def feed_for_ever() -> None:
+        plan = [(row, [row]) for row in range(50)]
+        ids = [content_id(paths[0])] * 50
+        batches = feed_batches([paths[0]] * 50, ids, plan, work, workers=1, clock=PassClock())
+        next(batches)
+        print("ready", flush=True)
+        time.sleep(600)
+
+    run = Forked(feed_for_ever, tmp_path)
+    run.wait_for_output("ready")
+    time.sleep(1)  # the worker has sent what is to be sent ahead, and nobody reads it
+    worker = Path("/proc") / number.read_text()
+    assert worker.exists()
+    run.kill()
     deadline = time.monotonic() + 20
     while worker.exists() and time.monotonic() < deadline:
         time.sleep(0.1)

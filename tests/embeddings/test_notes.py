@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,17 @@ import pandas as pd
 import pytest
 
 from ser_probe.embeddings import notes
+from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.notes import note_clips, note_unread, read_noted_clips, read_unread
 from ser_probe.embeddings.partials import name_node, shards_folder
 from ser_probe.embeddings.seal import missing_clips, seal
-from ser_probe.embeddings.shards import committed
+from ser_probe.embeddings.shards import Rows, ShardWriter, committed
 from ser_probe.embeddings.store import EmbeddingCache
+from ser_probe.embeddings.store_header import Layout
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_CLIPS, Run
 from tests.embeddings.contents import datasets
+from tests.forked import Forked
 
 
 def unread_clips(run: Run, *places: int) -> pd.DataFrame:
@@ -107,45 +111,32 @@ def test_a_worker_that_comes_second_finds_the_work_done_although_the_notes_are_g
     assert run.path.read_bytes() == before
 
 
-WORKER = """
-import sys, time
-from pathlib import Path
-import numpy as np
-import pandas as pd
-from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.notes import note_clips, note_unread
-from ser_probe.embeddings.seal import missing_clips, seal
-from ser_probe.embeddings.shards import Rows, ShardWriter
-from ser_probe.embeddings.store_header import Layout
-
-worker, path, key = int(sys.argv[1]), Path({path!r}), CacheKey(**{ingredients!r})
-ids = [f"{{clip:032x}}" for clip in range({n_clips})]
-clips = pd.DataFrame({{"clip_id": ids, "path": ids}})
-note_clips(path, clips)
-note_unread(path, str(worker), None)
-mine = range(worker, {n_clips}, {n_workers})
-with ShardWriter(path, key, Layout(("0",), 2), seconds_per_shard=0) as writer:
-    for clip in mine[1:]:
-        writer.add(Rows([ids[clip]], np.full((1, 1, 2), clip, np.float32), [1], [1.0]))
-note_unread(path, str(worker), clips.iloc[[mine[0]]].assign(reason="away"))
-complete = not missing_clips(path, key, clips)
-print(complete)
-if complete:
-    seal(path, key, clips)
-"""
+def work(path: Path, key: CacheKey, worker: int, n_workers: int, n_clips: int) -> None:
+    """Commit every third clip but the first, which cannot be read, and finish the file if none is missing."""
+    ids = [f"{clip:032x}" for clip in range(n_clips)]
+    clips = pd.DataFrame({"clip_id": ids, "path": ids})
+    note_clips(path, clips)
+    note_unread(path, str(worker), None)
+    mine = range(worker, n_clips, n_workers)
+    with ShardWriter(path, key, Layout(("0",), 2), seconds_per_shard=0) as writer:
+        for clip in mine[1:]:
+            writer.add(Rows([ids[clip]], np.full((1, 1, 2), clip, np.float32), [1], [1.0]))
+    note_unread(path, str(worker), clips.iloc[[mine[0]]].assign(reason="away"))
+    complete = not missing_clips(path, key, clips)
+    print(complete)
+    if complete:
+        seal(path, key, clips)
 
 
-def test_workers_that_finish_at_the_same_moment_leave_one_whole_file(run: Run) -> None:
+def test_workers_that_finish_at_the_same_moment_leave_one_whole_file(run: Run, tmp_path: Path) -> None:
     n_workers, n_clips = 3, 24
     for trial in range(3):
         path = run.path.with_name(f"{trial}.h5")
-        code = WORKER.format(path=str(path), ingredients=run.key.ingredients, n_clips=n_clips, n_workers=n_workers)
         workers = [
-            subprocess.Popen([sys.executable, "-c", code, str(worker)], stdout=subprocess.PIPE, text=True)
-            for worker in range(n_workers)
+            Forked(partial(work, path, run.key, worker, n_workers, n_clips), tmp_path) for worker in range(n_workers)
         ]
-        said = [worker.communicate()[0].strip() for worker in workers]
-        assert [worker.returncode for worker in workers] == [0] * n_workers
+        assert [worker.wait() for worker in workers] == [0] * n_workers
+        said = [worker.out.strip() for worker in workers]
         assert "True" in said
         with EmbeddingCache.open(path) as cache:
             assert cache.clip_ids == [f"{clip:032x}" for clip in range(n_workers, n_clips)]

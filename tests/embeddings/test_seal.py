@@ -4,10 +4,12 @@ import errno
 import fcntl
 import itertools
 import os
+import resource
 import signal
-import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -22,13 +24,14 @@ from ser_probe.embeddings import store_file
 from ser_probe.embeddings.key import CacheKey
 from ser_probe.embeddings.partials import shards_folder
 from ser_probe.embeddings.seal import keep_clips, missing_clips, seal, update_attributes
-from ser_probe.embeddings.shards import ShardWriter, committed
+from ser_probe.embeddings.shards import Rows, ShardWriter, committed
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.embeddings.store_header import Layout
 from ser_probe.embeddings.store_stamp import DamagedCacheError
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_CLIPS, Run
 from tests.embeddings.contents import datasets
+from tests.forked import Forked
 
 EVERYTHING = range(N_CLIPS)
 
@@ -298,47 +301,49 @@ def test_finished_file_that_changed_on_disk_is_not_passed_on(run: Run) -> None:
     assert len(committed(run.path, run.key)) == N_CLIPS
 
 
-SEAL = """
-import os, signal, sys
-from pathlib import Path
-import pandas as pd
-from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.seal import seal
-from ser_probe.errors import CacheError
+def sealing(run: Run, before: Callable[[], object] = list) -> Forked:
+    """Seal in a process of its own, after something else."""
 
-{before}
-try:
-    seal(Path({path!r}), CacheKey(**{ingredients!r}), pd.read_json({clips!r}, dtype=False))
-except CacheError as error:
-    print(error)
-    sys.exit(1)
-"""
+    def work() -> None:
+        before()
+        try:
+            seal(run.path, run.key, run.clips)
+        except CacheError as error:
+            limit_files(resource.RLIM_INFINITY)  # what it prints has a length too
+            print(error)
+            sys.exit(1)
+
+    return Forked(work, run.path.parents[1])
 
 
-def sealing(run: Run, before: str = "") -> list[str]:
-    clips = run.path.with_name("clips.json")
-    clips.parent.mkdir(exist_ok=True)
-    run.clips.to_json(clips)
-    code = SEAL.format(before=before, path=str(run.path), ingredients=run.key.ingredients, clips=str(clips))
-    return [sys.executable, "-c", code]
+def limit_files(n_bytes: int) -> None:
+    """Let writing fail where a file becomes larger, as it does on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
 
 
-KILL_BEFORE = "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
-KILL_AFTER = "replace = os.replace; os.replace = lambda *names: (replace(*names), os.kill(os.getpid(), signal.SIGKILL))"
+def kill_before() -> None:
+    os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("kill", "sealed"), [(KILL_BEFORE, range(6)), (KILL_AFTER, EVERYTHING)])
-def test_killed_sealing_leaves_one_whole_file_and_is_completed_later(run: Run, kill: str, sealed: range) -> None:
+def kill_after() -> None:
+    replace = os.replace
+    os.replace = lambda *names: (replace(*names), os.kill(os.getpid(), signal.SIGKILL))
+
+
+@pytest.mark.parametrize(("kill", "sealed"), [(kill_before, range(6)), (kill_after, EVERYTHING)])
+def test_killed_sealing_leaves_one_whole_file_and_is_completed_later(
+    run: Run, kill: Callable[[], None], sealed: range
+) -> None:
     run.commit(range(6))
     seal(run.path, run.key, run.clips.iloc[:6])
     run.commit(range(6, 12))
-    assert subprocess.run(sealing(run, kill), check=False).returncode == -signal.SIGKILL
+    assert sealing(run, kill).wait() == -signal.SIGKILL
     with EmbeddingCache.open(run.path) as cache:
         assert cache.clip_ids == [run.ids[place] for place in sealed]
         assert cache.verify() == []
     assert len(committed(run.path, run.key)) == N_CLIPS
     seal(run.path, run.key, run.clips)
-    assert left_beside(run) == ["clips.json", "x.h5"]
+    assert left_beside(run) == ["x.h5"]
     with EmbeddingCache.open(run.path) as cache:
         np.testing.assert_array_equal(cache.array, run.values)
 
@@ -346,41 +351,34 @@ def test_killed_sealing_leaves_one_whole_file_and_is_completed_later(run: Run, k
 @pytest.mark.parametrize("limit_bytes", [1, 3000])
 def test_full_disk_while_sealing_leaves_the_shards_and_no_partial_file(run: Run, limit_bytes: int) -> None:
     run.commit(EVERYTHING)
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes}))"
-    done = subprocess.run(sealing(run, limit), capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    assert "The disk is full" in done.stdout
-    assert "the shards are complete and nothing is computed again" in done.stdout
-    assert left_beside(run) == ["clips.json", "x.h5.shards"]
+    done = sealing(run, lambda: limit_files(limit_bytes))
+    assert done.wait() == 1, done.errors
+    assert "The disk is full" in done.out
+    assert "the shards are complete and nothing is computed again" in done.out
+    assert left_beside(run) == ["x.h5.shards"]
     seal(run.path, run.key, run.clips)
     with EmbeddingCache.open(run.path) as cache:
         np.testing.assert_array_equal(cache.array, run.values)
-
-
-UPDATE = """
-import resource
-from pathlib import Path
-from ser_probe.embeddings.seal import update_attributes
-from ser_probe.errors import CacheError
-
-resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
-try:
-    update_attributes(Path({path!r}), {{"verify_error": 0.0}})
-except CacheError as error:
-    raise SystemExit(str(error))
-"""
 
 
 def test_full_disk_while_adding_attributes_leaves_the_finished_file_as_it_was(run: Run) -> None:
     run.commit(EVERYTHING)
     seal(run.path, run.key, run.clips)
     before = run.path.read_bytes()
-    code = UPDATE.format(path=str(run.path))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("The disk is full")
-    assert f"{run.values.nbytes / 1e6:.1f} MB for the new file" in done.stderr
-    assert "run the same command again: the finished file is as it was" in done.stderr
+
+    def update() -> None:
+        limit_files(3000)
+        try:
+            update_attributes(run.path, {"verify_error": 0.0})
+        except CacheError as error:
+            limit_files(resource.RLIM_INFINITY)
+            raise SystemExit(str(error)) from None
+
+    done = Forked(update, run.path.parents[1])
+    assert done.wait() == 1
+    assert done.errors.startswith("The disk is full")
+    assert f"{run.values.nbytes / 1e6:.1f} MB for the new file" in done.errors
+    assert "run the same command again: the finished file is as it was" in done.errors
     assert left_beside(run) == ["x.h5"]
     assert run.path.read_bytes() == before
 
@@ -414,23 +412,16 @@ def test_a_folder_that_cannot_be_written_is_said(run: Run, monkeypatch: pytest.M
 
 def test_several_processes_seal_side_by_side_and_lose_nothing(run: Run) -> None:
     """Each writes its own part and seals at once; the lock keeps one from undoing what another has merged."""
-    part = """
-import numpy as np
-from ser_probe.embeddings.shards import Rows, ShardWriter
-from ser_probe.embeddings.store_header import Layout
-path, key = Path({path!r}), CacheKey(**{ingredients!r})
-for clip in range({first}, {first} + 8):
-    with ShardWriter(path, key, Layout(("0",), 2)) as writer:
-        writer.add(Rows([f"{{clip:032x}}"], np.full((1, 1, 2), clip, np.float32), [1], [1.0]))
-    seal(path, key, pd.DataFrame({{"clip_id": [f"{{clip:032x}}"], "path": ["x"]}}))
-sys.exit(0)
-"""
-    processes = [
-        subprocess.Popen(sealing(run, part.format(path=str(run.path), ingredients=run.key.ingredients, first=8 * n)))
-        for n in range(3)
-    ]
+
+    def part(first: int) -> None:
+        for clip in range(first, first + 8):
+            with ShardWriter(run.path, run.key, Layout(("0",), 2)) as writer:
+                writer.add(Rows([f"{clip:032x}"], np.full((1, 1, 2), clip, np.float32), [1], [1.0]))
+            seal(run.path, run.key, pd.DataFrame({"clip_id": [f"{clip:032x}"], "path": ["x"]}))
+
+    processes = [Forked(partial(part, 8 * n), run.path.parents[1]) for n in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
-    assert left_beside(run) == ["clips.json", "x.h5"]
+    assert left_beside(run) == ["x.h5"]
     with EmbeddingCache.open(run.path) as cache:
         assert sorted(cache.clip_ids) == [f"{clip:032x}" for clip in range(24)]
         assert cache.layer("0")[:, 0].tolist() == [int(clip_id, 16) for clip_id in cache.clip_ids]
@@ -441,10 +432,11 @@ def test_sealer_waits_for_the_one_at_work(run: Run) -> None:
     run.commit(EVERYTHING)
     holder = os.open(shards_folder(run.path) / "seal.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(holder, fcntl.LOCK_EX)
-    process = subprocess.Popen(sealing(run))
+    # The child closes its copy of the holder, which would keep the lock after this one is closed.
+    process = sealing(run, lambda: os.close(holder))
     try:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=3)
+        with pytest.raises(TimeoutError):
+            process.wait(timeout_s=1)
         assert not run.path.exists()
     finally:
         os.close(holder)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
+import resource
 import subprocess
 import sys
 import time
@@ -19,6 +19,7 @@ from ser_probe.embeddings.store_header import Layout
 from ser_probe.embeddings.store_vectors import read_vectors
 from ser_probe.errors import CacheError
 from tests.embeddings.conftest import N_LAYERS, WIDTH, Run
+from tests.forked import Forked
 
 
 def stored(run: Run) -> dict[str, np.ndarray]:
@@ -213,44 +214,36 @@ def test_error_that_ended_the_run_is_not_hidden_by_a_full_disk(
     assert "The disk is full" in caplog.text
 
 
-FILL_THE_DISK = """
-import sys
-from pathlib import Path
-import numpy as np
-from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.shards import Rows, ShardWriter
-from ser_probe.embeddings.store_header import Layout
-from ser_probe.errors import CacheError
+def fill_the_disk(run: Run, *, limit_bytes: int | None = None) -> Forked:
+    """Write shards of 40 clips until there is no room: on a small disk, or with a limit from the fourth on."""
+    layout = Layout(run.layout.layer_names, 4 * WIDTH)
+    values = np.ones((N_LAYERS, 40, layout.width), dtype=np.float32)
 
-{limit}
-key = CacheKey(**{ingredients!r})
-values = np.ones(({layers}, 40, {width}), dtype=np.float32)
-try:
-    with ShardWriter(Path({path!r}), key, Layout({names!r}, {width}), seconds_per_shard=0) as writer:
-        for batch in range(1000):
-            ids = [f"f{{batch:015x}}{{clip:016x}}" for clip in range(40)]
-            {before_batch}
-            writer.add(Rows(ids, values, [1] * 40, [1.0] * 40))
-except CacheError as error:
-    print(error)
-    sys.exit(1)
-"""
+    def work() -> None:
+        try:
+            with ShardWriter(run.path, run.key, layout, seconds_per_shard=0) as writer:
+                for batch in range(1000):
+                    if batch == 3 and limit_bytes is not None:
+                        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, resource.RLIM_INFINITY))
+                    ids = [f"f{batch:015x}{clip:016x}" for clip in range(40)]
+                    writer.add(Rows(ids, values, [1] * 40, [1.0] * 40))
+        except CacheError as error:
+            # What it prints has a length too.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            print(error)
+            sys.exit(1)
 
-
-def fill_the_disk(run: Run, *, limit: str = "", before_batch: str = "") -> subprocess.CompletedProcess[str]:
-    code = FILL_THE_DISK.format(
-        limit=limit, before_batch=before_batch, ingredients=run.key.ingredients, layers=N_LAYERS, width=4 * WIDTH,
-        path=str(run.path), names=run.layout.layer_names,
-    )  # fmt: skip
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    process = Forked(work, run.path.parents[1])
+    process.wait()
+    return process
 
 
-def check_after_full_disk(run: Run, done: subprocess.CompletedProcess[str], n_batches: int | None = None) -> None:
+def check_after_full_disk(run: Run, done: Forked, n_batches: int | None = None) -> None:
     safe = len(committed(run.path, run.key))
-    assert done.returncode == 1, done.stderr
-    assert done.stderr == ""
-    assert "The disk is full" in done.stdout
-    assert f"free some space and run the same command again: {safe} clips are safe" in done.stdout
+    assert done.returncode == 1, done.errors
+    assert done.errors == ""
+    assert "The disk is full" in done.out
+    assert f"free some space and run the same command again: {safe} clips are safe" in done.out
     assert safe % 40 == 0
     if n_batches is not None:
         assert safe == 40 * n_batches
@@ -261,11 +254,7 @@ def check_after_full_disk(run: Run, done: subprocess.CompletedProcess[str], n_ba
 # A shard of these tests has some 40 kB: the limits hit it before, in and after HDF5's part of it.
 @pytest.mark.parametrize("limit_bytes", [0, 9000, 30000])
 def test_file_that_outgrows_its_limit_leaves_nothing_partial(run: Run, limit_bytes: int) -> None:
-    limit = f"import resource; LIMIT = ({limit_bytes}, resource.RLIM_INFINITY)"
-    done = fill_the_disk(
-        run, limit=limit, before_batch="batch == 3 and resource.setrlimit(resource.RLIMIT_FSIZE, LIMIT)"
-    )
-    check_after_full_disk(run, done, n_batches=3)
+    check_after_full_disk(run, fill_the_disk(run, limit_bytes=limit_bytes), n_batches=3)
 
 
 def test_disk_that_fills_up_keeps_what_is_committed_and_the_run_resumes(run: Run, tmp_path: Path) -> None:
@@ -288,38 +277,27 @@ def test_disk_that_fills_up_keeps_what_is_committed_and_the_run_resumes(run: Run
         subprocess.run(["umount", str(disk)], check=False)
 
 
-WRITE_FOREVER = """
-from pathlib import Path
-import numpy as np
-from ser_probe.embeddings.key import CacheKey
-from ser_probe.embeddings.shards import Rows, ShardWriter, committed
-from ser_probe.embeddings.store_header import Layout
-
-path, key = Path({path!r}), CacheKey(**{ingredients!r})
-done = committed(path, key)
-with ShardWriter(path, key, Layout({names!r}, {width}), seconds_per_shard=0) as writer:
-    for clip in range({n_clips}):
-        if f"{{clip:032x}}" not in done:
-            writer.add(Rows([f"{{clip:032x}}"], np.full(({layers}, 1, {width}), clip, np.float32), [clip], [1.0]))
-            print(clip, flush=True)
-"""
+def write_for_ever(run: Run) -> None:
+    """Commit clip after clip that is not committed yet, and print the number of each."""
+    done = committed(run.path, run.key)
+    with ShardWriter(run.path, run.key, run.layout, seconds_per_shard=0) as writer:
+        for clip in range(100_000):
+            if f"{clip:032x}" not in done:
+                values = np.full((N_LAYERS, 1, WIDTH), clip, np.float32)
+                writer.add(Rows([f"{clip:032x}"], values, [clip], [1.0]))
+                print(clip, flush=True)
 
 
-def test_kill_at_random_moments_loses_and_tears_nothing(run: Run, rng: np.random.Generator) -> None:
-    code = WRITE_FOREVER.format(
-        path=str(run.path), ingredients=run.key.ingredients, names=run.layout.layer_names, width=WIDTH,
-        layers=N_LAYERS, n_clips=100_000,
-    )  # fmt: skip
+def test_kill_at_random_moments_loses_and_tears_nothing(run: Run, rng: np.random.Generator, tmp_path: Path) -> None:
     reported: list[int] = []
     for _ in range(5):
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        reported.append(int(process.stdout.readline()))  # it has begun to write
+        process = Forked(lambda: write_for_ever(run), tmp_path)
+        while "\n" not in process.out:  # it has not begun to write
+            assert process.poll() is None, process.errors
         time.sleep(rng.uniform(0, 0.4))
-        process.send_signal(signal.SIGKILL)
-        output, _ = process.communicate()
+        process.kill()
         # The last line may be cut by the kill as well.
-        reported += [int(line) for line in output.splitlines(keepends=True) if line.endswith("\n")]
+        reported += [int(line) for line in process.out.splitlines(keepends=True) if line.endswith("\n")]
     assert len(set(reported)) == len(reported), "a clip was computed twice"
     done = committed(run.path, run.key)
     assert {f"{clip:032x}" for clip in reported} <= set(done.clips)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from ser_probe.embeddings.share import Share, detect_share, local_rank, parse_sh
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import ConfigError
 from tests.embeddings.speech import DURATIONS_S, SETTINGS, datasets, list_clips, tiny
+from tests.forked import Forked
 
 SLURM = {f"SLURM_ARRAY_TASK_{name}": text for name, text in [("ID", "7"), ("MIN", "3"), ("STEP", "2"), ("COUNT", "4")]}
 TORCHRUN = {"RANK": "2", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
@@ -175,50 +174,26 @@ def test_a_worker_with_unreadable_and_silent_clips(paths: list[Path], tmp_path: 
         assert len(cache) == 8
 
 
-SCRIPT = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-from ser_probe.embeddings.extract import CacheRequest, extract
-from ser_probe.embeddings.share import detect_share
-from tests.embeddings.speech import SETTINGS, list_clips, tiny
-
-folder = Path(sys.argv[1])
-clips = list_clips([folder / "f1" / f"{row}.wav" for row in range(9)], folder)
-target = CacheRequest(tiny(), folder / "x.h5")
-print("ready", flush=True)
-sys.stdin.readline()
-(result,) = extract([target], clips, replace(SETTINGS, workers=1, share=detect_share(None)))
-print(result.n_computed, result.n_missing)
-"""
-
-
 def test_workers_side_by_side_make_the_same_file(clips: ClipList, tmp_path: Path) -> None:
     run(tmp_path / "whole.h5", clips)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path)],
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "RANK": str(rank), "WORLD_SIZE": "3"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 2)
-    ]
+
+    def work() -> None:
+        print("ready", flush=True)
+        while not (tmp_path / "go").exists():
+            time.sleep(0.001)
+        settings = replace(SETTINGS, workers=1, share=detect_share(None))
+        (result,) = extract([CacheRequest(tiny(), tmp_path / "x.h5")], clips, settings)
+        print(result.n_computed, result.n_missing)
+
+    processes = [Forked(work, tmp_path, environment={"RANK": str(rank), "WORLD_SIZE": "3"}) for rank in (0, 2)]
     for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
+        process.wait_for_output("ready")
+    (tmp_path / "go").touch()
     here = run(tmp_path / "x.h5", clips, Share(2, 3))
     found = [(here.n_computed, here.n_missing)]
     for process in processes:
-        out, _ = process.communicate(timeout=60)
-        assert process.returncode == 0
-        found.append(tuple(map(int, out.split())))
+        assert process.wait() == 0, process.errors
+        found.append(tuple(map(int, process.out.split()[1:])))
     assert sum(n_computed for n_computed, _ in found) == 9
     assert min(n_missing for _, n_missing in found) == 0, "the last one finishes the file"
     assert datasets(tmp_path / "x.h5") == datasets(tmp_path / "whole.h5")

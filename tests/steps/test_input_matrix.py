@@ -6,6 +6,7 @@ drawn and laid out; to save them takes seconds each and is tested with the figur
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -287,10 +288,18 @@ def laid_out(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.fixture(scope="module")
+def files_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Files]:
+    """The files of an input, written once; analyses only read them."""
+    return functools.cache(lambda case: INPUTS[case](Maker(tmp_path_factory.mktemp("files"))))
+
+
 @pytest.mark.filterwarnings("error:constrained_layout not applied")
 @pytest.mark.parametrize(("case", "analysis", "features"), _cells())
-def test_input_matrix(case: str, analysis: str, features: bool, tmp_path: Path, laid_out: list[str]) -> None:
-    files = INPUTS[case](Maker(tmp_path))
+def test_input_matrix(
+    case: str, analysis: str, features: bool, files_of: Callable[[str], Files], tmp_path: Path, laid_out: list[str]
+) -> None:
+    files = files_of(case)
     beside = files.features if features else None
     said = expected(case, analysis, features=features)
     if said not in ("", _NO_FIGURE):

@@ -16,6 +16,7 @@ from ser_probe.errors import ConfigError, SplitError
 from ser_probe.steps import search as module
 from ser_probe.steps.search import search_study
 
+from ..voices import write_corpus
 from .conftest import Said, small_study
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs the extra search")
@@ -26,6 +27,13 @@ TRIALS = (
     "search.space={finetune.learning_rate: {low: 1e-4, high: 1e-2, log: true}, "
     "finetune.batch_size: {choices: [4, 8]}}",
 )  # fmt: skip
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small corpus with fewer takes, since each trial decodes it: in the working folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    return write_corpus(tmp_path / "corpus", n_takes=2)
 
 
 def searched(*overrides: str) -> StudyConfig:
@@ -108,14 +116,14 @@ def test_an_interrupted_trial_starts_over_with_its_values(corpus: Path, monkeypa
 
         return train(*arguments, on_evaluation=listen, **options)
 
-    whole = search_study(searched("name=whole"))
-    assert whole.summary["trials"] == "3 complete"
+    whole = search_study(searched("name=whole", "search.trials=2"))
+    assert whole.summary["trials"] == "2 complete"
     with monkeypatch.context() as patch:
         patch.setattr(module, "train_study", stopping)
         with pytest.raises(Stopped):
-            search_study(searched())
-    outcome = search_study(searched())
-    assert outcome.summary["trials"] == "3 complete, 1 failed"
+            search_study(searched("search.trials=2"))
+    outcome = search_study(searched("search.trials=2"))
+    assert outcome.summary["trials"] == "2 complete, 1 failed"
     columns = ["value", "finetune.learning_rate", "finetune.batch_size"]
     table = pd.read_parquet(SEARCH / "tables/search.parquet")
     uninterrupted = pd.read_parquet("runs/whole/search/tables/search.parquet")

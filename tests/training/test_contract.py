@@ -103,7 +103,7 @@ def test_it_trains_a_few_steps_and_its_checkpoint_predicts(
 ) -> None:
     kind, head, changes = CASES[case]
     train, validation, targets = with_targets(splits, kind)
-    settings = make_settings(max_steps=3, checkpoint_every=1, warmup_ratio=0.0, **changes)
+    settings = make_settings(max_steps=2, checkpoint_every=1, warmup_ratio=0.0, **changes)
     options = {
         "settings": settings, "train": train, "validation": validation, "targets": targets,
         "head": HeadSettings(**head), "lora": LoraSettings(rank=2) if "lora" in case else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import random
 import shutil
@@ -28,6 +29,7 @@ from ser_probe.models.targets import Targets
 from ser_probe.training import trainer
 from ser_probe.training.run import TrainingResult
 from ser_probe.training.trainer import SerTrainer
+from tests.forked import Forked
 from tests.training.conftest import TARGETS, Interrupting, make_clips, make_settings
 
 Tune = Callable[..., TrainingResult]
@@ -300,12 +302,13 @@ def test_a_run_interrupted_twice_equals_the_uninterrupted_one(
     assert_equal_bits(resumed, whole)
 
 
-def test_a_killed_process_leaves_a_run_that_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_process_leaves_a_run_that_goes_on_exactly(tmp_path: Path) -> None:
     run = tmp_path / "killed"
-    process = kill_training.start(run, threads=torch.get_num_threads(), steps=6, every=2)
+    train = functools.partial(kill_training.train, threads=torch.get_num_threads(), steps=4, every=2)
+    train(tmp_path / "whole")
+    process = Forked(lambda: train(run), tmp_path)
     assert kill_training.kill(process, run, 2, None) == "writing"
-    for folder in (run, tmp_path / "whole"):
-        kill_training.train(folder, torch.get_num_threads(), steps=6, every=2)
+    train(run)
     assert kill_training.compare(tmp_path / "whole", run) is None
     assert not list((run / "checkpoints").glob(".*"))
 

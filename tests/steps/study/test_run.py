@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from matplotlib.figure import Figure
 
 from ser_probe.audio.load import PIPELINE_VERSION
 from ser_probe.config import FinetuneConfig
@@ -18,6 +19,8 @@ from ser_probe.config.augmentation import AugmentConfig
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, ConfigError, MissingExtraError, SerProbeError
 from ser_probe.files import write_text
+from ser_probe.report import figures
+from ser_probe.report.evaluation import figures as evaluation_figures
 from ser_probe.steps.columns import check_columns
 from ser_probe.steps.extract import extract_sources
 from ser_probe.steps.outcome import Outcome
@@ -33,6 +36,9 @@ from ..conftest import HAS_EGEMAPS, Said, small_study
 
 FOLDER = Path("runs/small")
 DONE = tuple(name for name in STAGES if name != "umap" and (HAS_EGEMAPS or name != "egemaps"))
+# Analyses that take seconds each and are off where the order of stages is the matter; the finished study has made them.
+LEFT_OUT = ("similarity", "geometry", "acoustics")
+LEAN = tuple(f"analyze.{name}=null" for name in LEFT_OUT)
 TABLES = ("split_audit", "training", "probe", "probe_summary", "best_layers", "similarity", "drift")
 
 
@@ -63,6 +69,25 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if "partial" in path.name or path.suffix == ".tmp"]
 
 
+@pytest.fixture
+def quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save figures without laying them out, but for a few; the tests of figures lay out every one there is."""
+    save = figures.save_figure
+
+    def save_as_it_stands(figure: Figure, folder: Path, name: str) -> list[Path]:
+        if name in ("f1_layers", "splits", "evaluation_scores"):
+            return save(figure, folder, name)
+        figure.set_layout_engine(None)
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix in ("png", "svg"):
+            figure.savefig(folder / f"{name}.{suffix}", dpi=30)
+        return [folder / f"{name}.png", folder / f"{name}.svg"]
+
+    for owner in (figures, evaluation_figures):
+        monkeypatch.setattr(owner, "save_figure", save_as_it_stands)
+
+
+@pytest.mark.usefixtures("quick_figures")
 def test_what_a_study_leaves(finished: Path) -> None:
     for name in TABLES:
         table = pd.read_parquet(FOLDER / "tables" / f"{name}.parquet")
@@ -80,14 +105,14 @@ def test_what_a_study_leaves(finished: Path) -> None:
     outcome = write_report(FOLDER)
     assert outcome.files[-1] == FOLDER / "report.html"
     assert all(path.is_file() and path.stat().st_size for path in outcome.files)
-    figures = {path.stem for path in (FOLDER / "figures").glob("*.png")}
-    assert {"f1_layers", "training", "splits", "cka_layers"} <= figures
-    assert {"evaluation_scores", "evaluation_test", "evaluation_validation"} <= figures
-    assert figures == {path.stem for path in (FOLDER / "figures").glob("*.svg")}
+    drawn = {path.stem for path in (FOLDER / "figures").glob("*.png")}
+    assert {"f1_layers", "training", "splits", "cka_layers"} <= drawn
+    assert {"evaluation_scores", "evaluation_test", "evaluation_validation"} <= drawn
+    assert drawn == {path.stem for path in (FOLDER / "figures").glob("*.svg")}
     if HAS_EGEMAPS:
-        assert "cka_egemaps" in figures
+        assert "cka_egemaps" in drawn
     report = (FOLDER / "report.html").read_text(encoding="utf-8")
-    assert report.count("<img") + report.count("<svg") >= len(figures)
+    assert report.count("<img") + report.count("<svg") >= len(drawn)
     for expected in ("small", "tiny-wavlm-base", "72", "best step"):
         assert expected in report
     assert report.index("1. Scores of the fine-tuned classifier") < report.index("Fine-tuning</h3>")
@@ -140,11 +165,11 @@ def test_a_stopped_study_goes_on(finished: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"ser_probe.steps.{function}", stop)
         with pytest.raises(KeyboardInterrupt):
-            run()
+            run(*LEAN)
     assert not leftovers(finished)
     before = states(FOLDER / "checkpoints")
-    done, said = run()
-    assert done == list(later)
+    done, said = run(*LEAN)
+    assert done == [name for name in later if name not in LEFT_OUT]
     assert said.of(stage) == f"{stage}: not done yet"
     assert states(FOLDER / "checkpoints") == before, "a finished run is recognised, not made again"
 
@@ -230,7 +255,7 @@ def test_a_changed_clip_is_computed_alone(finished: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(study_extractions, "extract_sources", spy)
     weights = states(FOLDER / "checkpoints")
-    _, said = run()
+    _, said = run(*LEAN)
     assert said.of("prepare") == "prepare: stale, because changed: audio files"
     assert computed == [1, 1, 1, 1, 1], "one clip for each checkpoint, the control, and step 0 in bf16"
     assert states(FOLDER / "checkpoints") == weights, "a test clip has no part in training"
@@ -240,14 +265,14 @@ def test_a_changed_clip_is_computed_alone(finished: Path, monkeypatch: pytest.Mo
     for path in Path("cache").glob("*.h5"):
         with EmbeddingCache.open(path) as cache:
             assert new <= set(cache.clip_ids)
-    assert run()[0] == []
+    assert run(*LEAN)[0] == []
 
 
 @pytest.mark.usefixtures("quick_report")
 def test_another_configuration_keeps_the_checkpoints_of_the_first(finished: Path) -> None:
     weights = (FOLDER / "checkpoints/checkpoint-4/model.safetensors").read_bytes()
-    done, said = run("finetune.learning_rate=0.001", "finetune.max_steps=2")
-    assert done == [name for name in DONE if name not in ("prepare", "egemaps")]
+    done, said = run("finetune.learning_rate=0.001", "finetune.max_steps=2", *LEAN)
+    assert done == [name for name in DONE if name not in ("prepare", "egemaps", *LEFT_OUT)]
     assert "finetune.max_steps (4 -> 2)" in said.of("finetune")
     assert any("the checkpoints of another configuration are kept in" in line for line in said.lines)
     (kept,) = FOLDER.glob("replaced-*")
