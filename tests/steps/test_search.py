@@ -16,7 +16,6 @@ from ser_probe.errors import ConfigError, SplitError
 from ser_probe.steps import search as module
 from ser_probe.steps.search import search_study
 
-from ..voices import write_corpus
 from .conftest import Said, small_study
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs the extra search")
@@ -27,13 +26,6 @@ TRIALS = (
     "search.space={finetune.learning_rate: {low: 1e-4, high: 1e-2, log: true}, "
     "finetune.batch_size: {choices: [4, 8]}}",
 )  # fmt: skip
-
-
-@pytest.fixture
-def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The small corpus with fewer takes, since each trial decodes it: in the working folder of the test."""
-    monkeypatch.chdir(tmp_path)
-    return write_corpus(tmp_path / "corpus", n_takes=2)
 
 
 def searched(*overrides: str) -> StudyConfig:
@@ -116,14 +108,14 @@ def test_an_interrupted_trial_starts_over_with_its_values(corpus: Path, monkeypa
 
         return train(*arguments, on_evaluation=listen, **options)
 
-    whole = search_study(searched("name=whole", "search.trials=2"))
-    assert whole.summary["trials"] == "2 complete"
+    whole = search_study(searched("name=whole"))
+    assert whole.summary["trials"] == "3 complete"
     with monkeypatch.context() as patch:
         patch.setattr(module, "train_study", stopping)
         with pytest.raises(Stopped):
-            search_study(searched("search.trials=2"))
-    outcome = search_study(searched("search.trials=2"))
-    assert outcome.summary["trials"] == "2 complete, 1 failed"
+            search_study(searched())
+    outcome = search_study(searched())
+    assert outcome.summary["trials"] == "3 complete, 1 failed"
     columns = ["value", "finetune.learning_rate", "finetune.batch_size"]
     table = pd.read_parquet(SEARCH / "tables/search.parquet")
     uninterrupted = pd.read_parquet("runs/whole/search/tables/search.parquet")
@@ -181,7 +173,7 @@ def test_another_configuration_sets_the_search_aside(corpus: Path) -> None:
 
 
 def test_a_space_that_cannot_be_searched_is_said_first(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "prepare_study_clips", lambda *_, **__: pytest.fail("clips were decoded"))
+    monkeypatch.setattr(module, "prepare_clips", lambda *_, **__: pytest.fail("clips were decoded"))
     with pytest.raises(ConfigError, match=r"finetune\.learning_rte \(search\.space\): unknown key"):
         search_study(small_study("search.space={finetune.learning_rte: {low: 1.0, high: 2.0}}"))
     with pytest.raises(ConfigError, match="There is nothing to search"):
@@ -192,7 +184,7 @@ def test_a_space_that_cannot_be_searched_is_said_first(corpus: Path, monkeypatch
 
 
 def test_a_manifest_without_splits_needs_a_scheme(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "prepare_study_clips", lambda *_, **__: pytest.fail("clips were decoded"))
+    monkeypatch.setattr(module, "prepare_clips", lambda *_, **__: pytest.fail("clips were decoded"))
     with pytest.raises(SplitError, match="The manifest has no column 'split'"):
         search_study(searched("split.scheme=manifest"))
 
