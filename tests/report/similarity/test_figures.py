@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from ser_probe.errors import AnalysisError
+from ser_probe.names.measures import SIMILARITY
 from ser_probe.report.figures import write_figures
-from ser_probe.report.measures import MEASURES
 from ser_probe.report.similarity.figures import (
     SIMILARITY_FIGURES,
     draw_acoustic_similarity,
@@ -51,15 +51,16 @@ def test_without_groups_there_is_no_figure_of_them(tables: Tables) -> None:
 def test_each_measure_has_its_own_scale(tables: Tables) -> None:
     figure = draw_measures(tables["similarity"])
     drawn = panels(figure)
-    assert list(drawn) == [MEASURES["cka_debiased"], MEASURES["procrustes"]]
-    np.testing.assert_allclose(drawn[MEASURES["procrustes"]], 1 - drawn[MEASURES["cka_debiased"]])
+    titles = [SIMILARITY[name].title for name in ("cka_debiased", "procrustes")]
+    assert list(drawn) == titles
+    np.testing.assert_allclose(drawn[titles[1]], 1 - drawn[titles[0]])
     assert len({ax.collections[0].get_clim() for ax in figure.axes[:2]}) == 2
     assert {"small is alike", "large is alike"} <= {ax.get_ylabel() for ax in figure.axes}
 
 
 def test_of_many_measures_nine_are_shown_and_the_title_says_so(tables: Tables) -> None:
     similarity = tables["similarity"]
-    names = [name for name in MEASURES if name not in ("cka", "cka_debiased")][:10]
+    names = [name for name in SIMILARITY if name not in ("cka", "cka_debiased")][:10]
     rows = similarity[similarity["measure"] == "cka_debiased"]
     figure = draw_measures(pd.concat([rows.assign(measure=name) for name in names]))
     assert len(panels(figure)) == 9
