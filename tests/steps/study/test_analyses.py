@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -37,13 +38,13 @@ class Files:
         self.clips = ["--clips", FOLDER / "manifest.csv"]
         stamp = json.loads((FOLDER / ".stages" / "repeat.json").read_text(encoding="utf-8"))
         self.repeats = [word for path in stamp["outputs"] for word in ("--floor", path)]
-        self.features = [word for path in Path("cache").glob("eGeMAPS*.h5") for word in ("--with", path)]
+        self.features = [word for path in Path("cache").glob("eGeMAPS*.h5") for word in ("--features", path)]
 
 
 WORDS: dict[str, Callable[[Files], list[object]]] = {
     "probe": lambda files: [
-        *files.caches, *files.clips, *files.features, "--random", files.random, "--splits", "study",
-        "--max-epochs", 20, "--seeds", 2,
+        *files.caches, *files.clips, *files.features, "--random", files.random, "--division", "study",
+        "--max-epochs", 20, "--initialisations", 2,
     ],
     "similarity": lambda files: [*files.caches, *files.clips, *files.features],
     "drift": lambda files: [
@@ -137,3 +138,9 @@ def test_an_analysis_of_one_file_and_one_line_is_in_a_study_and_in_its_report(
     assert (FOLDER / "figures" / "toy.png").is_file()
     for shown in ("Where vectors are longest", "Length of vectors", "<summary>toy"):
         assert shown in report
+    assert "  toy " in run_with_the_toy("analyze", "--help")
+    page = run_with_the_toy("analyze", "toy", "--help")
+    assert "How long the vectors of each layer are." in page
+    assert re.search(r"--column <str> +Column of the clips by whose values lengths are given", page)
+    run_with_the_toy("analyze", "toy", *map(str, Files().caches), "--column", "speaker", "-o", "out")
+    assert set(pd.read_parquet("out/toy.parquet")["layer"]) == set(toy["layer"])
