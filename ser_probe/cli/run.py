@@ -47,15 +47,15 @@ def run(
         return
     if study_file is None:
         raise typer.BadParameter("give the study's YAML file", param_hint="STUDY.yaml")
+    from ser_probe.cli.progress import open_progress
     from ser_probe.config import load_study, study_yaml
 
-    study = load_study(study_file, overrides or [], command="run")
-    if print_config:
-        print_result(study_yaml(study).rstrip())
-        return
-    from ser_probe.cli.progress import open_progress
-    from ser_probe.steps.study.run import run_study
-
     with open_progress() as progress:
+        study = load_study(study_file, overrides or [], command="run")
+        if print_config:
+            print_result(study_yaml(study).rstrip())
+            return
+        from ser_probe.steps.study.run import run_study
+
         outcome = run_study(study, progress=progress, force=force or [])
     finish(outcome)

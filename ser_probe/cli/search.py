@@ -34,7 +34,7 @@ def search(
     from ser_probe.steps.search import search_study
 
     asked_for = [] if trials is None else [f"search.trials={trials}"]
-    study = load_study(study_file, [*(overrides or []), *asked_for], command="search")
     with open_progress() as progress:
+        study = load_study(study_file, [*(overrides or []), *asked_for], command="search")
         outcome = search_study(study, then_train=then_train, progress=progress)
     finish(outcome)

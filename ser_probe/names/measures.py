@@ -25,7 +25,7 @@ _SONG = f"{_KORNBLITH}; Song et al. 2007, eq. 4"
 _RAGHU, _MORCOS = "Raghu et al. 2017", "Morcos et al. 2018"
 
 SIMILARITY: dict[str, SimilarityName] = {
-    "cka_debiased": SimilarityName("debiased linear CKA", source=_SONG),
+    "cka_debiased": SimilarityName("debiased linear CKA", source=_SONG, short="CKA (debiased)"),
     "cka": SimilarityName("biased linear CKA", "inflated where clips are few", source=_KORNBLITH),
     "cka_rbf": SimilarityName("biased RBF CKA", source=_KORNBLITH),
     "cka_rbf_debiased": SimilarityName("debiased RBF CKA", source=_SONG),
@@ -101,7 +101,7 @@ SCORES: dict[str, ScoreName] = {
     "r2": ScoreName("R²"),
     "r2_within": ScoreName("R² within speakers"),
     "ece": ScoreName("ECE", "expected calibration error", falls=True),
-    "kl_divergence": ScoreName("KL divergence", short="KL", falls=True),
+    "kl_divergence": ScoreName("KL divergence", falls=True),
     "loss": ScoreName("loss", falls=True),
     "learning_rate": ScoreName("learning rate"),
 }

@@ -27,10 +27,6 @@ EFFECT_SIZES = {
 """Names of the effect sizes."""
 
 
-_SHORT_NAMES = {"cka_debiased": "CKA (debiased)", "kl_divergence": "KL divergence"}
-"""Where the short name of a figure is not that of the command line."""
-
-
 def measure_name(measure: str) -> str:
     """Return the title of a measure; one that no table names keeps its name, with spaces."""
     return MEASURES[measure].title if measure in MEASURES else short(measure.replace("_", " "))
@@ -38,5 +34,4 @@ def measure_name(measure: str) -> str:
 
 def short_measure_name(measure: str) -> str:
     """Return what a measure is called where there is little room: in a list of scores, in a column's head."""
-    brief = MEASURES[measure].brief if measure in MEASURES else measure_name(measure)
-    return _SHORT_NAMES.get(measure, brief)
+    return MEASURES[measure].brief if measure in MEASURES else measure_name(measure)

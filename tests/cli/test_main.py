@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -195,3 +196,14 @@ def test_a_study_does_not_write_to_what_is_no_folder(
     for command in ("run", "search"):
         assert exit_code(command, str(study)) == 1
         assert "the output is a pipe (FIFO)" in capsys.readouterr().err
+
+
+def test_a_former_name_in_a_study_is_said_once(study: Path, capsys: Captured) -> None:
+    study.write_text(LEAST + "analyze: {umap: {n_neighbors: 7}}\n")
+    assert exit_code("run", str(study), "--print-config") == 0
+    captured = capsys.readouterr()
+    assert "    neighbours: 7\n" in captured.out
+    assert captured.err.count("\n") == 1
+    assert re.match(
+        r"warning: analyze\.umap\.n_neighbors \(line \d+\) is called analyze\.umap\.neighbours now", captured.err
+    )
