@@ -173,7 +173,7 @@ def test_another_configuration_sets_the_search_aside(corpus: Path) -> None:
 
 
 def test_a_space_that_cannot_be_searched_is_said_first(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "prepare_clips", lambda *_, **__: pytest.fail("clips were decoded"))
+    monkeypatch.setattr(module, "prepare_study_clips", lambda *_, **__: pytest.fail("clips were decoded"))
     with pytest.raises(ConfigError, match=r"finetune\.learning_rte \(search\.space\): unknown key"):
         search_study(small_study("search.space={finetune.learning_rte: {low: 1.0, high: 2.0}}"))
     with pytest.raises(ConfigError, match="There is nothing to search"):
@@ -184,7 +184,7 @@ def test_a_space_that_cannot_be_searched_is_said_first(corpus: Path, monkeypatch
 
 
 def test_a_manifest_without_splits_needs_a_scheme(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "prepare_clips", lambda *_, **__: pytest.fail("clips were decoded"))
+    monkeypatch.setattr(module, "prepare_study_clips", lambda *_, **__: pytest.fail("clips were decoded"))
     with pytest.raises(SplitError, match="The manifest has no column 'split'"):
         search_study(searched("split.scheme=manifest"))
 

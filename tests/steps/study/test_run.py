@@ -20,7 +20,7 @@ from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.errors import AnalysisError, ConfigError, MissingExtraError, SerProbeError
 from ser_probe.files import write_text
 from ser_probe.report import figures
-from ser_probe.report.evaluation import figures as evaluation_figures
+from ser_probe.report.evaluation import files as evaluation_figures
 from ser_probe.steps.columns import check_columns
 from ser_probe.steps.extract import extract_sources
 from ser_probe.steps.outcome import Outcome
