@@ -25,7 +25,6 @@ Whole = Annotated[int, Field(strict=True, ge=0)]
 N_SEEDS = 2**32
 """Numpy's older generators, which other packages use, take no larger seed."""
 Seed = Annotated[int, Field(strict=True, ge=0, lt=N_SEEDS)]
-Number = Annotated[float, Field(strict=True)]
 Level = Annotated[float, Field(strict=True, le=0)]
 Positive = Annotated[float, Field(strict=True, gt=0)]
 NonNegative = Annotated[float, Field(strict=True, ge=0)]
