@@ -202,7 +202,7 @@ def _require_tables(files: Sequence[Path], probe: ProbeConfig) -> None:
 def _facts(joined: Joined, tasks: Sequence[Task], division: Division) -> dict[str, object]:
     facts = joined.counts()
     if division.reason:
-        facts["splits"] = division.line().removeprefix("probe: splits ")
+        facts["division"] = division.line().removeprefix("probe: division ")
     for task in tasks:
         prefix = "" if len(tasks) == 1 else f"{task.name}: "
         facts[f"{prefix}train / validation / test"] = _sizes(task)

@@ -86,7 +86,7 @@ def test_the_choice_is_said_and_stands_in_the_tables(
         "probe: division loso, because the test part has 1 of the speakers, too few to be divided anew: "
         "each of the 6 speakers is left out in turn"
     )
-    assert str(outcome.summary["splits"]) in line
+    assert f"probe: division {outcome.summary['division']}" == line
     for name in ("probe", "probe_summary", "best_layers", "probe_confusion"):
         table = read_table(tmp_path / "t", name)
         assert set(table["division"]) == {"loso"}
