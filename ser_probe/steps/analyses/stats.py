@@ -25,6 +25,7 @@ from ser_probe.errors import AnalysisError
 from ser_probe.files import write_text
 from ser_probe.steps.analyses.inputs import Inputs
 from ser_probe.steps.analyses.stats_remarks import opposite_answers, refuse_pooled_beside_corpora
+from ser_probe.steps.analyses.stats_units import seed_warnings, unit_column, what_repeats
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.results_file import read_results
 from ser_probe.steps.tables import read_table, write_table
@@ -102,10 +103,10 @@ def _analyze_table(inputs: Inputs, table: Path, stats: StatsConfig) -> Outcome:
     for one in found:
         facts |= _facts(one.part.label, one.statistics, stats.alpha)
     title = f"Statistics of {found[0].statistics.observations.response}"
-    words = () if inputs.from_moments else (_what_repeats(rows, stats),)
+    words = () if inputs.from_moments else (what_repeats(rows, stats),)
     files = _write(found, inputs.output, "summary.md", title, stats, context={}, remarks=(), words=words)
     warnings = [
-        *([] if inputs.from_moments else _seed_warnings(rows, stats)),
+        *([] if inputs.from_moments else seed_warnings(rows, stats)),
         *(line for one in found for line in opposite_answers(one.part.label, one.statistics, one.options)),
     ]
     return Outcome(tuple(files), facts, warnings=tuple(warnings))
@@ -136,7 +137,7 @@ def _study_statistics(inputs: Inputs, tables_folder: Path, stats: StatsConfig) -
     for line in remarks:
         progress.say(f"statistics leave out: {line}")
     title = f"Statistics of the table {stats.table}"
-    words = (_what_repeats(rows, stats),)
+    words = (what_repeats(rows, stats),)
     files = _write(
         found, inputs.output, "stats_summary.md", title, stats, context=inputs.context, remarks=remarks, words=words
     )
@@ -169,7 +170,7 @@ def resolve_columns(stats: StatsConfig, columns: Iterable[object]) -> StatsConfi
 
 def _analyse_rows(part: _Part, stats: StatsConfig) -> _Found:
     """Analyse a part whose rows are single results."""
-    unit = _unit(part.table, stats)
+    unit = unit_column(part.table, stats)
     random = unit if stats.random == "auto" else stats.random
     observations = make_observations(part.table, stats.response, stats.factors, unit=unit, random=random)
     # A unit that has a result in one cell only has nothing to be compared with itself.
@@ -235,57 +236,6 @@ def _named(observations: Observations, stats: StatsConfig) -> Observations:
     measure = stats.where.get("measure")
     named = stats.response == "value" and isinstance(measure, str)
     return dataclasses.replace(observations, response=str(measure)) if named else observations
-
-
-def _unit(rows: pd.DataFrame, stats: StatsConfig) -> str | None:
-    """Return the column of what counts as one observation."""
-    if stats.unit != "auto":
-        return stats.unit
-    used = {*stats.factors, stats.random}
-    if "run_seed" in rows and "run_seed" not in used and rows["run_seed"].nunique() > 1:
-        return "run_seed"
-    return "probe_seed" if "probe_seed" in rows and "probe_seed" not in used else None
-
-
-def _what_repeats(rows: pd.DataFrame, stats: StatsConfig) -> str:
-    """Return what the repetitions are, and so what the tests say and do not say."""
-    unit = _unit(rows, stats)
-    if unit == "run_seed":
-        return (
-            "An observation is one fine-tuning run, the mean over its probes. The tests say whether a difference would "
-            "come again with other runs on these speakers; they say nothing about other speakers or corpora."
-        )
-    if unit == "probe_seed" or (stats.unit == "auto" and "probe_seed" in rows):
-        return (
-            "The repetitions are seeds of the probe on one fine-tuned model and the same clips. They are no "
-            "independent repetitions of fine-tuning: the tests say whether a difference would come again with other "
-            "initialisations of the probe, and nothing about other fine-tuning runs, speakers or corpora. For these, "
-            "fine-tune with several seeds, and see the intervals over speakers of the probe's own tables."
-        )
-    if seeds := _seeds(rows, stats):
-        return _OF_SEEDS.format(seeds=seeds)
-    what = "row of the table" if unit is None else unit
-    return f"An observation is one {what}: the tests take these for independent, and say nothing beyond them."
-
-
-_OF_SEEDS = (
-    "The repetitions are seeds ({seeds}). Seeds tested on one set of speakers are no independent samples of speakers: "
-    "the tests say whether a difference would come again with other seeds, and nothing about other speakers or "
-    "corpora. For these, see the intervals over speakers of the probe's own tables, or test over speakers."
-)
-
-
-def _seeds(rows: pd.DataFrame, stats: StatsConfig) -> str:
-    """Return the columns of seeds that tell the observations apart; empty where they are something else."""
-    unit = _unit(rows, stats)
-    taken = {*stats.factors, *stats.apart}
-    varying = [name for name in rows if "seed" in str(name).lower() and name not in taken and rows[name].nunique() > 1]
-    return ", ".join(map(str, varying)) if unit is None or unit in varying else ""
-
-
-def _seed_warnings(rows: pd.DataFrame, stats: StatsConfig) -> list[str]:
-    seeds = _seeds(rows, stats)
-    return [_OF_SEEDS.format(seeds=seeds)] if seeds else []
 
 
 def _facts(label: str, statistics: Statistics, alpha: float) -> dict[str, object]:
