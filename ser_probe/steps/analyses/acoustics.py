@@ -166,7 +166,7 @@ def _prepare(
     functionals = Functionals(names, [functional_group(name) for name in names], flag_targets(predicted))
     for flag in dict.fromkeys(flag for flag in functionals.flags if flag):
         own = [name for name, each in zip(names, functionals.flags, strict=True) if each == flag]
-        remedy = " (the transform `rank` takes their say away)" if flag == FEW_CLIPS else ""
+        remedy = " (the transform `rank` removes their influence)" if flag == FEW_CLIPS else ""
         progress.say(f"acoustics: {len(own)} functionals are left out of means and rankings{where}: {flag}{remedy}")
     if not len(functionals.scored):
         raise AnalysisError("No acoustic feature varies over these clips", where=features, found=f"{len(raw)} clips")

@@ -80,7 +80,7 @@ def class_families(probe: ProbeConfig) -> tuple[str, ...]:
 def train_majority(task: Task) -> Probes:
     """Return the control that always answers the commonest class."""
     name = RepresentationKey("majority_class", "", float("nan"), "")
-    return majority_probe(task.targets[0], task.folds, name=name, shares_groups=_passes_over(task))
+    return majority_probe(task.targets[0], task.folds, name=name, shares_groups=_leaks_speakers_by_design(task))
 
 
 def family_options(name: str, probe: ProbeConfig) -> dict[str, Any]:
@@ -110,8 +110,8 @@ def _train(
         x = _read(task, source, layers)
         names = [source.key(WEIGHTED_SUM)] if spec.sums_layers else [source.key(layer) for layer in layers]
         common: Mapping[str, Any] = {
-            "names": names, "spec": spec, "shares_groups": _passes_over(task), "options": family_options(name, probe),
-            "progress": progress,
+            "names": names, "spec": spec, "shares_groups": _leaks_speakers_by_design(task),
+            "options": family_options(name, probe), "progress": progress,
         }  # fmt: skip
         for shuffled in wanted:
             if task.kind == "classes":
@@ -179,6 +179,6 @@ def _read(task: Task, source: Representation, layers: Sequence[str]) -> np.ndarr
     return x
 
 
-def _passes_over(task: Task) -> bool:
+def _leaks_speakers_by_design(task: Task) -> bool:
     """Tell whether the division shares what it should keep apart: the published one does."""
     return task.divided_by == "clip" and task.targets[0].group_name != "clip"
