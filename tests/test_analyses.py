@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from ser_probe.analysis.stats.battery import TABLES as STATS_TABLES
-from ser_probe.config.analyses import ANALYSES, Analysis, analysis_of_table, register
-from ser_probe.errors import ConfigError
+from ser_probe.config.analyses import ANALYSES, Analysis, analysis_of_table
 from ser_probe.report.figure_specs import FigureSpec
 from ser_probe.report.headline import Headline
 from ser_probe.steps.analyses import entries
@@ -78,15 +78,31 @@ def test_a_table_that_no_entry_names_is_refused(monkeypatch: pytest.MonkeyPatch,
         run_analysis("umap", Inputs(tmp_path), ANALYSES["umap"].section())
 
 
-def test_a_name_is_registered_once_and_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ser_probe.config.analyses.ANALYSES", dict(ANALYSES))
-    another = dataclasses.replace(ANALYSES["umap"], name="maps", tables=("maps",))
-    monkeypatch.setitem(sys.modules, "ser_probe.config.analyze", sys)
-    with pytest.raises(ConfigError, match="The analysis 'maps' comes too late"):
-        register(another)
-    monkeypatch.delitem(sys.modules, "ser_probe.config.analyze")
-    register(another)
-    with pytest.raises(ConfigError, match="There is an analysis 'maps' already"):
-        register(another)
-    with pytest.raises(ConfigError, match="There is a table 'umap' already"):
-        register(dataclasses.replace(another, name="more", tables=("umap",)))
+REGISTERING = """
+import dataclasses
+from ser_probe.config.analyses import ANALYSES, register
+from ser_probe.errors import ConfigError
+
+another = dataclasses.replace(ANALYSES["umap"], name="maps", tables=("maps",))
+
+def refused(entry):
+    try:
+        register(entry)
+    except ConfigError as error:
+        print(error.what)
+
+register(another)
+refused(another)
+refused(dataclasses.replace(another, name="more", tables=("umap",)))
+from ser_probe.config import StudyConfig
+refused(dataclasses.replace(another, name="later", tables=("later",)))
+"""
+
+
+def test_a_name_is_registered_once_and_in_time() -> None:
+    """In a process of its own: what is registered stays."""
+    done = subprocess.run([sys.executable, "-c", REGISTERING], capture_output=True, text=True, check=True)
+    first, second, third = done.stdout.splitlines()
+    assert first == "There is an analysis 'maps' already"
+    assert second == "There is a table 'umap' already"
+    assert third.startswith("The analysis 'later' comes too late")
