@@ -12,7 +12,6 @@ from ser_probe.cli import flags
 from ser_probe.cli.options import Flag, Offer, offer, offers
 from ser_probe.cli.terminal import finish, print_json, print_result, print_table
 from ser_probe.cli.words import checked
-from ser_probe.names.measures import SCORES
 
 
 def _offers() -> Iterator[Offer]:
@@ -80,6 +79,8 @@ def compare(
 
 
 def _row(record: dict[Any, Any]) -> dict[str, object]:
+    from ser_probe.names.measures import SCORES
+
     row: dict[str, object] = {name: record[name] for name in ("corpus", "target") if name in record}
     row |= {"A": record["model_a"], "B": record["model_b"]}
     row["measure"] = SCORES[record["measure"]].brief

@@ -13,7 +13,6 @@ from ser_probe.cli import flags
 from ser_probe.cli.options import Offer, offer, offers
 from ser_probe.cli.terminal import finish, print_json, print_result, print_table
 from ser_probe.cli.words import checked
-from ser_probe.names.measures import SCORES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,6 +122,8 @@ def _print_headline(headline: pd.DataFrame) -> None:
 
 def _row(record: dict[Any, Any]) -> dict[str, object]:
     """Return a row as it is printed: values with three decimals, and their interval or deviation."""
+    from ser_probe.names.measures import SCORES
+
     row: dict[str, object] = {"corpus": record["corpus"]}
     row["clips"] = "all" if record["group_by"] == "overall" else f"{record['group_by']} {record['group']}"
     row |= {name: record[name] for name in ("target", "n") if name in record}

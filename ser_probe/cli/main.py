@@ -18,7 +18,6 @@ from ser_probe.cli.command_table import CommandTable, LazyGroup
 from ser_probe.cli.interrupts import Terminated, raise_at_signals
 from ser_probe.cli.terminal import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_TERMINATED, print_error, print_note, print_result
 from ser_probe.errors import PackageError, SerProbeError
-from ser_probe.packages import import_fault
 
 _HOME = re.compile(r"^(--[a-z0-9-]+=|)(~[^/]*(?=/|$))")
 
@@ -120,6 +119,8 @@ def _message(error: Exception) -> SerProbeError | str | None:
     """Return what to say of an error that is not ser-probe's own fault; None for one that is."""
     if isinstance(error, SerProbeError):
         return error
+    from ser_probe.packages import import_fault  # it takes longer to load than a page of help takes to show
+
     # First: what cannot be loaded is often an OSError, and it blames no file of the user's.
     if fault := import_fault(error):
         return fault
