@@ -1,12 +1,17 @@
-"""Keys that are called otherwise now. Studies that have a former name go on loading for one release, with a warning."""
+"""Keys that are called otherwise now. Studies that have a former name go on loading for one release, with a warning.
+
+A page of help reads the table, so that the module loads nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ser_probe.config.document import Document, Location, name_key
-from ser_probe.runtime import logger
+if TYPE_CHECKING:
+    from ser_probe.config.document import Document, Location
+
+    Tell = Callable[[Location, bool], None]  # of a key's former name, and whether it is given under both
 
 RENAMED = {
     "analyze.probe.seeds": "initialisations",
@@ -15,10 +20,6 @@ RENAMED = {
     "evaluate.test_sets.split": "splits",
 }
 """New last part of a key, by its former name as it stands in a study; places in lists are left out."""
-
-
-Tell = Callable[[Location, bool], None]
-"""Told of a key under its former name, and whether it is given under both."""
 
 
 def renamed_key(key: str) -> str:
@@ -34,6 +35,7 @@ def former_names(section: str) -> dict[str, str]:
 
 def rename_keys(document: Document) -> None:
     """Give every key of a study the name it has now, and warn of each; one given under both names is a fault."""
+    from ser_probe.config.document import name_key
 
     def tell(location: Location, given_twice: bool) -> None:
         named, new = name_key(location, document.origins), name_key(_new_location(location), {})
@@ -48,6 +50,7 @@ def rename_keys(document: Document) -> None:
 
 def rename_override(key: str, value: Any) -> tuple[str, Any]:
     """Return what `--set` was given by the names that keys have now, and warn of others."""
+    from ser_probe.config.document import name_key
 
     def tell(location: Location, _: bool) -> None:
         _warn(f"--set {name_key(location, {})}", name_key(_new_location(location), {}))
@@ -64,6 +67,8 @@ def with_new_names(values: Any) -> Any:
 
 
 def _warn(named: str, new: str) -> None:
+    from ser_probe.runtime import logger
+
     logger.warning("%s is called %s now; the former name goes with the next release", named, new)
 
 
