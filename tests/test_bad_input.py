@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import shutil
 import signal
 import subprocess
@@ -21,13 +22,14 @@ import pandas as pd
 import pytest
 import soundfile
 
-from ser_probe.cli.main import INTERRUPTED, app
+from ser_probe.cli.main import INTERRUPTED, app, main
 from ser_probe.config.analyses import ANALYSES
 from ser_probe.embeddings.store import EmbeddingCache
 from ser_probe.models.checkpoint_folders import list_checkpoints
 from ser_probe.training.checkpoints import find_fault
 
 from .data.conftest import CREMA_D_CLIPS, DEMOGRAPHICS, EMOVO_CLIPS, POINTER, write_wavs
+from .forked import Forked
 from .voices import RATE_HZ, voice, write_corpus
 
 MODEL = "tiny-wavlm-base"
@@ -383,10 +385,22 @@ def test_a_cache_made_from_other_weights(work: Path, fail: Fail) -> None:
 # ---------------------------------------------------------------------------------------------------- the machine
 
 
-def start(work: Path, *words: str, patch: str = "", limit_bytes: int | None = None) -> subprocess.Popen[str]:
-    """Start the command line in a process and a process group of its own, after running some code in it."""
-    limit = "" if limit_bytes is None else f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes}))"
-    code = f"import resource\n{limit}\n{textwrap.dedent(patch)}\nfrom ser_probe.cli.main import main\nmain()\n"
+def run_limited(work: Path, *words: str, limit_bytes: int) -> Forked:
+    """Run the command line in a process of its own, which can write no file of more bytes; it must fail."""
+
+    def run() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+        sys.argv = ["ser-probe", *words]
+        main()
+
+    process = Forked(run, work)
+    assert process.wait(timeout_s=300) == 1, process.errors
+    return process
+
+
+def start(work: Path, *words: str, patch: str) -> subprocess.Popen[str]:
+    """Start the command line in an interpreter and a process group of its own, after running some code in it."""
+    code = f"{textwrap.dedent(patch)}\nfrom ser_probe.cli.main import main\nmain()\n"
     return subprocess.Popen(
         [sys.executable, "-c", code, *words],
         cwd=work,
@@ -400,9 +414,7 @@ def start(work: Path, *words: str, patch: str = "", limit_bytes: int | None = No
 def test_a_disk_that_fills_up_during_extraction(work: Path) -> None:
     """A limit on the size of a file fails as a full disk does, in the middle of a write."""
     words = [*EXTRACT, MODEL, "-o", "out/x.h5"]
-    process = start(work, *words, limit_bytes=60_000)
-    _, error = process.communicate(timeout=120)
-    assert process.returncode == 1, error
+    error = run_limited(work, *words, limit_bytes=60_000).errors
     assert "error: The disk is full" in error
     assert "MB free" in error
     assert "Traceback" not in error
@@ -416,9 +428,7 @@ def test_a_disk_that_fills_up_during_extraction(work: Path) -> None:
 
 
 def test_a_disk_that_fills_up_during_fine_tuning(work: Path) -> None:
-    process = start(work, "run", "study.yaml", limit_bytes=3_000_000)
-    _, error = process.communicate(timeout=120)
-    assert process.returncode == 1, error
+    error = run_limited(work, "run", "study.yaml", limit_bytes=3_000_000).errors
     assert "could not be" in error
     assert "make room" in error
     assert "Traceback" not in error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,14 @@ def voice(seed: int, pitch_hz: float, duration_s: float, gain: float = 0.3) -> n
     return (gain * pulses + 0.01 * rng.standard_normal(len(time_s))).astype(np.float32)
 
 
+@functools.cache
+def recording(seed: int, pitch_hz: float, duration_s: float, gain: float) -> bytes:
+    """Return a voice as a WAV file; many tests write the same ones."""
+    stream = io.BytesIO()
+    soundfile.write(stream, voice(seed, pitch_hz, duration_s, gain), RATE_HZ, format="WAV", subtype="PCM_16")
+    return stream.getvalue()
+
+
 def write_corpus(folder: Path, *, n_speakers: int = 6, n_takes: int = 4) -> Path:
     """Write clips of 0.5 to 0.9 s and `manifest.csv`; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,8 +41,8 @@ def write_corpus(folder: Path, *, n_speakers: int = 6, n_takes: int = 4) -> Path
                 number = (speaker * len(LABELS) + index) * n_takes + take
                 pitch_hz = (110 + 90 * (speaker % 2) + 8 * speaker) * (1 + 0.25 * index)
                 name = f"s{speaker}-{label}-{take}.wav"
-                samples = voice(number, pitch_hz, 0.5 + 0.4 * (number * 0.618 % 1), 0.3 * (1 - 0.2 * index))
-                soundfile.write(folder / name, samples, RATE_HZ, subtype="PCM_16")
+                duration_s, gain = 0.5 + 0.4 * (number * 0.618 % 1), 0.3 * (1 - 0.2 * index)
+                (folder / name).write_bytes(recording(number, pitch_hz, duration_s, gain))
                 rows.append((name, label, f"s{speaker}", ("female", "male")[speaker % 2]))
     table = pd.DataFrame(rows, columns=["path", "label", "speaker", "gender"])
     table.to_csv(folder / "manifest.csv", index=False)
