@@ -22,7 +22,9 @@ from ser_probe.models.backbone import Backbone
 from ser_probe.models.catalogue import KNOWN_CHECKPOINTS
 from ser_probe.models.loading import load_backbone, save_backbone
 
-COMMITS = {"main": "a" * 40, "v2": "b" * 40, "bert": "c" * 40, "whisper": "d" * 40, "adapted": "e" * 40}
+COMMITS = {
+    "main": "a" * 40, "v2": "b" * 40, "bert": "c" * 40, "whisper": "d" * 40, "adapted": "e" * 40, "settings": "f" * 40,
+}  # fmt: skip
 
 MODELS = {
     "main": "tiny-wavlm-large",
@@ -30,6 +32,7 @@ MODELS = {
     "bert": "tiny-wav2vec2-bert",
     "whisper": "tiny-whisper",
     "adapted": "tiny-hubert-base",
+    "settings": "tiny-wav2vec2-bert",
 }
 
 # For a model with nothing but a .bin, transformers would ask a bot, from a thread of its own, to open a pull request
@@ -94,10 +97,19 @@ class Hub:
         return None, None
 
 
-@pytest.fixture
-def hub(tmp_path: Path, tiny_models: dict[str, Backbone]) -> Iterator[Hub]:
-    """The hub runs while a test does. All revisions hold nothing but a .bin, as several published models do."""
-    hub = Hub(tmp_path / "hub")
+@dataclass(frozen=True)
+class Loaded:
+    """What a process got from the hub: its answers, and the requests and tokens that came."""
+
+    answers: list[dict[str, Any]]
+    requests: list[str]
+    tokens: set[str | None]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, tiny_models: dict[str, Backbone]) -> Iterator[Hub]:
+    """The hub runs while these tests do. All revisions hold nothing but a .bin, as several published models do."""
+    hub = Hub(tmp_path_factory.mktemp("hub"))
     for revision, name in MODELS.items():
         folder = hub.root / revision
         save_backbone(tiny_models[name], folder)
@@ -135,39 +147,63 @@ def hub(tmp_path: Path, tiny_models: dict[str, Backbone]) -> Iterator[Hub]:
         server.shutdown()
 
 
-def test_a_hub_id_loads_at_its_revision(hub: Hub, tiny_models: dict[str, Backbone], tmp_path: Path) -> None:
-    revisions = [None, "v2", COMMITS["v2"], "bert", "whisper", "adapted", "v3"]
-    wanted: list[Wanted] = [("me/model", revision, None) for revision in revisions]
-    *found, adapted, absent = load_in_a_new_process(wanted, tmp_path / "home", HF_ENDPOINT=hub.address)
+REVISIONS = (None, "v2", COMMITS["v2"], "bert", "whisper", "adapted", "v3")
+RANDOM: Wanted = ("me/model", "settings", 3)
 
+
+def load_from(hub: Hub, wanted: list[Wanted], home: Path, **environment: str) -> Loaded:
+    """Load in a new process, and note what the hub was asked for meanwhile."""
+    hub.requests.clear()
+    hub.tokens.clear()
+    answers = load_in_a_new_process(wanted, home, HF_ENDPOINT=hub.address, **environment)
+    return Loaded(answers, [*hub.requests], {*hub.tokens})
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where what was fetched is kept."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def online(hub: Hub, home: Path) -> Loaded:
+    """Each revision, and random weights; one process for all, whose imports take longest."""
+    wanted = [RANDOM, *(("me/model", revision, None) for revision in REVISIONS)]
+    return load_from(hub, wanted, home, HF_TOKEN="hf_secret")
+
+
+@pytest.fixture(scope="module")
+def offline(hub: Hub, home: Path, online: Loaded) -> Loaded:
+    """Random weights again, and an id that was never fetched, without a network."""
+    return load_from(hub, [RANDOM, ("microsoft/wavlm-lrge", None, None)], home, HF_HUB_OFFLINE="1")
+
+
+def test_a_hub_id_loads_at_its_revision(online: Loaded, tiny_models: dict[str, Backbone]) -> None:
+    _, *found, adapted, absent = online.answers
     meant = ["main", "v2", "v2", "bert", "whisper"]
     assert [answer["commit"] for answer in found] == [COMMITS[revision] for revision in meant]
     assert [answer["hash"] for answer in found] == [tiny_models[MODELS[revision]].weights_hash() for revision in meant]
     assert [answer["normalise"] for answer in found] == [True, False, False, True, False]
-    assert CONVERSION_STARTS not in hub.requests
+    assert CONVERSION_STARTS not in online.requests
     assert adapted["error"] == "An adapter lies beside the model's own weights"
     assert adapted["found"] == "a LORA adapter of me/base: adapter_config.json"
     assert absent["error"].startswith("The config of 'me/model' could not be loaded from the hub")
     assert "v3" in absent["found"]
 
 
-def test_random_weights_fetch_settings_alone_and_offline_the_fetched_are_used(
-    hub: Hub, tiny_models: dict[str, Backbone], tmp_path: Path
-) -> None:
-    wanted: list[Wanted] = [("me/model", "bert", 3)]
-    (online,) = load_in_a_new_process(wanted, tmp_path / "home", HF_ENDPOINT=hub.address)
-    assert (online["name"], online["commit"]) == ("me/model (random weights, seed 3)", COMMITS["bert"])
-    assert online["hash"] == load_backbone("tiny-wav2vec2-bert", random_weights=3).weights_hash()
-    assert not [request for request in hub.requests if request.endswith((".bin", ".safetensors"))]
-    hub.requests.clear()
-    (offline,) = load_in_a_new_process(wanted, tmp_path / "home", HF_ENDPOINT=hub.address, HF_HUB_OFFLINE="1")
-    assert (offline["hash"], offline["commit"], hub.requests) == (online["hash"], online["commit"], [])
+def test_random_weights_fetch_settings_alone_and_offline_the_fetched_are_used(online: Loaded, offline: Loaded) -> None:
+    there, here = online.answers[0], offline.answers[0]
+    assert (there["name"], there["commit"]) == ("me/model (random weights, seed 3)", COMMITS["settings"])
+    assert there["hash"] == load_backbone("tiny-wav2vec2-bert", random_weights=3).weights_hash()
+    asked = [request for request in online.requests if COMMITS["settings"] in request or "/settings/" in request]
+    assert asked
+    assert not [request for request in asked if request.endswith((".bin", ".safetensors"))]
+    assert [request for request in online.requests if request.endswith(".bin")], "weights of the others are seen"
+    assert (here["hash"], here["commit"], offline.requests) == (there["hash"], there["commit"], [])
 
 
-def test_a_token_reaches_the_hub(hub: Hub, tmp_path: Path) -> None:
-    wanted: list[Wanted] = [("me/model", "v2", None)]
-    load_in_a_new_process(wanted, tmp_path / "home", HF_ENDPOINT=hub.address, HF_TOKEN="hf_secret")
-    assert hub.tokens == {"Bearer hf_secret"}
+def test_a_token_reaches_the_hub(online: Loaded) -> None:
+    assert online.tokens == {"Bearer hf_secret"}
 
 
 @pytest.mark.slow
@@ -179,8 +215,8 @@ def test_a_conversion_would_be_noticed(hub: Hub, tmp_path: Path) -> None:
     assert CONVERSION_STARTS in hub.requests
 
 
-def test_offline_an_id_fails_at_once_with_near_matches(tmp_path: Path) -> None:
-    (answer,) = load_in_a_new_process([("microsoft/wavlm-lrge", None, None)], tmp_path / "home", HF_HUB_OFFLINE="1")
+def test_offline_an_id_fails_at_once_with_near_matches(offline: Loaded) -> None:
+    answer = offline.answers[1]
     assert answer["error"].startswith("The config of 'microsoft/wavlm-lrge' could not be loaded from the hub")
     assert "microsoft/wavlm-large" in answer["fix"]
     assert "HF_HUB_OFFLINE" in answer["fix"]
