@@ -107,7 +107,7 @@ def test_repr_tells_frames(sealed: Run) -> None:
         assert "frames, float32" in repr(cache)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     order=st.permutations(EVERYTHING),
     cuts=st.lists(st.integers(1, N_CLIPS - 1), max_size=4),

@@ -59,7 +59,8 @@ def test_sealed_file_holds_the_values_in_the_manifests_order(run: Run) -> None:
         assert cache.verify() == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Few: test_ragged tries the same with other blocks and reads.
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.permutations(EVERYTHING),
     st.lists(st.integers(1, N_CLIPS - 1), max_size=4),
