@@ -160,7 +160,8 @@ def short(clips: list[np.ndarray]) -> list[np.ndarray]:
     return sorted(clips, key=len)[2:6]
 
 
-@pytest.mark.parametrize("name", ["tiny-hubert-base", "tiny-wavlm-large"])
+# A head sees layers and lengths alone: each on one backbone; test_logits_do_not_depend_on_the_batch has the others.
+@pytest.mark.parametrize("name", [pytest.param("tiny-hubert-base", marks=pytest.mark.slow), "tiny-wavlm-large"])
 def test_outputs_do_not_depend_on_the_batch(
     tiny_models: dict[str, Backbone], name: str, made_of: dict[str, Any], short: list[np.ndarray]
 ) -> None:
