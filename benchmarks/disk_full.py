@@ -301,7 +301,7 @@ def write_manifests(folder: Path, root: Path, n_clips: int) -> None:
     """Write the manifest of some clips, and one of every other of them."""
     from ser_probe.data.corpora import import_corpus
 
-    table = import_corpus("emovo", root.resolve())
+    table = import_corpus("emovo", root.resolve()).table
     clips = table.iloc[:: max(1, len(table) // n_clips)].head(n_clips).copy()
     clips["path"] = [str(root.resolve() / path) for path in clips["path"]]
     clips[["path", "label", "speaker"]].to_csv(folder / "clips.csv", index=False)

@@ -501,7 +501,7 @@ def write_manifest(folder: Path, root: Path, n_clips: int, rng: random.Random) -
     from ser_probe.data.corpora import import_corpus
 
     place = root.resolve()
-    table = import_corpus("emovo", place)
+    table = import_corpus("emovo", place).table
     rows = sorted(rng.sample(range(len(table)), min(n_clips, len(table))))
     clips = table.iloc[rows].copy()
     clips["path"] = [str(place / path) for path in clips["path"]]

@@ -1,4 +1,4 @@
-"""One set of emotion names for all corpora, and the tables that map each corpus's codes to it.
+"""One set of emotion names for all corpora; each importer maps its corpus's codes to it.
 
 The shared names are nouns. A name stands for what the speakers were asked to portray; that two corpora use the
 same name does not mean that they recorded the same thing.
@@ -14,41 +14,13 @@ EMOTIONS = (
     "anger", "boredom", "calm", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise",
 )  # fmt: skip
 
-EMOVO_CODES = {
-    "dis": "disgust",  # disgusto
-    "gio": "happiness",  # gioia
-    "neu": "neutral",  # neutro
-    "pau": "fear",  # paura
-    "rab": "anger",  # rabbia
-    "sor": "surprise",  # sorpresa
-    "tri": "sadness",  # tristezza
-}
-EMODB_CODES = {
-    "A": "fear",  # Angst
-    "E": "disgust",  # Ekel
-    "F": "happiness",  # Freude
-    "L": "boredom",  # Langeweile
-    "N": "neutral",
-    "T": "sadness",  # Trauer
-    "W": "anger",  # Wut
-}
-CREMA_D_CODES = {
-    "ANG": "anger",
-    "DIS": "disgust",
-    "FEA": "fear",
-    "HAP": "happiness",
-    "NEU": "neutral",
-    "SAD": "sadness",
-}
-CREMA_D_VOTES = {code[0]: name for code, name in CREMA_D_CODES.items()}
-
 
 def name_emotions(codes: Iterable[str], table: Mapping[str, str], *, where: object = None) -> list[str]:
     """Return the shared emotion name of each code.
 
     Args:
         codes: A corpus's emotion codes, one a clip.
-        table: Code to shared name, one of the tables of this module or the user's own.
+        table: Code to shared name, an importer's or the user's own.
         where: What to name as the place of the codes in an error.
 
     Raises:

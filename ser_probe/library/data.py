@@ -27,7 +27,8 @@ def read_corpus(name: str, root: FilePath, **options: str | int | float | bool) 
     """Read a corpus folder that an importer knows.
 
     Args:
-        name: `emovo`, `emodb`, `crema_d`, or `sample`, which is synthesised in the folder where it is not there yet.
+        name: An importer, as `ser-probe prepare --list` shows them, such as `emovo`; or `sample`, which is synthesised
+            in the folder where it is not there yet.
         root: The folder of the corpus.
         options: Options of the importer, such as `labels="voice_vote"` for CREMA-D.
 
@@ -35,7 +36,8 @@ def read_corpus(name: str, root: FilePath, **options: str | int | float | bool) 
         CorpusError: If there is no such importer, or the folder is not what it expects.
     """
     folder = Path(root).expanduser()
-    return Manifest(import_corpus(name, folder, **options), folder)
+    corpus = import_corpus(name, folder, **options)
+    return Manifest(corpus.table, folder, notes=corpus.notes)
 
 
 @_CALL

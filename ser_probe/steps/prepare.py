@@ -186,7 +186,10 @@ def read_clips(data: DataConfig, *, progress: Progress = SILENT) -> Manifest:
     root = Path(data.root) if data.root is not None else Path()
     if data.corpus == "sample":
         progress.say(f"the built-in sample corpus lies in {root}; it is synthesised if it is not there yet")
-    return _choose_clips(Manifest(import_corpus(data.corpus, root, **data.options), root), data)
+    corpus = import_corpus(data.corpus, root, **data.options)
+    for fact in corpus.facts:
+        progress.say(fact)
+    return _choose_clips(Manifest(corpus.table, root, notes=corpus.notes), data)
 
 
 def _choose_clips(manifest: Manifest, data: DataConfig) -> Manifest:

@@ -197,7 +197,7 @@ def test_audit_needs_splits_and_speakers() -> None:
 @pytest.mark.parametrize("scheme", ["study_e", "study_b"])
 @pytest.mark.parametrize("seed", range(5))
 def test_emovo_keeps_both_genders_everywhere(emovo_root: Path, scheme: str, seed: int) -> None:
-    table = import_corpus("emovo", emovo_root)
+    table = import_corpus("emovo", emovo_root).table
     audit = audit_splits(table.assign(split=split_speakers(table, scheme=scheme, seed=seed)))
     per_gender = audit.loc[audit["measure"] == "speakers_by_gender", "value"]
     assert per_gender.tolist() == [1] * 6

@@ -12,16 +12,27 @@ the voice alone. The two differ much: the crowd hears more than half of the clip
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from ser_probe.data.corpora.clips import FoundClips
+from ser_probe.data.corpora.importer import CorpusRows, Importer, Option, Published
+from ser_probe.data.labels import name_emotions
+from ser_probe.errors import CorpusError, shorten
 
-from ser_probe.data.corpora.layout import FoundClips, find_clips
-from ser_probe.data.labels import CREMA_D_CODES, CREMA_D_VOTES, name_emotions
-from ser_probe.errors import CorpusError, did_you_mean, shorten
-from ser_probe.runtime import logger
+if TYPE_CHECKING:
+    import pandas as pd
+
+CODES = {
+    "ANG": "anger",
+    "DIS": "disgust",
+    "FEA": "fear",
+    "HAP": "happiness",
+    "NEU": "neutral",
+    "SAD": "sadness",
+}
+VOTES = {code[0]: name for code, name in CODES.items()}
 
 LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified", "X": "unspecified"}
-LABELS = ("intended", "voice_vote")
 SENTENCES = {
     "DFA": "Don't forget a jacket",
     "IEO": "It's eleven o'clock",
@@ -40,37 +51,19 @@ _NUMBER = "Unnamed: 0"  # what pandas calls the first column of the votes, which
 _PULL = "run `git lfs install` and `git lfs pull` in the clone"
 
 
-def import_corpus(
-    root: str | Path, *, labels: str = "intended", vote_counts: bool = False, allow_pointers: bool = False
-) -> pd.DataFrame:
-    """Return CREMA-D's manifest rows.
-
-    Args:
-        root: The clone of the corpus's repository, or the folder that holds it.
-        labels: `intended` (what the actor was asked for) or `voice_vote` (what most listeners heard in the voice;
-            clips whose vote is a tie are left out).
-        vote_counts: Whether to add how many listeners heard each emotion in the voice, columns `votes_<emotion>`: soft
-            labels for fine-tuning.
-        allow_pointers: Whether to return rows although all audio is Git LFS pointers, for work on the metadata.
-
-    Returns:
-        One row per clip; `path` is relative to `root`, `label_code` the code that the label comes from, `intended`
-        the intended emotion, `level` its intensity, `age` the actor's in years.
+def rows(clips: FoundClips, *, labels: str, vote_counts: bool, allow_pointers: bool) -> CorpusRows:
+    """Return a row per clip; `intended` is the intended emotion, `level` its intensity, `age` the actor's in years.
 
     Raises:
-        CorpusError: If the folder does not hold the corpus, its tables are missing or incomplete, or all audio is
-            Git LFS pointers.
+        CorpusError: If the tables are missing or incomplete, or all audio is Git LFS pointers.
         ManifestError: If an emotion code is not known.
     """
-    if labels not in LABELS:
-        raise CorpusError(
-            "CREMA-D has no such labels", expected=" or ".join(LABELS), found=labels, fix=did_you_mean(labels, LABELS)
-        )
-    clips = find_clips(root, "crema_d")
-    _check_pointers(clips, allow_pointers)
+    import pandas as pd
+
+    notes = _check_pointers(clips, allow_pointers)
     codes = [code.upper() for code in clips.part("code")]
     sentences = [sentence.upper() for sentence in clips.part("sentence")]
-    intended = name_emotions(codes, CREMA_D_CODES, where=clips.home)
+    intended = name_emotions(codes, CODES, where=clips.home)
     table = pd.DataFrame(
         {
             "path": clips.paths,
@@ -88,41 +81,32 @@ def import_corpus(
     table = _add_demographics(table, clips.home)
     if vote_counts:
         table = _add_vote_counts(table, clips.home)
-    return _use_votes(table, clips.home) if labels == "voice_vote" else table
+    if labels == "voice_vote":
+        table, ties = _use_votes(table, clips.home)
+        return CorpusRows(table, "what most listeners heard in the voice", (*notes, *ties), Published(6798, 91))
+    return CorpusRows(table, "intended emotion, from the file name", notes)
 
 
-def _check_pointers(clips: FoundClips, allow_pointers: bool) -> None:
+def _check_pointers(clips: FoundClips, allow_pointers: bool) -> tuple[str, ...]:
     pointers = clips.pointers()
     if not pointers:
-        return
-    if len(pointers) < len(clips.paths):
-        logger.warning("CREMA-D: %d of %d clips are Git LFS pointers; %s", len(pointers), len(clips.paths), _PULL)
-    elif not allow_pointers:
+        return ()
+    if len(pointers) < len(clips):
+        return (f"{len(pointers)} of {len(clips)} clips are Git LFS pointers; {_PULL}",)
+    if not allow_pointers:
         raise CorpusError(
             f"All {len(pointers)} clips of CREMA-D are Git LFS pointers, not audio",
             where=clips.root / pointers[0],
             fix=_PULL,
         )
+    return ()
 
 
 def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Read one of the corpus's own tables as text."""
-    if not path.is_file():
-        raise CorpusError(
-            f"CREMA-D's {path.name} is missing",
-            where=path,
-            fix="give the whole clone of the repository, not its audio folder alone",
-        )
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except ValueError as error:  # pandas' parser errors and wrong encodings are kinds of ValueError
-        raise CorpusError(f"CREMA-D's {path.name} is not a readable CSV file", where=path, found=error) from error
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise CorpusError(
-            f"CREMA-D's {path.name} lacks columns", where=path, expected=shorten(columns), found=shorten(table.columns)
-        )
-    return table
+    from ser_probe.data.corpora.own_tables import read_own_table
+
+    fix = "give the whole clone of the repository, not its audio folder alone"
+    return read_own_table(path, columns, "CREMA-D", fix=fix)
 
 
 def _add_demographics(table: pd.DataFrame, home: Path) -> pd.DataFrame:
@@ -144,30 +128,59 @@ def _add_demographics(table: pd.DataFrame, home: Path) -> pd.DataFrame:
 def _add_vote_counts(table: pd.DataFrame, home: Path) -> pd.DataFrame:
     """Return the rows with the counts of the voice votes; the first digit of a vote's number says what was shown."""
     path = home / "processedResults" / "tabulatedVotes.csv"
-    votes = _read_table(path, [_NUMBER, *CREMA_D_VOTES, "fileName"])
+    votes = _read_table(path, [_NUMBER, *VOTES, "fileName"])
     heard = votes[votes[_NUMBER].str.startswith("1")].set_index("fileName")
     stems = table["path"].map(lambda written: Path(written).stem)
     if unknown := sorted({*stems} - {*heard.index}):
         raise CorpusError("CREMA-D's tabulatedVotes.csv lacks voice votes of clips", where=path, found=shorten(unknown))
-    counts = heard.loc[stems, list(CREMA_D_VOTES)]
+    counts = heard.loc[stems, list(VOTES)]
     if not counts.stack().str.isdecimal().all():
         raise CorpusError("CREMA-D's tabulatedVotes.csv holds counts that are not whole numbers", where=path)
-    named = {f"votes_{CREMA_D_VOTES[code]}": counts[code].astype(int).to_numpy() for code in CREMA_D_VOTES}
+    named = {f"votes_{VOTES[code]}": counts[code].astype(int).to_numpy() for code in VOTES}
     return table.assign(**named)
 
 
-def _use_votes(table: pd.DataFrame, home: Path) -> pd.DataFrame:
-    """Return the rows whose voice vote has one winner, labelled by it."""
+def _use_votes(table: pd.DataFrame, home: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the rows whose voice vote has one winner, labelled by it, and what was left out."""
     path = home / "processedResults" / "summaryTable.csv"
     votes = _read_table(path, ["FileName", "VoiceVote"]).set_index("FileName")["VoiceVote"]
     stems = table["path"].map(lambda written: Path(written).stem)
     vote = stems.map(votes).fillna("")
     decided = (vote != "") & ~vote.str.contains(":")
+    notes: tuple[str, ...] = ()
     if not decided.all():
-        logger.warning(
-            "CREMA-D: %d clips are left out, because their voice vote is a tie (%d) or missing (%d)",
-            (~decided).sum(), vote.str.contains(":").sum(), (vote == "").sum(),
-        )  # fmt: skip
+        ties, missing = vote.str.contains(":").sum(), (vote == "").sum()
+        notes = (
+            f"{(~decided).sum()} clips are left out, because their voice vote is a tie ({ties}) or missing ({missing})",
+        )
     codes = vote[decided]
-    labels = name_emotions(codes, CREMA_D_VOTES, where=path)
-    return table[decided].assign(label=labels, label_code=codes).reset_index(drop=True)
+    labels = name_emotions(codes, VOTES, where=path)
+    return table[decided].assign(label=labels, label_code=codes).reset_index(drop=True), notes
+
+
+IMPORTER = Importer(
+    name="crema_d",
+    title="CREMA-D",
+    holds="English, 91 actors, 12 sentences, 6 states, 7442 clips",
+    paper="Cao, Cooper, Keutmann, Gur, Nenkova, Verma (2014): CREMA-D, IEEE Transactions on Affective Computing",
+    licence="Open Database License 1.0; contents: Database Contents License 1.0",
+    home="github.com/CheyneyComputerScience/CREMA-D",
+    layout="AudioWAV/1001_DFA_ANG_XX.wav beside VideoDemographics.csv: <actor>_<sentence>_<emotion>_<level>.wav",
+    # Copies of the corpus are about that write one level as X.
+    clip=r"(?:AudioWAV/)?(?P<speaker>\d{4})_(?P<sentence>[A-Z]{3})_(?P<code>[A-Z]{3})_(?P<level>HI|LO|MD|XX?)\.wav",
+    rows=rows,
+    options={
+        "labels": Option(
+            "intended (what the actor was asked for) or voice_vote (what most listeners heard in the voice; ties are "
+            "left out)",
+            "intended",
+            ("intended", "voice_vote"),
+        ),
+        "vote_counts": Option(
+            "true adds how many listeners heard each emotion in the voice, as columns votes_<emotion>: soft labels",
+            False,
+        ),
+        "allow_pointers": Option("true returns rows although all audio is Git LFS pointers", False),
+    },
+    published=Published(7442, 91, dict.fromkeys(CODES, 1271) | {"NEU": 1087}),
+)

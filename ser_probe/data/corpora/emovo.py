@@ -1,40 +1,32 @@
-"""EMOVO: Italian emotional speech, 6 actors (3 women, 3 men), 14 sentences, 7 states, 588 clips.
-
-Source: Costantini, Iaderola, Paoloni, Todisco (2014), "EMOVO Corpus: an Italian Emotional Speech Database",
-LREC. The originals are 48 kHz stereo, some mono. The letter of a sentence tells its kind: b short, l long,
-n nonsense, d question. Every actor speaks every sentence in every state once.
-"""
+"""EMOVO: Italian emotional speech, 6 actors, 14 sentences, 7 states, 588 clips."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from ser_probe.data.corpora.clips import FoundClips
+from ser_probe.data.corpora.importer import CorpusRows, Importer, Published
+from ser_probe.data.labels import name_emotions
 
-import pandas as pd
+CODES = {
+    "dis": "disgust",  # disgusto
+    "gio": "happiness",  # gioia
+    "neu": "neutral",  # neutro
+    "pau": "fear",  # paura
+    "rab": "anger",  # rabbia
+    "sor": "surprise",  # sorpresa
+    "tri": "sadness",  # tristezza
+}
 
-from ser_probe.data.corpora.layout import find_clips
-from ser_probe.data.labels import EMOVO_CODES, name_emotions
 
+def rows(clips: FoundClips) -> CorpusRows:
+    """Return a row per clip."""
+    import pandas as pd
 
-def import_corpus(root: str | Path) -> pd.DataFrame:
-    """Return EMOVO's manifest rows.
-
-    Args:
-        root: The folder with the actors' folders, or the folder that holds it.
-
-    Returns:
-        One row per clip; `path` is relative to `root`, `label_code` the corpus's own emotion code.
-
-    Raises:
-        CorpusError: If the folder does not hold the corpus.
-        ManifestError: If an emotion code is not known.
-    """
-    clips = find_clips(root, "emovo")
     codes = [code.lower() for code in clips.part("code")]
     speakers = [speaker.lower() for speaker in clips.part("speaker")]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "path": clips.paths,
-            "label": name_emotions(codes, EMOVO_CODES, where=clips.home),
+            "label": name_emotions(codes, CODES, where=clips.home),
             "label_code": codes,
             "speaker": speakers,
             "gender": ["female" if speaker.startswith("f") else "male" for speaker in speakers],
@@ -43,3 +35,18 @@ def import_corpus(root: str | Path) -> pd.DataFrame:
             "corpus": "emovo",
         }
     )
+    return CorpusRows(table, "intended emotion, from the file name")
+
+
+IMPORTER = Importer(
+    name="emovo",
+    title="EMOVO",
+    holds="Italian, 6 actors, 14 sentences, 7 states, 588 clips",
+    paper="Costantini, Iaderola, Paoloni, Todisco (2014): EMOVO Corpus, LREC",
+    licence="research use",
+    home="",
+    layout="f1/dis-f1-b1.wav: a folder per actor (f1-f3, m1-m3); <emotion>-<actor>-<sentence>.wav",
+    clip=r"(?:[fm]\d/)?(?P<code>[a-z]{3})-(?P<speaker>[fm]\d)-(?P<sentence>[a-z]\d)\.wav",
+    rows=rows,
+    published=Published(588, 6, dict.fromkeys(CODES, 84), every=("speaker", "label_code", "sentence")),
+)

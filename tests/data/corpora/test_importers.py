@@ -15,6 +15,7 @@ from ser_probe.data.manifest import Manifest, read_manifest, write_manifest
 from ser_probe.data.manifest_check import check_manifest
 from ser_probe.errors import CorpusError
 from tests.data.conftest import look_at_wav
+from tests.data.corpora.rows_of import rows_of
 
 COLUMNS = ["path", "label", "speaker", "gender", "sentence", "language", "corpus"]
 WITH_TREE = sorted({*IMPORTERS} - {"sample"})  # the sample makes its own clips, in its own test
@@ -23,7 +24,7 @@ WITH_TREE = sorted({*IMPORTERS} - {"sample"})  # the sample makes its own clips,
 @pytest.fixture(params=WITH_TREE)
 def imported(request: pytest.FixtureRequest) -> tuple[str, Path, pd.DataFrame]:
     root = request.getfixturevalue(f"{request.param}_tree")
-    return request.param, root, import_corpus(request.param, root)
+    return request.param, root, rows_of(request.param, root)
 
 
 def test_rows_keep_the_contract(imported: tuple[str, Path, pd.DataFrame]) -> None:
@@ -56,14 +57,19 @@ def test_a_home_relative_root_is_expanded(
 ) -> None:
     root = request.getfixturevalue(f"{name}_tree")
     monkeypatch.setenv("HOME", str(root.parent))
-    pd.testing.assert_frame_equal(import_corpus(name, f"~/{root.name}"), import_corpus(name, root))
+    pd.testing.assert_frame_equal(rows_of(name, Path(f"~/{root.name}")), rows_of(name, root))
 
 
 @pytest.mark.parametrize("name", sorted(IMPORTERS))
 def test_entries_are_described(name: str) -> None:
     importer = IMPORTERS[name]
     assert importer.name == name
-    assert all([importer.title, importer.source, importer.terms, importer.layout, *importer.options.values()])
+    assert all([importer.title, importer.holds, importer.paper, importer.licence, importer.layout])
+    assert (importer.rows is None) != (importer.read is None), "one way to make rows"
+    assert bool(importer.clip) == (importer.rows is not None)
+    for option in importer.options.values():
+        assert option.text
+        assert not option.choices or option.default in option.choices
     with pytest.raises(CorpusError, match="has no option 'colour'"):
         import_corpus(name, "anywhere", colour="red")
 
@@ -73,8 +79,9 @@ def test_unknown_importer() -> None:
         import_corpus("emowo", "anywhere")
 
 
-def test_listing_the_importers_loads_none_of_them() -> None:
-    code = "import sys, ser_probe.data.corpora, ser_probe.data.schemes; print('pandas' in sys.modules)"
+def test_listing_the_importers_loads_no_pandas() -> None:
+    load = "import sys; from ser_probe.data.corpora import IMPORTERS; [*IMPORTERS.values()]"
+    code = f"{load}; print('pandas' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "False"
 
@@ -83,7 +90,14 @@ def test_the_sample_is_handed_its_folder_and_seed(monkeypatch: pytest.MonkeyPatc
     # What it makes is the matter of its own test; here only the way there.
     sample = pytest.importorskip("ser_probe.data.sample")
     calls: list[tuple[Path, dict[str, object]]] = []
-    monkeypatch.setattr(sample, "write_sample_corpus", lambda root, **options: calls.append((root, options)))
+
+    def write(root: Path, **options: object) -> pd.DataFrame:
+        calls.append((root, options))
+        return pd.DataFrame({"label": ["anger"]})
+
+    monkeypatch.setattr(sample, "write_sample_corpus", write)
     monkeypatch.setenv("HOME", str(tmp_path))
     import_corpus("sample", "~/made", seed=3)
-    assert calls == [(tmp_path / "made", {"seed": 3})]
+    assert calls == [(tmp_path / "made", {"seed": 3, "n_speakers": 16, "n_sentences": 6})]
+    with pytest.raises(CorpusError, match=r"'n_speakers' cannot be 'many'(.|\n)*expected: int"):
+        import_corpus("sample", "~/made", n_speakers="many")
