@@ -112,7 +112,7 @@ def expand_home(words: list[str]) -> list[str]:
 
     It does not in `--output=~/x` and in quotes; a folder that is called `~` is what nobody wants.
     """
-    return [_HOME.sub(lambda found: found[1] + os.path.expanduser(found[2]), word) for word in words]
+    return [_HOME.sub(lambda home: home[1] + os.path.expanduser(home[2]), word) for word in words]
 
 
 def _message(error: Exception) -> SerProbeError | str | None:
