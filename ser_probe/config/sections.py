@@ -112,8 +112,8 @@ class AudioConfig(Section):
 
     sample_rate_hz: Literal[16000] = 16000
     """Sampling rate in Hz after resampling; the backbones know no other."""
-    loudness_lufs: Level | None = -23.0
-    """Loudness to normalise each clip to, in LUFS (gated ITU-R BS.1770); null leaves levels as they are."""
+    loudness_lufs: Level | None = None
+    """Loudness to normalise each clip to, in LUFS (gated ITU-R BS.1770), such as -23; null: levels stay as recorded."""
     peak_dbfs: Level | None = None
     """Highest sample allowed, in dB of full scale: louder clips are scaled down after normalising; null: no limit."""
     min_duration_s: Annotated[float, Field(strict=True, ge=0.025)] = 0.1

@@ -30,11 +30,17 @@ from ser_probe.models.model_folder import check_name
 from ser_probe.models.model_names import is_folder_name, shown_model
 from ser_probe.runtime import SILENT, Progress, logger, memory_bytes
 from ser_probe.steps.extraction_facts import describe, describe_all
-from ser_probe.steps.extraction_settings import accepted_audio, extraction_settings, pick_extraction_device
+from ser_probe.steps.extraction_settings import (
+    accepted_audio,
+    audio_spec,
+    extraction_settings,
+    pick_extraction_device,
+)
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, read_clips
 from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.tables import write_rejects
+from ser_probe.steps.trained_runs import read_audio
 
 _SHARE_FOR_MODELS = {"cpu": 0.5, "cuda": 0.4}
 """Part of a device's memory that weights may take; checkpoints beyond it are extracted in further passes."""
@@ -98,6 +104,8 @@ def extract_sources(
     files: list[list[Path]] = []
     results: dict[Path, Extraction] = {}
     held = 0
+    for warning in dict.fromkeys(filter(None, (_other_level(source, study) for source in sources))):
+        progress.say(f"warning: {warning}")
     for source in sources:
         backbone = load_backbone(
             source.name, revision=source.revision, random_weights=source.random_weights, device=device
@@ -125,6 +133,25 @@ def extract_sources(
     if batch:
         results |= {result.path: result for result in extract(batch, clips, settings, progress=progress)}
     return [[results[path] for path in paths] for paths in files]
+
+
+def _other_level(source: ModelSource, study: StudyConfig) -> str | None:
+    """Return a warning where a checkpoint was trained on clips of another level than those it is to hear."""
+    folder = Path(source.name)
+    trained = read_audio(folder) if checkpoint_step(folder.name) is not None else None
+    now = audio_spec(study.audio)
+    if trained is None or (trained.loudness_lufs, trained.peak_dbfs) == (now.loudness_lufs, now.peak_dbfs):
+        return None
+    flags = [
+        f"--{name.replace('_', '-')} {'off' if value is None else f'{value:g}'}"
+        for name, value in (("loudness_lufs", trained.loudness_lufs), ("peak_dbfs", trained.peak_dbfs))
+        if value != getattr(now, name)
+    ]
+    keys = "audio.loudness_lufs and audio.peak_dbfs"
+    return (
+        f"{run_folder(folder)} was trained on clips of another level than these; they are as in training "
+        f"with {' '.join(flags)} (in a study: {keys})"
+    )
 
 
 def _name_file(
