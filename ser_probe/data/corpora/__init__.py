@@ -18,7 +18,7 @@ from ser_probe.errors import CorpusError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-_MODULES = ("crema_d", "emodb", "emovo", "sample")
+_MODULES = ("audiofolder", "crema_d", "emodb", "emovo", "folders", "sample")
 
 
 class _Importers(Mapping[str, Importer]):
@@ -96,5 +96,7 @@ def import_corpus(name: str, root: str | Path, **options: object) -> ImportedCor
     published = found.published or importer.published
     notes += [*found.notes, *(compare_counts(found.table, published) if published else ())]
     return ImportedCorpus(
-        found.table, (describe_labels(found.table, found.rule),), tuple(f"{importer.title}: {note}" for note in notes)
+        found.table,
+        (describe_labels(found.table, found.rule),) if "label" in found.table else (),
+        tuple(f"{importer.title}: {note}" for note in notes),
     )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ser_probe.data.columns import name_columns, settle_cells
+from ser_probe.data.identities import settle_identities
 from ser_probe.errors import CorpusError, shorten
 
 
@@ -44,3 +46,15 @@ def read_own_table(
             f"{title}'s {path.name} lacks columns", where=path, expected=shorten(columns), found=shorten(table.columns)
         )
     return table.apply(lambda cells: cells.str.strip())
+
+
+def settle_as_manifest(table: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return a user's own table read as a manifest of the same cells is read, and what was changed, a line each.
+
+    Raises:
+        ManifestError: If two columns would have one name, or a cell holds what no text may.
+    """
+    table = table.set_axis(name_columns(list(map(str, table.columns)), root), axis=1)
+    table, cell_notes = settle_cells(table, root)
+    table, name_notes = settle_identities(table, root)
+    return table, [*cell_notes, *name_notes]
