@@ -33,6 +33,7 @@ class MeasuredClip:
         properties: Value by name: those of `measure_sound`, and file_rate_hz, file_format, header_bytes.
         fingerprint: Of `fingerprint_of`, uint32 `[T]`.
         notes: Remarks on how the file is read, and on its name and header.
+        fault: Why no model should hear it, where that is so: it is silent, or its channels cancel.
     """
 
     clip_id: str
@@ -40,6 +41,7 @@ class MeasuredClip:
     properties: dict[str, float | str]
     fingerprint: np.ndarray
     notes: tuple[str, ...]
+    fault: str | None
 
 
 def measure_clip(path: Path, *, max_duration_s: float) -> MeasuredClip:
@@ -65,7 +67,13 @@ def measure_clip(path: Path, *, max_duration_s: float) -> MeasuredClip:
     audio_id = DecodedFile(mix, rate_hz, samples.shape[1], ()).audio_id()
     voiced = _without_silence(mix.astype(np.float32), rate_hz)
     properties = {**measure_sound(samples, rate_hz, subtype), **names, "header_bytes": _header_bytes(path, layout)}
-    return MeasuredClip(content_id(path), audio_id, properties, fingerprint_of(voiced, rate_hz), tuple(notes))
+    fault = None
+    try:
+        sums.check(path, mix)
+    except AudioError as error:
+        fault = error.what
+    fingerprint = fingerprint_of(voiced, rate_hz)
+    return MeasuredClip(content_id(path), audio_id, properties, fingerprint, tuple(notes), fault)
 
 
 def _without_silence(mix: np.ndarray, rate_hz: int) -> np.ndarray:
