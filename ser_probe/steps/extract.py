@@ -104,7 +104,7 @@ def extract_sources(
     files: list[list[Path]] = []
     results: dict[Path, Extraction] = {}
     held = 0
-    for warning in dict.fromkeys(filter(None, (_other_level(source, study) for source in sources))):
+    for warning in dict.fromkeys(filter(None, (_other_preparation(source, study) for source in sources))):
         progress.say(f"warning: {warning}")
     for source in sources:
         backbone = load_backbone(
@@ -135,22 +135,22 @@ def extract_sources(
     return [[results[path] for path in paths] for paths in files]
 
 
-def _other_level(source: ModelSource, study: StudyConfig) -> str | None:
-    """Return a warning where a checkpoint was trained on clips of another level than those it is to hear."""
+def _other_preparation(source: ModelSource, study: StudyConfig) -> str | None:
+    """Return a warning where a checkpoint hears clips that are prepared otherwise than in its training."""
     folder = Path(source.name)
     trained = read_audio(folder) if checkpoint_step(folder.name) is not None else None
-    now = audio_spec(study.audio)
-    if trained is None or (trained.loudness_lufs, trained.peak_dbfs) == (now.loudness_lufs, now.peak_dbfs):
+    if trained is None:
         return None
-    flags = [
-        f"--{name.replace('_', '-')} {'off' if value is None else f'{value:g}'}"
-        for name, value in (("loudness_lufs", trained.loudness_lufs), ("peak_dbfs", trained.peak_dbfs))
-        if value != getattr(now, name)
-    ]
-    keys = "audio.loudness_lufs and audio.peak_dbfs"
+    now = audio_spec(study.audio)
+    names = ("loudness_lufs", "peak_dbfs", "trim")
+    differing = [name for name in names if getattr(trained, name) != getattr(now, name)]
+    if not differing:
+        return None
+    values = [(name, getattr(trained, name)) for name in differing]
+    flags = [f"--{name.replace('_', '-')} {'off' if value is None else value}" for name, value in values]
     return (
-        f"{run_folder(folder)} was trained on clips of another level than these; they are as in training "
-        f"with {' '.join(flags)} (in a study: {keys})"
+        f"{run_folder(folder)} was trained on clips that were prepared otherwise; they are as in training with "
+        f"{' '.join(flags)} (in a study: {', '.join(f'audio.{name}' for name in differing)})"
     )
 
 
