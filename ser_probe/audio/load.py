@@ -126,6 +126,27 @@ class ClipFacts:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What was done to a clip.
+
+    Attributes:
+        stored_rate_hz: Sampling rate of the file, in Hz.
+        stored_channels: Number of channels of the file.
+        stored_duration_s: Duration of the file, in s.
+        removed_before_s: Silence removed before the first sound, in s.
+        removed_after_s: Silence removed after the last sound, in s.
+        gain_db: Change of level, in dB.
+    """
+
+    stored_rate_hz: int
+    stored_channels: int
+    stored_duration_s: float
+    removed_before_s: float
+    removed_after_s: float
+    gain_db: float
+
+
 @dataclass(frozen=True, eq=False)
 class Clip:
     """A decoded clip.
@@ -134,11 +155,13 @@ class Clip:
         samples: float32 `[n]`, mono, full scale at 1.
         sample_rate_hz: Sampling rate in Hz.
         notes: Steps that were taken for this clip and not for every clip.
+        preparation: What was done to it.
     """
 
     samples: np.ndarray
     sample_rate_hz: int
     notes: tuple[str, ...]
+    preparation: Preparation
 
 
 def inspect_clip(path: Path) -> ClipFacts:
@@ -188,8 +211,10 @@ def load_clip(path: Path, spec: AudioSpec) -> Clip:
     notes = decoded.notes
     # Float64 up to one rounding at the end, so that the order of sums, which depends on threads, does not matter.
     samples = resample(decoded.samples, decoded.sample_rate_hz, spec.sample_rate_hz)
+    before_s = after_s = 0.0
     if spec.trim is not None:
         kept = find_sounding_part(samples, spec.sample_rate_hz, spec.trim)
+        before_s, after_s = kept.start / spec.sample_rate_hz, (len(samples) - kept.end) / spec.sample_rate_hz
         samples, notes = samples[kept.start : kept.end], (*notes, *kept.notes)
     check_not_too_short(path, len(samples) / spec.sample_rate_hz)
     gain_db = 0.0
@@ -206,7 +231,15 @@ def load_clip(path: Path, spec: AudioSpec) -> Clip:
         raise AudioError(
             "The clip's preparation makes samples that are not finite", where=path, fix="export it as 16-bit PCM"
         )
-    return Clip(prepared, spec.sample_rate_hz, notes)
+    done = Preparation(
+        stored_rate_hz=decoded.sample_rate_hz,
+        stored_channels=decoded.channels,
+        stored_duration_s=len(decoded.samples) / decoded.sample_rate_hz,
+        removed_before_s=before_s,
+        removed_after_s=after_s,
+        gain_db=gain_db,
+    )
+    return Clip(prepared, spec.sample_rate_hz, notes, done)
 
 
 def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
