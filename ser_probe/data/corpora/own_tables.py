@@ -2,12 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from ser_probe.errors import CorpusError, shorten
+
+_WHOLE = "give the whole corpus as it was unpacked, not its audio folder alone"
+
+
+def find_own_file(
+    home: Path, names: Sequence[str], title: str, *, folders: Iterable[str] = (".",), fix: str = _WHOLE
+) -> Path:
+    """Return the first of some files that is there.
+
+    Args:
+        home: The corpus's folder.
+        names: What the file may be called.
+        title: The corpus's name.
+        folders: Where it may lie, from the corpus's folder.
+        fix: What to do where there is none.
+
+    Raises:
+        CorpusError: If there is none.
+    """
+    folders = tuple(folders)
+    for folder in folders:
+        for name in names:
+            if (home / folder / name).is_file():
+                return home / folder / name
+    raise CorpusError(
+        f"{title}'s {names[0]} is missing",
+        where=home / folders[0] / names[0],
+        expected=" or ".join(f"{folder}/{name}".removeprefix("./") for folder in folders for name in names),
+        fix=fix,
+    )
+
+
+def read_own_text(path: Path, encodings: Sequence[str] = ("utf-8-sig", "cp1252", "latin-1")) -> str:
+    """Return a file's text in the first encoding that fits; a byte order mark goes before them all.
+
+    Raises:
+        CorpusError: If none fits.
+    """
+    content = path.read_bytes()
+    marked = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}.get(content[:2])
+    for encoding in [marked, *encodings] if marked else encodings:
+        try:
+            return content.decode(encoding)
+        except UnicodeError:
+            continue
+    raise CorpusError(f"{path.name} is in no encoding that is known for it", where=path, expected=", ".join(encodings))
 
 
 def read_own_table(
@@ -17,7 +63,7 @@ def read_own_table(
     *,
     separator: str = ",",
     encoding: str = "utf-8-sig",
-    fix: str = "give the whole corpus as it was unpacked, not its audio folder alone",
+    fix: str = _WHOLE,
 ) -> pd.DataFrame:
     """Read a table of a corpus as text; blanks around cells are removed.
 
