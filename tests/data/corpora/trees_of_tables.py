@@ -57,5 +57,26 @@ def write_iemocap(root: Path) -> Path:
     return root
 
 
-TREES_OF_TABLES: dict[str, Callable[[Path], Path]] = {"iemocap": write_iemocap}
+MSP_ROWS = [
+    "MSP-PODCAST_0001_0008.wav,N,2.2,4.0,2.6,30,Male,Test1",
+    "MSP-PODCAST_0001_0009.wav,A,6.0,1.5,5.5,39,Female,Train",
+    "MSP-PODCAST_0002_0033.wav,H,4.0,6.0,4.5,39,Female,Train",
+    "MSP-PODCAST_0002_0051.wav,S,2.0,2.5,3.0,Unknown,Unknown,Train",
+    "MSP-PODCAST_0002_0059.wav,S,2.5,2.0,3.0,Unknown,Unknown,Development",
+    "MSP-PODCAST_0003_0001_0002.wav,U,5.0,5.0,4.0,7,Male,Test2",
+    "MSP-PODCAST_0003_0003.wav,X,3.777778,3.555556,3.777778,7,Male,Test2",
+    "MSP-PODCAST_0003_0004.wav,O,3.0,3.0,3.0,30,Male,Test1",
+]
+
+
+def write_msp_podcast(root: Path) -> Path:
+    """Eight clips, two of them of speakers who are `Unknown`, one with three groups of digits."""
+    write_wavs(root, [f"Audios/{row.split(',')[0]}" for row in MSP_ROWS])
+    (root / "Labels").mkdir()
+    header = "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"
+    (root / "Labels" / "labels_consensus.csv").write_text("\n".join([header, *MSP_ROWS]) + "\n")
+    return root
+
+
+TREES_OF_TABLES: dict[str, Callable[[Path], Path]] = {"iemocap": write_iemocap, "msp_podcast": write_msp_podcast}
 """What writes the tree of each corpus, by importer."""
