@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MODULES = (
-    "crema_d", "emodb", "emovo", "iemocap", "msp_podcast", "sample",
+    "crema_d", "emodb", "emovo", "emozionalmente", "esd", "iemocap", "meld", "msp_podcast", "nemo", "sample", "shemo",
 )  # fmt: skip
 
 

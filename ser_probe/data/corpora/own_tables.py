@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def read_own_table(
     *,
     separator: str = ",",
     encoding: str = "utf-8-sig",
+    quoted: bool = True,
     fix: str = _WHOLE,
 ) -> pd.DataFrame:
     """Read a table of a corpus as text; blanks around cells are removed.
@@ -73,6 +75,7 @@ def read_own_table(
         title: The corpus's name.
         separator: What is between two cells.
         encoding: Of the file.
+        quoted: Whether quotes around a cell are no part of it.
         fix: What to do where the file is missing.
 
     Raises:
@@ -81,7 +84,10 @@ def read_own_table(
     if not path.is_file():
         raise CorpusError(f"{title}'s {path.name} is missing", where=path, fix=fix)
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, sep=separator, encoding=encoding)
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, sep=separator, encoding=encoding,
+            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        )  # fmt: skip
     except ValueError as error:  # pandas' parser errors and wrong encodings are kinds of ValueError
         raise CorpusError(f"{title}'s {path.name} is not a readable table", where=path, found=error) from error
     table.columns = table.columns.str.strip()
@@ -90,3 +96,8 @@ def read_own_table(
             f"{title}'s {path.name} lacks columns", where=path, expected=shorten(columns), found=shorten(table.columns)
         )
     return table.apply(lambda cells: cells.str.strip())
+
+
+def settle_numbers(cells: pd.Series) -> pd.Series:
+    """Return cells as whole numbers where all of them are; else as they are, since some corpora mask them."""
+    return cells.astype(int) if len(cells) and cells.str.isdecimal().all() else cells

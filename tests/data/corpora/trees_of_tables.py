@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,5 +79,134 @@ def write_msp_podcast(root: Path) -> Path:
     return root
 
 
-TREES_OF_TABLES: dict[str, Callable[[Path], Path]] = {"iemocap": write_iemocap, "msp_podcast": write_msp_podcast}
+MELD_ROWS = {
+    "train": [
+        ("also I was the point person on my company’s transition", "Chandler", "neutral", 0, 0),
+        ("You must’ve had your hands full.", "The Interviewer", "neutral", 0, 1),
+        ("There you are.", "Monica", "joy", 125, 3),
+    ],
+    "dev": [("Oh my God, he’s lost it.", "Phoebe", "sadness", 0, 0), ("What?", "Monica", "surprise", 0, 1)],
+    "test": [
+        ("Why do all you’re mugs have numbers?", "Chandler", "anger", 0, 0),
+        ("Oh.", "Ross", "fear", 38, 4),
+    ],
+}
+MELD_FOLDERS = {
+    "train": "train/train_splits", "dev": "dev/dev_splits_complete", "test": "test/output_repeated_splits_test",
+}  # fmt: skip
+
+
+def write_meld(root: Path) -> Path:
+    """Three parts whose dialogues have the same numbers; the clip of train's dialogue 125 is not there."""
+    for part, rows in MELD_ROWS.items():
+        lines = ["Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"]
+        lines += [
+            f'{number},"{text}",{speaker},{emotion},neutral,{dialogue},{utterance},8,21,"00:16:16,059","00:16:21,731"'
+            for number, (text, speaker, emotion, dialogue, utterance) in enumerate(rows, start=1)
+        ]
+        root.mkdir(parents=True, exist_ok=True)
+        (root / f"{part}_sent_emo.csv").write_bytes("\r\n".join([*lines, ""]).encode())
+    clips = [
+        f"{MELD_FOLDERS[part]}/dia{row[3]}_utt{row[4]}.wav"
+        for part, rows in MELD_ROWS.items()
+        for row in rows
+        if row[3] != 125
+    ]
+    return write_wavs(root, clips)
+
+
+EMOZIONALMENTE_ROWS = [
+    # Actor, emotion, what five listeners heard.
+    ("aa", "joy", "joy joy joy surprise neutrality"),
+    ("aa", "anger", "anger anger disgust disgust fear"),
+    ("bb", "neutrality", "neutrality neutrality sadness neutrality neutrality"),
+    ("bb", "disgust", "anger anger anger disgust disgust"),
+    ("cc", "fear", "fear fear fear surprise surprise"),
+    ("cc", "sadness", "sadness sadness sadness sadness sadness"),
+]
+
+
+def write_emozionalmente(root: Path) -> Path:
+    """Six clips of three actors; the listeners' vote on the second is a tie; genders are written in two ways."""
+    actors = {name: name * 32 for name in ("aa", "bb", "cc")}
+    names = [f"{1613655062436 + number}.wav" for number in range(len(EMOZIONALMENTE_ROWS))]
+    write_wavs(root, [f"audio/{name}" for name in names])
+    metadata = root / "metadata"
+    (metadata / "split").mkdir(parents=True)
+    samples = ["file_name,actor,emotion_expressed,sentence"]
+    evaluations = ["file_name,emotion_recognized,audio_quality"]
+    for name, (actor, emotion, votes) in zip(names, EMOZIONALMENTE_ROWS, strict=True):
+        samples.append(f"{name},{actors[actor]},{emotion},L’autunno prossimo")
+        evaluations += [f"{name},{vote},good" for vote in votes.split()]
+    users = ["username,gender,age,mother_tongue"]
+    users += [f"{actors[name]},{gender},{30 + age},Italian" for age, (name, gender) in
+              enumerate((("aa", "Female"), ("bb", "Maschio"), ("cc", "other")))]  # fmt: skip
+    for name, lines in (("samples", samples), ("users", users), ("evaluations", evaluations)):
+        (metadata / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    for place, split in enumerate(("train", "dev", "test")):
+        (metadata / "split" / f"{split}.csv").write_text(
+            "\n".join(["file_name", *names[2 * place : 2 * place + 2], ""])
+        )
+    return root
+
+
+_NEMO_TEXT = 'Ucho wykrywa "dźwięki.\tucho wykrywa dźwięki'
+NEMO_ROWS = [
+    f"{speaker}_{emotion}_{number}.wav\t{emotion}\t{_NEMO_TEXT}\t        {speaker}\t{gender}\t30"
+    for speaker, gender in (("WR0", "male"), ("EB0", "female"))
+    for number, emotion in enumerate(("anger", "fear", "happiness", "neutral", "sadness", "surprised"), start=1)
+]
+
+
+def write_nemo(root: Path) -> Path:
+    """Two actors, whose names have eight leading blanks; a text with one quotation mark."""
+    write_wavs(root, [f"samples/{row.split(chr(9))[0]}" for row in NEMO_ROWS])
+    header = "file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"
+    (root / "data.tsv").write_text("\n".join([header, *NEMO_ROWS]) + "\n")
+    return root
+
+
+def write_shemo(root: Path) -> Path:
+    """Two speakers; shemo.json corrects one label and lacks one clip."""
+    stems = [f"{speaker}{code}{number:02d}" for number, (speaker, code) in
+             enumerate((speaker, code) for speaker in ("F01", "M36") for code in "AFHNSW")]  # fmt: skip
+    write_wavs(root, [f"{'female' if stem[0] == 'F' else 'male'}/{stem}.wav" for stem in stems])
+    words = dict(zip("AFHNSW", ("angry", "fearful", "happy", "neutral", "sad", "surprised"), strict=True))
+    entries = {
+        stem: {"speaker_id": stem[:3], "gender": "female", "emotion": words[stem[3]], "transcript": f"سلام {stem}"}
+        for stem in stems[:-1]
+    }
+    entries[stems[0]]["emotion"] = "neutral"
+    (root / "shemo.json").write_text(json.dumps(entries, ensure_ascii=False))
+    return root
+
+
+ESD_WORDS = {"Neutral": "中立", "Angry": "生气", "Happy": "快乐", "Sad": "伤心", "Surprise": "惊喜"}
+
+
+def write_esd(root: Path) -> Path:
+    """Three speakers whose text files are in GB 2312, in UTF-16 without a mark, and with blanks in place of tabs."""
+    clips = []
+    for speaker, encoding, gap in (("0002", "gb2312", "\t"), ("0004", "utf-16-le", "\t"), ("0011", "ascii", " ")):
+        lines = []
+        for block, (emotion, word) in enumerate(ESD_WORDS.items()):
+            for number, part in ((1, "train"), (20, "test")):
+                clip = f"{speaker}_{350 * block + number:06d}"
+                clips.append(f"{speaker}/{emotion}/{part}/{clip}.wav")
+                said = ("打远一看，", word) if speaker < "0011" else ("The nine the eggs.", emotion)
+                lines.append(gap.join((clip, *said)))
+        (root / speaker).mkdir(parents=True)
+        (root / speaker / f"{speaker}.txt").write_bytes("\r\n".join(lines).encode(encoding))
+    return write_wavs(root, clips)
+
+
+TREES_OF_TABLES: dict[str, Callable[[Path], Path]] = {
+    "emozionalmente": write_emozionalmente,
+    "esd": write_esd,
+    "iemocap": write_iemocap,
+    "meld": write_meld,
+    "msp_podcast": write_msp_podcast,
+    "nemo": write_nemo,
+    "shemo": write_shemo,
+}
 """What writes the tree of each corpus, by importer."""
