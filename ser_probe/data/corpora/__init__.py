@@ -18,7 +18,10 @@ from ser_probe.errors import CorpusError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-_MODULES = ("audiofolder", "crema_d", "emodb", "emovo", "folders", "sample")
+_MODULES = (
+    "audiofolder", "crema_d", "emodb", "emovo", "emozionalmente", "esd", "folders", "iemocap", "meld", "msp_podcast",
+    "nemo", "sample", "shemo",
+)  # fmt: skip
 
 
 class _Importers(Mapping[str, Importer]):
@@ -94,7 +97,8 @@ def import_corpus(name: str, root: str | Path, **options: object) -> ImportedCor
         assert importer.read is not None, "an importer has rows or read"
         found = importer.read(folder, **settled)
     published = found.published or importer.published
-    notes += [*found.notes, *(compare_counts(found.table, published) if published else ())]
+    whole = found.table if found.whole is None else found.whole
+    notes += [*found.notes, *(compare_counts(whole, published) if published else ())]
     return ImportedCorpus(
         found.table,
         (describe_labels(found.table, found.rule),) if "label" in found.table else (),
