@@ -15,7 +15,7 @@ from ser_probe.files import atomic_path
 
 SAMPLE_FORMATS = {"float32": "FLOAT", "pcm24": "PCM_24", "pcm16": "PCM_16"}
 """Formats of samples in a WAV file, and libsndfile's name of each. `float32` keeps every sample as it is."""
-_FULL_SCALE = {"float32": math.inf, "pcm24": 1 - 2.0**-23, "pcm16": 1 - 2.0**-15}
+_BITS = {"pcm24": 24, "pcm16": 16}
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,31 @@ def write_clip(source: Path, target: Path, spec: AudioSpec, sample_format: str =
     """
     clip = load_clip(source, spec)
     samples, notes = clip.samples, clip.notes
-    peak = float(np.abs(samples).max())
-    if peak > _FULL_SCALE[sample_format]:
-        samples = (samples * (_FULL_SCALE[sample_format] / peak)).astype(np.float32)
-        lowered_db = 20 * math.log10(peak / _FULL_SCALE[sample_format])
-        notes = (*notes, f"scaled down by {lowered_db:.1f} dB, since {sample_format} holds no sample beyond full scale")
-        peak = float(np.abs(samples).max())
+    stored: np.ndarray = samples
+    if (bits := _BITS.get(sample_format)) is not None:
+        highest, peak = 1 - 2.0 ** (1 - bits), float(np.abs(samples).max())
+        if peak > highest:
+            samples = samples * (highest / peak)
+            lowered_db = 20 * math.log10(peak / highest)
+            notes = (*notes, f"scaled down by {lowered_db:.1f} dB: {sample_format} holds no sample beyond full scale")
+        stored, samples = _round(samples, bits)
     with atomic_path(target) as temporary:
-        soundfile.write(temporary, samples, clip.sample_rate_hz, subtype=SAMPLE_FORMATS[sample_format], format="WAV")
+        soundfile.write(temporary, stored, clip.sample_rate_hz, subtype=SAMPLE_FORMATS[sample_format], format="WAV")
+    peak = float(np.abs(samples).max())
     return WrittenClip(
         preparation=clip.preparation,
         duration_s=len(samples) / clip.sample_rate_hz,
         loudness_lufs=measure_loudness(samples, clip.sample_rate_hz),
-        peak_dbfs=20 * math.log10(peak),
+        peak_dbfs=20 * math.log10(peak) if peak > 0 else -math.inf,
         notes=notes,
     )
+
+
+def _round(samples: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return samples as integers of so many bits, in the upper bits of int16 or int32, and their values.
+
+    libsndfile 1.2.2 rounds floats down, which shifts every clip by half a step (`findings/libsndfile_rounds_down.sh`).
+    """
+    steps = np.rint(samples.astype(np.float64) * 2 ** (bits - 1)).astype(np.int32)
+    stored = steps.astype(np.int16) if bits == 16 else steps << (32 - bits)
+    return stored, steps / 2.0 ** (bits - 1)

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from ser_probe.cli import flags
 from ser_probe.cli.options import Offer, offer, offers
 from ser_probe.cli.terminal import finish
 from ser_probe.cli.words import checked

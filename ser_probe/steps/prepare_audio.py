@@ -140,7 +140,7 @@ def _settle_settings(output: Path, spec: AudioSpec, sample_format: str) -> None:
                 "The folder holds clips that were prepared otherwise", where=path,
                 found=f"another {', '.join(differing) or 'sample format'}", fix="name another folder",
             )  # fmt: skip
-    elif others := [name.name for name in output.iterdir() if not name.name.startswith(".")]:
+    elif others := sorted(path.name for path in output.iterdir() if not path.name.startswith(".")):
         raise ConfigError(
             "The output folder holds other files", where=output, found=shorten(others, 3), fix="name a new folder"
         )
@@ -224,7 +224,13 @@ def _write(task: _Task, spec: AudioSpec, sample_format: str) -> WrittenClip | st
 def _row(task: _Task, clip: WrittenClip) -> dict[str, Any]:
     facts = asdict(clip)
     done = facts.pop("preparation")
-    return {**done, **facts, "notes": "; ".join(clip.notes), "stamp": list(task.stamp), "bytes": task.target.stat().st_size}
+    return {
+        **done,
+        **facts,
+        "notes": "; ".join(clip.notes),
+        "stamp": list(task.stamp),
+        "bytes": task.target.stat().st_size,
+    }
 
 
 def _is_done(task: _Task, done: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -253,7 +259,12 @@ def _read_journal(output: Path) -> dict[str, dict[str, Any]]:
 
 
 def _write_tables(
-    manifest: Manifest, rows: dict[str, dict[str, Any]], rejects: dict[str, str], output: Path, spec: AudioSpec
+    manifest: Manifest,
+    places: dict[str, str],
+    rows: dict[str, dict[str, Any]],
+    rejects: dict[str, str],
+    output: Path,
+    spec: AudioSpec,
 ) -> Outcome:
     kept = manifest.table[manifest.table["path"].isin(rows)]
     originals = kept["path"].tolist()
@@ -307,4 +318,7 @@ def _misses(report: pd.DataFrame, spec: AudioSpec) -> Iterator[str]:
     missed = report[~((report["loudness_lufs"] - spec.loudness_lufs).abs() <= _TOLERANCE_LU)]
     if len(missed):
         listed = [f"{row.path} {row.loudness_lufs:.1f}" for row in missed.itertuples()]
-        yield f"{len(missed)} clips are not at {spec.loudness_lufs:g} LUFS, see notes in {REPORT}: {shorten(listed, 5)}"
+        yield (
+            f"{len(missed)} clips are not at {spec.loudness_lufs:g} LUFS, since the measure's gate counts other parts "
+            f"of them at another level, or for the reason in the notes of {REPORT}: {shorten(listed, 5)}"
+        )
