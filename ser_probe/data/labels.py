@@ -1,7 +1,17 @@
 """One set of emotion names for all corpora; each importer maps its corpus's codes to it.
 
-The shared names are nouns. A name stands for what the speakers were asked to portray; that two corpora use the
-same name does not mean that they recorded the same thing.
+The shared names are nouns. A name stands for what the speakers were asked to portray, or, where a corpus was labelled
+by listeners, for what they heard; that two corpora use the same name does not mean that they recorded the same thing.
+Beside the six of Ekman, neutral, calm, boredom and contempt:
+
+- amusement and sleepiness: EmoV-DB's, mostly laughter and yawns within read speech.
+- anxiety, apology, assertiveness, concern, encouragement: the secondary emotions of JL-Corpus.
+- disappointment, pain, pleasure: of ASVP-ESD, where they are mostly sounds without words.
+- enthusiasm: RESD's; it is kept apart from excitement, which is IEMOCAP's, JL-Corpus's and ASVP-ESD's.
+- frustration: IEMOCAP's largest class.
+- high_activation and low_activation: BAVED's levels, which say how strong an emotion is and not which.
+- pleasant_surprise: TESS's, where the user keeps it apart from surprise.
+- other: an emotion that the corpus's list lacks. no_agreement: the listeners did not agree. Neither is an emotion.
 """
 
 from __future__ import annotations
@@ -11,7 +21,10 @@ from collections.abc import Iterable, Mapping
 from ser_probe.errors import ManifestError, collect, did_you_mean
 
 EMOTIONS = (
-    "anger", "boredom", "calm", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise",
+    "amusement", "anger", "anxiety", "apology", "assertiveness", "boredom", "calm", "concern", "contempt",
+    "disappointment", "disgust", "encouragement", "enthusiasm", "excitement", "fear", "frustration", "happiness",
+    "high_activation", "low_activation", "neutral", "no_agreement", "other", "pain", "pleasant_surprise", "pleasure",
+    "sadness", "sleepiness", "surprise",
 )  # fmt: skip
 
 
