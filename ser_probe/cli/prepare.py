@@ -99,17 +99,19 @@ def prepare(
     # A manifest serves any backbone, but the schema of a study asks for one.
     defaults = flags.study_defaults(output, backbone__name="none")
     study = checked(StudyConfig, options, overrides or [], defaults=defaults)
+    typed = [key for key, value in typed_keys().values.items() if value is not None and key != "split.seed"]
+    asked = any(key.startswith("split.") for key in (*typed, *(overrides or [])))
     with open_progress() as progress:
         if is_table:
             rename = {old: name[2:].removesuffix("-column") for name, old in columns.items() if old is not None}
             rename |= parse_pairs(renamed or [], "--map", "sex=gender")
-            typed = [key for key, value in typed_keys().values.items() if value is not None and key != "split.seed"]
-            asked = any(key.startswith("split.") for key in (*typed, *(overrides or [])))
             outcome = prepare_table(
                 study.data, study.audio, study.split, output, rename=rename, keep_splits=not asked, progress=progress
             )
         else:
-            outcome = prepare_corpus(study.data, study.audio, study.split, output, progress=progress)
+            outcome = prepare_corpus(
+                study.data, study.audio, study.split, output, may_skip_split=not asked, progress=progress
+            )
     finish(outcome)
 
 

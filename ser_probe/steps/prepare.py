@@ -233,7 +233,13 @@ def write_prepared(prepared: PreparedClips, manifest_path: Path, tables: Path, r
 
 
 def prepare_corpus(
-    data: DataConfig, audio: AudioConfig, split: SplitConfig | None, output: Path, *, progress: Progress = SILENT
+    data: DataConfig,
+    audio: AudioConfig,
+    split: SplitConfig | None,
+    output: Path,
+    *,
+    may_skip_split: bool = False,
+    progress: Progress = SILENT,
 ) -> Outcome:
     """Write a checked and split manifest: the whole verb.
 
@@ -242,11 +248,33 @@ def prepare_corpus(
         audio: Length limits.
         split: How to split the speakers; None keeps a split column or makes none.
         output: The manifest to write; rejects and audit lie beside it.
+        may_skip_split: Whether a corpus without speakers, or with fewer than there are splits, is written without.
         progress: Told of each file.
+
+    Raises:
+        CorpusError: If the corpus folder is not what its importer expects.
+        ManifestError: With all faults of the clips.
+        SplitError: If the speakers cannot be split as asked.
     """
     check_suffix(output)
     manifest = read_clips(data, progress=progress)
-    return _write_outcome(prepare_clips(manifest, audio, split, strict=data.strict, progress=progress), output)
+    chosen, has_speakers = split, "speaker" in manifest.table
+    if may_skip_split and _too_few_speakers(manifest.table):
+        chosen = None
+        progress.say(f"no splits: {', '.join(SPLITS)} need a speaker each")
+    prepared = prepare_clips(
+        manifest,
+        audio,
+        chosen,
+        strict=data.strict,
+        for_learning=has_speakers or not may_skip_split,
+        progress=progress,
+    )
+    return _write_outcome(prepared, output)
+
+
+def _too_few_speakers(table: pd.DataFrame) -> bool:
+    return "speaker" not in table or table["speaker"].nunique() < len(SPLITS)
 
 
 def prepare_table(
@@ -287,7 +315,7 @@ def prepare_table(
     if keep_splits and "split" in table:
         chosen = None
         progress.say("the table's own splits are kept; --scheme study_e splits the speakers anew")
-    elif keep_splits and ("speaker" not in table or table["speaker"].nunique() < len(SPLITS)):
+    elif keep_splits and _too_few_speakers(table):
         chosen = None
         progress.say(f"no splits: {', '.join(SPLITS)} need a speaker each")
     prepared = prepare_clips(manifest, audio, chosen, strict=data.strict, for_learning=not lacking, progress=progress)

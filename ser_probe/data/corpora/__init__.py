@@ -18,7 +18,11 @@ from ser_probe.errors import CorpusError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-_MODULES = ("crema_d", "emodb", "emovo", "sample")
+_MODULES = (
+    "aesdd", "ased", "asvp_esd", "baved", "cafe", "crema_d", "emodb", "emov_db", "emovo", "jl_corpus", "mesd", "oreau",
+    "ravdess", "resd", "sample", "savee", "tess", "turev_db", "urdu",
+)  # fmt: skip
+_FIX = "choose other options of the importer, or give the folder of the whole corpus"
 
 
 class _Importers(Mapping[str, Importer]):
@@ -93,6 +97,10 @@ def import_corpus(name: str, root: str | Path, **options: object) -> ImportedCor
     else:
         assert importer.read is not None, "an importer has rows or read"
         found = importer.read(folder, **settled)
+    if not len(found.table):
+        raise CorpusError(
+            f"No clip of {importer.title} is left", where=folder, found="; ".join(notes + list(found.notes)), fix=_FIX
+        )
     published = found.published or importer.published
     notes += [*found.notes, *(compare_counts(found.table, published) if published else ())]
     return ImportedCorpus(

@@ -111,14 +111,17 @@ def _files(root: Path, suffixes: Iterable[str]) -> Iterator[str]:
 def _home(root: Path, importer: Importer, clips: list[re.Match[str]]) -> Path:
     """Return the corpus's folder: where clips lie in several, the one around them if no clip is there twice.
 
+    A clip is known by what its name says: a copy may have other folders, or another format.
+
     Raises:
         CorpusError: If one clip lies in two of them.
     """
-    homes: defaultdict[str, list[str]] = defaultdict(list)
+    homes: defaultdict[str, dict[tuple[str, ...], str]] = defaultdict(dict)
     for match in clips:
-        homes[match["home"]].append(match[0].removeprefix(match["home"]).lower())
-    seen = Counter(name for names in homes.values() for name in names)
-    twice = [name for name, count in seen.items() if count > 1]
+        parts = (part or "" for name, part in match.groupdict().items() if name != "home")
+        homes[match["home"]][tuple(part.lower() for part in parts)] = match[0].removeprefix(match["home"])
+    seen = Counter(parts for names in homes.values() for parts in names)
+    twice = [name for names in homes.values() for parts, name in names.items() if seen[parts] > 1]
     if twice:
         inner = [home.rstrip("/") for home in homes if home]
         raise CorpusError(
