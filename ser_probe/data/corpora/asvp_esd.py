@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 
-from ser_probe.data.corpora.clips import FoundClips
+from ser_probe.data.corpora.clips import FoundClips, count_of
 from ser_probe.data.corpora.importer import CorpusRows, Importer, Option, Published
 from ser_probe.data.labels import name_emotions
 from ser_probe.errors import shorten
@@ -89,7 +89,7 @@ def _choose_clips(clips: FoundClips, channel: str) -> tuple[FoundClips, list[str
     wanted = [channel == "both" or _CHANNELS[number] == channel for number in clips.part("channel")]
     if others := len(wanted) - sum(wanted):
         other = "non_speech" if channel == "speech" else "speech"
-        notes.append(f"{others} clips of {other} left out (option channel={other} or both takes them)")
+        notes.append(f"{count_of(others, 'clip')} of {other} left out (option channel={other} or both takes them)")
     clips = clips.choose(wanted)
     defined = [code != _UNDEFINED for code in clips.part("code")]
     if not all(defined):
@@ -100,7 +100,7 @@ def _choose_clips(clips: FoundClips, channel: str) -> tuple[FoundClips, list[str
     moved = [path for path, folder, actor in pairs if folder and int(folder) != int(actor)]
     if moved:
         notes.append(
-            f"{len(moved)} clips lie in another actor's folder; the actor in the name counts: {shorten(moved, 3)}"
+            f"{count_of(len(moved), 'clip')} in another actor's folder, where the name counts: {shorten(moved, 3)}"
         )
     return clips, notes
 

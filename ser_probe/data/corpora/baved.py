@@ -11,7 +11,7 @@ the folder of word 0; the name counts. The last number of a name is used twice a
 
 from __future__ import annotations
 
-from ser_probe.data.corpora.clips import FoundClips
+from ser_probe.data.corpora.clips import FoundClips, count_of
 from ser_probe.data.corpora.importer import CorpusRows, Importer, Published
 from ser_probe.data.corpora.speaker_genders import settle_genders
 from ser_probe.data.labels import name_emotions
@@ -53,7 +53,7 @@ def rows(clips: FoundClips) -> CorpusRows:
         }
     )
     if renamed := sum(speaker in SAME_PERSON for speaker in written):
-        notes = (*notes, f"speakers 46 and 53 are one person, here 46: {renamed} clips of 53")
+        notes = (*notes, f"speakers 46 and 53 are one person, here 46: {count_of(renamed, 'clip')} of 53")
     names = zip(clips.paths, clips.part("folder"), words, strict=True)
     if moved := [path for path, folder, word in names if folder and folder != word]:
         notes = (*notes, f"in the folder of another word, where the name counts: {shorten(moved)}")

@@ -89,12 +89,15 @@ def find_clips(root: str | Path, importer: Importer, others: Iterable[Importer] 
     strange = [path for path, match in matches if match is None and path.startswith(below)]
     notes: tuple[str, ...] = ()
     if strange:
-        notes = (f"{_count(strange, 'file')} not named as {importer.title} names clips, left out: {shorten(strange)}",)
+        notes = (
+            f"{count_of(len(strange), 'file')} not named as {importer.title} names clips, left out: {shorten(strange)}",
+        )
     return FoundClips(importer, root, home, [path for path, _ in clips], [match for _, match in clips], notes)
 
 
-def _count(files: list[str], what: str) -> str:
-    return f"{len(files)} {what}{'' if len(files) == 1 else 's'}"
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not one."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _files(root: Path, suffixes: Iterable[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ the word male: the whole name of the speaker is read. Beside each clip lies a te
 
 from __future__ import annotations
 
-from ser_probe.data.corpora.clips import FoundClips
+from ser_probe.data.corpora.clips import FoundClips, count_of
 from ser_probe.data.corpora.importer import CorpusRows, Importer, Option, Published
 from ser_probe.data.labels import name_emotions
 
@@ -38,7 +38,10 @@ def rows(clips: FoundClips, *, emotions: str) -> CorpusRows:
     clips = clips.choose(wanted)
     notes: tuple[str, ...] = ()
     if left_out := len(wanted) - sum(wanted):
-        notes = (f"{left_out} clips of other than the {emotions} emotions left out (option emotions=all takes them)",)
+        notes = (
+            f"{count_of(left_out, 'clip')} of other than the {emotions} emotions left out "
+            "(option emotions=all takes them)",
+        )
     codes = [code.lower() for code in clips.part("code")]
     speakers = [speaker.lower() for speaker in clips.part("speaker")]
     table = pd.DataFrame(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 
-from ser_probe.data.corpora.clips import FoundClips
+from ser_probe.data.corpora.clips import FoundClips, count_of
 from ser_probe.data.corpora.importer import CorpusRows, Importer, Option, Published
 from ser_probe.data.labels import name_emotions
 from ser_probe.errors import shorten
@@ -84,14 +84,14 @@ def _choose_clips(clips: FoundClips, channel: str) -> tuple[FoundClips, list[str
     wanted = [channel == "both" or _CHANNELS[number] == channel for number in numbers]
     if others := len(wanted) - sum(wanted):
         other = "song" if channel == "speech" else "speech"
-        notes.append(f"{others} clips of {other} left out (option channel={other} or both takes them)")
+        notes.append(f"{count_of(others, 'clip')} of {other} left out (option channel={other} or both takes them)")
     clips = clips.choose(wanted)
     keys = [stem[3:] for stem in clips.stems()]
     kinds = clips.part("modality")
     audio = {key for key, kind in zip(keys, kinds, strict=True) if kind == "03"}
     once = [kind == "03" or (kind == "01" and key not in audio) for key, kind in zip(keys, kinds, strict=True)]
     if doubled := len(once) - sum(once):
-        notes.append(f"{doubled} sounds of videos left out: they are there as audio clips, or are of silent videos")
+        notes.append(f"{count_of(doubled, 'file')} of videos left out, which are there as audio clips or have no sound")
     return clips.choose(once), notes
 
 
@@ -106,8 +106,8 @@ def _strange_folders(clips: FoundClips) -> list[str]:
     if not strange:
         return []
     return [
-        f"{len(strange)} clips lie in a folder of another actor or emotion than their name says; the name counts: "
-        f"{shorten(strange, 3)}"
+        f"{count_of(len(strange), 'clip')} in a folder of another actor or emotion than the name's, where the name "
+        f"counts: {shorten(strange, 3)}"
     ]
 
 

@@ -11,7 +11,7 @@ speakers.
 
 from __future__ import annotations
 
-from ser_probe.data.corpora.clips import FoundClips
+from ser_probe.data.corpora.clips import FoundClips, count_of
 from ser_probe.data.corpora.importer import CorpusRows, Importer, Published
 from ser_probe.data.labels import name_emotions
 from ser_probe.errors import ManifestError, shorten
@@ -63,7 +63,9 @@ def rows(clips: FoundClips) -> CorpusRows:
         {speaker for speaker, part in zip(speakers, parts, strict=True) if part == half} for half in ("train", "test")
     ]
     if shared := sorted(halves[0] & halves[1]):
-        notes.append(f"the published parts train and test share {len(shared)} speakers: {shorten(shared, 3)}")
+        notes.append(
+            f"the published parts train and test share {count_of(len(shared), 'speaker')}: {shorten(shared, 3)}"
+        )
     if not any(parts):
         table = table.drop(columns="published_split")
     return CorpusRows(table, "played emotion, from the file name", tuple(notes))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from ser_probe.data.corpora.clips import count_of
+
 
 def settle_genders(speakers: Sequence[str], genders: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """Return each clip's gender as most clips of its speaker have it, and a note where clips disagree.
@@ -26,7 +28,7 @@ def settle_genders(speakers: Sequence[str], genders: Sequence[str]) -> tuple[lis
     odd = sum(gender != majority[speaker] for speaker, gender in zip(speakers, genders, strict=True))
     note = (
         f"names give speakers {', '.join(mixed)} two genders; what most clips of the speaker say counts, against "
-        f"{odd} clip{'' if odd == 1 else 's'}"
+        f"{count_of(odd, 'clip')}"
     )
     return [majority[speaker] for speaker in speakers], (note,)
 
