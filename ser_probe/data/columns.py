@@ -16,7 +16,9 @@ import pandas as pd
 
 from ser_probe.errors import ManifestError, collect, shorten
 
-TEXT_COLUMNS = ("path", "label", "speaker", "gender", "sentence", "language", "corpus", "split", "clip_id")
+TEXT_COLUMNS = (
+    "path", "label", "label_code", "speaker", "gender", "sentence", "language", "corpus", "split", "clip_id",
+)  # fmt: skip
 NUMBER_COLUMNS = ("duration_s", "arousal", "valence", "dominance")
 ALIASES = {"class_id": "label", "emotion": "label", "actor": "speaker"}
 GENDERS = {"f": "female", "w": "female", "woman": "female", "m": "male", "man": "male"}

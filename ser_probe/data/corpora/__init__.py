@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MODULES = (
-    "audiofolder", "crema_d", "emodb", "emovo", "emozionalmente", "esd", "folders", "iemocap", "meld", "msp_podcast",
-    "nemo", "sample", "shemo",
+    "aesdd", "ased", "asvp_esd", "audiofolder", "baved", "cafe", "crema_d", "emodb", "emov_db", "emovo",
+    "emozionalmente", "esd", "folders", "iemocap", "jl_corpus", "meld", "mesd", "msp_podcast", "nemo", "oreau",
+    "ravdess", "resd", "sample", "savee", "shemo", "tess", "turev_db", "urdu",
 )  # fmt: skip
+_FIX = "choose other options of the importer, or give the folder of the whole corpus"
 
 
 class _Importers(Mapping[str, Importer]):
@@ -96,6 +98,10 @@ def import_corpus(name: str, root: str | Path, **options: object) -> ImportedCor
     else:
         assert importer.read is not None, "an importer has rows or read"
         found = importer.read(folder, **settled)
+    if not len(found.table):
+        raise CorpusError(
+            f"No clip of {importer.title} is left", where=folder, found="; ".join(notes + list(found.notes)), fix=_FIX
+        )
     published = found.published or importer.published
     whole = found.table if found.whole is None else found.whole
     notes += [*found.notes, *(compare_counts(whole, published) if published else ())]

@@ -89,12 +89,15 @@ def find_clips(root: str | Path, importer: Importer, others: Iterable[Importer] 
     strange = [path for path, match in matches if match is None and path.startswith(below)]
     notes: tuple[str, ...] = ()
     if strange:
-        notes = (f"{_count(strange, 'file')} not named as {importer.title} names clips, left out: {shorten(strange)}",)
+        notes = (
+            f"{count_of(len(strange), 'file')} not named as {importer.title} names clips, left out: {shorten(strange)}",
+        )
     return FoundClips(importer, root, home, [path for path, _ in clips], [match for _, match in clips], notes)
 
 
-def _count(files: list[str], what: str) -> str:
-    return f"{len(files)} {what}{'' if len(files) == 1 else 's'}"
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not one."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def audio_files(root: Path, suffixes: Iterable[str] = AUDIO_ENDINGS) -> Iterator[str]:
@@ -111,14 +114,17 @@ def audio_files(root: Path, suffixes: Iterable[str] = AUDIO_ENDINGS) -> Iterator
 def _home(root: Path, importer: Importer, clips: list[re.Match[str]]) -> Path:
     """Return the corpus's folder: where clips lie in several, the one around them if no clip is there twice.
 
+    A clip is known by what its name says: a copy may have other folders, or another format.
+
     Raises:
         CorpusError: If one clip lies in two of them.
     """
-    homes: defaultdict[str, list[str]] = defaultdict(list)
+    homes: defaultdict[str, dict[tuple[str, ...], str]] = defaultdict(dict)
     for match in clips:
-        homes[match["home"]].append(match[0].removeprefix(match["home"]).lower())
-    seen = Counter(name for names in homes.values() for name in names)
-    twice = [name for name, count in seen.items() if count > 1]
+        parts = (part or "" for name, part in match.groupdict().items() if name != "home")
+        homes[match["home"]][tuple(part.lower() for part in parts)] = match[0].removeprefix(match["home"])
+    seen = Counter(parts for names in homes.values() for parts in names)
+    twice = [name for names in homes.values() for parts, name in names.items() if seen[parts] > 1]
     if twice:
         inner = [home.rstrip("/") for home in homes if home]
         raise CorpusError(

@@ -97,7 +97,8 @@ IMPORTER = Importer(
     licence="research use",
     home="",
     layout="wav/03a01Fa.wav: <speaker><sentence><emotion><version>.wav; beside wav, erkennung.txt where it is there",
-    clip=r"(?:wav/)?(?P<speaker>\d{2})(?P<sentence>[ab]\d{2})(?P<code>[A-Z])(?P<version>[a-z])\.wav",
+    # Oréau names clips alike, in folders called sessc, sessn and so on.
+    clip=r"(?<!sess[a-z]/)(?:wav/)?(?P<speaker>\d{2})(?P<sentence>[ab]\d{2})(?P<code>[A-Z])(?P<version>[a-z])\.wav",
     rows=rows,
     published=Published(535, 10, {"W": 127, "L": 81, "E": 46, "A": 69, "F": 71, "T": 62, "N": 79}),
 )

@@ -9,6 +9,7 @@ from ser_probe.data.corpora.clips import FoundClips
 from ser_probe.data.corpora.clips import find_clips as find_clips_of
 from ser_probe.errors import CorpusError
 from tests.data.conftest import write_wavs
+from tests.data.corpora.trees import TREES, grow_tree
 
 CORPORA = sorted(name for name, importer in IMPORTERS.items() if importer.clip)
 
@@ -46,18 +47,17 @@ def test_strange_wav_files(tmp_path: Path, corpus: str) -> None:
         import_corpus(corpus, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("corpus", "tree", "title"),
-    [
-        ("emovo", "emodb_tree", "EMO-DB"),
-        ("emodb", "crema_d_tree", "CREMA-D"),
-        ("crema_d", "emovo_tree", "EMOVO"),
-    ],
-)
-def test_another_corpus_is_recognised(corpus: str, tree: str, title: str, request: pytest.FixtureRequest) -> None:
-    root = request.getfixturevalue(tree)
-    with pytest.raises(CorpusError, match=rf"named like {title}'s(.|\n)*use the importer '{tree[:-5]}'"):
-        import_corpus(corpus, root)
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_another_corpus_is_recognised(corpus: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    root = grow_tree(corpus, request, tmp_path)
+    for other in CORPORA:
+        if other == corpus:
+            continue
+        with pytest.raises(CorpusError) as caught:
+            import_corpus(other, root)
+        message = str(caught.value)
+        assert f"named like {IMPORTERS[corpus].title}'s" in message, (other, message)
+        assert f"use the importer {corpus!r}" in message
 
 
 def test_the_folder_that_holds_the_corpus_will_do(emovo_tree: Path) -> None:
@@ -70,6 +70,24 @@ def test_two_copies_are_refused(emovo_tree: Path) -> None:
     write_wavs(emovo_tree.parent / "EMOVO_original", ["f1/dis-f1-b1.wav"])
     with pytest.raises(CorpusError, match=r"EMOVO more than once(.|\n)*EMOVO, EMOVO_original"):
         find_clips(emovo_tree.parent, "emovo")
+
+
+@pytest.mark.parametrize("corpus", sorted(TREES))
+def test_a_second_copy_is_noticed(corpus: str, tmp_path: Path) -> None:
+    clip = TREES[corpus].names[0]
+    write_wavs(tmp_path, [f"first/{clip}", f"second/{clip}"])
+    with pytest.raises(CorpusError, match="more than once"):
+        find_clips(tmp_path, corpus)
+    assert len(find_clips(tmp_path / "first", corpus)) == 1
+
+
+def test_a_second_copy_in_another_format_or_layout_is_noticed(tmp_path: Path) -> None:
+    write_wavs(tmp_path / "cafe", ["CaFE_48k/Joie/Faible/05-J-1-2.wav", "CaFE_192k/05-J-1-2.aiff"])
+    with pytest.raises(CorpusError, match=r"CaFE more than once(.|\n)*CaFE_192k, CaFE_48k"):
+        find_clips(tmp_path / "cafe", "cafe")
+    write_wavs(tmp_path / "savee", ["AudioData/DC/a01.wav", "flat/DC_a01.wav"])
+    with pytest.raises(CorpusError, match="SAVEE more than once"):
+        find_clips(tmp_path / "savee", "savee")
 
 
 def test_clips_are_found_at_any_depth(emovo_tree: Path) -> None:

@@ -14,8 +14,9 @@ from ser_probe.data.labels import EMOTIONS
 from ser_probe.data.manifest import Manifest, read_manifest, write_manifest
 from ser_probe.data.manifest_check import check_manifest
 from ser_probe.errors import CorpusError
-from tests.data.conftest import look_at_wav
-from tests.data.corpora.rows_of import rows_of
+from tests.data.conftest import look_at_wav, write_wavs
+from tests.data.corpora.rows_of import notes_of, rows_of
+from tests.data.corpora.trees import TREES, Tree, grow_tree
 from tests.data.corpora.trees_of_tables import TREES_OF_TABLES
 
 COLUMNS = ["path", "label", "speaker", "gender", "sentence", "language", "corpus"]
@@ -24,40 +25,54 @@ WITH_TREE = sorted({name for name, importer in IMPORTERS.items() if importer.cli
 
 
 @pytest.fixture(params=WITH_TREE)
-def imported(request: pytest.FixtureRequest) -> tuple[str, Path, pd.DataFrame]:
-    root = request.getfixturevalue(f"{request.param}_tree")
+def imported(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path, pd.DataFrame]:
+    root = grow_tree(request.param, request, tmp_path)
     return request.param, root, rows_of(request.param, root)
 
 
 def test_rows_keep_the_contract(imported: tuple[str, Path, pd.DataFrame]) -> None:
     name, root, table = imported
-    assert [column for column in COLUMNS if column not in table] == []
-    assert not table[COLUMNS].isna().any(axis=None)
-    assert not (table[COLUMNS] == "").any(axis=None)
+    tree = TREES.get(name, Tree([]))
+    assert [column for column in COLUMNS if column not in table] == [name for name in COLUMNS if name in tree.lacks]
+    assert not table.isna().any(axis=None)
+    blanks = (table == "").sum()
+    assert set(blanks[blanks > 0].index) <= {*tree.blanks, "version"}
+    assert (blanks < len(table)).all(), "a column that is never filled is not there"
     assert set(table["label"]) <= set(EMOTIONS)
-    assert set(table["gender"]) == {"female", "male"}
+    assert set(table.get("gender", [])) == tree.genders
     assert set(table["corpus"]) == {name}
     assert table["label_code"].groupby(table["label"]).nunique().eq(1).all()
     assert table["path"].is_monotonic_increasing
     assert table["path"].is_unique
     assert table.index.equals(pd.RangeIndex(len(table)))
     assert all((root / path).is_file() for path in table["path"])
-    assert sorted(root.rglob("*.wav")) == sorted(root / path for path in table["path"])
+    clips = [path for path in root.rglob("*") if path.name.lower().endswith(IMPORTERS[name].suffixes)]
+    assert sorted(clips) == sorted(root / path for path in table["path"])
 
 
 def test_rows_pass_the_check_and_survive_a_file(imported: tuple[str, Path, pd.DataFrame], tmp_path: Path) -> None:
     _, root, table = imported
-    report = check_manifest(Manifest(table, root), look_at_wav)
+    report = check_manifest(Manifest(table, root), look_at_wav, for_learning="speaker" in table)
     assert report.faults == report.warnings == []
     back = read_manifest(write_manifest(table, tmp_path / "m.csv"), audio_root=root).table
     pd.testing.assert_frame_equal(back, table, check_dtype=False)
 
 
+@pytest.mark.parametrize("name", sorted(name for name, tree in TREES.items() if tree.left_out))
+def test_clips_that_are_left_out_are_mentioned(name: str, tmp_path: Path) -> None:
+    tree = TREES[name]
+    before = rows_of(name, write_wavs(tmp_path, tree.names))
+    silent = notes_of(name, tmp_path)
+    write_wavs(tmp_path, list(tree.left_out))
+    pd.testing.assert_frame_equal(rows_of(name, tmp_path), before)
+    assert len(set(notes_of(name, tmp_path).splitlines()) - set(silent.splitlines())) > 0
+
+
 @pytest.mark.parametrize("name", WITH_TREE)
 def test_a_home_relative_root_is_expanded(
-    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    root = request.getfixturevalue(f"{name}_tree")
+    root = grow_tree(name, request, tmp_path)
     monkeypatch.setenv("HOME", str(root.parent))
     pd.testing.assert_frame_equal(rows_of(name, Path(f"~/{root.name}")), rows_of(name, root))
 
