@@ -130,7 +130,8 @@ def _claim(output: Path) -> Iterator[None]:
 
 def _settle_settings(output: Path, spec: AudioSpec, sample_format: str) -> None:
     """Note how clips are prepared, and refuse a folder of clips that were prepared otherwise."""
-    path, settings = output / SETTINGS, {"audio": spec.ingredients(), "sample_format": sample_format}
+    path = output / SETTINGS
+    settings: dict[str, Any] = {"audio": spec.ingredients(), "sample_format": sample_format}
     if path.exists():
         written = read_json(path, entries={"audio": dict, "sample_format": str})
         if written != json.loads(json.dumps(settings)):
