@@ -172,8 +172,8 @@ def _read_dialogs(clips: FoundClips, folder: Path) -> _Dialogs:
                         found=line[:80],
                     )
                 turn = match[3]
-                first, second, third = (float(match[place]) for place in (5, 6, 7))
-                read.turns.append((turn, match[4].lower(), first, second, third))
+                values = (float(match[5]), float(match[6]), float(match[7]))
+                read.turns.append((turn, match[4].lower(), *values))
             elif (heard := _LISTENER.match(line)) and turn:
                 words = [word.strip().lower() for word in heard["words"].split(";")]
                 read.votes += [(turn, word) for word in words if word]
