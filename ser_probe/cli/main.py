@@ -23,6 +23,7 @@ _HOME = re.compile(r"^(--[a-z0-9-]+=|)(~[^/]*(?=/|$))")
 
 COMMANDS = {
     "prepare": "ser_probe.cli.prepare:prepare",
+    "audit": "ser_probe.cli.audit:audit",
     "extract": "ser_probe.cli.extract:extract",
     "finetune": "ser_probe.cli.finetune:finetune",
     "evaluate": "ser_probe.cli.evaluate:evaluate",
