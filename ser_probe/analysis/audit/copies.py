@@ -16,7 +16,7 @@ from ser_probe.analysis.audit.near_copies import find_near_copies
 
 BYTES, SAMPLES, SOUND = "bytes", "samples", "sound"
 """What the clips of a group have in common, the least of it that all have."""
-FACTORS = ("label", "speaker", "split", "corpus")
+FACTORS = ("label", "speaker", "split", "corpus", "sentence")
 _WHAT = {BYTES: "identical files", SAMPLES: "identical samples", SOUND: "the same sound"}
 _ONE_PERSON_SHARE, _ONE_PERSON_CLIPS = 0.5, 3
 """Two ids are one person where at least this share of the clips of one are under the other too, and so many."""
@@ -73,6 +73,7 @@ def judge_copies(copies: pd.DataFrame) -> list[Finding]:
         "split": ("copies_across_splits", "error", "in different splits: what was learnt is tested"),
         "corpus": ("copies_across_corpora", "error", "in different corpora: a test on the other one is none"),
         "speaker": ("copies_across_speakers", "warning", "under different speakers: an id is wrong, or a file is"),
+        "sentence": ("copies_across_sentences", "warning", "under different sentences: what is said is wrong for some"),
     }
     for factor, (check, severity, what) in consequences.items():
         rows = copies[copies["breaks"].map(lambda broken, name=factor: name in str(broken).split(", "))]

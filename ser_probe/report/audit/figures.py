@@ -58,7 +58,8 @@ def draw_copies(table: pd.DataFrame) -> Figure:
     figure, (ax,) = new_panels(5.4, 2.7)
     plot_copies(table, ax)
     legend_below(figure, ax, len(SAME))
-    figure.suptitle(f"What copies break · {len(table)} clips in {table['group'].nunique()} groups")
+    n_groups = table["group"].nunique()
+    figure.suptitle(f"What copies break · {len(table)} clips in {n_groups} {'group' if n_groups == 1 else 'groups'}")
     return figure
 
 

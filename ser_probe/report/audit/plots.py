@@ -12,9 +12,10 @@ from ser_probe.report.style import CLASS_COLOURS, GREY, MID_GREY, PALE, short
 from ser_probe.report.tables import need
 
 LONGEST_NAME = 16
+_MOST_APART = 40
 BROKEN = {
     "label": "different labels", "split": "different splits", "corpus": "different corpora",
-    "speaker": "different speakers", "": "nothing: repetitions",
+    "speaker": "different speakers", "sentence": "different sentences", "": "nothing: repetitions",
 }  # fmt: skip
 """What copies break, in the order of the rows, and its words."""
 SAME = {"bytes": "identical files", "samples": "identical samples", "sound": "same sound"}
@@ -115,10 +116,11 @@ def plot_speakers(table: pd.DataFrame, ax: Axes) -> Axes:
     need(table, ["speaker", "n_clips"], "counts of clips")
     counts = table[table["speaker"].astype(str) != ""].groupby("speaker")["n_clips"].sum()
     counts = counts.sort_values(ascending=False)
-    ax.fill_between(np.arange(len(counts) + 1), np.append(counts, counts.iloc[-1:]), step="post",
-                    color=CLASS_COLOURS[0], linewidth=0)  # fmt: skip
+    # Gaps between more bars would be all that is seen of them.
+    width = 0.8 if len(counts) <= _MOST_APART else 1.0
+    ax.bar(np.arange(len(counts)) + 0.5, counts, width, color=CLASS_COLOURS[0], linewidth=0)
     ax.set_xlim(0, max(1, len(counts)))
     ax.set_ylim(0, None)
-    ax.set_xlabel("speakers, the most clips first")
+    ax.set_xlabel("speakers, sorted")
     ax.set_ylabel("clips")
     return ax
