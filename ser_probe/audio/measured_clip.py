@@ -14,6 +14,7 @@ from ser_probe.audio.sample_sums import SampleSums
 from ser_probe.audio.sound_properties import FRAME_S, frame_levels, measure_sound, sounding
 from ser_probe.errors import AudioError
 from ser_probe.files import content_id
+from ser_probe.packages import import_fault
 
 SUFFIXES = {
     "WAV": (".wav", ".wave"), "WAVEX": (".wav", ".wave"), "RF64": (".wav", ".rf64"), "AIFF": (".aif", ".aiff", ".aifc"),
@@ -21,6 +22,8 @@ SUFFIXES = {
     "W64": (".w64",), "NIST": (".sph", ".nist", ".wav"),
 }  # fmt: skip
 """How files of a format are called."""
+_STORED = ("WAV", "RF64", "AIFF", "AU", "W64", "CAF", "SVX", "NIST SPHERE")
+"""Containers that store the samples one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +79,22 @@ def measure_clip(path: Path, *, max_duration_s: float) -> MeasuredClip:
     return MeasuredClip(content_id(path), audio_id, properties, fingerprint, tuple(notes), fault)
 
 
+def try_clip(target: Path | str, *, max_duration_s: float) -> MeasuredClip | str:
+    """Measure a clip, or return why it cannot be; of a text, which is such a reason, the text itself.
+
+    Raises:
+        MissingExtraError: If not the clip is at fault but a library, which cannot be loaded.
+    """
+    if isinstance(target, str):
+        return target
+    try:
+        return measure_clip(target, max_duration_s=max_duration_s)
+    except (AudioError, OSError) as error:
+        if fault := import_fault(error):
+            raise fault from error
+        return error.line() if isinstance(error, AudioError) else " ".join(str(error).split())
+
+
 def _without_silence(mix: np.ndarray, rate_hz: int) -> np.ndarray:
     """Return a clip from its first to its last sounding frame, without its offset; the silence has no bits to trust."""
     mix = mix - mix.mean(dtype=np.float64).astype(np.float32)
@@ -88,7 +107,7 @@ def _without_silence(mix: np.ndarray, rate_hz: int) -> np.ndarray:
 
 def _header_bytes(path: Path, layout: AudioLayout | None) -> float:
     """Return how many bytes of a file are no samples; NaN where samples are not stored one by one."""
-    if layout is None or layout.rate_hz is not None:
+    if layout is None or layout.kind not in _STORED:
         return float("nan")
     return float(path.stat().st_size - layout.held)
 

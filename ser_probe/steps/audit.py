@@ -15,7 +15,7 @@ from ser_probe.analysis.audit.known_training import judge_models, models_trained
 from ser_probe.analysis.audit.split_leaks import judge_splits
 from ser_probe.config.audit import AuditConfig
 from ser_probe.data.manifest import Manifest, read_manifest
-from ser_probe.errors import ManifestError, shorten
+from ser_probe.errors import shorten
 from ser_probe.files import write_json, write_text
 from ser_probe.output_paths import check_output_folder
 from ser_probe.report.audit.figures import FIGURES
@@ -66,12 +66,10 @@ def audit_manifest(
         progress: Told of each clip.
 
     Raises:
-        ManifestError: If the manifest or the split cannot be read or have no clip in common, or there is no clip.
+        ManifestError: If the manifest or the split cannot be read, have no clip in common, or hold none.
     """
     check_output_folder(output)
     manifest = read_manifest(path, audio_root=audio_root)
-    if not len(manifest):
-        raise ManifestError("The manifest holds no clips", where=path, fix="name a manifest with a row a clip")
     if splits is not None:
         manifest, remark = with_splits(manifest, splits)
         progress.say(remark)

@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ser_probe.audio.measured_clip import MeasuredClip, measure_clip
+from ser_probe.audio.measured_clip import MeasuredClip, try_clip
 from ser_probe.data.manifest import Manifest
-from ser_probe.errors import AudioError, ManifestError, SerProbeError
-from ser_probe.packages import import_fault
+from ser_probe.errors import ManifestError, SerProbeError
 from ser_probe.runtime import SILENT, Progress, counting, usable_cpus
 
 # Starting processes takes as long as measuring so many clips.
@@ -86,7 +85,7 @@ def measure_clips(
 
 def _results(targets: Sequence[Path | str], max_duration_s: float, workers: int | None) -> Iterator[MeasuredClip | str]:
     """Yield what each file is, or why it cannot be read, in order."""
-    measure = functools.partial(_try_clip, max_duration_s=max_duration_s)
+    measure = functools.partial(try_clip, max_duration_s=max_duration_s)
     if workers is None:
         workers = usable_cpus() if len(targets) > _FEW_CLIPS else 0
     if workers < 1:
@@ -117,17 +116,6 @@ def _resolve(manifest: Manifest, written: str) -> Path | str:
         return manifest.resolve(written)
     except ManifestError as error:
         return error.line()
-
-
-def _try_clip(target: Path | str, *, max_duration_s: float) -> MeasuredClip | str:
-    if isinstance(target, str):
-        return target
-    try:
-        return measure_clip(target, max_duration_s=max_duration_s)
-    except (AudioError, OSError) as error:
-        if fault := import_fault(error):
-            raise fault from error
-        return error.line() if isinstance(error, SerProbeError) else " ".join(str(error).split())
 
 
 def _row(written: str, result: MeasuredClip | str) -> dict[str, object]:
