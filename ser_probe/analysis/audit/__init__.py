@@ -1,0 +1,1 @@
+"""What in the data itself would make results false. Tables in, tables out."""
