@@ -16,7 +16,7 @@ import scipy.sparse
 
 from ser_probe.analysis.audit.property_bins import Bins
 
-SMOOTHING = 2.0
+SMOOTHING = 5.0
 """So many clips are added to what a class has in a bin and to what it would have by chance: few clips say little, and a
 bin that training never saw says nothing."""
 MOST_POSTERIORS = 1_000_000
@@ -54,7 +54,7 @@ class BinnedBayes:
         Args:
             classes: Each clip's class, int in [0, C), [N].
         """
-        tables = self._learn(classes[None], range(len(self._cells)))
+        tables, _ = self._learn(classes[None], range(len(self._cells)))
         # Rounding must not decide between equals.
         return np.stack(
             [np.round(rows.scores(tables, 1)[:, :, 0], 4).argmax(axis=1)[rows.of_clip] for rows in self._groups]
@@ -75,18 +75,22 @@ class BinnedBayes:
         """
         count, n_classes = len(arrangements), self._n_classes
         members = {member for row in needed for member in self._groups[row].members}
-        tables = self._learn(arrangements, sorted(members))
+        tables, counts = self._learn(arrangements, sorted(members))
         column, width = self._columns(arrangements), count * n_classes
         of_class = np.bincount(column.ravel(), minlength=width).reshape(n_classes, count)
         answers = []
         for row in needed:
             rows = self._groups[row]
-            scores = rows.scores(tables, count)
-            scores -= scores.max(axis=1, keepdims=True)
-            np.exp(scores, out=scores)
-            there = np.bincount((rows.of_clip * width + column).ravel(), minlength=scores.size)
-            there = there.astype(np.float32).reshape(scores.shape)
-            there /= scores.sum(axis=1, keepdims=True)
+            if len(rows.members) == 1:  # its rows are the bins, of which the clips are counted already
+                scores = tables[rows.members[0]].reshape(-1, n_classes, count)
+                there = counts[rows.members[0]].reshape(scores.shape)
+            else:
+                scores = rows.scores(tables, count)
+                scores -= scores.max(axis=1, keepdims=True)
+                there = np.bincount((rows.of_clip * width + column).ravel(), minlength=scores.size)
+                there = there.astype(np.float32).reshape(scores.shape)
+            scores = np.exp(scores)
+            there = there / scores.sum(axis=1, keepdims=True)
             recall = np.einsum("ucp,ucp->cp", there, scores, dtype=float) / np.maximum(of_class, 1)
             answers.append(recall.sum(axis=0) / (of_class > 0).sum(axis=0))
         return np.stack(answers, axis=1)
@@ -95,26 +99,30 @@ class BinnedBayes:
         """Return where a clip's class is counted, int [P, N]: the arrangements of a class lie side by side."""
         return arrangements.astype(np.int64) * len(arrangements) + np.arange(len(arrangements))[:, None]
 
-    def _learn(self, arrangements: np.ndarray, members: Sequence[int]) -> dict[int, np.ndarray]:
-        """Return, by property, the logarithm of how much more often each class is in each bin than by chance.
+    def _learn(
+        self, arrangements: np.ndarray, members: Sequence[int]
+    ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+        """Return, by property, what is learnt and what there is to be predicted, both float32 [F * B, C * P].
 
-        Each without the clips of one fold in turn, float32 [F * B, C * P].
+        The first is the logarithm of how much more often each class is in each bin than by chance, without the clips
+        of one fold in turn; the second the number of that fold's clips.
         """
         count, n_classes, n_folds = len(arrangements), self._n_classes, self._n_folds
         column, width = self._columns(arrangements), count * n_classes
         in_fold = np.bincount((self._folds * width + column).ravel(), minlength=n_folds * width)
         in_fold = in_fold.reshape(n_folds, 1, n_classes, count)
         of_class = (in_fold.sum(axis=0) - in_fold).astype(np.float32)
-        tables = {}
+        tables, there = {}, {}
         for member in members:
             size = n_folds * self._n_bins[member]
-            counts = np.bincount((self._cells[member] * width + column).ravel(), minlength=size * width)
-            counts = counts.reshape(n_folds, self._n_bins[member], n_classes, count)
-            learnt = (counts.sum(axis=0) - counts).astype(np.float32)
+            counted = np.bincount((self._cells[member] * width + column).ravel(), minlength=size * width)
+            counts = counted.astype(np.float32).reshape(n_folds, self._n_bins[member], n_classes, count)
+            learnt = counts.sum(axis=0) - counts
             in_bin = learnt.sum(axis=2, keepdims=True)
             by_chance = of_class * (in_bin / np.maximum(in_bin.sum(axis=1, keepdims=True), 1))
             tables[member] = np.log((learnt + SMOOTHING) / (by_chance + SMOOTHING)).reshape(size, width)
-        return tables
+            there[member] = counts.reshape(size, width)
+        return tables, there
 
 
 class _Rows:

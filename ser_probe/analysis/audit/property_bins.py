@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-LEAST_CLIPS = 5
+LEAST_CLIPS = 10
 """A value that fewer clips share is part of a range: in so few clips no label can be learnt."""
-LEAST_SHARE = 0.01
-MOST_VALUES = 32
-MOST_RANGES = 12
-CLIPS_A_RANGE = 25
-_DIGITS = 6  # significant ones: equal lengths at different rates differ in the last bits
+LEAST_SHARE, LEAST_SHARE_OF_MANY = 0.01, 0.05
+MOST_VALUES = 16
+"""With more shared values than this they are the grid that lengths were measured on, and only the most common of them
+are bins of their own."""
+CLIPS_A_RANGE, MOST_RANGES = 60, 10
+"""Few and full ranges: in simulated corpora of 300 to 800 clips, ranges of 25 clips see trends a third less clearly."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,19 @@ class Bins:
         return len(self.low)
 
 
-def bin_values(values: pd.Series) -> Bins:
+def bin_values(values: pd.Series, resolution: float = 0.0) -> Bins:
     """Put values into bins.
 
     Args:
         values: Of each clip [N]; text, or numbers with missing ones and infinities.
+        resolution: Numbers are rounded to multiples of it; 0 leaves them as they are.
     """
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         return _bin_text(values)
-    numbers = _rounded(values.to_numpy(float, na_value=np.nan))
+    numbers = values.to_numpy(float, na_value=np.nan)
+    if resolution > 0:
+        # Rounded again: equal multiples must be equal numbers, and read like what they are.
+        numbers = np.round(np.round(numbers / resolution) * resolution, 6)
     missing = np.isnan(numbers)
     starts = _range_starts(numbers[~missing])
     codes = np.searchsorted(starts, numbers, side="right") - 1
@@ -69,16 +74,6 @@ def _bin_text(values: pd.Series) -> Bins:
     return Bins(codes, tuple(names), tuple(names), np.zeros(len(names), bool))
 
 
-def _rounded(numbers: np.ndarray) -> np.ndarray:
-    """Return numbers at six significant digits."""
-    size = np.abs(numbers)
-    finite = np.isfinite(numbers) & (size > 0)
-    exponent = np.zeros(len(numbers))
-    exponent[finite] = np.floor(np.log10(size[finite]))
-    scale = 10.0 ** np.clip(_DIGITS - 1 - exponent, -15, 15)
-    return np.where(finite, np.round(np.where(finite, numbers, 0) * scale) / scale, numbers)
-
-
 def _range_starts(numbers: np.ndarray) -> np.ndarray:
     """Return the smallest value of each bin, ascending: shared values alone, ranges of equally many clips between."""
     if not len(numbers):
@@ -86,8 +81,7 @@ def _range_starts(numbers: np.ndarray) -> np.ndarray:
     values, counts = np.unique(numbers, return_counts=True)
     shared = counts >= max(LEAST_CLIPS, LEAST_SHARE * len(numbers))
     if shared.sum() > MOST_VALUES:
-        rank = np.argsort(np.argsort(-counts, kind="stable"))
-        shared &= rank < MOST_VALUES
+        shared &= counts >= LEAST_SHARE_OF_MANY * len(numbers)
     rest = counts[~shared].sum()
     starts = shared.copy()
     starts[1:] |= shared[:-1]  # what follows a shared value is a bin again

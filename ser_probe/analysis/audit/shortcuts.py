@@ -140,7 +140,10 @@ def _trials(properties: pd.DataFrame, clips: pd.DataFrame, seed: int) -> list[_T
         target = make_target(name, clips, seed=seed)
         if target is not None:
             columns = list(groups[-1].columns)
-            bins = {column: bin_values(properties[column].iloc[target.rows]) for column in columns}
+            bins = {
+                column: bin_values(properties[column].iloc[target.rows], PROPERTY_NAMES[column].resolution)
+                for column in columns
+            }
             members = [[columns.index(column) for column in group.columns] for group in groups]
             fit = BinnedBayes(list(bins.values()), target.folds, len(target.classes), members)
             trials.append(_Trial(target, groups, bins, fit))

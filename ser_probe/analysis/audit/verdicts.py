@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_probe.analysis.audit.property_groups import PropertyGroup
+from ser_probe.analysis.audit.property_groups import ALL_TOGETHER, PropertyGroup
 
 LEVEL = 0.05
 CLEAR_SKILL, STRONG_SKILL = 0.05, 0.25
@@ -74,9 +74,12 @@ def is_alarm(found: Found) -> bool:
     """Return whether results would be false if it went unnoticed.
 
     Of the label, what is clear and no voice, and what is strong even if the voice has a part in it. Of the speaker and
-    the corpus, what is strong and lies in the files: people and rooms differ in any corpus.
+    the corpus, what is strong and lies in the files: people and rooms differ in any corpus. All properties together
+    are no alarm: many small parts of the voice add up.
     """
     verdict = verdict_of(found)
+    if found.group.name == ALL_TOGETHER:
+        return False
     if found.target == "label":
         return verdict == "strong" or (verdict == "clear" and not found.group.is_voice)
     return verdict == "strong" and not found.group.is_habit
