@@ -12,6 +12,8 @@ from ser_probe.analysis.audit.copies import find_copies, judge_copies, judge_spe
 from ser_probe.analysis.audit.findings import Finding, clips_table, failing, findings_table
 from ser_probe.analysis.audit.health import count_clips, judge_health
 from ser_probe.analysis.audit.known_training import judge_models, models_trained_on
+from ser_probe.analysis.audit.shortcut_findings import judge_shortcuts
+from ser_probe.analysis.audit.shortcuts import find_shortcuts
 from ser_probe.analysis.audit.split_leaks import judge_splits
 from ser_probe.config.audit import AuditConfig
 from ser_probe.data.manifest import Manifest, read_manifest
@@ -96,11 +98,14 @@ def judge_clips(
     copies = find_copies(clips, measured.audio_ids, measured.fingerprints)
     shared = shared_speakers(copies, clips)
     models = models_trained_on(clips["corpus"]) if "corpus" in clips else models_trained_on(pd.Series(dtype=str))
+    heard = ((measured.properties["unreadable"] == "") & (measured.properties["fault"] == "")).to_numpy()
+    shortcuts = find_shortcuts(measured.properties[heard], clips[heard], seed=config.seed, progress=progress)
     findings = [
         *judge_copies(copies),
         *judge_speakers(shared, clips),
         *judge_splits(clips),
         *judge_models(models),
+        *judge_shortcuts(shortcuts),
         *judge_health(measured.properties, min_duration_s=config.min_duration_s),
     ]
     factors = [name for name in CLIP_COLUMNS if name in clips and name != "path"]
@@ -110,6 +115,7 @@ def judge_clips(
         "audit_findings": findings_table(findings),
         "audit_clips": clips_table(findings),
         "audit_copies": copies,
+        "audit_shortcuts": shortcuts,
         "audit_speakers": shared,
         "audit_models": models,
         "audit_counts": count_clips(clips),

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 import soundfile
 
+from ser_probe.analysis.audit.findings import failing
 from ser_probe.config.audit import AuditConfig
 from ser_probe.errors import ManifestError, SerProbeError
-from ser_probe.steps.audit import Audit, audit_manifest
-from ser_probe.steps.audit_measuring import PROPERTIES, measure_clips
+from ser_probe.steps.audit import Audit, audit_manifest, judge_clips
+from ser_probe.steps.audit_measuring import NO_FRAMES, PROPERTIES, MeasuredClips, measure_clips
 from tests.audio.test_measured_clip import babble
 
 QUIET = AuditConfig(figures=False)
@@ -56,9 +57,8 @@ def test_a_clean_corpus_raises_no_alarm(corpus: pd.DataFrame, audit: Callable[..
     result = audit(corpus, AuditConfig(figures=True, fail_on=("leaks", "shortcuts", "health")))
     assert found(result) == {}
     assert result.failing == []
-    tables = sorted(path.stem for path in (tmp_path / "out" / "tables").glob("*.csv"))
-    assert tables == [f"audit_{name}" for name in
-                      ("clips", "copies", "counts", "findings", "models", "properties", "speakers")]  # fmt: skip
+    tables = {path.stem.removeprefix("audit_") for path in (tmp_path / "out" / "tables").glob("*.csv")}
+    assert tables == {"clips", "copies", "counts", "findings", "models", "properties", "shortcuts", "speakers"}
     properties = pd.read_parquet(tmp_path / "out" / "tables" / "audit_properties.parquet")
     assert {*PROPERTIES, "path", "label", "speaker"} <= set(properties)
     assert {path.name for path in (tmp_path / "out" / "figures").glob("*.png")} == {
@@ -82,6 +82,31 @@ def test_planted_leaks_are_found(corpus: pd.DataFrame, audit: Callable[..., Audi
     assert copies["path"].tolist() == ["00.wav", "09.wav"]
     assert set(copies["same"]) == {"sound"}
     assert audit(corpus, AuditConfig(figures=False, fail_on=("health",))).failing == []
+
+
+def test_a_planted_shortcut_is_an_error() -> None:
+    """As in Emozionalmente, where the clips at 44.1 kHz are all of one label."""
+    n_clips = 120
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({
+        "path": [f"{number}.wav" for number in range(n_clips)],
+        "label": np.tile(["anger", "disgust", "joy"], n_clips // 3),
+        "speaker": [f"s{number // 12}" for number in range(n_clips)],
+    })  # fmt: skip
+    measured = dict.fromkeys(PROPERTIES, 0.0) | {"duration_s": rng.uniform(1, 3, n_clips), "channels": 1}
+    properties = pd.DataFrame({"path": table["path"], **measured}).assign(
+        file_format="WAV PCM_16", file_rate_hz=16_000.0, notes="", fault="", unreadable=""
+    )
+    ids, prints = list(table["path"]), [NO_FRAMES] * n_clips
+    clean, _ = judge_clips(table, MeasuredClips(properties, ids, ids, prints), QUIET)
+    assert not clean["audit_shortcuts"]["alarm"].any()
+    properties.loc[table["label"] == "disgust", "file_rate_hz"] = 44_100.0
+    tables, findings = judge_clips(table, MeasuredClips(properties, ids, ids, prints), QUIET)
+    (finding,) = [each for each in findings if each.kind == "shortcut" and each.severity == "error"]
+    assert finding.check.startswith("label_from_")
+    assert "44100" in finding.words
+    assert failing(findings, ["shortcut"]) == [finding]
+    assert tables["audit_findings"]["kind"].iloc[0] == "shortcut"
 
 
 def test_planted_faults_are_found(corpus: pd.DataFrame, audit: Callable[..., Audit], tmp_path: Path) -> None:
