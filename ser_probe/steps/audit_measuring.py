@@ -24,7 +24,7 @@ from ser_probe.runtime import SILENT, Progress, counting, usable_cpus
 
 # Starting processes takes as long as measuring so many clips.
 _FEW_CLIPS = 150
-_CHUNK = 16
+_CHUNK = 8
 NO_FRAMES = np.zeros(0, dtype=np.uint32)
 
 PROPERTIES = (
