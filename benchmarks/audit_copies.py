@@ -1,7 +1,8 @@
 """Does the audit find copies in other forms, and only copies?
 
 Clips of real corpora are compared with themselves at a tenth of the level, without their first 0.2 s, at 44.1 and
-8 kHz, padded, as FLAC, MP3 and Vorbis; and with all other clips: one sentence by one actor in another emotion is no copy.
+8 kHz, padded, as FLAC, MP3 and Vorbis; and with all other clips: one sentence by one actor in another emotion is no
+copy.
 
     python benchmarks/audit_copies.py EMOVO/ EMODB/
 """
