@@ -11,7 +11,7 @@ from ser_probe.audio.fingerprints import fingerprint_of
 from ser_probe.audio.layout import AudioLayout
 from ser_probe.audio.load_file import DecodedFile, open_file, read_blocks
 from ser_probe.audio.sample_sums import SampleSums
-from ser_probe.audio.sound_properties import FRAME_S, frame_levels, measure_sound, sounding
+from ser_probe.audio.sound_properties import mean_of_channels, measure_sound
 from ser_probe.errors import AudioError
 from ser_probe.files import content_id
 from ser_probe.packages import import_fault
@@ -66,16 +66,16 @@ def measure_clip(path: Path, *, max_duration_s: float) -> MeasuredClip:
         raise AudioError("The clip holds no samples", where=path, found="a header that promises some")
     sums.check_finite(path)
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    mix = samples.mean(axis=1, dtype=np.float64)
+    mix = mean_of_channels(samples)
     audio_id = DecodedFile(mix, rate_hz, samples.shape[1], ()).audio_id()
-    voiced = _without_silence(mix.astype(np.float32), rate_hz)
-    properties = {**measure_sound(samples, rate_hz, subtype), **names, "header_bytes": _header_bytes(path, layout)}
+    sound = measure_sound(samples, rate_hz, subtype)
+    properties = {**sound, **names, "header_bytes": _header_bytes(path, layout)}
     fault = None
     try:
         sums.check(path, mix)
     except AudioError as error:
         fault = error.what
-    fingerprint = fingerprint_of(voiced, rate_hz)
+    fingerprint = fingerprint_of(_without_silence(mix, rate_hz, sound), rate_hz)
     return MeasuredClip(content_id(path), audio_id, properties, fingerprint, tuple(notes), fault)
 
 
@@ -95,14 +95,10 @@ def try_clip(target: Path | str, *, max_duration_s: float) -> MeasuredClip | str
         return error.line() if isinstance(error, AudioError) else " ".join(str(error).split())
 
 
-def _without_silence(mix: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Return a clip from its first to its last sounding frame, without its offset; the silence has no bits to trust."""
-    mix = mix - mix.mean(dtype=np.float64).astype(np.float32)
-    sound = np.flatnonzero(sounding(frame_levels(mix, rate_hz)))
-    if not len(sound):
-        return mix[:0]
-    length = max(1, round(FRAME_S * rate_hz))
-    return mix[sound[0] * length : (sound[-1] + 1) * length]
+def _without_silence(mix: np.ndarray, rate_hz: int, sound: dict[str, float]) -> np.ndarray:
+    """Return a clip from its first to its last sound, without its offset; the silence has no bits to trust."""
+    begin, end = (round(sound[f"{side}_silence_s"] * rate_hz) for side in ("leading", "trailing"))
+    return (mix[begin : len(mix) - end] - sound["dc_offset"]).astype(np.float32)
 
 
 def _header_bytes(path: Path, layout: AudioLayout | None) -> float:

@@ -13,15 +13,16 @@ _SAID = ("clear", "strong")
 def judge_shortcuts(shortcuts: pd.DataFrame) -> list[Finding]:
     """Return a finding for each property that gives something away.
 
-    An alarm of the label is an error: a model that hears no voice would be scored for it. Alarms of speaker and corpus
-    are warnings, and what is usual in any corpus is a note.
+    What names most of the label is an error: a model that hears no voice would be scored for it. Other alarms are
+    warnings, and what is usual in any corpus is a note.
 
     Args:
         shortcuts: The table of `find_shortcuts`.
     """
     findings = []
     for row in shortcuts[shortcuts["verdict"].isin(_SAID)].to_dict("records"):
-        severity = "note" if not row["alarm"] else "error" if row["target"] == "label" else "warning"
+        grave = row["target"] == "label" and row["verdict"] == "strong"
+        severity = "note" if not row["alarm"] else "error" if grave else "warning"
         check = f"{row['target']}_from_{'_'.join(str(row['properties']).lower().split())}"
         findings.append(Finding("shortcut", check, severity, str(row["words"])))
     return findings
