@@ -27,7 +27,7 @@ def fingerprint_of(mix: np.ndarray, sample_rate_hz: int) -> np.ndarray:
         mix: The clip without the silence around it, `[n]`.
         sample_rate_hz: Sampling rate in Hz.
     """
-    low = _at_common_rate(mix, sample_rate_hz)
+    low = _at_common_rate(mix, sample_rate_hz) if len(mix) else mix
     if len(low) < FRAME_SAMPLES + HOP_SAMPLES or not low.any():
         return np.zeros(0, dtype=np.uint32)
     frames = np.lib.stride_tricks.sliding_window_view(low, FRAME_SAMPLES)[::HOP_SAMPLES]

@@ -100,10 +100,10 @@ def shared_speakers(copies: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     pairs = pairs[pairs["speaker_a"] < pairs["speaker_b"]]
     counts = clips["speaker"].value_counts()
     rows = []
-    for (first, second), shared in pairs.groupby(["speaker_a", "speaker_b"]).size().items():  # type: ignore[misc]
-        least = min(counts[first], counts[second])
-        one = shared >= _ONE_PERSON_CLIPS and shared >= _ONE_PERSON_SHARE * least
-        rows.append((first, second, int(shared), int(counts[first]), int(counts[second]), bool(one)))
+    for (first, second), common in pairs.groupby(["speaker_a", "speaker_b"]):
+        shared, clips_a, clips_b = len(common), int(counts[first]), int(counts[second])
+        one = shared >= _ONE_PERSON_CLIPS and shared >= _ONE_PERSON_SHARE * min(clips_a, clips_b)
+        rows.append((first, second, shared, clips_a, clips_b, one))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -124,7 +124,7 @@ def judge_speakers(shared: pd.DataFrame, clips: pd.DataFrame) -> list[Finding]:
 def _finding(rows: pd.DataFrame, check: str, severity: str, what: str, factor: str | None) -> Finding:
     by_kind = rows.drop_duplicates("group")["same"].value_counts()
     counts = " and ".join(
-        f"{count(int(number), 'group')} of clips with {_WHAT[kind]}" for kind, number in by_kind.items()
+        f"{count(int(number), 'group')} of clips with {_WHAT[str(kind)]}" for kind, number in by_kind.items()
     )
     shown = [_group_words(group, factor) for _, group in rows.groupby("group", sort=False)]
     words = f"{counts} {'is' if by_kind.sum() == 1 else 'are'} {what}. {listed(shown, separator='; ')}"

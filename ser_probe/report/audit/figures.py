@@ -75,7 +75,7 @@ def draw_counts(table: pd.DataFrame) -> Figure:
     has_speakers = "speaker" in table and (table["speaker"].astype(str) != "").any()
     by = factors or ["label_of_all"]
     table = table.assign(label_of_all="")
-    figure, axes = new_panels(PAGE_WIDTH_IN, 1.7 + _ROW_IN * max(3, len(labels)), len(by) + has_speakers)
+    figure, axes = new_panels(PAGE_WIDTH_IN, 1.7 + _ROW_IN * max(3, len(labels)), len(by) + int(has_speakers))
     for ax, factor in zip(axes, by, strict=False):
         plot_counts(table, ax, by=factor, labels=labels, parts=_parts(table, factor))
         ax.locator_params(axis="x", nbins=4)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ser_probe.report.style import CLASS_COLOURS, GREY, MID_GREY, PALE, short
 from ser_probe.report.tables import need
@@ -70,7 +71,7 @@ def plot_copies(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_ylim(len(BROKEN) - 0.4, -0.6)
     ax.set_yticks(range(len(BROKEN)), list(BROKEN.values()))
     ax.set_xlim(0, max(1.0, start.max() * 1.12))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("groups of copies")
     return ax
@@ -93,7 +94,7 @@ def plot_counts(table: pd.DataFrame, ax: Axes, *, by: str, labels: Sequence[str]
     start = np.zeros(len(labels))
     colours = iter(CLASS_COLOURS)
     for part in parts:
-        numbers = counts[part].reindex(labels, fill_value=0).to_numpy(float)
+        numbers = counts[part].reindex(list(labels), fill_value=0).to_numpy(float)
         colour = next(colours, MID_GREY) if part else PALE
         ax.barh(
             range(len(labels)), numbers, left=start, height=0.68, color=colour, label=short(part, 14) or "none given"
