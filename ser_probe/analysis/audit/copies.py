@@ -40,7 +40,10 @@ def find_copies(
     group = np.arange(len(clips))
     by_bytes = _joined(group, clips["clip_id"].to_numpy())
     by_samples = by_bytes if audio_ids is None else _joined(by_bytes, np.asarray(audio_ids))
-    near = [] if fingerprints is None else find_near_copies(fingerprints)
+    # Of equal samples one is enough to compare.
+    near = [] if fingerprints is None else find_near_copies(
+        [bits if by_samples[place] == place else bits[:0] for place, bits in enumerate(fingerprints)]
+    )  # fmt: skip
     whole = _linked(by_samples, [(pair.first, pair.second) for pair in near])
     sizes = np.bincount(whole, minlength=len(clips))
     chosen = np.flatnonzero(sizes[whole] > 1)
@@ -98,10 +101,10 @@ def shared_speakers(copies: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     named = copies[["group", "speaker"]].drop_duplicates()
     pairs = named.merge(named, on="group", suffixes=("_a", "_b"))
     pairs = pairs[pairs["speaker_a"] < pairs["speaker_b"]]
-    counts = clips["speaker"].value_counts()
+    counts: dict[object, int] = clips["speaker"].value_counts().to_dict()
     rows = []
     for (first, second), common in pairs.groupby(["speaker_a", "speaker_b"]):
-        shared, clips_a, clips_b = len(common), int(counts[first]), int(counts[second])
+        shared, clips_a, clips_b = len(common), counts[first], counts[second]
         one = shared >= _ONE_PERSON_CLIPS and shared >= _ONE_PERSON_SHARE * min(clips_a, clips_b)
         rows.append((first, second, shared, clips_a, clips_b, one))
     return pd.DataFrame(rows, columns=columns)

@@ -84,7 +84,7 @@ def test_groups_are_joined_by_bytes_samples_and_sound(rng: np.random.Generator) 
     clips.loc[4, "clip_id"] = clips.loc[0, "clip_id"]
     samples[4] = samples[0]
     samples[8] = samples[4]
-    prints[20] = prints[8]
+    prints[4] = prints[8] = prints[20] = prints[0]
     copies = find_copies(clips, samples, prints)
     assert list(copies["path"]) == ["00.wav", "04.wav", "08.wav", "20.wav"]
     assert set(copies["group"]) == {0}
