@@ -27,7 +27,7 @@ def fingerprint_of(mix: np.ndarray, sample_rate_hz: int) -> np.ndarray:
         mix: The clip without the silence around it, `[n]`.
         sample_rate_hz: Sampling rate in Hz.
     """
-    low = _at_common_rate(mix, sample_rate_hz)
+    low = _at_common_rate(mix, sample_rate_hz) if len(mix) else mix
     if len(low) < FRAME_SAMPLES + HOP_SAMPLES or not low.any():
         return np.zeros(0, dtype=np.uint32)
     frames = np.lib.stride_tricks.sliding_window_view(low, FRAME_SAMPLES)[::HOP_SAMPLES]
@@ -44,7 +44,7 @@ def _at_common_rate(mix: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 
     The rate is that of whole bins, off by less than one part in a clip's length, which moves its end by a sample.
     """
-    size = scipy.fft.next_fast_len(len(mix) + sample_rate_hz // 10, real=True)
+    size = scipy.fft.next_fast_len(len(mix), real=True)
     target = 2 * round(size * RATE_HZ / sample_rate_hz / 2)
     spectrum = scipy.fft.rfft(mix, size)
     kept = np.zeros(target // 2 + 1, dtype=spectrum.dtype)

@@ -11,9 +11,10 @@ from ser_probe.audio.fingerprints import fingerprint_of
 from ser_probe.audio.layout import AudioLayout
 from ser_probe.audio.load_file import DecodedFile, open_file, read_blocks
 from ser_probe.audio.sample_sums import SampleSums
-from ser_probe.audio.sound_properties import FRAME_S, frame_levels, measure_sound, sounding
+from ser_probe.audio.sound_properties import mean_of_channels, measure_sound
 from ser_probe.errors import AudioError
 from ser_probe.files import content_id
+from ser_probe.packages import import_fault
 
 SUFFIXES = {
     "WAV": (".wav", ".wave"), "WAVEX": (".wav", ".wave"), "RF64": (".wav", ".rf64"), "AIFF": (".aif", ".aiff", ".aifc"),
@@ -21,6 +22,8 @@ SUFFIXES = {
     "W64": (".w64",), "NIST": (".sph", ".nist", ".wav"),
 }  # fmt: skip
 """How files of a format are called."""
+_STORED = ("WAV", "RF64", "AIFF", "AU", "W64", "CAF", "SVX", "NIST SPHERE")
+"""Containers that store the samples one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,32 +66,44 @@ def measure_clip(path: Path, *, max_duration_s: float) -> MeasuredClip:
         raise AudioError("The clip holds no samples", where=path, found="a header that promises some")
     sums.check_finite(path)
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    mix = samples.mean(axis=1, dtype=np.float64)
+    mix = mean_of_channels(samples)
     audio_id = DecodedFile(mix, rate_hz, samples.shape[1], ()).audio_id()
-    voiced = _without_silence(mix.astype(np.float32), rate_hz)
-    properties = {**measure_sound(samples, rate_hz, subtype), **names, "header_bytes": _header_bytes(path, layout)}
+    sound = measure_sound(samples, rate_hz, subtype)
+    properties = {**sound, **names, "header_bytes": _header_bytes(path, layout)}
     fault = None
     try:
         sums.check(path, mix)
     except AudioError as error:
         fault = error.what
-    fingerprint = fingerprint_of(voiced, rate_hz)
+    fingerprint = fingerprint_of(_without_silence(mix, rate_hz, sound), rate_hz)
     return MeasuredClip(content_id(path), audio_id, properties, fingerprint, tuple(notes), fault)
 
 
-def _without_silence(mix: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Return a clip from its first to its last sounding frame, without its offset; the silence has no bits to trust."""
-    mix = mix - mix.mean(dtype=np.float64).astype(np.float32)
-    sound = np.flatnonzero(sounding(frame_levels(mix, rate_hz)))
-    if not len(sound):
-        return mix[:0]
-    length = max(1, round(FRAME_S * rate_hz))
-    return mix[sound[0] * length : (sound[-1] + 1) * length]
+def try_clip(target: Path | str, *, max_duration_s: float) -> MeasuredClip | str:
+    """Measure a clip, or return why it cannot be; of a text, which is such a reason, the text itself.
+
+    Raises:
+        MissingExtraError: If not the clip is at fault but a library, which cannot be loaded.
+    """
+    if isinstance(target, str):
+        return target
+    try:
+        return measure_clip(target, max_duration_s=max_duration_s)
+    except (AudioError, OSError) as error:
+        if fault := import_fault(error):
+            raise fault from error
+        return error.line() if isinstance(error, AudioError) else " ".join(str(error).split())
+
+
+def _without_silence(mix: np.ndarray, rate_hz: int, sound: dict[str, float]) -> np.ndarray:
+    """Return a clip from its first to its last sound, without its offset; the silence has no bits to trust."""
+    begin, end = (round(sound[f"{side}_silence_s"] * rate_hz) for side in ("leading", "trailing"))
+    return (mix[begin : len(mix) - end] - sound["dc_offset"]).astype(np.float32)
 
 
 def _header_bytes(path: Path, layout: AudioLayout | None) -> float:
     """Return how many bytes of a file are no samples; NaN where samples are not stored one by one."""
-    if layout is None or layout.rate_hz is not None:
+    if layout is None or layout.kind not in _STORED:
         return float("nan")
     return float(path.stat().st_size - layout.held)
 

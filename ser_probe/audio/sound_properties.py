@@ -48,9 +48,11 @@ def measure_sound(samples: np.ndarray, sample_rate_hz: int, subtype: str = "PCM_
         of the difference of two channels against that of their mean, NaN where they are equal; silent_channel: how
         many channels hold one value only, of several.
     """
-    mix = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float64).astype(samples.dtype)
+    mix = mean_of_channels(samples).astype(np.float32)
     offset = float(mix.mean(dtype=np.float64))
-    levels = frame_levels(mix - np.float32(offset), sample_rate_hz)
+    centred = mix - np.float32(offset)
+    levels = frame_levels(centred, sample_rate_hz)
+    peak = max(float(samples.max()), -float(samples.min()))
     sound = sounding(levels)
     frame_s = max(1, round(FRAME_S * sample_rate_hz)) / sample_rate_hz
     duration_s = len(mix) / sample_rate_hz
@@ -64,14 +66,19 @@ def measure_sound(samples: np.ndarray, sample_rate_hz: int, subtype: str = "PCM_
         "trailing_silence_s": max(0.0, duration_s - (len(sound) - last) * frame_s) if sound.any() else 0.0,
         "longest_zeros_s": longest,
         "zeros_s": total,
-        "rms_dbfs": _decibel(float(np.sqrt(np.mean(np.square(mix - np.float32(offset)), dtype=np.float64)))),
-        "peak_dbfs": _decibel(float(np.abs(samples).max())),
+        "rms_dbfs": _decibel(math.sqrt(float(np.dot(centred, centred)) / len(centred))),
+        "peak_dbfs": _decibel(peak),
         "dc_offset": offset,
-        "clipped_share": _clipped_share(samples),
+        "clipped_share": _clipped_share(samples) if peak >= FULL_SCALE else 0.0,
         "bandwidth_hz": find_bandwidth(mix, sample_rate_hz, subtype),
         "noise_floor_dbfs": float(np.percentile(heard, 10)) if len(heard) else math.nan,
         **_compare_channels(samples, mix),
     }
+
+
+def mean_of_channels(samples: np.ndarray) -> np.ndarray:
+    """Return the mean of the channels, float64 `[n, channels] -> [n]`."""
+    return samples[:, 0].astype(np.float64) if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float64)
 
 
 def frame_levels(mix: np.ndarray, sample_rate_hz: int) -> np.ndarray:
@@ -162,8 +169,6 @@ def _zeros(samples: np.ndarray, sample_rate_hz: int) -> tuple[float, float]:
 
 def _clipped_share(samples: np.ndarray) -> float:
     high = np.abs(samples) >= FULL_SCALE
-    if not high.any():
-        return 0.0
     counts = [lengths[lengths >= 2].sum() for lengths in (_runs(high[:, place]) for place in range(high.shape[1]))]
     return float(sum(counts) / samples.size)
 

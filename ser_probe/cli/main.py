@@ -25,6 +25,7 @@ COMMANDS = {
     "prepare": "ser_probe.cli.prepare:prepare",
     "prepare join": "ser_probe.cli.prepare_join:join",
     "prepare audio": "ser_probe.cli.prepare_audio:prepare_audio",
+    "audit": "ser_probe.cli.audit:audit",
     "extract": "ser_probe.cli.extract:extract",
     "finetune": "ser_probe.cli.finetune:finetune",
     "evaluate": "ser_probe.cli.evaluate:evaluate",

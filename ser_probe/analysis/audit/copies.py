@@ -16,7 +16,7 @@ from ser_probe.analysis.audit.near_copies import find_near_copies
 
 BYTES, SAMPLES, SOUND = "bytes", "samples", "sound"
 """What the clips of a group have in common, the least of it that all have."""
-FACTORS = ("label", "speaker", "split", "corpus")
+FACTORS = ("label", "speaker", "split", "corpus", "sentence")
 _WHAT = {BYTES: "identical files", SAMPLES: "identical samples", SOUND: "the same sound"}
 _ONE_PERSON_SHARE, _ONE_PERSON_CLIPS = 0.5, 3
 """Two ids are one person where at least this share of the clips of one are under the other too, and so many."""
@@ -40,7 +40,10 @@ def find_copies(
     group = np.arange(len(clips))
     by_bytes = _joined(group, clips["clip_id"].to_numpy())
     by_samples = by_bytes if audio_ids is None else _joined(by_bytes, np.asarray(audio_ids))
-    near = [] if fingerprints is None else find_near_copies(fingerprints)
+    # Of equal samples one is enough to compare.
+    near = [] if fingerprints is None else find_near_copies(
+        [bits if by_samples[place] == place else bits[:0] for place, bits in enumerate(fingerprints)]
+    )  # fmt: skip
     whole = _linked(by_samples, [(pair.first, pair.second) for pair in near])
     sizes = np.bincount(whole, minlength=len(clips))
     chosen = np.flatnonzero(sizes[whole] > 1)
@@ -73,6 +76,7 @@ def judge_copies(copies: pd.DataFrame) -> list[Finding]:
         "split": ("copies_across_splits", "error", "in different splits: what was learnt is tested"),
         "corpus": ("copies_across_corpora", "error", "in different corpora: a test on the other one is none"),
         "speaker": ("copies_across_speakers", "warning", "under different speakers: an id is wrong, or a file is"),
+        "sentence": ("copies_across_sentences", "warning", "under different sentences: what is said is wrong for some"),
     }
     for factor, (check, severity, what) in consequences.items():
         rows = copies[copies["breaks"].map(lambda broken, name=factor: name in str(broken).split(", "))]
@@ -97,12 +101,12 @@ def shared_speakers(copies: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     named = copies[["group", "speaker"]].drop_duplicates()
     pairs = named.merge(named, on="group", suffixes=("_a", "_b"))
     pairs = pairs[pairs["speaker_a"] < pairs["speaker_b"]]
-    counts = clips["speaker"].value_counts()
+    counts: dict[object, int] = clips["speaker"].value_counts().to_dict()
     rows = []
-    for (first, second), shared in pairs.groupby(["speaker_a", "speaker_b"]).size().items():  # type: ignore[misc]
-        least = min(counts[first], counts[second])
-        one = shared >= _ONE_PERSON_CLIPS and shared >= _ONE_PERSON_SHARE * least
-        rows.append((first, second, int(shared), int(counts[first]), int(counts[second]), bool(one)))
+    for (first, second), common in pairs.groupby(["speaker_a", "speaker_b"]):
+        shared, clips_a, clips_b = len(common), counts[first], counts[second]
+        one = shared >= _ONE_PERSON_CLIPS and shared >= _ONE_PERSON_SHARE * min(clips_a, clips_b)
+        rows.append((first, second, shared, clips_a, clips_b, one))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -123,7 +127,7 @@ def judge_speakers(shared: pd.DataFrame, clips: pd.DataFrame) -> list[Finding]:
 def _finding(rows: pd.DataFrame, check: str, severity: str, what: str, factor: str | None) -> Finding:
     by_kind = rows.drop_duplicates("group")["same"].value_counts()
     counts = " and ".join(
-        f"{count(int(number), 'group')} of clips with {_WHAT[kind]}" for kind, number in by_kind.items()
+        f"{count(int(number), 'group')} of clips with {_WHAT[str(kind)]}" for kind, number in by_kind.items()
     )
     shown = [_group_words(group, factor) for _, group in rows.groupby("group", sort=False)]
     words = f"{counts} {'is' if by_kind.sum() == 1 else 'are'} {what}. {listed(shown, separator='; ')}"

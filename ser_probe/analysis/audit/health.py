@@ -61,7 +61,8 @@ def _clipped(measured: pd.DataFrame) -> list[Finding]:
     worst = [f"{row['path']} ({row['clipped_share']:.2%})" for row in high.to_dict("records")]
     if len(high):
         grave = bool((high["clipped_share"] >= CLIPPED_SHARE).any())
-        words = f"{count(len(high), 'clip')} reach full scale in runs of samples, as clipping does: {listed(worst)}."
+        reach = count(len(high), "clip reaches", "clips reach")
+        words = f"{reach} full scale in runs of samples, as clipping does: {listed(worst)}."
         findings.append(Finding("health", "clipped", "warning" if grave else "note", words, tuple(high["path"])))
     offset = measured[measured["dc_offset"].abs() > DC_OFFSET]
     if len(offset):

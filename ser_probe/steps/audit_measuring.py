@@ -1,0 +1,125 @@
+"""Measures the clips of a manifest for the audit, on all processors: each file is opened and decoded once.
+
+Processes, not threads: a clip takes some hundred short numpy calls, between which threads wait for each other.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ser_probe.audio.measured_clip import MeasuredClip, try_clip
+from ser_probe.data.manifest import Manifest
+from ser_probe.errors import ManifestError, SerProbeError
+from ser_probe.runtime import SILENT, Progress, counting, usable_cpus
+
+# Starting processes takes as long as measuring so many clips.
+_FEW_CLIPS = 150
+_CHUNK = 8
+NO_FRAMES = np.zeros(0, dtype=np.uint32)
+
+PROPERTIES = (
+    "duration_s", "leading_silence_s", "trailing_silence_s", "longest_zeros_s", "zeros_s", "rms_dbfs", "peak_dbfs",
+    "dc_offset", "clipped_share", "bandwidth_hz", "noise_floor_dbfs", "file_rate_hz", "file_format", "header_bytes",
+    "channels", "channel_difference_db", "silent_channel",
+)  # fmt: skip
+"""What is measured of a clip, in the order of the table."""
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredClips:
+    """The clips of a manifest, measured.
+
+    Attributes:
+        properties: A row a clip in the manifest's order: path, `PROPERTIES` (NaN where the clip cannot be read), notes,
+            fault and unreadable (texts, empty for none).
+        clip_ids: Hash of each file's bytes, its path where it cannot be read.
+        audio_ids: Hash of each clip's samples, likewise.
+        fingerprints: Of each clip, uint32 `[T]`.
+    """
+
+    properties: pd.DataFrame
+    clip_ids: list[str]
+    audio_ids: list[str]
+    fingerprints: list[np.ndarray]
+
+
+def measure_clips(
+    manifest: Manifest, *, max_duration_s: float, workers: int | None = None, progress: Progress = SILENT
+) -> MeasuredClips:
+    """Measure every clip.
+
+    Args:
+        manifest: The clips.
+        max_duration_s: Longest clip that is decoded, in seconds.
+        workers: Processes; 0 measures here; None: one a processor, and none for few clips.
+        progress: Told of each clip.
+
+    Raises:
+        SerProbeError: If a process ends, as for want of memory.
+    """
+    written = manifest.table["path"].tolist()
+    targets = [_resolve(manifest, path) for path in written]
+    rows, clip_ids, audio_ids, fingerprints = [], [], [], []
+    with counting(progress, "measuring clips", len(written), "clips") as advance:
+        for place, result in enumerate(_results(targets, max_duration_s, workers)):
+            measured = isinstance(result, MeasuredClip)
+            rows.append(_row(written[place], result))
+            clip_ids.append(result.clip_id if measured else f"unreadable {place}")
+            audio_ids.append(result.audio_id if measured else f"unreadable {place}")
+            fingerprints.append(result.fingerprint if measured else NO_FRAMES)
+            advance()
+    columns = ["path", *PROPERTIES, "notes", "fault", "unreadable"]
+    properties = pd.DataFrame(rows, columns=columns, index=manifest.table.index)
+    return MeasuredClips(properties, clip_ids, audio_ids, fingerprints)
+
+
+def _results(targets: Sequence[Path | str], max_duration_s: float, workers: int | None) -> Iterator[MeasuredClip | str]:
+    """Yield what each file is, or why it cannot be read, in order."""
+    measure = functools.partial(try_clip, max_duration_s=max_duration_s)
+    if workers is None:
+        workers = usable_cpus() if len(targets) > _FEW_CLIPS else 0
+    if workers < 1:
+        yield from map(measure, targets)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts)
+    try:
+        yield from pool.map(measure, targets, chunksize=_CHUNK)
+    except BrokenProcessPool as error:
+        raise SerProbeError(
+            "A process that measures clips has ended", found="most often, memory has run out", fix="use --workers 0"
+        ) from error
+    finally:
+        # After Ctrl-C the files not yet begun are not waited for.
+        pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts() -> None:
+    """Let Ctrl-C end the main process, which ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _resolve(manifest: Manifest, written: str) -> Path | str:
+    """Return where a clip lies, or why it has no place."""
+    if not written:
+        return "the row names no file"
+    try:
+        return manifest.resolve(written)
+    except ManifestError as error:
+        return error.line()
+
+
+def _row(written: str, result: MeasuredClip | str) -> dict[str, object]:
+    if isinstance(result, str):
+        return {"path": written, "notes": "", "fault": "", "unreadable": result}
+    notes, fault = "; ".join(result.notes), result.fault or ""
+    return {"path": written, **result.properties, "notes": notes, "fault": fault, "unreadable": ""}
