@@ -91,7 +91,8 @@ IMPORTER = Importer(
     licence="as its page states",
     home="huggingface.co/datasets/Aniemore/resd",
     layout="train/anger_fear_14/14_anger_fear_a_010.wav: <dialogue>_<state>_<state>_<letter of the state>_<turn>.wav",
-    clip=r"(?:(?P<part>train|test)/)?(?:[a-z0-9_]+/)?(?P<dialogue>\d\d)_(?P<first>[a-z]+)_(?P<second>[a-z]+)[ _]"
+    clip=r"(?:(?P<part>train|test)/)?(?:(?:\d\d_)?[a-z]+_[a-z]+(?:_\d\d)?/)?"
+    r"(?P<dialogue>\d\d)_(?P<first>[a-z]+)_(?P<second>[a-z]+)[ _]"
     r"(?P<letter>[a-z])_(?P<turn>\d{3})\.wav",
     rows=rows,
     published=Published(

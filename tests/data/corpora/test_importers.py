@@ -19,6 +19,7 @@ from tests.data.corpora.rows_of import notes_of, rows_of
 from tests.data.corpora.trees import TREES, Tree, grow_tree
 
 COLUMNS = ["path", "label", "speaker", "gender", "sentence", "language", "corpus"]
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "corpora.md"
 WITH_TREE = sorted({*IMPORTERS} - {"sample"})  # the sample makes its own clips, in its own test
 
 
@@ -87,6 +88,19 @@ def test_entries_are_described(name: str) -> None:
         assert not option.choices or option.default in option.choices
     with pytest.raises(CorpusError, match="has no option 'colour'"):
         import_corpus(name, "anywhere", colour="red")
+
+
+@pytest.mark.parametrize("name", sorted(IMPORTERS))
+def test_the_page_of_corpora_has_each_with_its_counts_labels_and_choices(name: str) -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    [row] = [line.split("|") for line in lines if f"| `{name}` |" in line]
+    clips, speakers, choices = row[3], row[4], row[6]
+    published = IMPORTERS[name].published
+    if published is not None:
+        assert str(published.clips) in clips
+    if published is not None and published.speakers is not None:
+        assert int(speakers) >= published.speakers
+    assert [option for option in IMPORTERS[name].options if f"`{option}`" not in choices] == []
 
 
 def test_unknown_importer() -> None:
