@@ -30,7 +30,7 @@ CHANGED = {
     "data.manifest": "other.csv", "data.audio_root": "elsewhere", "data.corpus": "emovo", "data.root": "elsewhere",
     "data.options": "{labels: voice_vote}", "data.target": "style", "data.labels": "[anger, joy]",
     "data.keep": "{language: [it]}", "data.strict": "true",
-    "audio.loudness_lufs": "-30.0", "audio.peak_dbfs": "-20.0", "audio.min_duration_s": "0.6",
+    "audio.loudness_lufs": "-30.0", "audio.peak_dbfs": "-20.0", "audio.trim": "energy", "audio.min_duration_s": "0.6",
     "audio.max_duration_s": "0.7",
     "split.scheme": "study_b", "split.seed": "7", "split.fractions.train": "0.66", "split.fractions.validation": "0.66",
     "split.fractions.test": "0.66", "split.folds": "4", "split.fold": "1",

@@ -85,8 +85,9 @@ def test_a_commands_defaults_give_way_key_by_key() -> None:
 
 
 def test_null_is_a_value() -> None:
-    assert finetune(audio__loudness_lufs=NULL).audio.loudness_lufs is None
-    assert finetune(audio__loudness_lufs=None).audio.loudness_lufs == -23.0
+    assert finetune(extract__max_clips=NULL).extract.max_clips is None
+    assert finetune(finetune__early_stopping=NULL).finetune.early_stopping is None
+    assert finetune(finetune__early_stopping=None).finetune.early_stopping is not None
 
 
 def test_a_study_may_hold_what_a_command_does_not_use_but_not_be_given_it(tmp_path: Path) -> None:

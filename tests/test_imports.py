@@ -32,7 +32,7 @@ NEVER = {
     "cli": {"data", "audio", "models", "analysis", "report", "embeddings", "training"},
 }
 DOORS = {
-    "soundfile": ("audio.load", "audio.preview", "data.sample"),
+    "soundfile": ("audio.load", "audio.preview", "audio.written_clip", "data.sample"),
     "soxr": ("audio.load",),
     "transformers": ("models.loading", "training"),
     "accelerate": ("training",),

@@ -51,8 +51,8 @@ evaluate(model, manifest, *, output=None, name=None, audio_root=None, progress=S
 export_onnx(classifier, path)
 extract(manifest, model, output=None, *, pooling='mean', audio_root=None, progress=SILENT, precision='fp32',
     storage='float32', splits='all', long_clips='reject', chunk_overlap_s=2.0, batch_seconds='auto', max_clips=None,
-    workers='auto', device='auto', verify=4, revision=None, random_weights=None, loudness_lufs=-23.0,
-    peak_dbfs=None, min_duration_s=0.1, max_duration_s=30.0, strict=False)
+    workers='auto', device='auto', verify=4, revision=None, random_weights=None, loudness_lufs=None, peak_dbfs=None,
+    trim=None, min_duration_s=0.1, max_duration_s=30.0, strict=False)
 finetune(manifest, model, output, *, scheme='manifest', seeds=None, restart=False, audio_root=None, progress=SILENT,
     seed=0, targets='classes', target_columns=(), loss=None, class_weights='none', label_smoothing=0.0,
     head={'layers': 'final', 'mix': 'frames', 'pooling': 'mean', 'batch_norm': False, 'relu': False, 'dropout': 0.0,
@@ -61,8 +61,8 @@ finetune(manifest, model, output, *, scheme='manifest', seeds=None, restart=Fals
     head_learning_rate=None, weight_decay=0.01, warmup_ratio=0.1, scheduler='linear', max_grad_norm=1.0,
     precision='fp32', checkpoint_every=50, early_stopping={'metric': 'loss', 'threshold': 0.025, 'patience': 5},
     spec_augment=False, cache_front_end='auto', cache_audio=True, keep_optimizer='last', device='auto',
-    fractions=None, folds=5, fold=0, revision=None, random_weights=None, loudness_lufs=-23.0, peak_dbfs=None,
-    min_duration_s=0.1, max_duration_s=30.0, target='label', labels=None, keep={}, strict=False)
+    fractions=None, folds=5, fold=0, revision=None, random_weights=None, loudness_lufs=None, peak_dbfs=None,
+    trim=None, min_duration_s=0.1, max_duration_s=30.0, target='label', labels=None, keep={}, strict=False)
 geometry(caches, labels=None, speakers=None, *, clips=None, features=None, splits='all', by_corpus=True, seed=0,
     output=None, progress=SILENT, by=('label', 'speaker'), factors=('label', 'speaker', 'gender', 'sentence'),
     permutations=20, components=64, rank_intervals=False)

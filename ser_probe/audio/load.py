@@ -15,9 +15,13 @@ import numpy as np
 
 from ser_probe.audio.load_file import check_not_too_short, decode_file, open_file
 from ser_probe.audio.loudness import BLOCK_S, MAX_GAIN_DB, level_to
+from ser_probe.audio.speech import SAMPLE_RATE_HZ as SPEECH_RATE_HZ
+from ser_probe.audio.trim import find_sounding_part
+from ser_probe.audio.trim import ingredients as trim_ingredients
 from ser_probe.clip_length import MIN_DURATION_S
 from ser_probe.errors import AudioError, ConfigError, MissingExtraError, collect
 from ser_probe.files import content_id
+from ser_probe.names.trims import TRIMS
 
 try:
     import soxr
@@ -47,6 +51,7 @@ class AudioSpec:
         sample_rate_hz: Sampling rate after resampling, in Hz.
         loudness_lufs: Integrated loudness (BS.1770-4) that each clip is brought to, in LUFS; None leaves its level.
         peak_dbfs: Highest sample allowed, in dB of full scale: a louder clip is scaled down. None allows any.
+        trim: A key of `TRIMS`: how the silence before and after a clip is found and removed. None keeps it.
         max_duration_s: Longest clip that is decoded, in seconds. It changes no sample, so it is no ingredient.
 
     Raises:
@@ -56,6 +61,7 @@ class AudioSpec:
     sample_rate_hz: int = 16_000
     loudness_lufs: float | None = None
     peak_dbfs: float | None = None
+    trim: str | None = None
     max_duration_s: float = 120.0
 
     def __post_init__(self) -> None:
@@ -69,6 +75,10 @@ class AudioSpec:
             )
         if self.peak_dbfs is not None and not -60 <= self.peak_dbfs <= 0:
             faults.append(f"peak_dbfs must be from -60 to 0. Got {self.peak_dbfs!r}.")
+        if self.trim is not None and self.trim not in TRIMS:
+            faults.append(f"trim must be one of {', '.join(TRIMS)}. Got {self.trim!r}.")
+        if self.trim == "voice" and self.sample_rate_hz != SPEECH_RATE_HZ:
+            faults.append(f"trim 'voice' needs a sample_rate_hz of {SPEECH_RATE_HZ}. Got {self.sample_rate_hz!r}.")
         if not MIN_DURATION_S <= self.max_duration_s < math.inf:
             faults.append(f"max_duration_s must be at least {MIN_DURATION_S} and finite. Got {self.max_duration_s!r}.")
         if faults:
@@ -90,6 +100,8 @@ class AudioSpec:
                 "max_gain_db": MAX_GAIN_DB,
             },
             "peak_dbfs": None if self.peak_dbfs is None else float(self.peak_dbfs),
+            # Not there where nothing is removed, so that the keys of files made before this was an option stay valid.
+            **({} if self.trim is None else {"trim": trim_ingredients(self.trim)}),
         }
 
 
@@ -114,6 +126,27 @@ class ClipFacts:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What was done to a clip.
+
+    Attributes:
+        stored_rate_hz: Sampling rate of the file, in Hz.
+        stored_channels: Number of channels of the file.
+        stored_duration_s: Duration of the file, in s.
+        removed_before_s: Silence removed before the first sound, in s.
+        removed_after_s: Silence removed after the last sound, in s.
+        gain_db: Change of level, in dB.
+    """
+
+    stored_rate_hz: int
+    stored_channels: int
+    stored_duration_s: float
+    removed_before_s: float
+    removed_after_s: float
+    gain_db: float
+
+
 @dataclass(frozen=True, eq=False)
 class Clip:
     """A decoded clip.
@@ -122,11 +155,13 @@ class Clip:
         samples: float32 `[n]`, mono, full scale at 1.
         sample_rate_hz: Sampling rate in Hz.
         notes: Steps that were taken for this clip and not for every clip.
+        preparation: What was done to it.
     """
 
     samples: np.ndarray
     sample_rate_hz: int
     notes: tuple[str, ...]
+    preparation: Preparation
 
 
 def inspect_clip(path: Path) -> ClipFacts:
@@ -176,6 +211,11 @@ def load_clip(path: Path, spec: AudioSpec) -> Clip:
     notes = decoded.notes
     # Float64 up to one rounding at the end, so that the order of sums, which depends on threads, does not matter.
     samples = resample(decoded.samples, decoded.sample_rate_hz, spec.sample_rate_hz)
+    before_s = after_s = 0.0
+    if spec.trim is not None:
+        kept = find_sounding_part(samples, spec.sample_rate_hz, spec.trim)
+        before_s, after_s = kept.start / spec.sample_rate_hz, (len(samples) - kept.end) / spec.sample_rate_hz
+        samples, notes = samples[kept.start : kept.end], (*notes, *kept.notes)
     check_not_too_short(path, len(samples) / spec.sample_rate_hz)
     gain_db = 0.0
     if spec.loudness_lufs is not None:
@@ -191,7 +231,15 @@ def load_clip(path: Path, spec: AudioSpec) -> Clip:
         raise AudioError(
             "The clip's preparation makes samples that are not finite", where=path, fix="export it as 16-bit PCM"
         )
-    return Clip(prepared, spec.sample_rate_hz, notes)
+    done = Preparation(
+        stored_rate_hz=decoded.sample_rate_hz,
+        stored_channels=decoded.channels,
+        stored_duration_s=len(decoded.samples) / decoded.sample_rate_hz,
+        removed_before_s=before_s,
+        removed_after_s=after_s,
+        gain_db=gain_db,
+    )
+    return Clip(prepared, spec.sample_rate_hz, notes, done)
 
 
 def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:

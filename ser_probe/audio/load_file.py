@@ -82,11 +82,13 @@ class OpenedFile:
         stream: The decoder.
         duration_s: Length of the audio in the file, in s.
         notes: Remarks on how the file is read.
+        layout: What its header promises; None for kinds of files that are not looked into.
     """
 
     stream: soundfile.SoundFile
     duration_s: float
     notes: list[str] = field(default_factory=list)
+    layout: AudioLayout | None = None
 
 
 @contextlib.contextmanager
@@ -99,7 +101,7 @@ def open_file(path: Path) -> Iterator[OpenedFile]:
     layout = _check_layout(path)
     with _open(path, layout) as stream:
         _check_rate(path, stream.samplerate)
-        opened = OpenedFile(stream, stream.frames / stream.samplerate)
+        opened = OpenedFile(stream, stream.frames / stream.samplerate, layout=layout)
         if layout is None and stream.format == "MP3":
             opened.notes.append("the first frame is unlike those that follow: its length is the decoder's estimate")
         if layout is not None:
@@ -130,16 +132,10 @@ def decode_file(path: Path, *, max_duration_s: float) -> DecodedFile:
             cancel, or it holds a sample that is no finite number or beyond any full scale.
     """
     with open_file(path) as opened:
-        stream = opened.stream
-        rate_hz = stream.samplerate
-        if opened.duration_s > max_duration_s + 1 / rate_hz:
-            raise _too_long(path, opened.duration_s, max_duration_s)
-        sums = SampleSums(stream.channels)
-        blocks = list(_read_blocks(path, stream, sums))
-        missing_s = (stream.frames - sums.n_frames) / rate_hz
-        if missing_s > SLACK_S:
-            raise _cut(path, stream.frames / rate_hz, sums.n_frames / rate_hz)
-        notes, channels = tuple(opened.notes), stream.channels
+        rate_hz, channels = opened.stream.samplerate, opened.stream.channels
+        sums = SampleSums(channels)
+        blocks = [_mix(block) for block in read_blocks(path, opened, sums, max_duration_s=max_duration_s)]
+        notes = tuple(opened.notes)
     samples = np.concatenate(blocks) if blocks else np.zeros(0)
     if not len(samples):
         raise AudioError("The clip holds no samples", where=path, found="a header that promises some")
@@ -170,23 +166,46 @@ def _too_long(path: Path, duration_s: float, max_duration_s: float) -> AudioErro
     )
 
 
-def _read_blocks(path: Path, stream: soundfile.SoundFile, sums: SampleSums) -> Iterator[np.ndarray]:
-    """Yield the mean of the channels block by block; some decoders state no length and just end."""
-    n_frames = max(1, _BLOCK_SAMPLES // stream.channels)
+def read_blocks(
+    path: Path, opened: OpenedFile, sums: SampleSums, *, max_duration_s: float, dtype: str = "float64"
+) -> Iterator[np.ndarray]:
+    """Yield an opened file's samples in blocks `[n, channels]`; some decoders state no length and just end.
+
+    Args:
+        path: The file.
+        opened: From `open_file`.
+        sums: Takes each block.
+        max_duration_s: Longest file that is decoded, in seconds.
+        dtype: Of the samples.
+
+    Raises:
+        AudioError: If the file is longer than that, or breaks off.
+    """
+    stream = opened.stream
+    rate_hz = stream.samplerate
+    if opened.duration_s > max_duration_s + 1 / rate_hz:
+        raise _too_long(path, opened.duration_s, max_duration_s)
+    n_frames, promised_s = max(1, _BLOCK_SAMPLES // stream.channels), stream.frames / rate_hz
     while True:
-        done_s, promised_s = sums.n_frames / stream.samplerate, stream.frames / stream.samplerate
         with _fault_of(
             path,
             f"The clip breaks off while it is decoded: {promised_s:.2f} s are promised, and after "
-            f"{done_s:.2f} s or later the decoder fails",
+            f"{sums.n_frames / rate_hz:.2f} s or later the decoder fails",
             fix=_COPY_FIX,
         ):
-            block = stream.read(n_frames, dtype="float64", always_2d=True)
+            block = stream.read(n_frames, dtype=dtype, always_2d=True)
         if not len(block):
-            return
+            break
         sums.add(block)
-        with np.errstate(all="ignore"):  # values that are not finite are refused later, with their place
-            yield block.mean(axis=1) if block.shape[1] > 1 else block[:, 0]
+        yield block
+    if promised_s - sums.n_frames / rate_hz > SLACK_S:
+        raise _cut(path, promised_s, sums.n_frames / rate_hz)
+
+
+def _mix(block: np.ndarray) -> np.ndarray:
+    """Return the mean of the channels."""
+    with np.errstate(all="ignore"):  # values that are not finite are refused later, with their place
+        return block.mean(axis=1) if block.shape[1] > 1 else block[:, 0]
 
 
 def _check_layout(path: Path) -> AudioLayout | None:

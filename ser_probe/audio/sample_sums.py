@@ -47,21 +47,7 @@ class SampleSums:
         Raises:
             AudioError: If a sample is not finite or beyond any full scale, the clip is silent, or its channels cancel.
         """
-        if self.n_bad:
-            raise AudioError(
-                "The clip holds samples that are NaN or infinite",
-                where=path,
-                found=f"{self.n_bad} of {self.n_frames}, the first at sample {self.first_bad}",
-                fix="export it again, as 16-bit or 24-bit PCM",
-            )
-        if self.peak > MAX_PEAK:
-            raise AudioError(
-                "The clip holds samples beyond any full scale",
-                where=path,
-                expected="full scale at 1, or at most at 2147483648 where integers were stored as floats",
-                found=f"a sample of {self.peak:.3g}",
-                fix="export it again, as 16-bit or 24-bit PCM",
-            )
+        self.check_finite(path)
         energy = float(np.mean(self.squares / self.n_frames - np.square(self.total / self.n_frames)))
         # The models hear float32: what rounds to silence there is silence.
         quiet = np.ptp(samples.astype(np.float32)) == 0
@@ -78,4 +64,26 @@ class SampleSums:
                 where=path,
                 found=f"{self.n_frames} equal samples",
                 fix="leave it out, or record it again",
+            )
+
+    def check_finite(self, path: Path) -> None:
+        """Refuse samples that are no sound.
+
+        Raises:
+            AudioError: If a sample is not finite or beyond any full scale.
+        """
+        if self.n_bad:
+            raise AudioError(
+                "The clip holds samples that are NaN or infinite",
+                where=path,
+                found=f"{self.n_bad} of {self.n_frames}, the first at sample {self.first_bad}",
+                fix="export it again, as 16-bit or 24-bit PCM",
+            )
+        if self.peak > MAX_PEAK:
+            raise AudioError(
+                "The clip holds samples beyond any full scale",
+                where=path,
+                expected="full scale at 1, or at most at 2147483648 where integers were stored as floats",
+                found=f"a sample of {self.peak:.3g}",
+                fix="export it again, as 16-bit or 24-bit PCM",
             )

@@ -169,13 +169,13 @@ def _offers(analysis: Analysis) -> Iterator[Offer]:
     from ser_probe.config.analyze import AnalyzeSection
     from ser_probe.config.sections import SplitConfig
 
-    own = analysis.command
+    command = analysis.command
     flagged = {
-        key: Flag(own.spelled.get(key, ()), default=default, shown=shown)
-        for key, (default, shown) in {**dict.fromkeys(own.spelled, (..., None)), **own.defaults}.items()
+        key: Flag(command.spelled.get(key, ()), default=default, shown=shown)
+        for key, (default, shown) in {**dict.fromkeys(command.spelled, (..., None)), **command.defaults}.items()
     }
-    flagged |= {key: Flag(required=True) for key in own.required}
-    yield offer(analysis.section, f"analyze.{analysis.name}", but=" ".join(own.instead), flags=flagged)
+    flagged |= {key: Flag(required=True) for key in command.required}
+    yield offer(analysis.section, f"analyze.{analysis.name}", but=" ".join(command.instead), flags=flagged)
     if "split" in _given(analysis):
         yield offer(
             SplitConfig, "split", "scheme seed", flags={"seed": Flag(("--split-seed",), help="Seed of the new split.")}
@@ -214,14 +214,14 @@ def _files(given: Mapping[str, Any]) -> dict[str, Any]:
     from ser_probe.steps.analyses.checkpoint_weights import find_checkpoints
     from ser_probe.steps.analyses.representations import read_clips
 
-    found = {name: value for name, value in given.items() if value is not None}
-    names, clips = found.pop("names", None), found.pop("clips", None)
-    if "caches" in found:
-        found |= {"caches": name_caches(found["caches"], names), "clips": read_clips(clips)}
-    if "reference" in found:
-        found["reference"] = named_like(found["reference"], found["caches"])
-    if "weights" in found:
-        found["checkpoints"] = find_checkpoints(found.pop("weights"))
+    files = {name: value for name, value in given.items() if value is not None}
+    names, clips = files.pop("names", None), files.pop("clips", None)
+    if "caches" in files:
+        files |= {"caches": name_caches(files["caches"], names), "clips": read_clips(clips)}
+    if "reference" in files:
+        files["reference"] = named_like(files["reference"], files["caches"])
+    if "weights" in files:
+        files["checkpoints"] = find_checkpoints(files.pop("weights"))
     if "audio_root" in given and clips is not None:
-        found.setdefault("audio_root", clips.expanduser().parent)
-    return found
+        files.setdefault("audio_root", clips.expanduser().parent)
+    return files

@@ -191,11 +191,11 @@ def prune(
         print_note("There is nothing to remove")
         return
     rows: list[dict[str, object]] = [
-        {"path": each.path, "what": each.what, "size": format_size(each.size_bytes), "days": f"{each.age_days:.1f}"}
-        for each in planned
+        {"path": entry.path, "what": entry.what, "size": format_size(entry.size_bytes), "days": f"{entry.age_days:.1f}"}
+        for entry in planned
     ]
     print_table(rows, ["path", "what", "size", "days"])
-    total = format_size(sum(each.size_bytes for each in planned))
+    total = format_size(sum(entry.size_bytes for entry in planned))
     if dry_run:
         print_result(f"{len(planned)} would go, {total}")
         return
@@ -216,14 +216,14 @@ def why(
     """Say in words why two files have different keys, how their clips differ, and how they were made otherwise."""
     from ser_probe.steps.caches.difference import compare_caches
 
-    found = compare_caches(first, second)
+    difference = compare_caches(first, second)
     if as_json:
-        print_json(found)
+        print_json(difference)
         return
     equal = "The keys are equal: both hold the same values for the same clip."
-    print_result(equal if found["same_key"] else "The keys differ (first against second):")
+    print_result(equal if difference["same_key"] else "The keys differ (first against second):")
     for name, head in (("key", ""), ("clips", "Clips:"), ("made", "Made otherwise (the values do not depend on it):")):
-        if found[name] and head:
+        if difference[name] and head:
             print_result(head)
-        for line in found[name]:
+        for line in difference[name]:
             print_result(f"  - {line}")

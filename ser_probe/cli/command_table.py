@@ -69,6 +69,13 @@ class LazyGroup(TyperGroup):
         super().__init__(**settings)
         self.commands = self.table  # type: ignore[assignment]
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return a command and what is left of the words; the name of one may be two words, as `prepare join`."""
+        name = " ".join(args[:2])
+        if len(args) > 1 and name in self.table:
+            return name, self.table[name], args[2:]
+        return super().resolve_command(ctx, args)  # type: ignore[no-any-return]
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write names and first sentences."""
         width = formatter.width - 6 - max(map(len, self.table))

@@ -56,7 +56,7 @@ def compare(
 
     config = checked(EvaluateConfig)
     with open_progress() as progress:
-        found = compare_evaluations(
+        comparison = compare_evaluations(
             evaluations,
             output,
             names=name or (),
@@ -66,16 +66,16 @@ def compare(
             progress=progress,
         )
     if as_json:
-        rows = found.table.astype(object).where(found.table.notna(), None).to_dict("records")
-        print_json({"comparison": rows, "sentences": found.sentences, "files": found.outcome.files})
+        rows = comparison.table.astype(object).where(comparison.table.notna(), None).to_dict("records")
+        print_json({"comparison": rows, "sentences": comparison.sentences, "files": comparison.outcome.files})
         return
-    shown = [_row(record) for record in found.table.to_dict("records")]
+    shown = [_row(record) for record in comparison.table.to_dict("records")]
     print_table(shown, list(shown[0]))
     print_result()
-    for sentence in found.sentences:
+    for sentence in comparison.sentences:
         print_result(sentence)
     print_result()
-    finish(found.outcome)
+    finish(comparison.outcome)
 
 
 def _row(record: dict[Any, Any]) -> dict[str, object]:

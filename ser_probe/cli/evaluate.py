@@ -89,22 +89,24 @@ def evaluate(
     }
     config = checked(EvaluateConfig, given)
     with open_progress() as progress:
-        found = evaluate_checkpoint(
+        evaluation = evaluate_checkpoint(
             checkpoint, manifests, output, config, name=name, audio_root=audio_root, progress=progress
         )
     if as_json:
         print_json(
             {
-                "headline": found.headline.astype(object).where(found.headline.notna(), None).to_dict("records"),
-                "facts": found.outcome.summary,
-                "n_rejected": found.outcome.n_rejected,
-                "files": found.outcome.files,
+                "headline": evaluation.headline.astype(object)
+                .where(evaluation.headline.notna(), None)
+                .to_dict("records"),
+                "facts": evaluation.outcome.summary,
+                "n_rejected": evaluation.outcome.n_rejected,
+                "files": evaluation.outcome.files,
             }
         )
-        finish(dataclasses.replace(found.outcome, files=(), summary={}))
+        finish(dataclasses.replace(evaluation.outcome, files=(), summary={}))
     else:
-        _print_headline(found.headline)
-        finish(found.outcome)
+        _print_headline(evaluation.headline)
+        finish(evaluation.outcome)
 
 
 def _print_headline(headline: pd.DataFrame) -> None:

@@ -69,14 +69,14 @@ def whole_numbers(text: str | None, option: str) -> list[int] | None:
     """
     if text is None:
         return None
-    found: list[int] = []
+    numbers: list[int] = []
     for entry in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", entry)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
         if not 0 <= last - first < _MOST_NUMBERS:
             raise typer.BadParameter(f"expected whole numbers such as 0-9 or 0,3,5, found {text!r}", param_hint=option)
-        found += range(first, last + 1)
-    return list(dict.fromkeys(found))
+        numbers += range(first, last + 1)
+    return list(dict.fromkeys(numbers))
 
 
 def clip_offers() -> Iterator[Offer]:

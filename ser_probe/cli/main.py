@@ -23,6 +23,8 @@ _HOME = re.compile(r"^(--[a-z0-9-]+=|)(~[^/]*(?=/|$))")
 
 COMMANDS = {
     "prepare": "ser_probe.cli.prepare:prepare",
+    "prepare join": "ser_probe.cli.prepare_join:join",
+    "prepare audio": "ser_probe.cli.prepare_audio:prepare_audio",
     "extract": "ser_probe.cli.extract:extract",
     "finetune": "ser_probe.cli.finetune:finetune",
     "evaluate": "ser_probe.cli.evaluate:evaluate",
@@ -112,7 +114,7 @@ def expand_home(words: list[str]) -> list[str]:
 
     It does not in `--output=~/x` and in quotes; a folder that is called `~` is what nobody wants.
     """
-    return [_HOME.sub(lambda found: found[1] + os.path.expanduser(found[2]), word) for word in words]
+    return [_HOME.sub(lambda home: home[1] + os.path.expanduser(home[2]), word) for word in words]
 
 
 def _message(error: Exception) -> SerProbeError | str | None:

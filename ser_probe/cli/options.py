@@ -120,15 +120,13 @@ class _Derived:
 def with_options(command: Callable[..., Any]) -> tuple[Callable[..., Any], Keys]:
     """Return a command that takes the options it offers, and which flag sets which key."""
     make, spelled, former = vars(command)[OFFERS]
-    made = tuple(make())
-    flags = {**spelled, **{each.key(name): _names(name, flag)[0] for each in made for name, flag in each.flags.items()}}
-    defaults = {
-        each.key(name): flag.default for each in made for name, flag in each.flags.items() if flag.default is not ...
-    }
+    offered = tuple(make())
+    keys = [(part, name, flag) for part in offered for name, flag in part.flags.items()]
+    flags = {**spelled, **{part.key(name): _names(name, flag)[0] for part, name, flag in keys}}
+    defaults = {part.key(name): flag.default for part, name, flag in keys if flag.default is not ...}
     derived = _Derived()
-    for each in made:
-        for name, flag in each.flags.items():
-            _add_option(derived, each, name, flag, flags)
+    for part, name, flag in keys:
+        _add_option(derived, part, name, flag, flags)
     signature = inspect.signature(command, eval_str=True)
 
     @functools.wraps(command)
@@ -137,14 +135,15 @@ def with_options(command: Callable[..., Any]) -> tuple[Callable[..., Any], Keys]
         typed_keys().values.update(values)
         return command(**given)
 
-    own = signature.parameters
-    listed = [each for name, each in own.items() if name not in _LAST] + list(derived.parameters.values())
-    listed.sort(key=lambda each: each.default is not inspect.Parameter.empty)
-    listed += [each for name, each in own.items() if name in _LAST]
+    written = signature.parameters
+    listed = [parameter for name, parameter in written.items() if name not in _LAST]
+    listed += derived.parameters.values()
+    listed.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+    listed += [parameter for name, parameter in written.items() if name in _LAST]
     # Typer reads the signature of a command; keywords may stand in any order.
-    keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in listed]
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in listed]
     run.__signature__ = signature.replace(parameters=keywords)  # type: ignore[attr-defined]
-    former = {**former, **{_flag(old): _flag(new) for each in made for old, new in _former_names(each)}}
+    former = {**former, **{_flag(old): _flag(new) for part in offered for old, new in _former_names(part)}}
     known = Keys(takes_set="overrides" in signature.parameters, flags=flags, defaults=defaults, former=former)
     return run, known
 
@@ -201,7 +200,7 @@ def _help(description: str, kind: KeyType, offered: Offer, flags: Mapping[str, s
     """
     from ser_probe.config.key_types import OFF
 
-    sentence = re.sub(r"`([^`]+)`", lambda found: _flag_of(found[1], offered, flags), first_sentence(description))
+    sentence = re.sub(r"`([^`]+)`", lambda key: _flag_of(key[1], offered, flags), first_sentence(description))
     null = re.search(_NULL, sentence)
     text = re.sub(_NULL, "", sentence)
     if kind.takes_off:

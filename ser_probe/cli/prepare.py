@@ -10,7 +10,7 @@ import typer
 
 from ser_probe.cli import flags
 from ser_probe.cli.options import Offer, offer, offers
-from ser_probe.cli.terminal import finish
+from ser_probe.cli.terminal import finish, print_result
 from ser_probe.cli.words import checked, typed_keys
 
 
@@ -22,31 +22,43 @@ def _offers() -> Iterator[Offer]:
     yield offer(AudioConfig, "audio", "min_duration_s max_duration_s")
 
 
+_WIDE = len("licence") + 2
 _SPELLED = {"data.corpus": "CORPUS", "data.root": "ROOT", "data.manifest": "FILE", "data.options": "--option"}
 
 
 @offers(_offers, spelled=_SPELLED, former={"--split": "--scheme"})
 def prepare(
     corpus: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="CORPUS|table", help="Importer: sample, emovo, emodb or crema_d; or table, for a file of one's own."
+            metavar="CORPUS|table",
+            help="Importer, one of those that --list names; or table, for a file of one's own.",
+            show_default="required",
         ),
-    ],
+    ] = None,
     root: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="ROOT|FILE",
             help="Folder of the corpus (for `sample`, where to synthesise it); for `table`, a CSV, TSV, Parquet or "
             "Excel file with a row a clip.",
+            show_default="required",
         ),
-    ],
+    ] = None,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Manifest to write: CSV, TSV or Parquet.", callback=flags.new_file
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Manifest to write: CSV, TSV or Parquet.",
+            callback=flags.new_file,
+            show_default="required",
         ),
-    ],
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the corpora, or show what is known of CORPUS, and stop.")
+    ] = False,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Option of the importer, as labels=voice_vote. May be repeated."),
@@ -78,9 +90,17 @@ def prepare(
 
     All faults are reported at once. Unusable clips are listed beside the manifest with the reason; the others
     go into it, and the exit code is 1. `prepare table FILE` takes a table under any names of columns: those without a
-    name here travel along, a split column is kept unless --scheme says how to split anew, and without labels or
-    speakers the clips are checked for extraction alone.
+    name here travel along, and without labels or speakers the clips are checked for extraction alone. Splits that a
+    table or corpus has are kept unless --scheme says how to split anew. `prepare join A.csv B.csv` makes one manifest
+    of several.
     """
+    if listed:
+        _print_corpora(corpus)
+        return
+    if corpus is None or root is None or output is None:
+        needed = {"CORPUS|table": corpus, "ROOT|FILE": root, "--output": output}
+        name = next(name for name, value in needed.items() if value is None)
+        raise typer.BadParameter("missing (`ser-probe prepare --list` names the corpora)", param_hint=name)
     from ser_probe.cli.progress import open_progress
     from ser_probe.config import StudyConfig
     from ser_probe.config.evaluation import parse_pairs
@@ -110,9 +130,31 @@ def prepare(
             )
         else:
             outcome = prepare_corpus(
-                study.data, study.audio, study.split, output, may_skip_split=not asked, progress=progress
+                study.data, study.audio, study.split, output, keep_splits=not asked, progress=progress
             )
     finish(outcome)
+
+
+def _print_corpora(name: str | None) -> None:
+    """Print what is known of all corpora, or of one."""
+    from ser_probe.steps.corpora import describe_corpus, list_corpora
+
+    entries = list_corpora() if name is None else [describe_corpus(name)]
+    for number, entry in enumerate(entries):
+        if number:
+            print_result()
+        print_result(f"{entry['name']}: {entry['title']}")
+        for key in ("holds", "paper", "licence", "home", "layout"):
+            if entry.get(key):
+                print_result(f"  {key.ljust(_WIDE)}{entry[key]}")
+        options = entry["options"]
+        assert isinstance(options, dict)
+        if name is None and options:
+            print_result(f"  {'options'.ljust(_WIDE)}{', '.join(f'{key}={value}' for key, value in options.items())}")
+        elif options:
+            print_result("  options, as --option KEY=VALUE (default):")
+            for key, text in options.items():
+                print_result(f"    {key}: {text}")
 
 
 def _importer_options(pairs: list[str]) -> dict[str, object]:

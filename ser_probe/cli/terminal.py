@@ -91,8 +91,8 @@ def describe_files(files: Sequence[Path]) -> str:
     if len(named) > _MOST_NAMED:
         shown.append(f"{len(named) - _MOST_NAMED} other files")
     if counted:
-        kinds = [f"{len(found)} {kind}{'s' if len(found) > 1 else ''}" for kind, found in counted.items()]
-        folder = Path(os.path.commonpath([path.parent for found in counted.values() for path in found]))
+        kinds = [f"{len(paths)} {kind}{'s' if len(paths) > 1 else ''}" for kind, paths in counted.items()]
+        folder = Path(os.path.commonpath([path.parent for paths in counted.values() for path in paths]))
         listed = " and ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 1 else kinds)
         shown.append(f"{listed} in {folder}")
     return ", ".join(shown)

@@ -167,14 +167,14 @@ def in_flags(text: str) -> str:
     known = _TYPED.get()
     if known is None:
         return text
-    text = _SET_HERE.sub(lambda found: _set_here(found, known), _IN_A_STUDY.sub("", text))
-    return _KEY.sub(lambda found: known.of(found["key"]) or found["key"], text)
+    text = _SET_HERE.sub(lambda words: _set_here(words, known), _IN_A_STUDY.sub("", text))
+    return _KEY.sub(lambda word: known.of(word["key"]) or word["key"], text)
 
 
-def _set_here(found: re.Match[str], known: Keys) -> str:
+def _set_here(words: re.Match[str], known: Keys) -> str:
     """Return how a key was set that an option, or a default of the command, has set."""
-    colon = found["colon"] or ""
-    whole = found["key"]
+    colon = words["colon"] or ""
+    whole = words["key"]
     if whole in known.local:
         return known.local[whole] + colon
     if known.takes_set and (other := known.of(whole)) is not None:
@@ -182,4 +182,4 @@ def _set_here(found: re.Match[str], known: Keys) -> str:
     above = [whole[: match.start()] for match in re.finditer(r"\.", whole)]
     inside = next((known.local[key] for key in reversed(above) if key in known.local), None)
     # Of a section the message itself names the keys.
-    return "" if inside is None and colon and not found["rest"] else (inside or whole) + colon
+    return "" if inside is None and colon and not words["rest"] else (inside or whole) + colon

@@ -66,15 +66,15 @@ def unused_key(command: str, key: str, value: Any) -> str | None:
         key: The dotted key.
         value: What it is set to; of a section, its keys and values.
     """
-    for each in _leaves(StudyConfig, key, value):
-        if COMMANDS[command].takes(each) or not _is_known(each):
+    for leaf in _leaves(StudyConfig, key, value):
+        if COMMANDS[command].takes(leaf) or not _is_known(leaf):
             continue
-        if each in COMMANDS[command].given:
-            return f"{each}: give it to `{command}` as {COMMANDS[command].given[each]}"
-        users = [f"`{name}`" for name, other in COMMANDS.items() if other.takes(each)]
+        if leaf in COMMANDS[command].given:
+            return f"{leaf}: give it to `{command}` as {COMMANDS[command].given[leaf]}"
+        users = [f"`{name}`" for name, other in COMMANDS.items() if other.takes(leaf)]
         listed = " and ".join([", ".join(users[:-1]), users[-1]] if len(users) > 1 else users)
         by_others = f"; {listed} {'do' if len(users) > 1 else 'does'}" if users else ""
-        return f"{each}: `{command}` does not use this key{by_others}"
+        return f"{leaf}: `{command}` does not use this key{by_others}"
     return None
 
 
@@ -89,8 +89,8 @@ def _leaves(schema: type[BaseModel] | None, key: str, value: Any, above: str = "
     if rest and below is not None:
         yield from _leaves(below, rest, value, f"{above}{name}.")
     elif below is not None and isinstance(value, dict) and value:
-        for each, inner in value.items():
-            yield from _leaves(below, str(each), inner, f"{above}{name}.")
+        for inner_key, inner in value.items():
+            yield from _leaves(below, str(inner_key), inner, f"{above}{name}.")
     else:
         yield f"{above}{key}"
 

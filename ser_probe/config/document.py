@@ -65,7 +65,7 @@ def name_key(location: Location, origins: dict[Location, str]) -> str:
     """Return `a.b[0] (line 3)`, with the line of the nearest key above where it has none of its own."""
     dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     above = [location[:depth] for depth in range(len(location), 0, -1)]
-    origin = next((origins[each] for each in above if each in origins), None)
+    origin = next((origins[key] for key in above if key in origins), None)
     return dotted if origin is None else f"{dotted} ({origin})"
 
 
@@ -85,7 +85,7 @@ def read_document(path: Path) -> Document:
         ConfigError: If the file is missing, is not text, is not YAML or is not a mapping.
     """
     if not path.exists() or path.is_dir():  # a pipe is welcome: ser-probe run <(...)
-        near = [str(each) for each in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
+        near = [str(file) for file in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
         fix = did_you_mean(str(path), near) if near else "give the path of a study's YAML file"
         raise ConfigError("There is no such study file", where=path, fix=fix)
     try:

@@ -155,13 +155,13 @@ class KeyType:
 
 def _mapping(texts: Sequence[str]) -> dict[str, Any] | str:
     """Return `a=1,b=2` as values by name, all of them where a name comes again; as it was typed where it is no such."""
-    found: dict[str, list[str]] = {}
+    values_of: dict[str, list[str]] = {}
     for entry in (entry.strip() for text in texts for entry in text.split(",")):
         name, _, value = (part.strip() for part in entry.partition("="))
         if not (name and value):
             return entry
-        found.setdefault(name, []).append(value)
-    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+        values_of.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in values_of.items()}
 
 
 def _number(text: str) -> float | str:
@@ -182,13 +182,13 @@ def _merged(alternatives: Iterator[tuple[Any, tuple[Any, ...]]]) -> dict[Any, tu
 def _alternatives(annotation: Any, metadata: Sequence[Any] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
     """Yield the types of a union and what is in them: words and notes of `Literal`, the entries' type of a tuple."""
     origin, inside = get_origin(annotation), get_args(annotation)
-    if tables := [each.table for each in metadata if isinstance(each, OneOf)]:
+    if tables := [note.table for note in metadata if isinstance(note, OneOf)]:
         yield Literal, tuple((name, named.note) for table in tables for name, named in table.items())
     elif origin is Annotated:
         yield from _alternatives(inside[0], inside[1:])
     elif origin in (Union, types.UnionType):
-        for each in inside:
-            yield from _alternatives(each)
+        for alternative in inside:
+            yield from _alternatives(alternative)
     elif origin is Literal:
         yield Literal, tuple((word, "") for word in inside)
     elif origin is tuple:

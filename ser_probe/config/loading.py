@@ -139,7 +139,7 @@ def _set(document: Document, location: tuple[str, ...], value: Any, origin: str)
             return ".".join(location[:depth])
         section = section[part]
     section[location[-1]] = value
-    for replaced in [each for each in document.origins if each[: len(location)] == location]:
+    for replaced in [key for key in document.origins if key[: len(location)] == location]:
         del document.origins[replaced]
     document.origins[location] = origin
     return None
@@ -174,10 +174,10 @@ def _remaining_clashes(error: ValidationError, document: Document, schema: type[
     return []
 
 
-def _overlap(one: Location, other: Location) -> bool:
+def _overlap(first: Location, second: Location) -> bool:
     """Tell whether one key lies inside the other."""
-    depth = min(len(one), len(other))
-    return one[:depth] == other[:depth]
+    depth = min(len(first), len(second))
+    return first[:depth] == second[:depth]
 
 
 def _copied(value: Any) -> Any:

@@ -77,21 +77,21 @@ def _renamed(values: Any, location: Location, tell: Tell) -> Any:
         return [_renamed(value, (*location, index), tell) for index, value in enumerate(values)]
     if not isinstance(values, dict):
         return values
-    found: dict[Any, Any] = {}
+    renamed: dict[Any, Any] = {}
     for key, value in values.items():
         here = (*location, str(key))
         new = _new_location(here)[-1]
         if new != key:
             tell(here, new in values)
-        found[new if isinstance(key, str) else key] = _renamed(value, here, tell)
-    return found
+        renamed[new if isinstance(key, str) else key] = _renamed(value, here, tell)
+    return renamed
 
 
 def _new_location(location: Location) -> Location:
     """Return a location with its names of now; no key lies below two that were renamed."""
     words: list[str] = []
-    found: list[str | int] = []
+    renamed: list[str | int] = []
     for part in location:
         words += [part] if isinstance(part, str) else []
-        found.append(RENAMED.get(".".join(words), part) if isinstance(part, str) else part)
-    return tuple(found)
+        renamed.append(RENAMED.get(".".join(words), part) if isinstance(part, str) else part)
+    return tuple(renamed)

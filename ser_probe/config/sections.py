@@ -18,6 +18,7 @@ from ser_probe.errors import ConfigError
 from ser_probe.models.pooling import parse_pooling
 from ser_probe.names.named import Named
 from ser_probe.names.training import PRECISIONS
+from ser_probe.names.trims import TRIMS
 
 # Strict: YAML has its own numbers and truth values, so text or `true` in a number's place is a slip.
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -112,10 +113,12 @@ class AudioConfig(Section):
 
     sample_rate_hz: Literal[16000] = 16000
     """Sampling rate in Hz after resampling; the backbones know no other."""
-    loudness_lufs: Level | None = -23.0
-    """Loudness to normalise each clip to, in LUFS (gated ITU-R BS.1770); null leaves levels as they are."""
+    loudness_lufs: Level | None = None
+    """Loudness to normalise each clip to, in LUFS (gated ITU-R BS.1770), such as -23; null: levels stay as recorded."""
     peak_dbfs: Level | None = None
     """Highest sample allowed, in dB of full scale: louder clips are scaled down after normalising; null: no limit."""
+    trim: Annotated[str, OneOf(TRIMS)] | None = None
+    """How silence before and after a clip is found and removed, before its loudness is measured; null: it stays."""
     min_duration_s: Annotated[float, Field(strict=True, ge=0.025)] = 0.1
     """Clips shorter than this, in seconds, are rejected. Under 0.025 s (400 samples) no frame exists."""
     max_duration_s: Positive = 30.0

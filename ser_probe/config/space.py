@@ -62,7 +62,7 @@ def check_space(study: StudyConfig) -> None:
     space = search_section(study).space
     metric, _ = search_metric(study)
     faults = {key: list(_key_faults(study, key, space[key], metric)) for key in space}
-    listed = [fault for found in faults.values() for fault in found]
+    listed = [fault for key_faults in faults.values() for fault in key_faults]
     if not listed:
         listed = list(_clashes(study, space))
     if listed:
@@ -95,17 +95,17 @@ def _key_faults(study: StudyConfig, key: str, drawn: DrawnConfig, metric: str) -
     elif key in SCALES_OF_LOSS and metric == "loss":
         yield f"{_ORIGIN}, {key}: changes what the loss measures; choose another search.metric"
     else:
-        found = (fault for value in _ends(drawn) for fault in _changed(study, {key: value})[1])
-        yield from dict.fromkeys(found)
+        faults = (fault for value in _ends(drawn) for fault in _changed(study, {key: value})[1])
+        yield from dict.fromkeys(faults)
 
 
 def _clashes(study: StudyConfig, space: Mapping[str, DrawnConfig]) -> Iterator[str]:
     """Yield the faults of values together, each once."""
     combinations = itertools.product(*(_ends(drawn) for drawn in space.values()))
-    found: dict[str, None] = {}
+    faults: dict[str, None] = {}
     for values in itertools.islice(combinations, _MOST_COMBINATIONS):
-        found |= dict.fromkeys(_changed(study, dict(zip(space, values, strict=True)))[1])
-    yield from found
+        faults |= dict.fromkeys(_changed(study, dict(zip(space, values, strict=True)))[1])
+    yield from faults
 
 
 def _ends(drawn: DrawnConfig) -> tuple[Any, ...]:

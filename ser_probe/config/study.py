@@ -248,7 +248,7 @@ def _evaluation_clashes(study: StudyConfig) -> Iterator[Clash]:
         )
     if len(set(evaluate.splits)) < len(evaluate.splits):
         yield Clash(("evaluate.splits",), "names a split twice")
-    names = [one.name for one in evaluate.test_sets]
+    names = [test_set.name for test_set in evaluate.test_sets]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         yield Clash(("evaluate.test_sets",), f"each needs a name of its own; found twice: {', '.join(twice)}")
     if splits := [name for name in names if name in SPLITS]:

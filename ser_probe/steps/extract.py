@@ -30,11 +30,17 @@ from ser_probe.models.model_folder import check_name
 from ser_probe.models.model_names import is_folder_name, shown_model
 from ser_probe.runtime import SILENT, Progress, logger, memory_bytes
 from ser_probe.steps.extraction_facts import describe, describe_all
-from ser_probe.steps.extraction_settings import accepted_audio, extraction_settings, pick_extraction_device
+from ser_probe.steps.extraction_settings import (
+    accepted_audio,
+    audio_spec,
+    extraction_settings,
+    pick_extraction_device,
+)
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.prepare import prepare_clips, read_clips
 from ser_probe.steps.study.preflight import check_packages
 from ser_probe.steps.tables import write_rejects
+from ser_probe.steps.trained_runs import read_audio
 
 _SHARE_FOR_MODELS = {"cpu": 0.5, "cuda": 0.4}
 """Part of a device's memory that weights may take; checkpoints beyond it are extracted in further passes."""
@@ -98,6 +104,8 @@ def extract_sources(
     files: list[list[Path]] = []
     results: dict[Path, Extraction] = {}
     held = 0
+    for warning in dict.fromkeys(filter(None, (_other_preparation(source, study) for source in sources))):
+        progress.say(f"warning: {warning}")
     for source in sources:
         backbone = load_backbone(
             source.name, revision=source.revision, random_weights=source.random_weights, device=device
@@ -125,6 +133,25 @@ def extract_sources(
     if batch:
         results |= {result.path: result for result in extract(batch, clips, settings, progress=progress)}
     return [[results[path] for path in paths] for paths in files]
+
+
+def _other_preparation(source: ModelSource, study: StudyConfig) -> str | None:
+    """Return a warning where a checkpoint hears clips that are prepared otherwise than in its training."""
+    folder = Path(source.name)
+    trained = read_audio(folder) if checkpoint_step(folder.name) is not None else None
+    if trained is None:
+        return None
+    now = audio_spec(study.audio)
+    names = ("loudness_lufs", "peak_dbfs", "trim")
+    differing = [name for name in names if getattr(trained, name) != getattr(now, name)]
+    if not differing:
+        return None
+    values = [(name, getattr(trained, name)) for name in differing]
+    flags = [f"--{name.replace('_', '-')} {'off' if value is None else value}" for name, value in values]
+    return (
+        f"{run_folder(folder)} was trained on clips that were prepared otherwise; they are as in training with "
+        f"{' '.join(flags)} (in a study: {', '.join(f'audio.{name}' for name in differing)})"
+    )
 
 
 def _name_file(

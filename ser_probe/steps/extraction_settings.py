@@ -30,6 +30,7 @@ def audio_spec(audio: AudioConfig) -> AudioSpec:
         sample_rate_hz=audio.sample_rate_hz,
         loudness_lufs=audio.loudness_lufs,
         peak_dbfs=audio.peak_dbfs,
+        trim=audio.trim,
         max_duration_s=audio.max_duration_s,
     )
 

@@ -238,7 +238,7 @@ def prepare_corpus(
     split: SplitConfig | None,
     output: Path,
     *,
-    may_skip_split: bool = False,
+    keep_splits: bool = False,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Write a checked and split manifest: the whole verb.
@@ -248,7 +248,7 @@ def prepare_corpus(
         audio: Length limits.
         split: How to split the speakers; None keeps a split column or makes none.
         output: The manifest to write; rejects and audit lie beside it.
-        may_skip_split: Whether a corpus without speakers, or with fewer than there are splits, is written without.
+        keep_splits: Whether splits of the corpus's own go before `split`, and speakers too few for it are no fault.
         progress: Told of each file.
 
     Raises:
@@ -258,23 +258,30 @@ def prepare_corpus(
     """
     check_suffix(output)
     manifest = read_clips(data, progress=progress)
-    chosen, has_speakers = split, "speaker" in manifest.table
-    if may_skip_split and _too_few_speakers(manifest.table):
-        chosen = None
-        progress.say(f"no splits: {', '.join(SPLITS)} need a speaker each")
+    chosen, lacks_speakers = split, "speaker" not in manifest.table
+    if keep_splits:
+        chosen = _kept_split(manifest, split, "the corpus's", progress)
     prepared = prepare_clips(
         manifest,
         audio,
         chosen,
         strict=data.strict,
-        for_learning=has_speakers or not may_skip_split,
+        for_learning=not (keep_splits and lacks_speakers),
         progress=progress,
     )
     return _write_outcome(prepared, output)
 
 
-def _too_few_speakers(table: pd.DataFrame) -> bool:
-    return "speaker" not in table or table["speaker"].nunique() < len(SPLITS)
+def _kept_split(manifest: Manifest, split: SplitConfig | None, whose: str, progress: Progress) -> SplitConfig | None:
+    """Return how clips are split where nobody asked for it: not at all if they are split, or have too few speakers."""
+    table = manifest.table
+    if "split" in table:
+        progress.say(f"{whose} own splits are kept; --scheme study_e splits the speakers anew")
+        return None
+    if "speaker" not in table or table["speaker"].nunique() < len(SPLITS):
+        progress.say(f"no splits: {', '.join(SPLITS)} need a speaker each")
+        return None
+    return split
 
 
 def prepare_table(
@@ -311,13 +318,7 @@ def prepare_table(
         columns = " and no ".join(map(repr, lacking))
         options = " and ".join(f"--{name}-column" for name in lacking)
         progress.say(f"no column {columns} (name it with {options}): clips are checked for extraction alone")
-    chosen: SplitConfig | None = split
-    if keep_splits and "split" in table:
-        chosen = None
-        progress.say("the table's own splits are kept; --scheme study_e splits the speakers anew")
-    elif keep_splits and _too_few_speakers(table):
-        chosen = None
-        progress.say(f"no splits: {', '.join(SPLITS)} need a speaker each")
+    chosen = _kept_split(manifest, split, "the table's", progress) if keep_splits else split
     prepared = prepare_clips(manifest, audio, chosen, strict=data.strict, for_learning=not lacking, progress=progress)
     return _write_outcome(prepared, output)
 

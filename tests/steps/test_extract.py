@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -216,6 +217,21 @@ def test_checkpoints_of_a_run_are_of_one_model(fine_tuned: Path, named: str) -> 
         with EmbeddingCache.open(path) as cache:
             found.append(tuple(cache.attributes[name] for name in ("model", "checkpoint", "step")))
     assert found == [("x", f"step-{step}", step) for step in (0, 50, 100)]
+
+
+def test_a_checkpoint_that_hears_clips_otherwise_than_in_training_is_warned_of(fine_tuned: Path) -> None:
+    for step in (0, 50):
+        note = {"audio": {"loudness_lufs": -23.0, "max_duration_s": 30.0}}
+        (fine_tuned / f"checkpoints/checkpoint-{step}/audio.json").write_text(json.dumps(note))
+    said, silent = Said(), Said()
+    extract_manifest(study(f"backbone.name={fine_tuned}"), Path("cache"), progress=said)
+    warnings = [line for line in said.lines if "prepared otherwise" in line]
+    assert len(warnings) == 1, "once for a run"
+    assert "runs/x was trained on" in warnings[0]
+    assert "--loudness-lufs -23.0 (in a study: audio.loudness_lufs)" in warnings[0]
+    same = study(f"backbone.name={fine_tuned / 'checkpoints/checkpoint-50'}", "audio.loudness_lufs=-23.0")
+    extract_manifest(same, Path("cache"), progress=silent)
+    assert not [line for line in silent.lines if "prepared otherwise" in line]
 
 
 def test_several_models_share_a_folder_and_no_file(fine_tuned: Path) -> None:

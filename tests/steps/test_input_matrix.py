@@ -27,9 +27,11 @@ from ser_probe.errors import AnalysisError
 from ser_probe.report import figures
 from ser_probe.report.style import styled
 from ser_probe.report.titles import fit_titles
+from ser_probe.steps.analyses.cache_names import name_caches
 from ser_probe.steps.analyses.entries import run_analysis
 from ser_probe.steps.analyses.figures import draw_analysis
 from ser_probe.steps.analyses.inputs import Inputs
+from ser_probe.steps.analyses.representations import CacheFile
 from ser_probe.steps.outcome import Outcome
 
 from .conftest import FEATURES, analyse, tuned
@@ -47,7 +49,7 @@ COLUMNS = ("label", "speaker", "gender", "split", "valence")
 class Files:
     """An input: the embedding files, and acoustic features of the same clips."""
 
-    caches: list[Path]
+    caches: list[CacheFile]
     features: Path
 
 
@@ -112,7 +114,8 @@ def _bare(name: str) -> dict[str, Any]:
 
 def _features_alone(maker: Maker) -> Files:
     made = maker.series(made_clips())
-    return Files([made.features], maker.file("other-features", made_clips(), SETS, ("functionals",)))
+    others = maker.file("other-features", made_clips(), SETS, ("functionals",))
+    return Files(name_caches([made.features], ["first set"]), others)
 
 
 def _with_gaps(maker: Maker) -> Files:
@@ -203,7 +206,6 @@ _NO_FIGURE = "tables alone"
 SAID: dict[tuple[str, str, bool], str] = {
     ("features alone", "probe layer_sum", False): "nothing that these probes could learn from",
     ("features alone", "similarity", True): "There is nothing to compare",
-    ("features alone", "similarity", False): _NO_FIGURE,
     ("features alone", "drift", False): _NO_FIGURE,
     ("one model", "drift", False): _NO_FIGURE,
     ("one model without a step", "drift", False): _NO_FIGURE,
@@ -312,6 +314,13 @@ def test_input_matrix(
     assert all(len(table) for table in tables)
     draw_analysis(outcome, tmp_path / "out")
     assert bool(laid_out) == (said == "")
+
+
+def test_embeddings_and_features_of_one_name(tmp_path: Path) -> None:
+    maker = Maker(tmp_path)
+    first, second = (maker.file(name, made_clips(), SETS, ("functionals",)) for name in ("first", "second"))
+    with pytest.raises(AnalysisError, match=r"both called by one name(.|\n)*eGeMAPSv02(.|\n)*--name"):
+        _geometry(Files([first], second), second, tmp_path / "out")
 
 
 def test_the_same_file_as_embeddings_and_as_features(tmp_path: Path) -> None:

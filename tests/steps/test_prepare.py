@@ -165,7 +165,7 @@ def test_a_corpus_of_two_speakers_is_written_without_splits(tmp_path: Path) -> N
     with pytest.raises(SplitError, match="speakers"):
         prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv")
     said = Said()
-    prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv", may_skip_split=True, progress=said)
+    prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv", keep_splits=True, progress=said)
     table = pd.read_csv(tmp_path / "m.csv")
     assert set(table["speaker"]) == {"OAF", "YAF"}
     assert "split" not in table
@@ -177,7 +177,7 @@ def test_a_corpus_without_speakers_is_written_without_splits(tmp_path: Path) -> 
     config = check_options(DataConfig, {"corpus": "mesd", "root": write_voices(tmp_path / "mesd", words)})
     with pytest.raises(SerProbeError, match="speaker"):
         prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv")
-    outcome = prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv", may_skip_split=True)
+    outcome = prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv", keep_splits=True)
     assert not {"split", "speaker"} & set(pd.read_csv(tmp_path / "m.csv"))
     assert "MESD: no file says who speaks" in str(outcome.summary["clips"])
 

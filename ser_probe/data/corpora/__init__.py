@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MODULES = (
-    "aesdd", "ased", "asvp_esd", "baved", "cafe", "crema_d", "emodb", "emov_db", "emovo", "jl_corpus", "mesd", "oreau",
-    "ravdess", "resd", "sample", "savee", "tess", "turev_db", "urdu",
+    "aesdd", "ased", "asvp_esd", "audiofolder", "baved", "cafe", "crema_d", "emodb", "emov_db", "emovo",
+    "emozionalmente", "esd", "folders", "iemocap", "jl_corpus", "meld", "mesd", "msp_podcast", "nemo", "oreau",
+    "ravdess", "resd", "sample", "savee", "shemo", "tess", "turev_db", "urdu",
 )  # fmt: skip
 _FIX = "choose other options of the importer, or give the folder of the whole corpus"
 
@@ -102,7 +103,10 @@ def import_corpus(name: str, root: str | Path, **options: object) -> ImportedCor
             f"No clip of {importer.title} is left", where=folder, found="; ".join(notes + list(found.notes)), fix=_FIX
         )
     published = found.published or importer.published
-    notes += [*found.notes, *(compare_counts(found.table, published) if published else ())]
+    whole = found.table if found.whole is None else found.whole
+    notes += [*found.notes, *(compare_counts(whole, published) if published else ())]
     return ImportedCorpus(
-        found.table, (describe_labels(found.table, found.rule),), tuple(f"{importer.title}: {note}" for note in notes)
+        found.table,
+        (describe_labels(found.table, found.rule),) if "label" in found.table else (),
+        tuple(f"{importer.title}: {note}" for note in notes),
     )

@@ -14,7 +14,7 @@ from ser_probe.errors import CorpusError, shorten
 from ser_probe.files import is_lfs_pointer
 
 _LOOKED_AT = 2000
-_ENDINGS = {".wav", ".mp3", ".flac", ".ogg", ".m4a", ".mp4", ".flv", ".avi", ".aif", ".aiff"}
+AUDIO_ENDINGS = (".aif", ".aiff", ".avi", ".flac", ".flv", ".m4a", ".mp3", ".mp4", ".ogg", ".opus", ".wav")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def find_clips(root: str | Path, importer: Importer, others: Iterable[Importer] 
             expected=importer.layout,
             fix="unpack it and give the folder" if root.exists() else "check the path, or fetch the corpus",
         )
-    files = sorted(_files(root, importer.suffixes))
+    files = sorted(audio_files(root, importer.suffixes))
     matches = [(path, importer.pattern.fullmatch(path)) for path in files]
     clips = [(path, match) for path, match in matches if match is not None]
     if not clips:
@@ -100,8 +100,8 @@ def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _files(root: Path, suffixes: Iterable[str]) -> Iterator[str]:
-    """Yield paths below a folder, without hidden files and folders (`._x.wav`, `__MACOSX` of macOS archives)."""
+def audio_files(root: Path, suffixes: Iterable[str] = AUDIO_ENDINGS) -> Iterator[str]:
+    """Yield the paths of audio files below a folder, without hidden ones (`._x.wav`, `__MACOSX` of macOS archives)."""
     endings = tuple(suffixes)
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
@@ -138,10 +138,10 @@ def _home(root: Path, importer: Importer, clips: list[re.Match[str]]) -> Path:
 
 def _wrong_folder(root: Path, importer: Importer, others: Iterable[Importer], files: list[str]) -> CorpusError:
     """Return an error that says what the folder holds instead."""
-    audio = files or sorted(_files(root, _ENDINGS))
+    audio = files or sorted(audio_files(root))
     if not audio:
         return CorpusError(
-            f"The {importer.title} folder holds no audio file ({', '.join(sorted(_ENDINGS))})",
+            f"The {importer.title} folder holds no audio file ({', '.join(AUDIO_ENDINGS)})",
             where=root,
             expected=importer.layout,
         )

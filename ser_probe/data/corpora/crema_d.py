@@ -4,13 +4,15 @@ Source: Cao, Cooper, Keutmann, Gur, Nenkova, Verma (2014), "CREMA-D: Crowd-sourc
 Dataset", IEEE Transactions on Affective Computing. The repository keeps the audio in Git LFS: cloned without
 it, every clip is a pointer file of some 130 bytes.
 
-The intended emotion is in the file name; `processedResults/summaryTable.csv` holds what most listeners heard in
-the voice alone. The two differ much: the crowd hears more than half of the clips as neutral. A vote may be a tie
-("A:D"); a tie names no emotion, so these clips (644 of the 7442) are left out when the votes are the labels.
+The intended emotion is in the file name; `processedResults/summaryTable.csv` holds what most of the crowd perceived in
+the voice alone, the face alone, and both. The voice differs much from what was intended: the crowd hears more than half
+of the clips as neutral. A vote may be a tie ("A:D"); a tie names no emotion, so these clips (644 of the 7442 by voice)
+are left out when the votes are the labels.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,26 @@ CODES = {
 }
 VOTES = {code[0]: name for code, name in CODES.items()}
 
+
+@dataclass(frozen=True)
+class _Channel:
+    """What the crowd was shown: its column of winners, the first digit of its rows of counts, and its counts."""
+
+    column: str
+    digit: str
+    perceived: str
+    n_decided: int
+
+
+CHANNELS = {
+    "voice_vote": _Channel("VoiceVote", "1", "heard in the voice", 6798),
+    "face_vote": _Channel("FaceVote", "2", "saw in the face", 6972),
+    "both_vote": _Channel("MultiModalVote", "3", "perceived in voice and face", 7022),
+}
+SILENT = "1076_MTI_SAD_XX"
+"""A clip without any sound, as the corpus's README says."""
+
+
 LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified", "X": "unspecified"}
 SENTENCES = {
     "DFA": "Don't forget a jacket",
@@ -51,7 +73,7 @@ _NUMBER = "Unnamed: 0"  # what pandas calls the first column of the votes, which
 _PULL = "run `git lfs install` and `git lfs pull` in the clone"
 
 
-def rows(clips: FoundClips, *, labels: str, vote_counts: bool, allow_pointers: bool) -> CorpusRows:
+def rows(clips: FoundClips, *, labels: str, vote_counts: bool, votes_of: str, allow_pointers: bool) -> CorpusRows:
     """Return a row per clip; `intended` is the intended emotion, `level` its intensity, `age` the actor's in years.
 
     Raises:
@@ -80,10 +102,14 @@ def rows(clips: FoundClips, *, labels: str, vote_counts: bool, allow_pointers: b
     )
     table = _add_demographics(table, clips.home)
     if vote_counts:
-        table = _add_vote_counts(table, clips.home)
-    if labels == "voice_vote":
-        table, ties = _use_votes(table, clips.home)
-        return CorpusRows(table, "what most listeners heard in the voice", (*notes, *ties), Published(6798, 91))
+        table = _add_vote_counts(table, clips.home, CHANNELS[f"{votes_of}_vote"])
+    if any(SILENT in path for path in clips.paths):
+        notes = (*notes, f"{SILENT} holds no sound, as the corpus's README says")
+    if labels != "intended":
+        channel = CHANNELS[labels]
+        table, ties = _use_votes(table, clips.home, channel)
+        rule = f"what most of the crowd {channel.perceived}"
+        return CorpusRows(table, rule, (*notes, *ties), Published(channel.n_decided, 91))
     return CorpusRows(table, "intended emotion, from the file name", notes)
 
 
@@ -125,14 +151,14 @@ def _add_demographics(table: pd.DataFrame, home: Path) -> pd.DataFrame:
     )
 
 
-def _add_vote_counts(table: pd.DataFrame, home: Path) -> pd.DataFrame:
-    """Return the rows with the counts of the voice votes; the first digit of a vote's number says what was shown."""
+def _add_vote_counts(table: pd.DataFrame, home: Path, channel: _Channel) -> pd.DataFrame:
+    """Return the rows with the counts of votes; the first digit of a row's number says what was shown."""
     path = home / "processedResults" / "tabulatedVotes.csv"
     votes = _read_table(path, [_NUMBER, *VOTES, "fileName"])
-    heard = votes[votes[_NUMBER].str.startswith("1")].set_index("fileName")
+    heard = votes[votes[_NUMBER].str.startswith(channel.digit)].set_index("fileName")
     stems = table["path"].map(lambda written: Path(written).stem)
     if unknown := sorted({*stems} - {*heard.index}):
-        raise CorpusError("CREMA-D's tabulatedVotes.csv lacks voice votes of clips", where=path, found=shorten(unknown))
+        raise CorpusError("CREMA-D's tabulatedVotes.csv lacks votes of clips", where=path, found=shorten(unknown))
     counts = heard.loc[stems, list(VOTES)]
     if not counts.stack().str.isdecimal().all():
         raise CorpusError("CREMA-D's tabulatedVotes.csv holds counts that are not whole numbers", where=path)
@@ -140,19 +166,17 @@ def _add_vote_counts(table: pd.DataFrame, home: Path) -> pd.DataFrame:
     return table.assign(**named)
 
 
-def _use_votes(table: pd.DataFrame, home: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the rows whose voice vote has one winner, labelled by it, and what was left out."""
+def _use_votes(table: pd.DataFrame, home: Path, channel: _Channel) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the rows whose vote has one winner, labelled by it, and what was left out."""
     path = home / "processedResults" / "summaryTable.csv"
-    votes = _read_table(path, ["FileName", "VoiceVote"]).set_index("FileName")["VoiceVote"]
+    votes = _read_table(path, ["FileName", channel.column]).set_index("FileName")[channel.column]
     stems = table["path"].map(lambda written: Path(written).stem)
     vote = stems.map(votes).fillna("")
     decided = (vote != "") & ~vote.str.contains(":")
     notes: tuple[str, ...] = ()
     if not decided.all():
         ties, missing = vote.str.contains(":").sum(), (vote == "").sum()
-        notes = (
-            f"{(~decided).sum()} clips are left out, because their voice vote is a tie ({ties}) or missing ({missing})",
-        )
+        notes = (f"{(~decided).sum()} clips are left out, because their vote is a tie ({ties}) or missing ({missing})",)
     codes = vote[decided]
     labels = name_emotions(codes, VOTES, where=path)
     return table[decided].assign(label=labels, label_code=codes).reset_index(drop=True), notes
@@ -171,15 +195,15 @@ IMPORTER = Importer(
     rows=rows,
     options={
         "labels": Option(
-            "intended (what the actor was asked for) or voice_vote (what most listeners heard in the voice; ties are "
-            "left out)",
+            "intended (what the actor was asked for), or what most of the crowd perceived: voice_vote, face_vote or "
+            "both_vote; ties are left out",
             "intended",
-            ("intended", "voice_vote"),
+            ("intended", *CHANNELS),
         ),
         "vote_counts": Option(
-            "true adds how many listeners heard each emotion in the voice, as columns votes_<emotion>: soft labels",
-            False,
+            "true adds how many of the crowd perceived each emotion, as columns votes_<emotion>: soft labels", False
         ),
+        "votes_of": Option("what these were shown: voice, face or both", "voice", ("voice", "face", "both")),
         "allow_pointers": Option("true returns rows although all audio is Git LFS pointers", False),
     },
     published=Published(7442, 91, dict.fromkeys(CODES, 1271) | {"NEU": 1087}),

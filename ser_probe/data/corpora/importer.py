@@ -63,12 +63,14 @@ class CorpusRows:
         rule: Which labels these are, as "intended emotion, from the file name".
         notes: What the user should know, such as clips that were left out, a line each.
         published: What the published corpus holds under the options used, if not the importer's own `published`.
+        whole: The rows before an option left some out, to be compared with what was published; None: the table.
     """
 
     table: pd.DataFrame
     rule: str
     notes: tuple[str, ...] = ()
     published: Published | None = None
+    whole: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)

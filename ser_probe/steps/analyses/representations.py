@@ -226,7 +226,14 @@ def join_caches(
     finally:
         for cache in opened:
             cache.close()
-    models = sorted(represented[: len(caches)], key=lambda one: (one.model, one.step))
+    models = sorted(represented[: len(caches)], key=lambda model: (model.model, model.step))
+    if features is not None and represented[-1].model in {model.model for model in models}:
+        raise AnalysisError(
+            "The embeddings and the features beside them are both called by one name, by which tables tell them apart",
+            where=features,
+            found=represented[-1].model,
+            fix="give the embeddings another name: --name NAME=FILE",
+        )
     return Joined(table, tuple(models), represented[-1] if features is not None else None, n_wanted - len(table))
 
 

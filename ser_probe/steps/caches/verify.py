@@ -144,6 +144,7 @@ def _settings_of(cache: EmbeddingCache, n_clips: int) -> ExtractionSettings:
             sample_rate_hz=audio["sample_rate_hz"],
             loudness_lufs=loudness and loudness["target_lufs"],
             peak_dbfs=audio.get("peak_dbfs"),
+            trim=audio["trim"]["by"] if audio.get("trim") else None,
             max_duration_s=max(longest_s, AudioSpec().max_duration_s),
         ),
         precision=cache.key.precision,

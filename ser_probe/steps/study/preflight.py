@@ -141,6 +141,8 @@ def _extras(study: StudyConfig | None, stage: str) -> Iterator[Need]:
         yield Need("optuna", "search", "hyper-parameter search")
     if stage == "extract" and "speech-mean" in study.extract.pooling:
         yield Need("silero_vad", "vad", "the pooling 'speech-mean' (extract.pooling)")
+    if stage in ("extract", "egemaps", "finetune", "evaluate") and study.audio.trim == "voice":
+        yield Need("silero_vad", "vad", "removing silence by voice activity (audio.trim)")
     if stage in ("finetune", "evaluate") and finetune.head.pooling == "ecapa":
         yield Need("speechbrain.lobes.models.ECAPA_TDNN", "ecapa", "the pooling 'ecapa' (finetune.head.pooling)")
     if stage == "finetune":

@@ -27,11 +27,30 @@ def test_names_and_demographics_are_read(crema_d_tree: Path) -> None:
 def test_votes_replace_labels_and_ties_are_left_out(crema_d_tree: Path) -> None:
     table = rows_of("crema_d", crema_d_tree, labels="voice_vote").set_index("path")
     notes = notes_of("crema_d", crema_d_tree, labels="voice_vote")
-    assert "3 clips are left out, because their voice vote is a tie (3) or missing (0)" in notes
+    assert "3 clips are left out, because their vote is a tie (3) or missing (0)" in notes
     assert len(table) == 36 - 3
     assert not table.index.str.contains("DFA_ANG").any()
     heard = table.loc["AudioWAV/1001_IEO_FEA_HI.wav"]
     assert (heard["label"], heard["label_code"], heard["intended"]) == ("sadness", "S", "fear")
+
+
+def test_votes_by_face_and_by_both(crema_d_tree: Path) -> None:
+    path = crema_d_tree / "processedResults" / "summaryTable.csv"
+    lines = path.read_text().splitlines()
+    path.write_text(
+        "\n".join([lines[0] + ',"FaceVote","MultiModalVote"', *(line + ',"A","D:F"' for line in lines[1:])])
+    )
+    assert set(rows_of("crema_d", crema_d_tree, labels="face_vote")["label"]) == {"anger"}
+    with pytest.raises(CorpusError, match=r"No clip of CREMA-D is left(.|\n)*36 clips .* vote is a tie \(36\)"):
+        rows_of("crema_d", crema_d_tree, labels="both_vote")
+
+
+def test_a_clip_without_sound_is_said(crema_d_tree: Path) -> None:
+    assert "no sound" not in notes_of("crema_d", crema_d_tree)
+    write_wavs(crema_d_tree, ["AudioWAV/1076_MTI_SAD_XX.wav"])
+    demographics = crema_d_tree / "VideoDemographics.csv"
+    demographics.write_text(demographics.read_text() + '1076,25,"Female","",""\n')
+    assert "1076_MTI_SAD_XX holds no sound" in notes_of("crema_d", crema_d_tree)
 
 
 def test_a_clip_without_a_vote_is_left_out(crema_d_tree: Path) -> None:
@@ -147,12 +166,14 @@ def test_votes_are_counted_by_emotion(crema_d_tree: Path) -> None:
     assert votes.loc["AudioWAV/1003_IEO_HAP_HI.wav"].tolist() == [0, 0, 3, 7, 0, 0]
     assert (votes.sum(axis=1) == 10).all()
     assert "votes_anger" not in rows_of("crema_d", crema_d_tree)
+    by_face = rows_of("crema_d", crema_d_tree, vote_counts=True, votes_of="face").set_index("path")
+    assert by_face.loc["AudioWAV/1003_IEO_HAP_HI.wav"].filter(like="votes_").tolist() == [0, 0, 0, 10, 0, 0]
 
 
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ('"1003_IEO_HAP_HI"', '"other"', r"lacks voice votes of clips(.|\n)*1003_IEO_HAP_HI"),
+        ('"1003_IEO_HAP_HI"', '"other"', r"lacks votes of clips(.|\n)*1003_IEO_HAP_HI"),
         (",7,", ",many,", "counts that are not whole numbers"),
         ('"fileName"', '"name"', "lacks columns"),
     ],
@@ -164,8 +185,11 @@ def test_broken_vote_counts(crema_d_tree: Path, before: str, after: str, message
         rows_of("crema_d", crema_d_tree, vote_counts=True)
 
 
-def test_the_real_vote_counts(real_tree: Path) -> None:
-    table = rows_of("crema_d", real_tree, allow_pointers=True, labels="voice_vote", vote_counts=True)
+@pytest.mark.parametrize(("shown", "n_ties"), [("voice", 644), ("both", 420)])
+def test_the_real_vote_counts(real_tree: Path, shown: str, n_ties: int) -> None:
+    options = {"labels": f"{shown}_vote", "vote_counts": True, "votes_of": shown}
+    table = rows_of("crema_d", real_tree, allow_pointers=True, **options)
+    assert len(table) == 7442 - n_ties
     winners = table.filter(like="votes_").idxmax(axis=1).str.removeprefix("votes_")
     assert (winners == table["label"]).all(), "clips without a tie are labelled by their most frequent vote"
     assert table.filter(like="votes_").sum(axis=1).between(4, 15).all()

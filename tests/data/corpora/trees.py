@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.conftest import write_wavs
+from tests.data.corpora.trees_of_tables import TREES_OF_TABLES
 
 BOTH = frozenset({"female", "male"})
 
@@ -181,6 +182,8 @@ TREES = {
 
 def grow_tree(name: str, request: pytest.FixtureRequest, folder: Path) -> Path:
     """Write the clips of a corpus that an import takes, or have its fixture write them; return its folder."""
+    if name in TREES_OF_TABLES:
+        return TREES_OF_TABLES[name](folder / name)
     if name not in TREES:
         root = request.getfixturevalue(f"{name}_tree")
         assert isinstance(root, Path)

@@ -1,0 +1,1 @@
+"""What in a corpus would make results false: leaks, shortcuts and faults. Tables in, tables out; no audio, no disk."""
