@@ -13,10 +13,10 @@ import soundfile
 
 from ser_probe.audio import load
 from ser_probe.config import AudioConfig, DataConfig, SplitConfig, check_options
-from ser_probe.errors import ManifestError, SplitError
+from ser_probe.errors import ManifestError, SerProbeError, SplitError
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, prepare_corpus, read_clips
 
-from ..voices import RATE_HZ, voice
+from ..voices import RATE_HZ, recording, voice
 from .conftest import Said
 
 
@@ -150,6 +150,36 @@ def test_the_whole_verb(corpus: Path) -> None:
     assert outcome.n_rejected == 0
     assert "No speaker is in two splits" in str(outcome.summary["splits"])
     assert "72 clips" in str(outcome.summary["clips"])
+
+
+def write_voices(root: Path, names: list[str]) -> str:
+    root.mkdir()
+    for number, name in enumerate(names):
+        (root / name).write_bytes(recording(number, 150 + 10 * number, 0.5, 0.3))
+    return str(root)
+
+
+def test_a_corpus_of_two_speakers_is_written_without_splits(tmp_path: Path) -> None:
+    words = [f"{speaker}_back_{emotion}.wav" for speaker in ("OAF", "YAF") for emotion in ("angry", "sad")]
+    config = check_options(DataConfig, {"corpus": "tess", "root": write_voices(tmp_path / "tess", words)})
+    with pytest.raises(SplitError, match="speakers"):
+        prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv")
+    said = Said()
+    prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv", keep_splits=True, progress=said)
+    table = pd.read_csv(tmp_path / "m.csv")
+    assert set(table["speaker"]) == {"OAF", "YAF"}
+    assert "split" not in table
+    assert "no splits: train, validation, test need a speaker each" in said.lines
+
+
+def test_a_corpus_without_speakers_is_written_without_splits(tmp_path: Path) -> None:
+    words = [f"{emotion}_{voice}_A_hoy.wav" for voice in "FC" for emotion in ("Anger", "Fear")]
+    config = check_options(DataConfig, {"corpus": "mesd", "root": write_voices(tmp_path / "mesd", words)})
+    with pytest.raises(SerProbeError, match="speaker"):
+        prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv")
+    outcome = prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv", keep_splits=True)
+    assert not {"split", "speaker"} & set(pd.read_csv(tmp_path / "m.csv"))
+    assert "MESD: no file says who speaks" in str(outcome.summary["clips"])
 
 
 def test_columns_and_values_are_named_by_any_spelling(corpus: Path) -> None:

@@ -5,7 +5,7 @@ the name is that state's: who speaks and what is felt are one and the same withi
 dialogue and a letter (`01a`); whether one person speaks in several dialogues is not said anywhere.
 
 The published parts train and test share the speakers of almost all dialogues, so that a score on that split is not
-one for new speakers; the part is kept as `published_split`, and the splits made here are of whole dialogues'
+one for new speakers; the part is kept as `official_split`, and the splits made here are of whole dialogues'
 speakers.
 """
 
@@ -32,7 +32,7 @@ _NOTE = (
 
 
 def rows(clips: FoundClips) -> CorpusRows:
-    """Return a row per clip; `dialogue` is its number, `turn` the clip's within it, `published_split` train or test.
+    """Return a row per clip; `dialogue` is its number, `turn` the clip's within it, `official_split` train or test.
 
     Raises:
         ManifestError: If a letter is not the first of one of the dialogue's two states, or a state is not known.
@@ -53,7 +53,7 @@ def rows(clips: FoundClips) -> CorpusRows:
             "speaker": speakers,
             "dialogue": dialogues,
             "turn": [int(turn) for turn in clips.part("turn")],
-            "published_split": parts,
+            "official_split": parts,
             "language": "ru",
             "corpus": "resd",
         }
@@ -67,7 +67,7 @@ def rows(clips: FoundClips) -> CorpusRows:
             f"the published parts train and test share {count_of(len(shared), 'speaker')}: {shorten(shared, 3)}"
         )
     if not any(parts):
-        table = table.drop(columns="published_split")
+        table = table.drop(columns="official_split")
     return CorpusRows(table, "played emotion, from the file name", tuple(notes))
 
 
@@ -91,7 +91,8 @@ IMPORTER = Importer(
     licence="as its page states",
     home="huggingface.co/datasets/Aniemore/resd",
     layout="train/anger_fear_14/14_anger_fear_a_010.wav: <dialogue>_<state>_<state>_<letter of the state>_<turn>.wav",
-    clip=r"(?:(?P<part>train|test)/)?(?:[a-z0-9_]+/)?(?P<dialogue>\d\d)_(?P<first>[a-z]+)_(?P<second>[a-z]+)[ _]"
+    clip=r"(?:(?P<part>train|test)/)?(?:(?:\d\d_)?[a-z]+_[a-z]+(?:_\d\d)?/)?"
+    r"(?P<dialogue>\d\d)_(?P<first>[a-z]+)_(?P<second>[a-z]+)[ _]"
     r"(?P<letter>[a-z])_(?P<turn>\d{3})\.wav",
     rows=rows,
     published=Published(

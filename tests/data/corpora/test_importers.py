@@ -20,6 +20,7 @@ from tests.data.corpora.trees import TREES, Tree, grow_tree
 from tests.data.corpora.trees_of_tables import TREES_OF_TABLES
 
 COLUMNS = ["path", "label", "speaker", "gender", "sentence", "language", "corpus"]
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "corpora.md"
 # What lies in tables has a contract of its own; corpora of one's own and the sample have tests of their own.
 WITH_TREE = sorted({name for name, importer in IMPORTERS.items() if importer.clip} - {*TREES_OF_TABLES})
 
@@ -89,6 +90,19 @@ def test_entries_are_described(name: str) -> None:
         assert not option.choices or option.default in option.choices
     with pytest.raises(CorpusError, match="has no option 'colour'"):
         import_corpus(name, "anywhere", colour="red")
+
+
+@pytest.mark.parametrize("name", sorted(IMPORTERS))
+def test_the_page_of_corpora_has_each_with_its_counts_and_choices(name: str) -> None:
+    importer = IMPORTERS[name]
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    [line] = [line for line in lines if f"| `{name}` |" in line]
+    assert [option for option in importer.options if f"`{option}`" not in line] == []
+    if importer.published is not None:
+        _, title, _, clips, speakers, *_ = line.split("|")
+        assert importer.title in title
+        assert str(importer.published.clips) in clips
+        assert importer.published.speakers is None or int(speakers) >= importer.published.speakers
 
 
 def test_unknown_importer() -> None:

@@ -104,12 +104,12 @@ ROWS = [
     (
         "resd",
         "test/enthusiasm_happiness_26/26_enthusiasm_happiness_h_040.wav",
-        "label=happiness|label_code=happiness|speaker=26h|dialogue=26|turn=40|published_split=test|language=ru",
+        "label=happiness|label_code=happiness|speaker=26h|dialogue=26|turn=40|official_split=test|language=ru",
     ),
     (
         "resd",
         "train/01_happiness_anger/01_happiness_anger a_020.wav",
-        "label=anger|label_code=anger|speaker=01a|dialogue=01|turn=20|published_split=train|language=ru",
+        "label=anger|label_code=anger|speaker=01a|dialogue=01|turn=20|official_split=train|language=ru",
     ),
     (
         "savee",
@@ -295,4 +295,4 @@ def test_unknown_emotions_are_named(corpus: str, path: str, message: str, tmp_pa
 
 def test_names_of_resd_without_parts(tmp_path: Path) -> None:
     write_wavs(tmp_path, ["01_happiness_anger_a_010.wav"])
-    assert "published_split" not in rows_of("resd", tmp_path)
+    assert "official_split" not in rows_of("resd", tmp_path)
