@@ -54,7 +54,7 @@ IMPORTER = Importer(
     licence="research use, on registration",
     home="kahlan.eps.surrey.ac.uk/savee",
     layout="AudioData/DC/a01.wav, or flat DC_a01.wav: <speaker>, <emotion><number>.wav",
-    # sa and su stand first: sa01 is sadness, not anger.
+    # The code is all that stands between speaker and number: sa01 is sadness, not anger.
     clip=r"(?P<speaker>DC|JE|JK|KL)[/_](?P<code>sa|su|[adfhn])(?P<number>\d\d)\.wav",
     rows=rows,
     published=Published(480, 4, dict.fromkeys(CODES, 60) | {"n": 120}, every=("speaker", "sentence")),
