@@ -233,29 +233,22 @@ def write_prepared(prepared: PreparedClips, manifest_path: Path, tables: Path, r
 
 
 def prepare_corpus(
-    data: DataConfig,
-    audio: AudioConfig,
-    split: SplitConfig | None,
-    output: Path,
-    *,
-    keep_splits: bool = False,
-    progress: Progress = SILENT,
+    data: DataConfig, audio: AudioConfig, split: SplitConfig | None, output: Path, *, progress: Progress = SILENT
 ) -> Outcome:
     """Write a checked and split manifest: the whole verb.
 
     Args:
         data: The corpus or manifest to import.
         audio: Length limits.
-        split: How to split the speakers; None keeps a split column or makes none.
+        split: How to split the speakers, where no option asks for the corpus's own splits.
         output: The manifest to write; rejects and audit lie beside it.
-        keep_splits: Whether splits that the corpus was asked for go before `split`.
         progress: Told of each file.
     """
     check_suffix(output)
     manifest = read_clips(data, progress=progress)
-    if keep_splits and "split" in manifest.table:
+    if "split" in manifest.table:
         split = None
-        progress.say("the corpus's own splits are kept; --scheme study_e splits the speakers anew")
+        progress.say("the corpus's own splits are kept, as its option asks for; --scheme and the like do nothing")
     return _write_outcome(prepare_clips(manifest, audio, split, strict=data.strict, progress=progress), output)
 
 
