@@ -90,9 +90,9 @@ def prepare(
 
     All faults are reported at once. Unusable clips are listed beside the manifest with the reason; the others
     go into it, and the exit code is 1. `prepare table FILE` takes a table under any names of columns: those without a
-    name here travel along, and without labels or speakers the clips are checked for extraction alone. Splits that a
-    table or corpus has are kept unless --scheme says how to split anew. `prepare join A.csv B.csv` makes one manifest
-    of several.
+    name here travel along, and without labels or speakers the clips are checked for extraction alone. A split
+    column of the table is kept unless --scheme says how to split anew, and a corpus's official splits are where its
+    option asks for them. `prepare join A.csv B.csv` makes one manifest of several.
     """
     if listed:
         _print_corpora(corpus)
@@ -119,19 +119,17 @@ def prepare(
     # A manifest serves any backbone, but the schema of a study asks for one.
     defaults = flags.study_defaults(output, backbone__name="none")
     study = checked(StudyConfig, options, overrides or [], defaults=defaults)
-    typed = [key for key, value in typed_keys().values.items() if value is not None and key != "split.seed"]
-    asked = any(key.startswith("split.") for key in (*typed, *(overrides or [])))
     with open_progress() as progress:
         if is_table:
+            typed = [key for key, value in typed_keys().values.items() if value is not None and key != "split.seed"]
+            asked = any(key.startswith("split.") for key in (*typed, *(overrides or [])))
             rename = {old: name[2:].removesuffix("-column") for name, old in columns.items() if old is not None}
             rename |= parse_pairs(renamed or [], "--map", "sex=gender")
             outcome = prepare_table(
                 study.data, study.audio, study.split, output, rename=rename, keep_splits=not asked, progress=progress
             )
         else:
-            outcome = prepare_corpus(
-                study.data, study.audio, study.split, output, keep_splits=not asked, progress=progress
-            )
+            outcome = prepare_corpus(study.data, study.audio, study.split, output, progress=progress)
     finish(outcome)
 
 

@@ -233,13 +233,7 @@ def write_prepared(prepared: PreparedClips, manifest_path: Path, tables: Path, r
 
 
 def prepare_corpus(
-    data: DataConfig,
-    audio: AudioConfig,
-    split: SplitConfig | None,
-    output: Path,
-    *,
-    keep_splits: bool = False,
-    progress: Progress = SILENT,
+    data: DataConfig, audio: AudioConfig, split: SplitConfig | None, output: Path, *, progress: Progress = SILENT
 ) -> Outcome:
     """Write a checked and split manifest: the whole verb.
 

@@ -27,9 +27,9 @@ POOL = (
     "numeric", "mse", "a,b", "a=b", "1/2", "0-1", "test", "procrustes", "cosine_centred", "euclidean", "within", "none",
     "speakers", "x=1", "-30", "distribution", "numbers", "gender_only", "data.strict=true", "shuffled_labels",
     "map.yaml", "all", "rank", "reference", "first", "welch", "bh", "population", "2", "csv", "npy", "logistic",
-    "off", "pooled", "500", "energy", "leaks",
+    "off", "pooled", "500", "energy", "leaks", "drop",
 )  # fmt: skip
-SHOWN_ONLY = {"as_json", "yes", "dry_run"}
+SHOWN_ONLY = {"as_json", "yes", "dry_run", "listed"}
 """Flags that change what is printed of a result or asked before it is written; the commands' own tests try them."""
 
 REFUSALS = ("would be ignored", "belongs to", "is not for", "are for", "name the columns", "no option of the importer")
@@ -93,7 +93,9 @@ def arguments(command: Any) -> list[str]:
     words: list[str] = []
     for parameter in own_parameters(command):
         named = parameter.param_type_name == "option"
-        if parameter.required or (not named and parameter.name == "study_file"):
+        # `prepare --list` can do without what `prepare` cannot.
+        needed = parameter.required or parameter.show_default == "required"
+        if needed or (not named and parameter.name == "study_file"):
             value = {"study_file": "study.yaml", "manifest": "m.csv", "corpus": "emodb"}.get(parameter.name, "given")
             words += [parameter.opts[0], value] if named else [value]
     return words

@@ -80,7 +80,7 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert f"Invalid value for {name}: missing (`ser-probe prepare --list`" in capsys.readouterr().err
 
 
-def test_official_splits_are_kept_unless_others_are_asked_for(
+def test_official_splits_are_kept_where_an_option_asks_for_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_emozionalmente(tmp_path / "emozionalmente")
@@ -92,6 +92,6 @@ def test_official_splits_are_kept_unless_others_are_asked_for(
     # Each label has one speaker in so small a tree, which is said, and no fault of the splits.
     assert run(*official) == 1
     said = capsys.readouterr().err
-    assert "the corpus's own splits are kept" in said
-    assert run(*official, "--scheme", "study_e") == 1
+    assert "the corpus's own splits are kept, as its option asks for" in said
+    assert run("emozionalmente", root, "-o", tmp_path / "m.csv") == 1
     assert "own splits are kept" not in capsys.readouterr().err

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +44,9 @@ def test_the_crosswalk_and_the_importers_agree() -> None:
         for code, emotion in codes.items():
             if len(code) > 2 and find_emotion(code) is not None:
                 assert find_emotion(code) == emotion, f"{name}: {code}"
+
+
+def test_the_documented_table_is_not_stale() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "corpora_tables.md").read_text(encoding="utf-8")
+    rows = page[page.index("| shared name | words |") :].strip().splitlines()[2:]
+    assert rows == [f"| {name} | {', '.join(words)} |" for name, words in WORDS.items()]

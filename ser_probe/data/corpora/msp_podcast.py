@@ -46,6 +46,7 @@ PARTITIONS = {
     "test3": "test",
 }
 FILES = ("labels_consensus.csv", "labels_concensus.csv", "labels.txt")
+_UNKNOWN = "Unknown_"
 _FOLDERS = ("Labels", "labels", ".", "../Labels", "..")
 _NUMBERS = {"EmoAct": "arousal", "EmoVal": "valence", "EmoDom": "dominance"}
 _COLUMNS = ("FileName", "EmoClass", *_NUMBERS, "SpkrID", "Gender", "Split_Set")
@@ -83,20 +84,32 @@ def rows(clips: FoundClips, *, labels: int | str, split: str) -> CorpusRows:
         }
     )
     if "SpkrID" in found:
-        table, speakers_notes = _add_speakers(table, found, matched.clips.stems(), path)
-        notes += speakers_notes
+        table = _add_speakers(table, found, matched.clips.stems(), path)
     else:
         notes.append("labels.txt names no speakers, genders and partitions, so that nobody can be held out by name")
     if split == "official":
         table = table.assign(split=_official(table, path))
-    rule = "what most listeners chose"
+    rule, whole = "what most listeners chose", table
     if labels == "all":
-        return CorpusRows(table, f"{rule}, other and no_agreement among them", tuple(notes))
-    dropped = codes.isin(NO_EMOTION)
-    if dropped.any():
-        listed = ", ".join(f"{code} ({CODES[code]}) {n}" for code, n in sorted(Counter(codes[dropped]).items()))
-        notes.append(f"{dropped.sum()} clips left out by their label: {listed} (the option labels=all keeps them)")
-    return CorpusRows(table[~dropped].reset_index(drop=True), f"{rule}, 8 labels", tuple(notes), whole=table)
+        rule += ", other and no_agreement among them"
+    else:
+        rule += ", 8 labels"
+        dropped = codes.isin(NO_EMOTION)
+        if dropped.any():
+            listed = ", ".join(f"{code} ({CODES[code]}) {n}" for code, n in sorted(Counter(codes[dropped]).items()))
+            notes.append(f"{dropped.sum()} clips left out by their label: {listed} (the option labels=all keeps them)")
+        table = table[~dropped].reset_index(drop=True)
+    return CorpusRows(table, rule, (*notes, *_say_unknown(table)), whole=whole)
+
+
+def _say_unknown(table: pd.DataFrame) -> list[str]:
+    unknown = int(table["speaker"].str.startswith(_UNKNOWN).sum()) if "speaker" in table else 0
+    if not unknown:
+        return []
+    return [
+        f"{unknown} clips of speakers who are Unknown: each counts as a speaker of its own, and the same person may be "
+        "in several; leave them out where a result is about speakers"
+    ]
 
 
 def _read_labels(path: Path) -> pd.DataFrame:
@@ -131,13 +144,12 @@ def _numbers(cells: pd.Series, path: Path) -> pd.Series:
     return numbers
 
 
-def _add_speakers(
-    table: pd.DataFrame, found: pd.DataFrame, stems: list[str], path: Path
-) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows with speaker, gender and partition, and what is to be said of unknown speakers."""
+def _add_speakers(table: pd.DataFrame, found: pd.DataFrame, stems: list[str], path: Path) -> pd.DataFrame:
+    """Return the rows with speaker, gender and partition."""
     unknown = found["SpkrID"].str.lower().isin(["unknown", ""])
     names = [
-        f"Unknown_{stem}" if alone else name for name, stem, alone in zip(found["SpkrID"], stems, unknown, strict=True)
+        f"{_UNKNOWN}{stem}" if alone else name
+        for name, stem, alone in zip(found["SpkrID"], stems, unknown, strict=True)
     ]
     genders = found["Gender"].str.lower()
     if strange := sorted({*genders} - {"female", "male", "unknown", ""}):
@@ -145,16 +157,9 @@ def _add_speakers(
             f"MSP-Podcast's {path.name} holds genders that are not known", where=path,
             expected="Female, Male or Unknown", found=shorten(strange),
         )  # fmt: skip
-    notes = []
-    if unknown.any():
-        notes.append(
-            f"{unknown.sum()} clips of speakers who are Unknown: each counts as a speaker of its own, and the same "
-            "person may be in several; leave them out where a result is about speakers"
-        )
-    table = table.assign(
+    return table.assign(
         speaker=names, gender=genders.replace("unknown", "").to_numpy(), official_split=found["Split_Set"].to_numpy()
     )
-    return table, notes
 
 
 def _official(table: pd.DataFrame, path: Path) -> list[str]:

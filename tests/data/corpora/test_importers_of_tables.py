@@ -80,3 +80,11 @@ def test_another_corpus_is_named(name: str, tmp_path: Path) -> None:
     write_wavs(tmp_path, ["f1/dis-f1-b1.wav", "f1/gio-f1-b1.wav", "f1/neu-f1-b1.wav"])
     with pytest.raises(CorpusError, match="its files are named like EMOVO's"):
         rows_of(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", TREES_OF_TABLES)
+def test_the_corpus_twice_in_one_folder_is_refused(name: str, tmp_path: Path) -> None:
+    for copy in ("one", "two"):
+        TREES_OF_TABLES[name](tmp_path / copy)
+    with pytest.raises(CorpusError, match=r"more than once(.|\n)*give one of them as the folder, such as"):
+        rows_of(name, tmp_path)
