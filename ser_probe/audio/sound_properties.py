@@ -26,9 +26,10 @@ FULL_SCALE = 0.9999
 BAND_HZ = 125.0
 _QUANTISATION_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "ULAW": 8, "ALAW": 8}
 _MOST_BITS = 20  # noise of converters and decoders, whatever the format could hold
-_ABOVE_QUANTISATION = 10.0
 # A resampler's filter falls steeply, from one band to the next but one; speech falls by some 10 dB an octave.
 _CLIFF_DB, _BELOW_BANDS, _GAP_BANDS, _LOWEST_CUT_HZ = 15.0, 4, 2, 2_900.0
+_WHOLE_BAND = 0.9
+"""A cut above this share of half of the rate is the file's own filter."""
 
 
 def measure_sound(samples: np.ndarray, sample_rate_hz: int, subtype: str = "PCM_16") -> dict[str, float]:
@@ -116,31 +117,35 @@ def sounding(levels: np.ndarray) -> np.ndarray:
 
 
 def find_bandwidth(mix: np.ndarray, sample_rate_hz: int, subtype: str = "PCM_16") -> float:
-    """Return the highest frequency with energy, in Hz: half of the rate that the material was once recorded at.
+    """Return the highest frequency of the material in Hz: half of the lowest rate that it once had.
 
-    Bands of 125 Hz of the mean power spectrum. Energy is what exceeds the noise of rounding by 10 dB. Where the
-    spectrum falls by a cliff (15 dB within 250 Hz, to below everything above) the cliff is the end, so that noise
-    that was added to resampled material does not hide it. NaN for a clip without energy.
+    A resampler leaves a cliff in the mean power spectrum (bands of 125 Hz): 15 dB within 250 Hz, and nothing above is
+    higher. The highest cliff is the end. Without one it is half of the file's rate: where a spectrum fades out slowly,
+    or is lost in the noise of rounding, loud voices would have more of it than quiet ones. Measured on 370 real clips:
+    nothing fell by 15 dB in them as published but RAVDESS's own filter at 22.5 kHz, which counts as the end of its
+    24 kHz; after resampling to a third or half of their rate and back, by 20 dB and more in each of them.
+    NaN for a clip without energy.
     """
     power = _band_power(mix, sample_rate_hz)
+    if not power.any():
+        return math.nan
     bits = min(_QUANTISATION_BITS.get(subtype, 24), _MOST_BITS)
     rounding = (2.0 ** (1 - bits)) ** 2 / 12 / (sample_rate_hz / 2)
-    above = np.flatnonzero(power > rounding * 10 ** (_ABOVE_QUANTISATION / 10))
-    if not len(above):
-        return math.nan
-    end = int(above[-1]) + 1
-    level = 10 * np.log10(power + 1e-30)
+    level = 10 * np.log10(power + rounding)
     highest_from = np.maximum.accumulate(level[::-1])[::-1]
-    cuts = np.arange(max(_BELOW_BANDS, int(_LOWEST_CUT_HZ / BAND_HZ)), len(level) - 2 * _GAP_BANDS)
-    if len(cuts):
-        below = np.min([level[cuts - shift] for shift in range(1, _BELOW_BANDS + 1)], axis=0)
-        drop = below - highest_from[cuts + _GAP_BANDS]
-        place = int(drop.argmax())
-        if drop[place] >= _CLIFF_DB:
-            cut = int(cuts[place])
-            middle = below[place] - drop[place] / 2
-            end = min(end, int(np.flatnonzero(level[: cut + _GAP_BANDS] > middle)[-1]) + 1)
-    return min(end * BAND_HZ, sample_rate_hz / 2)
+    last = min(len(level) - _GAP_BANDS, int(_WHOLE_BAND * sample_rate_hz / 2 / BAND_HZ))
+    cuts = np.arange(max(_BELOW_BANDS, int(_LOWEST_CUT_HZ / BAND_HZ)), last)
+    if not len(cuts):
+        return sample_rate_hz / 2
+    below = np.min([level[cuts - shift] for shift in range(1, _BELOW_BANDS + 1)], axis=0)
+    drop = below - highest_from[cuts + _GAP_BANDS]
+    places = np.flatnonzero(drop >= _CLIFF_DB)
+    if not len(places):
+        return sample_rate_hz / 2
+    place = int(places[-1])
+    while place > 0 and drop[place - 1] > drop[place]:  # up the cliff's own slope
+        place -= 1
+    return float(cuts[place] * BAND_HZ)
 
 
 def _band_power(mix: np.ndarray, sample_rate_hz: int) -> np.ndarray:
