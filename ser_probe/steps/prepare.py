@@ -233,16 +233,22 @@ def write_prepared(prepared: PreparedClips, manifest_path: Path, tables: Path, r
 
 
 def prepare_corpus(
-    data: DataConfig, audio: AudioConfig, split: SplitConfig | None, output: Path, *, progress: Progress = SILENT
+    data: DataConfig,
+    audio: AudioConfig,
+    split: SplitConfig | None,
+    output: Path,
+    *,
+    progress: Progress = SILENT,
 ) -> Outcome:
     """Write a checked and split manifest: the whole verb.
+
+    Splits that an option of the importer asks for are kept, and a corpus with fewer speakers than splits gets none.
 
     Args:
         data: The corpus or manifest to import.
         audio: Length limits.
         split: How to split the speakers; None keeps a split column or makes none.
         output: The manifest to write; rejects and audit lie beside it.
-        keep_splits: Whether splits of the corpus's own go before `split`, and speakers too few for it are no fault.
         progress: Told of each file.
 
     Raises:
@@ -252,25 +258,26 @@ def prepare_corpus(
     """
     check_suffix(output)
     manifest = read_clips(data, progress=progress)
-    chosen, lacks_speakers = split, "speaker" not in manifest.table
-    if keep_splits:
-        chosen = _kept_split(manifest, split, "the corpus's", progress)
+    chosen = _kept_split(
+        manifest, split, "the corpus's own splits are kept, as its option asks for; --scheme and the like do nothing",
+        progress,
+    )  # fmt: skip
     prepared = prepare_clips(
         manifest,
         audio,
         chosen,
         strict=data.strict,
-        for_learning=not (keep_splits and lacks_speakers),
+        for_learning="speaker" in manifest.table,
         progress=progress,
     )
     return _write_outcome(prepared, output)
 
 
-def _kept_split(manifest: Manifest, split: SplitConfig | None, whose: str, progress: Progress) -> SplitConfig | None:
+def _kept_split(manifest: Manifest, split: SplitConfig | None, kept: str, progress: Progress) -> SplitConfig | None:
     """Return how clips are split where nobody asked for it: not at all if they are split, or have too few speakers."""
     table = manifest.table
     if "split" in table:
-        progress.say(f"{whose} own splits are kept; --scheme study_e splits the speakers anew")
+        progress.say(kept)
         return None
     if "speaker" not in table or table["speaker"].nunique() < len(SPLITS):
         progress.say(f"no splits: {', '.join(SPLITS)} need a speaker each")
@@ -312,7 +319,10 @@ def prepare_table(
         columns = " and no ".join(map(repr, lacking))
         options = " and ".join(f"--{name}-column" for name in lacking)
         progress.say(f"no column {columns} (name it with {options}): clips are checked for extraction alone")
-    chosen = _kept_split(manifest, split, "the table's", progress) if keep_splits else split
+    chosen = split
+    if keep_splits:
+        kept = "the table's own splits are kept; --scheme study_e splits the speakers anew"
+        chosen = _kept_split(manifest, split, kept, progress)
     prepared = prepare_clips(manifest, audio, chosen, strict=data.strict, for_learning=not lacking, progress=progress)
     return _write_outcome(prepared, output)
 

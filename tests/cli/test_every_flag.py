@@ -27,7 +27,7 @@ POOL = (
     "numeric", "mse", "a,b", "a=b", "1/2", "0-1", "test", "procrustes", "cosine_centred", "euclidean", "within", "none",
     "speakers", "x=1", "-30", "distribution", "numbers", "gender_only", "data.strict=true", "shuffled_labels",
     "map.yaml", "all", "rank", "reference", "first", "welch", "bh", "population", "2", "csv", "npy", "logistic",
-    "off", "pooled", "500", "energy", "leaks", "drop",
+    "off", "pooled", "500", "energy", "leaks", "drop", "44100", "pcm16",
 )  # fmt: skip
 SHOWN_ONLY = {"as_json", "yes", "dry_run", "listed"}
 """Flags that change what is printed of a result or asked before it is written; the commands' own tests try them."""
