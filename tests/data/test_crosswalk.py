@@ -47,6 +47,6 @@ def test_the_crosswalk_and_the_importers_agree() -> None:
 
 
 def test_the_documented_table_is_not_stale() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "corpora_tables.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "corpora.md").read_text(encoding="utf-8")
     rows = page[page.index("| shared name | words |") :].strip().splitlines()[2:]
     assert rows == [f"| {name} | {', '.join(words)} |" for name, words in WORDS.items()]

@@ -13,7 +13,7 @@ import soundfile
 
 from ser_probe.audio import load
 from ser_probe.config import AudioConfig, DataConfig, SplitConfig, check_options
-from ser_probe.errors import ManifestError, SerProbeError, SplitError
+from ser_probe.errors import ManifestError, SplitError
 from ser_probe.steps.prepare import PreparedClips, prepare_clips, prepare_corpus, read_clips
 
 from ..voices import RATE_HZ, recording, voice
@@ -162,10 +162,8 @@ def write_voices(root: Path, names: list[str]) -> str:
 def test_a_corpus_of_two_speakers_is_written_without_splits(tmp_path: Path) -> None:
     words = [f"{speaker}_back_{emotion}.wav" for speaker in ("OAF", "YAF") for emotion in ("angry", "sad")]
     config = check_options(DataConfig, {"corpus": "tess", "root": write_voices(tmp_path / "tess", words)})
-    with pytest.raises(SplitError, match="speakers"):
-        prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv")
     said = Said()
-    prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv", keep_splits=True, progress=said)
+    prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv", progress=said)
     table = pd.read_csv(tmp_path / "m.csv")
     assert set(table["speaker"]) == {"OAF", "YAF"}
     assert "split" not in table
@@ -175,9 +173,7 @@ def test_a_corpus_of_two_speakers_is_written_without_splits(tmp_path: Path) -> N
 def test_a_corpus_without_speakers_is_written_without_splits(tmp_path: Path) -> None:
     words = [f"{emotion}_{voice}_A_hoy.wav" for voice in "FC" for emotion in ("Anger", "Fear")]
     config = check_options(DataConfig, {"corpus": "mesd", "root": write_voices(tmp_path / "mesd", words)})
-    with pytest.raises(SerProbeError, match="speaker"):
-        prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv")
-    outcome = prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv", keep_splits=True)
+    outcome = prepare_corpus(config, AudioConfig(), SplitConfig(), tmp_path / "m.csv")
     assert not {"split", "speaker"} & set(pd.read_csv(tmp_path / "m.csv"))
     assert "MESD: no file says who speaks" in str(outcome.summary["clips"])
 
