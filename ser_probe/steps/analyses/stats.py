@@ -28,7 +28,7 @@ from ser_probe.steps.analyses.stats_remarks import opposite_answers, refuse_pool
 from ser_probe.steps.analyses.stats_units import seed_warnings, unit_column, what_repeats
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.results_file import read_results
-from ser_probe.steps.tables import read_table, write_table
+from ser_probe.steps.tables import read_table, replace_tables, replace_text
 
 _LATEX = ("descriptives.tex", "anova.tex", "contrasts.tex")
 
@@ -273,20 +273,10 @@ def _write(
     tables = {
         name: _join(name, found, context) for name in TABLES if any(name in each.statistics.tables for each in found)
     }
-    files: list[Path] = []
-    for name in TABLES:
-        if name in tables:
-            files += write_table(tables[name], output, name)
-        else:
-            for suffix in (".parquet", ".csv"):
-                (output / f"{name}{suffix}").unlink(missing_ok=True)
+    files = replace_tables(tables, output, TABLES)
     printed = latex_files(tables, found[0].statistics.observations.response) if found else {}
     for name in _LATEX:
-        if name in printed:
-            write_text(output / name, printed[name])
-            files.append(output / name)
-        else:
-            (output / name).unlink(missing_ok=True)
+        files += replace_text(output / name, printed.get(name))
     lines = [f"# {markdown(title)}", "", *(f"{line}\n" for line in words)]
     if stats.where:
         lines += [f"Rows: {', '.join(f'{markdown(k)} = {markdown(_shown(v))}' for k, v in stats.where.items())}.", ""]
