@@ -172,10 +172,11 @@ def adjust(p: np.ndarray, method: Literal["holm", "bh"]) -> np.ndarray:
     Returns:
         Corrected p-values [N], in [0, 1], none below its own p.
     """
-    corrected = np.full(len(p), np.nan)
-    known = ~np.isnan(p)
+    if method == "holm":
+        return holm(p)
+    corrected, known = np.full(len(p), np.nan), ~np.isnan(p)
     if known.any():
-        corrected[known] = holm(p[known]) if method == "holm" else scipy.stats.false_discovery_control(p[known])
+        corrected[known] = scipy.stats.false_discovery_control(p[known])
     return corrected
 
 

@@ -130,8 +130,7 @@ def _study_statistics(inputs: Inputs, tables_folder: Path, stats: StatsConfig) -
         try:
             found.append(_analyse_rows(part, stats))
         except AnalysisError as error:
-            why = f"{error.what}" + (f" ({error.found})" if error.found else "")
-            remarks.append(f"{part.label}: {why}" if part.label else why)
+            remarks.append(f"{part.label}: {error.brief()}" if part.label else error.brief())
         progress.advance()
     progress.finish()
     for line in remarks:
@@ -189,20 +188,10 @@ def _analyse(
 
 
 def _options(stats: StatsConfig, test: Test) -> StatsOptions:
+    same = {field.name for field in dataclasses.fields(StatsOptions)} & {*StatsConfig.model_fields}
+    given = {name: getattr(stats, name) for name in same} | {"kind": stats.type, "test": test}
     bound = stats.equivalence
-    return StatsOptions(
-        contrasts=stats.contrasts,
-        order=stats.order,
-        kind=stats.type,
-        test=test,
-        pairs=stats.pairs,
-        correct=stats.correct,
-        equivalence=None if bound is None else str(bound),
-        effects=stats.effects,
-        power=stats.power,
-        alpha=stats.alpha,
-        sd=stats.sd,
-    )
+    return StatsOptions(**given | {"equivalence": None if bound is None else str(bound)})
 
 
 def _parts(rows: pd.DataFrame, stats: StatsConfig) -> Iterator[_Part]:
