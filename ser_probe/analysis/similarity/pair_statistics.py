@@ -117,7 +117,7 @@ class Pairs:
         _check_own(own_b, self.second)
         norms = np.sqrt(np.outer(own_a, own_b))
         cross = _corrected(self.products.total, a, b, statistic, _all_with_all)
-        change = transform or _as_it_is
+        change = transform or (lambda value: value)
         value = change(np.clip(cross / norms, -1, 1))  # rounding may pass the bound of Cauchy and Schwarz
         interval = self._interval(value, statistic, change) if intervals else None
         baseline = np.zeros(value.shape)
@@ -191,10 +191,6 @@ def _corrected(
     if statistic == "mean":
         return product - totals / (n * (n - 1))
     return product + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * times(a.sums, b.sums)
-
-
-def _as_it_is(value: np.ndarray) -> np.ndarray:
-    return value
 
 
 def _all_with_all(a: np.ndarray, b: np.ndarray) -> np.ndarray:

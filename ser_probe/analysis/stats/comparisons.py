@@ -7,6 +7,7 @@ comparisons are made must be decided before looking at the data, or be all of th
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -248,14 +249,6 @@ def _independent(a: Sample, b: Sample, alpha: float, *, pooled: bool) -> Result:
     return Result(*n, *map(float, numbers))
 
 
-def _welch(a: Sample, b: Sample, alpha: float) -> Result:
-    return _independent(a, b, alpha, pooled=False)
-
-
-def _pooled(a: Sample, b: Sample, alpha: float) -> Result:
-    return _independent(a, b, alpha, pooled=True)
-
-
 def _mann_whitney(a: Sample, b: Sample, alpha: float) -> Result:
     means = _independent(a, b, alpha, pooled=False)
     if min(means.n_a, means.n_b) < 2 or np.ptp([*a.values, *b.values]) == 0:
@@ -325,8 +318,8 @@ def _no_test(a: np.ndarray, b: np.ndarray) -> Result:
 
 
 _TESTS: dict[str, Callable[[Sample, Sample, float], Result]] = {
-    "welch": _welch,
-    "pooled": _pooled,
+    "welch": functools.partial(_independent, pooled=False),
+    "pooled": functools.partial(_independent, pooled=True),
     "mann-whitney": _mann_whitney,
     "paired": _paired,
 }
