@@ -241,7 +241,7 @@ def _group_similarity(material: _Material) -> pd.DataFrame:
             groups=material.targets.speakers,
             names=[f"{one.model} {one.checkpoint} layer {name}" for name in layers],
             other_names=[f"functionals of group {group}" for group in chosen],
-        ).debiased
+        )["cka_debiased"]
         for row, name in enumerate(layers):
             for column, (group, columns) in enumerate(chosen.items()):
                 rows.append({
