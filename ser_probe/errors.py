@@ -47,6 +47,10 @@ class SerProbeError(Exception):
         fix = "" if self.fix is None else f"; to do: {self.fix}"
         return " ".join(f"{self.what}{found}{fix}".split())
 
+    def brief(self) -> str:
+        """Return the fault in a few words: what, and in brackets what was found."""
+        return self.what + (f" ({self.found})" if self.found else "")
+
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only details survive the trip back from a worker process.
         return (_rebuild, (type(self), self.__dict__.copy()))

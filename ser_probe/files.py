@@ -260,6 +260,15 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def flatten(record: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the values of nested mappings, each with the names that lead to it; an empty mapping is a value."""
+    for name, value in record.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, (*above, name))
+        else:
+            yield (*above, name), value
+
+
 def is_lfs_pointer(path: Path) -> bool:
     """Tell whether a file is a Git LFS pointer: a few lines of text in place of a file that was not fetched."""
     with path.open("rb") as stream:

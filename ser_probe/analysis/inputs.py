@@ -31,6 +31,11 @@ def key_columns(name: str | RepresentationKey) -> dict[str, Any]:
     return {"layer": name} if isinstance(name, str) else name._asdict()
 
 
+def title(key: RepresentationKey) -> str:
+    """Return what a message calls a representation."""
+    return " ".join(part for part in (key.model, key.checkpoint, f"layer {key.layer}") if part)
+
+
 def check_features(x: np.ndarray, what: str, *, ndim: int = 2) -> np.ndarray:
     """Return features as an array, after checking that they can be analysed.
 
@@ -61,6 +66,28 @@ def check_features(x: np.ndarray, what: str, *, ndim: int = 2) -> np.ndarray:
             fix="leave these clips out, or extract them again",
         )
     return x
+
+
+def vector_lengths(x: np.ndarray, what: str, *, otherwise: str = "extract them again") -> np.ndarray:
+    """Return the length of each clip's vector [N], after checking that it has a direction.
+
+    Args:
+        x: Features [N, D].
+        what: What they are, for messages.
+        otherwise: What can be done besides leaving clips out.
+
+    Raises:
+        AnalysisError: If a clip's vector is zero.
+    """
+    lengths = np.linalg.norm(x, axis=1)
+    if not lengths.all():
+        raise AnalysisError(
+            "A vector of zeros has no direction, so its cosine is not defined",
+            where=f"{what}, clip {int(np.argmin(lengths))}",
+            found=f"{int((lengths == 0).sum())} of {len(lengths)} clips",
+            fix=f"leave these clips out, or {otherwise}",
+        )
+    return lengths  # type: ignore[no-any-return]
 
 
 def check_lengths(**columns: Sequence[Any] | np.ndarray) -> None:

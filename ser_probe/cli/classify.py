@@ -29,14 +29,7 @@ def classify(
     checkpoint: Checkpoint,
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Audio files, prepared as in training.")],
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="TABLE.csv",
-            help="CSV file to write, instead of printing.",
-            callback=flags.new_file,
-        ),
+        Path | None, flags.output("TABLE.csv", "CSV file to write, instead of printing.", flags.new_file)
     ] = None,
     as_json: flags.AsJson = False,
 ) -> None:
@@ -62,9 +55,7 @@ def classify(
 
 def export_onnx(
     checkpoint: Checkpoint,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="ONNX file to write.", callback=flags.new_file)
-    ],
+    output: Annotated[Path, flags.output("FILE", "ONNX file to write.", flags.new_file)],
 ) -> None:
     """Write a fine-tuned classifier as an ONNX model, and check it against torch on clips of several lengths.
 

@@ -31,12 +31,7 @@ def compare(
             help="Folders that evaluate wrote, or their predictions (Parquet or CSV); two or more.",
         ),
     ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder of the tables and figures.", callback=flags.new_folder
-        ),
-    ],
+    output: Annotated[Path, flags.output("DIR", "Folder of the tables and figures.")],
     name: Annotated[
         list[str] | None,
         typer.Option(

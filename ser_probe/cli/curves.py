@@ -13,12 +13,7 @@ from ser_probe.cli.terminal import finish
 
 def curves(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Folders of runs or studies.")],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder for the figure and its table.", callback=flags.new_folder
-        ),
-    ],
+    output: Annotated[Path, flags.output("DIR", "Folder for the figure and its table.")],
 ) -> None:
     """Draw the training curves of one or many runs side by side: losses, validation scores, learning rate."""
     from ser_probe.steps.curves import compare_runs

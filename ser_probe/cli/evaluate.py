@@ -39,16 +39,7 @@ def evaluate(
     manifests: Annotated[
         list[Path], typer.Argument(metavar="MANIFEST...", help="Manifests of the clips: CSV, TSV or Parquet.")
     ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Folder of predictions, tables and figures.",
-            callback=flags.new_folder,
-        ),
-    ],
+    output: Annotated[Path, flags.output("DIR", "Folder of predictions, tables and figures.")],
     name: Annotated[
         str | None,
         typer.Option(help="What tables and figures call the model.", show_default="the run's folder"),

@@ -37,14 +37,7 @@ def extract(
         ),
     ],
     output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE.h5|DIR",
-            help="Embedding file to write or to complete, or a folder.",
-            callback=flags.new_cache,
-        ),
+        Path, flags.output("FILE.h5|DIR", "Embedding file to write or to complete, or a folder.", flags.new_cache)
     ],
     shard: Annotated[
         str | None,

@@ -32,16 +32,7 @@ def _offers() -> Iterator[Offer]:
 def finetune(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest with labels and speakers.")],
     model: flags.Model,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Folder of the run; an unfinished run goes on.",
-            callback=flags.new_folder,
-        ),
-    ],
+    output: Annotated[Path, flags.output("DIR", "Folder of the run; an unfinished run goes on.")],
     seeds: Annotated[
         str | None, typer.Option(help="Several runs, as 0-9 or 0,3,5, in DIR/seed-<n>.", show_default="one run")
     ] = None,

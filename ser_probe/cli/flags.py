@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,6 +38,11 @@ def new_folder(path: Path | None) -> Path | None:
 def new_cache(path: Path | None) -> Path | None:
     """Return where embedding files are to be written: a file `*.h5`, or a folder for several."""
     return new_file(path) if path is not None and path.suffix == ".h5" else new_folder(path)
+
+
+def output(metavar: str, text: str, callback: Callable[[Path | None], Path | None] = new_folder) -> Any:
+    """Return the option `--output` of a command, which says what it writes."""
+    return typer.Option("--output", "-o", metavar=metavar, help=text, callback=callback)
 
 
 Overrides = Annotated[

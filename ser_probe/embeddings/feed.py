@@ -123,10 +123,6 @@ def _portable(error: AudioError) -> AudioError:
     return AudioError(error.what, where=error.where, expected=error.expected, found=text, fix=error.fix)
 
 
-def _keep_as_list(items: list[Any]) -> list[Any]:
-    return items
-
-
 def _end_with_parent(_worker: int, *, parent: int) -> None:
     """Let a worker process end when the one that started it is gone.
 
@@ -171,7 +167,7 @@ def feed_batches(
         _ClipDataset(paths, clip_ids, work),  # type: ignore[arg-type]
         batch_sampler=[[int(row) for row in rows] for _, rows in plan],
         num_workers=workers,
-        collate_fn=_keep_as_list,
+        collate_fn=list,
         prefetch_factor=4 if workers else None,
         worker_init_fn=functools.partial(_end_with_parent, parent=os.getpid()),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,7 +111,7 @@ class CacheKey:
 
 def explain_difference(first: CacheKey, second: CacheKey) -> list[str]:
     """Say in words in which ingredients two keys differ; an empty list means equal keys."""
-    left, right = dict(_flatten(first.ingredients)), dict(_flatten(second.ingredients))
+    left, right = (dict(files.flatten(key.ingredients)) for key in (first, second))
     differences = []
     for path in sorted(left.keys() | right.keys(), key=lambda path: (list(_LABELS).index(path[0]), path)):
         values = left.get(path, "not set"), right.get(path, "not set")
@@ -137,14 +137,6 @@ def check_key(found: CacheKey, expected: CacheKey, *, where: object) -> None:
         found=f"key {found.digest}",
         fix="name another output file, or move this one away",
     )
-
-
-def _flatten(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, inner in value.items():
-        if isinstance(inner, Mapping) and inner:
-            yield from _flatten(inner, (*path, name))
-        elif not isinstance(inner, Mapping):
-            yield (*path, name), inner
 
 
 def _shown(value: Any) -> str:

@@ -130,7 +130,8 @@ class MemoryGuard:
             part = left.pop(0)
             size_s = len(part) * max(map(seconds_of, part))
             if size_s > self.padded_s and len(part) > 1:
-                left[:0] = _halves(part)
+                middle = (len(part) + 1) // 2
+                left[:0] = [part[:middle], part[middle:]]
                 continue
             result, failure = _try(work, part)
             if failure is None:
@@ -161,11 +162,6 @@ class MemoryGuard:
             "A smaller --batch-seconds avoids the failed attempts",
             len(part), size_s, self.padded_s,
         )  # fmt: skip
-
-
-def _halves(part: Sequence[Item]) -> list[Sequence[Item]]:
-    middle = (len(part) + 1) // 2
-    return [part[:middle], part[middle:]]
 
 
 def _try(work: Callable[[Sequence[Item]], Result], part: Sequence[Item]) -> tuple[Result | None, str | None]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ser_probe.models.backbone import Backbone
 from ser_probe.models.chunks import Chunk
@@ -109,10 +109,6 @@ def evaluating(backbones: Sequence[Backbone]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         for backbone in backbones:
-            stack.callback(_set_mode, backbone.model, backbone.model.training)
+            stack.callback(backbone.model.train, backbone.model.training)
             backbone.model.eval()
         yield
-
-
-def _set_mode(model: nn.Module, training: bool) -> None:
-    model.train(training)

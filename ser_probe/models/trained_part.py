@@ -180,7 +180,8 @@ def _describe(classifier: SerClassifier) -> TrainedPart:
     backbone = dict(classifier.backbone.model.named_parameters())
     trained = [name for name, weight in backbone.items() if weight.requires_grad]
     blocks = [block for name in trained if (block := _block_of(name)) is not None]
-    groups = [_group_of(name) for name in trained if _block_of(name) is None]
+    around = [name for name in trained if _block_of(name) is None]
+    groups = [".".join(name.split(".")[: 2 if name.startswith("encoder.") else 1]) for name in around]
     if blocks:
         first, last = min(blocks), max(blocks)
         adapters = "lora in " if any(".lora_" in name for name in trained) else ""
@@ -191,7 +192,3 @@ def _describe(classifier: SerClassifier) -> TrainedPart:
         n_total=sum(weight.numel() for weight in all_weights),
         names=(*dict.fromkeys(groups), "head"),
     )
-
-
-def _group_of(name: str) -> str:
-    return ".".join(name.split(".")[: 2 if name.startswith("encoder.") else 1])

@@ -148,8 +148,7 @@ def _variants_of(name: str, spec: FigureSpec, whole: pd.DataFrame, given: Mappin
             figure = spec.draw(with_steps(part), **given)
         except AnalysisError as error:
             if not (spec.optional and isinstance(error, NothingToDrawError)):
-                found = f" ({error.found})" if error.found else ""
-                yield DrawnFigure(file_name, spec.title, None, f"{spec.title}: {error.what}{found}")
+                yield DrawnFigure(file_name, spec.title, None, f"{spec.title}: {error.brief()}")
             continue
         corpus = _corpus_title(spec, values, of_several)
         if corpus:

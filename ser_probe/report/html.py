@@ -16,7 +16,7 @@ import jinja2
 import pandas as pd
 
 from ser_probe.errors import AnalysisError
-from ser_probe.files import write_text
+from ser_probe.files import flatten, write_text
 
 if TYPE_CHECKING:
     from ser_probe.report.figures import FigureEntry
@@ -103,7 +103,7 @@ def write_report(
         notes=list(notes),
         pages=list((pages or {}).items()),
         tables={name: view_table(table, most=MOST_ROWS) for name, table in tables.items()},
-        record=list(flatten(record)),
+        record=flat_record(record),
         config_yaml=config_yaml,
     )
     write_text(path, text)
@@ -146,16 +146,13 @@ def count_shared_speakers(audit: pd.DataFrame) -> int | None:
     return None if counts.empty else int(counts.max())
 
 
-def flatten(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat_record(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return nested values as pairs of a dotted name and a text."""
-    pairs: list[tuple[str, str]] = []
-    for key, value in record.items():
-        if isinstance(value, Mapping):
-            pairs += flatten(value, f"{prefix}{key}.")
-        else:
-            is_list = isinstance(value, list | tuple)
-            pairs.append((f"{prefix}{key}", " ".join(map(str, value)) if is_list else _cell(value)))
-    return pairs
+    return [
+        (".".join(names), " ".join(map(str, value)) if isinstance(value, list | tuple) else _cell(value))
+        for names, value in flatten(record)
+        if value != {}
+    ]
 
 
 def _cell(value: object, decimals: int | None = None) -> str:

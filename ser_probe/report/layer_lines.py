@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ser_probe.errors import AnalysisError
 from ser_probe.report.style import STEP_COLOURS, line_colours
 from ser_probe.report.tables import encoder_rows, layer_order, step_name, step_order
 
@@ -17,6 +18,17 @@ def encoder_layers(table: pd.DataFrame) -> list[str]:
 def encoder_steps(table: pd.DataFrame) -> list[int]:
     """Return the steps of checkpoints, ascending."""
     return step_order(encoder_rows(table)["step"])
+
+
+def require_steps(table: pd.DataFrame, what: str) -> list[int]:
+    """Return the steps of checkpoints, ascending.
+
+    Raises:
+        AnalysisError: If there is none.
+    """
+    if steps := encoder_steps(table):
+        return steps
+    raise AnalysisError(f"{what} holds no checkpoint", expected="rows with a step")
 
 
 def plot_lines_by_layer(

@@ -9,12 +9,11 @@ from typing import Any
 import pandas as pd
 
 from ser_probe.config.evaluation import EvaluateConfig
-from ser_probe.files import write_text
 from ser_probe.models.targets import Targets
 from ser_probe.runtime import pick_device, run_record
 from ser_probe.steps.evaluated_clips import EvaluatedClips
 from ser_probe.steps.evaluation_latex import latex_scores
-from ser_probe.steps.tables import write_table
+from ser_probe.steps.tables import replace_tables, replace_text, write_table
 from ser_probe.steps.trained_runs import TrainedRun
 
 TABLES = (
@@ -28,19 +27,9 @@ LATEX = "scores.tex"
 def write_tables(predictions: pd.DataFrame, tables: Mapping[str, pd.DataFrame], output: Path) -> list[Path]:
     """Write predictions and tables, and the table for a paper; remove those of an earlier evaluation."""
     files = write_table(predictions, output, "predictions")
-    for name in TABLES:
-        if name in tables:
-            files += write_table(tables[name], output / "tables", name)
-        else:
-            for suffix in (".parquet", ".csv"):
-                (output / "tables" / f"{name}{suffix}").unlink(missing_ok=True)
-    printed = output / "tables" / LATEX
-    if "scores" in tables:
-        write_text(printed, latex_scores(tables["scores"], tables["summary"]))
-        files.append(printed)
-    else:
-        printed.unlink(missing_ok=True)
-    return files
+    files += replace_tables(tables, output / "tables", TABLES)
+    printed = latex_scores(tables["scores"], tables["summary"]) if "scores" in tables else None
+    return files + replace_text(output / "tables" / LATEX, printed)
 
 
 def evaluation_record(

@@ -32,7 +32,8 @@ def latex_scores(scores: pd.DataFrame, summary: pd.DataFrame | None = None) -> s
     """
     several = summary is not None and int(summary["n_runs"].max()) > 1
     keys = [name for name in _KEYS if name in scores and not (several and name == "checkpoint")]
-    records = summary if several and summary is not None else _few_groups(scores)
+    few = scores.groupby("group_by")["group"].transform("nunique") <= _MOST_GROUPS
+    records = summary if several and summary is not None else scores[few]
     table = one_row_per_set(scores, records, keys, _cells)
     constant = [
         name for name in keys if name not in ("evaluated_on", "target") and table[name].nunique(dropna=False) == 1
@@ -42,11 +43,6 @@ def latex_scores(scores: pd.DataFrame, summary: pd.DataFrame | None = None) -> s
     return latex_table(
         table, {**_KEYS, **_COUNTS, **_MEASURES}, caption=f"Scores of the classifier, {spread}.", label="tab:evaluation"
     )
-
-
-def _few_groups(scores: pd.DataFrame) -> pd.DataFrame:
-    sizes = scores.groupby("group_by")["group"].transform("nunique")
-    return scores[sizes <= _MOST_GROUPS]
 
 
 def _cells(record: Mapping[Any, Any]) -> dict[str, str]:

@@ -85,6 +85,7 @@ def write_report(run_dir: Path, *, draw: bool = True, progress: Progress = SILEN
         progress.advance()
         progress.finish()
     record, rejects, facts = files.last_run(), files.rejects(), _facts(study, files, best)
+    warnings = [f"warning: {untrained_remark(run_dir)}"] if best and best["step"] == 0 else []
     notes = [*files.notes, *(f"not drawn: {line}" for line in undrawn)]
     for line in notes:
         progress.say(line)
@@ -102,7 +103,7 @@ def write_report(run_dir: Path, *, draw: bool = True, progress: Progress = SILEN
         headlines=headlines(tables, report_headlines()),
         figures=figures,
         rejects=rejects,
-        notes=[*_warnings(run_dir, best), *left_out.lines(), *notes, *pooling_warnings(tables)],
+        notes=[*warnings, *left_out.lines(), *notes, *pooling_warnings(tables)],
         facts=facts,
         pages={title: f"tables/{name}" for name, title in pages.items() if (run_dir / "tables" / name).is_file()},
     )
@@ -115,10 +116,6 @@ _PAGES = {
     "evaluation.tex": "The scores of the classifier as a table for a paper (LaTeX)",
 }
 """Files among a study's tables that are read by themselves, beside those of its analyses."""
-
-
-def _warnings(run_dir: Path, best: dict[str, Any] | None) -> list[str]:
-    return [f"warning: {untrained_remark(run_dir)}"] if best and best["step"] == 0 else []
 
 
 def _analysis_drawing(analyze: AnalyzeConfig) -> dict[str, dict[str, Any]]:

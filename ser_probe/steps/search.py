@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ser_probe.config.search import SearchConfig
 from ser_probe.config.space import check_space, put_values, search_metric, search_section
 from ser_probe.data.manifest import Manifest, write_manifest
 from ser_probe.errors import ConfigError, SerProbeError
-from ser_probe.files import read_json, write_text
+from ser_probe.files import flatten, read_json, write_text
 from ser_probe.models.model_folder import check_name
 from ser_probe.output_paths import check_output_folder
 from ser_probe.report.figures import save_figure
@@ -208,8 +208,9 @@ class _Search:
         """Return everything that trials depend on, under names that the user knows."""
         exclude = {"finetune": {"device", *WITHOUT_EFFECT}}
         sections = self.study.model_dump(mode="json", include={"audio", "backbone", "finetune"}, exclude=exclude)
+        settings = {".".join(names): value for names, value in flatten(sections)}
         return {
-            **{key: value for key, value in _flat(sections) if key not in self.config.space},
+            **{key: value for key, value in settings.items() if key not in self.config.space},
             "audio pipeline": PIPELINE_VERSION,
             "search.metric": self.metric,
             "search.pruning": self.config.pruning,
@@ -236,11 +237,3 @@ def _drawn(drawn: Any) -> Between | Choice:
 def _is_divergence(error: SerProbeError) -> bool:
     """Tell whether a training ended because its loss was no longer a number: bad values, not a fault."""
     return type(error) is SerProbeError and "the training has diverged" in error.what
-
-
-def _flat(sections: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in sections.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value

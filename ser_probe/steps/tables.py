@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from ser_probe.data.parquet import read_parquet
 from ser_probe.errors import AnalysisError
-from ser_probe.files import atomic_path
+from ser_probe.files import atomic_path, write_text
 
 KEY_COLUMNS = (
     *("corpus", "model", "run_seed", "checkpoint", "step", "layer", "pooling"),
@@ -31,6 +31,27 @@ def write_table(table: pd.DataFrame, folder: Path, name: str) -> list[Path]:
         table.to_parquet(temporary, index=False)
     write_csv(table, paths[1])
     return paths
+
+
+def replace_tables(tables: Mapping[str, pd.DataFrame], folder: Path, names: Iterable[str]) -> list[Path]:
+    """Write those of the named tables that there are, and remove the others, which an earlier run wrote."""
+    files: list[Path] = []
+    for name in names:
+        if name in tables:
+            files += write_table(tables[name], folder, name)
+        else:
+            for suffix in (".parquet", ".csv"):
+                (folder / f"{name}{suffix}").unlink(missing_ok=True)
+    return files
+
+
+def replace_text(path: Path, text: str | None) -> list[Path]:
+    """Write a text file and return its path; without a text, remove that of an earlier run."""
+    if text is None:
+        path.unlink(missing_ok=True)
+        return []
+    write_text(path, text)
+    return [path]
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -117,19 +117,15 @@ def make_task(study: StudyConfig, manifest: Manifest) -> TrainingTask:
         MissingExtraError: If one needs a package that is not installed.
     """
     config, spec = study.finetune, audio_spec(study.audio)
-    manifest = _without_long_clips(manifest, spec)
+    # Longer clips are accepted for extraction only; training needs memory for the activations of a whole batch.
+    table = manifest.table[manifest.table["duration_s"] <= spec.max_duration_s + 1e-3]
+    manifest = dataclasses.replace(manifest, table=table.reset_index(drop=True))
     _refuse_unlearnt_classes(manifest, config)
     targets, values = _targets(manifest, config)
     train, validation = (_clips(manifest, values, split, spec) for split in ("train", "validation"))
     head = HeadSettings(**config.head.model_dump(exclude={"l2"}))
     lora = None if config.lora is None else LoraSettings(**config.lora.model_dump())
     return TrainingTask(augment_clips(train, study, spec), validation, targets, head, lora)
-
-
-def _without_long_clips(manifest: Manifest, spec: AudioSpec) -> Manifest:
-    # Longer clips are accepted for extraction only; training needs memory for the activations of a whole batch.
-    table = manifest.table[manifest.table["duration_s"] <= spec.max_duration_s + 1e-3]
-    return dataclasses.replace(manifest, table=table.reset_index(drop=True))
 
 
 def _refuse_unlearnt_classes(manifest: Manifest, config: FinetuneConfig) -> None:

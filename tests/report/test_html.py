@@ -15,7 +15,7 @@ from ser_probe.errors import AnalysisError
 from ser_probe.report.drift.figures import DRIFT_FIGURES
 from ser_probe.report.figures import FigureEntry, write_figures
 from ser_probe.report.headlines import headlines
-from ser_probe.report.html import arrange_audit, count_shared_speakers, flatten, view_table, write_report
+from ser_probe.report.html import arrange_audit, count_shared_speakers, flat_record, view_table, write_report
 from ser_probe.report.training.figures import TRAINING_FIGURES
 from ser_probe.steps.analyses.figures import report_headlines
 from tests.report.conftest import audit_table, drift_table
@@ -216,4 +216,4 @@ def test_numbers_are_short_and_what_is_missing_is_a_dash() -> None:
 
 
 def test_a_nested_record_becomes_pairs() -> None:
-    assert flatten({"a": {"b": {"c": None}}, "d": [1, 2]}) == [("a.b.c", "–"), ("d", "1 2")]
+    assert flat_record({"a": {"b": {"c": None}}, "d": [1, 2]}) == [("a.b.c", "–"), ("d", "1 2")]

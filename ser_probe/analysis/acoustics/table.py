@@ -92,7 +92,9 @@ def changes_table(scored: Scored, functionals: Functionals, n: int, widened: flo
                     named = {"feature": names, "group": groups, "flag": flags}
                     table = _named(key, "none", measure, numbers, n, len(difference) - 1, **named)
                     p = change_p(difference, widened)
-                    tables.append(table.drop(columns="control").assign(p=p, p_holm=_corrected(p, functionals.sound)))
+                    tables.append(
+                        table.drop(columns="control").assign(p=p, p_holm=holm(np.where(functionals.sound, p, np.nan)))
+                    )
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -128,12 +130,6 @@ def _by_model(scored: Scored) -> dict[str, dict[str, dict[str, tuple[Representat
         if control == "none":
             by_model.setdefault(key.model, {}).setdefault(key.checkpoint, {})[key.layer] = key, sums
     return by_model
-
-
-def _corrected(p: np.ndarray, sound: np.ndarray) -> np.ndarray:
-    corrected, known = np.full(len(p), np.nan), np.isfinite(p) & sound
-    corrected[known] = holm(p[known])
-    return corrected
 
 
 def _named(

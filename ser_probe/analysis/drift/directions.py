@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ser_probe.analysis.drift.ratios import ClipRatio, mean_of
-from ser_probe.errors import AnalysisError
+from ser_probe.analysis.inputs import vector_lengths
 
 # Relative to a layer's typical distance to the mean: a clip nearer than that lies at the mean up to rounding.
 _ROUNDING = 1e-12
@@ -25,7 +25,7 @@ def mean_cosine(x: np.ndarray, y: np.ndarray, names: tuple[str, str] = ("x", "y"
     Raises:
         AnalysisError: If a clip's vector is zero.
     """
-    lengths_x, lengths_y = _lengths(x, names[0]), _lengths(y, names[1])
+    lengths_x, lengths_y = vector_lengths(x, names[0]), vector_lengths(y, names[1])
     return mean_of(np.clip(np.einsum("nd,nd->n", x, y) / (lengths_x * lengths_y), -1, 1))
 
 
@@ -57,15 +57,3 @@ def relative_norm_change(x: np.ndarray, y: np.ndarray) -> ClipRatio:
         y: Features of the same clips after, [N, D].
     """
     return ClipRatio(np.linalg.norm(y, axis=1), np.linalg.norm(x, axis=1), 1.0)
-
-
-def _lengths(x: np.ndarray, name: str) -> np.ndarray:
-    lengths = np.linalg.norm(x, axis=1)
-    if (lengths == 0).any():
-        raise AnalysisError(
-            "A vector of zeros has no direction, so its cosine is not defined",
-            where=f"{name}, clip {np.argmin(lengths)}",
-            found=f"{(lengths == 0).sum()} of {len(lengths)} clips",
-            fix="leave these clips out, or extract them again",
-        )
-    return lengths

@@ -13,8 +13,6 @@ different clips. The interval over speakers shows how a paired measure depends o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -63,13 +61,12 @@ def floor_table(pairs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_KEYS, "value", "ci_low", "ci_high", "n", "limit", "n_pairs"])
 
 
-def add_floor(drift: pd.DataFrame, floor: pd.DataFrame, *, on: Sequence[str] = ("group_by", "group")) -> pd.DataFrame:
+def add_floor(drift: pd.DataFrame, floor: pd.DataFrame) -> pd.DataFrame:
     """Return drift with the floor that each row has to pass, and whether it does.
 
     Args:
-        drift: Columns `step`, `layer`, `against`, `measure`, `value`, `ci_low`, `ci_high`, and those of `on`.
+        drift: Columns `step`, `layer`, `against`, `measure`, `value`, `ci_low`, `ci_high`, `group_by`, `group`.
         floor: What `floor_table` has returned; it may be empty.
-        on: Further columns in which the two agree.
 
     Returns:
         With `floor_repeat` and `floor_seed`, how far from no drift their limits are (NaN where not measured), and
@@ -80,7 +77,7 @@ def add_floor(drift: pd.DataFrame, floor: pd.DataFrame, *, on: Sequence[str] = (
     limits = {}
     for kind in KINDS:
         of_kind = floor[floor["kind"] == kind]
-        keys = ["layer", "measure", *on, *(["step"] if kind == SEED else [])]
+        keys = ["layer", "measure", "group_by", "group", *(["step"] if kind == SEED else [])]
         limit = drift[keys].merge(of_kind[[*keys, "limit"]], on=keys, how="left")["limit"].to_numpy(float)
         if kind == SEED:
             limit = np.where(drift["against"] == "first", limit, np.nan)

@@ -15,8 +15,9 @@ from ser_probe.analysis.drift.neighbours import DEFAULT_NEIGHBOURS, knn_overlap
 from ser_probe.analysis.drift.ratios import ClipRatio
 from ser_probe.analysis.inputs import check_features, check_lengths
 from ser_probe.analysis.resampling import MIN_SPEAKERS
-from ser_probe.analysis.similarity.cka import Estimates, cka_pairs
+from ser_probe.analysis.similarity.cka import cka_pairs
 from ser_probe.analysis.similarity.mutual_knn import nearest_neighbours
+from ser_probe.analysis.similarity.options import PairValues
 from ser_probe.errors import AnalysisError, did_you_mean
 
 COLUMNS = [
@@ -122,13 +123,13 @@ class _Layer:
         """Return two states, float64, in coordinates of no more dimensions than their rows span."""
         return shared_coordinates(self.states[pair[0]].astype(np.float64), self.states[pair[1]].astype(np.float64))
 
-    def cka(self, group: tuple[str, str], chosen: np.ndarray) -> Estimates | None:
+    def cka(self, group: tuple[str, str], chosen: np.ndarray) -> PairValues | None:
         """Return the CKA of all pairs of states within a group; None where it has too few clips."""
         if group[0] != OVERALL and chosen.sum() < MIN_GROUP_CLIPS:
             return None
         speakers = self.speakers if self.speakers is None else self.speakers[chosen]
         titles = self.names if group[0] == OVERALL else [f"{name}, {group[0]} {group[1]}" for name in self.names]
-        return cka_pairs([state[chosen] for state in self.states], groups=speakers, names=titles).debiased
+        return cka_pairs([state[chosen] for state in self.states], groups=speakers, names=titles)["cka_debiased"]
 
     def neighbours(self, index: int) -> np.ndarray:
         if index not in self._neighbours:
@@ -164,7 +165,7 @@ def _groups(n: int, groupings: Mapping[str, np.ndarray]) -> Iterator[tuple[tuple
             yield (by, str(group)), column == group
 
 
-def _cka_of(within: Estimates | None, pair: tuple[int, int]) -> dict[str, Numbers]:
+def _cka_of(within: PairValues | None, pair: tuple[int, int]) -> dict[str, Numbers]:
     if within is None:
         return {}
     return {"cka_debiased": (float(within.value[pair]), float(within.ci_low[pair]), float(within.ci_high[pair]))}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ser_probe.analysis.inputs import check_features
+from ser_probe.analysis.inputs import check_features, vector_lengths
 from ser_probe.errors import AnalysisError
 
 
@@ -23,15 +23,7 @@ def unit_vectors(x: np.ndarray, what: str = "The features") -> np.ndarray:
     wide = check_features(x, what).astype(np.float64)
     if len(wide) < 2:
         raise AnalysisError(f"{what} are one clip, and a cosine needs two", found=f"{len(wide)} clip")
-    norms = np.linalg.norm(wide, axis=1)
-    if (norms == 0).any():
-        raise AnalysisError(
-            "A vector of zeros has no direction, so its cosine is not defined",
-            where=f"{what}, clip {int(np.argmin(norms))}",
-            found=f"{int((norms == 0).sum())} of {len(norms)} clips",
-            fix="leave these clips out, or extract them again",
-        )
-    return wide / norms[:, None]
+    return wide / vector_lengths(wide, what)[:, None]
 
 
 def anisotropy_left_out(units: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:

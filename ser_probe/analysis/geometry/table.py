@@ -29,7 +29,7 @@ from ser_probe.analysis.geometry.spectrum import (
     variance_shares,
 )
 from ser_probe.analysis.geometry.variance import VariancePartition
-from ser_probe.analysis.inputs import RepresentationKey, check_lengths
+from ser_probe.analysis.inputs import RepresentationKey, check_lengths, title
 from ser_probe.analysis.resampling import group_codes, jackknife_interval
 from ser_probe.analysis.threads import run_side_by_side
 
@@ -223,7 +223,9 @@ def geometry_table(
             yield key, x
 
     by_key: dict[RepresentationKey, Measured] = {}
-    for (key, _), answer in run_side_by_side(lambda task: geometry.measure(task[1], _title(task[0])), listed()):
+    for (key, _), answer in run_side_by_side(
+        lambda task: geometry.measure(task[1], f"The features of {title(task[0])}"), listed()
+    ):
         by_key[key] = answer
         advance()
     measured = {key: by_key[key] for key in order}
@@ -254,10 +256,6 @@ def _spectra(measured: Mapping[RepresentationKey, Measured], n: int, n_component
         numbered = {"component": np.arange(1, len(shares) + 1), "value": shares}
         tables.append(pd.DataFrame({**named, "measure": "variance_share", **numbered, "n": n}))
     return pd.concat(tables, ignore_index=True)
-
-
-def _title(key: RepresentationKey) -> str:
-    return " ".join(part for part in ("The features of", key.model, key.checkpoint, f"layer {key.layer}") if part)
 
 
 def _interval(values: np.ndarray, bounds: tuple[float, float]) -> tuple[float, float, float]:

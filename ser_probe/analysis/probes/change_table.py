@@ -14,7 +14,7 @@ from ser_probe.analysis.probes.comparisons import COMPARED, compare_layers, cont
 from ser_probe.analysis.probes.families import TEST, Folds
 from ser_probe.analysis.probes.fitting import Probes, scored_clips
 from ser_probe.analysis.probes.numbers import Regressions, count_part, r2_contributions
-from ser_probe.analysis.probes.scoring import N_RESAMPLES, PartScores
+from ser_probe.analysis.probes.scoring import PartScores
 from ser_probe.analysis.resampling import bootstrap_counts, bootstrap_interval
 
 Key = RepresentationKey
@@ -66,9 +66,7 @@ def change_table(before: Probes, after: Probes, scores_before: PartScores, score
     return pd.concat(tables, ignore_index=True)
 
 
-def number_change_table(
-    before: Regressions, after: Regressions, *, n_resamples: int = N_RESAMPLES, seed: int = 0
-) -> pd.DataFrame:
+def number_change_table(before: Regressions, after: Regressions) -> pd.DataFrame:
     """Test each layer's change of R2 from one state to another; as `change_table`, Holm over the layers of a target.
 
     The interval is over resampled speakers of the difference of R2.
@@ -79,7 +77,7 @@ def number_change_table(
     first, second = (list(side) for side in zip(*pairs, strict=True))
     sums_before, sums_after = count_part(before, TEST)[first], count_part(after, TEST)[second]
     n_groups = sums_before.shape[2]
-    draws = bootstrap_counts(n_groups, n_resamples=n_resamples, seed=seed).astype(float)
+    draws = bootstrap_counts(n_groups).astype(float)
     tables = []
     for k, target in enumerate(before.targets):
         before_k, after_k = sums_before[:, k], sums_after[:, k]

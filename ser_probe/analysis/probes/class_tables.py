@@ -11,7 +11,7 @@ from ser_probe.analysis.inputs import key_columns
 from ser_probe.analysis.metrics import confusion_matrices
 from ser_probe.analysis.probes.families import TEST
 from ser_probe.analysis.probes.fitting import Probes, part_name
-from ser_probe.analysis.probes.scoring import N_RESAMPLES, PartScores
+from ser_probe.analysis.probes.scoring import PartScores
 from ser_probe.analysis.resampling import bootstrap_counts, bootstrap_interval
 
 CLASS_MEASURES = ("recall", "precision", "f1")
@@ -19,21 +19,19 @@ MOST_CLASSES_OF_ALL_LAYERS = 20
 """With more classes, matrices are listed of the chosen layers only: their rows grow with the square."""
 
 
-def class_table(probes: Probes, scores: PartScores, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> pd.DataFrame:
+def class_table(probes: Probes, scores: PartScores) -> pd.DataFrame:
     """Return recall, precision and F1 of each class on test, with 95 % intervals over speakers.
 
     Args:
         probes: The probes.
         scores: Their scores on test.
-        n_resamples: Resamples of the speakers.
-        seed: Seed of the resamples.
 
     Returns:
         A row per representation, class and measure: means over seeds. `n` is how often the class occurs. A score that
         is not defined (recall of a class that does not occur) is NaN; a seed that never predicts a class has the
         precision 0, as in scikit-learn.
     """
-    draws = bootstrap_counts(scores.n_groups, n_resamples=n_resamples, seed=seed).astype(float)
+    draws = bootstrap_counts(scores.n_groups).astype(float)
     support = scores.counts[0, 0, :, 1].sum(axis=0)
     tables = []
     for name, counts in zip(probes.names, scores.counts, strict=True):

@@ -62,7 +62,7 @@ def contributions(before: np.ndarray, after: np.ndarray, measure: str) -> np.nda
     return (right[..., present] / occurring[present]).sum(axis=-1) / present.sum()  # type: ignore[no-any-return]
 
 
-def sign_flip_test(differences: np.ndarray, *, n_flips: int = N_FLIPS, seed: int = 0) -> tuple[np.ndarray, float]:
+def sign_flip_test(differences: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, float]:
     """Test whether speakers' differences are symmetric about 0.
 
     Exact for up to 15 speakers (every pattern of signs is counted); for more, patterns are drawn and the observed one
@@ -70,7 +70,6 @@ def sign_flip_test(differences: np.ndarray, *, n_flips: int = N_FLIPS, seed: int
 
     Args:
         differences: [R, G].
-        n_flips: Patterns drawn.
         seed: Seed of the draw.
 
     Returns:
@@ -80,21 +79,20 @@ def sign_flip_test(differences: np.ndarray, *, n_flips: int = N_FLIPS, seed: int
     n_groups = differences.shape[1]
     observed = np.abs(differences.sum(axis=1))
     margin = _ROUNDING * np.abs(differences).sum(axis=1)
-    patterns, exact = sign_patterns(n_groups, n_flips=n_flips, seed=seed)
+    patterns, exact = sign_patterns(n_groups, seed=seed)
     reached = np.abs(patterns @ differences.T) >= observed - margin
     if exact:
         return reached.mean(axis=0), 1 / len(patterns)
-    return (1 + reached.sum(axis=0)) / (1 + n_flips), max(1 / (1 + n_flips), 2.0 ** (1 - n_groups))
+    return (1 + reached.sum(axis=0)) / (1 + N_FLIPS), max(1 / (1 + N_FLIPS), 2.0 ** (1 - n_groups))
 
 
-def compare_layers(differences: np.ndarray, *, seed: int = 0) -> Changes:
+def compare_layers(differences: np.ndarray) -> Changes:
     """Test every layer's change by sign flips over speakers, corrected over the layers.
 
     Args:
         differences: Contributions [R, G]; see `contributions`.
-        seed: Seed of drawn sign patterns.
     """
-    p, smallest = sign_flip_test(differences, seed=seed)
+    p, smallest = sign_flip_test(differences)
     return Changes(differences.sum(axis=1), p, holm(p), smallest)
 
 

@@ -64,24 +64,23 @@ def rotated_folds(codes: np.ndarray, names: Sequence[str] | None = None) -> Fold
     return Folds(tuple(names or (f"fold-{fold}" for fold in range(n_folds))), parts)
 
 
-def random_fold(n_clips: int, *, shares: Sequence[float] = PUBLISHED_SHARES, seed: int = 0) -> Folds:
+def random_fold(n_clips: int, *, seed: int = 0) -> Folds:
     """Return a division that draws clips at random, whatever their speaker: the parts share speakers.
 
     Its probes train on other clips of the test speakers; their scores are not those of new speakers.
 
     Args:
         n_clips: N.
-        shares: Of the clips that train, validate and test.
         seed: Another seed gives another draw.
 
     Raises:
         AnalysisError: If a part would be empty.
     """
-    ends = np.round(np.cumsum(shares) * n_clips).astype(int)
+    ends = np.round(np.cumsum(PUBLISHED_SHARES) * n_clips).astype(int)
     if min(np.diff([0, *ends])) < 1:
         raise AnalysisError(
             "There are too few clips to divide them at random",
-            expected="a clip or more in each part of " + " / ".join(f"{share:.0%}" for share in shares),
+            expected="a clip or more in each part of " + " / ".join(f"{share:.0%}" for share in PUBLISHED_SHARES),
             found=f"{n_clips} clips",
         )
     order = np.random.default_rng(derive_seed("random division", seed)).permutation(n_clips)

@@ -13,7 +13,7 @@ from ser_probe.analysis.probes.fitting import Probes
 from ser_probe.analysis.probes.selection import choose_layer, chosen_by
 
 
-def model_table(models: Mapping[str, Probes], *, measure: str = "uar", seed: int = 0) -> pd.DataFrame:
+def model_table(models: Mapping[str, Probes], *, measure: str = "uar") -> pd.DataFrame:
     """Compare every two of several models, each with the layer that its own validation scores choose.
 
     Layers of two models do not correspond, and the best of many on test would be the luckiest. Each fold chooses for
@@ -23,7 +23,6 @@ def model_table(models: Mapping[str, Probes], *, measure: str = "uar", seed: int
     Args:
         models: By what tables call the model: the probes of its layers, all on one division of the same clips.
         measure: What a layer is chosen by.
-        seed: Seed of the resamples and of drawn swaps.
 
     Returns:
         The columns of `compare_classifiers`, and of both models `checkpoint_a`, `step_a`, `layer_a` (the most frequent
@@ -35,7 +34,7 @@ def model_table(models: Mapping[str, Probes], *, measure: str = "uar", seed: int
     choices = {name: choose_layer(probes, range(len(probes.names)), measure=measure) for name, probes in models.items()}
     table = compare_classifiers(
         first.truth(TEST), {name: choice.answers for name, choice in choices.items()}, first.target.n_classes,
-        first.speakers(TEST), seed=seed,
+        first.speakers(TEST),
     )  # fmt: skip
     keys = {name: as_key(probes.names[choices[name].index]) for name, probes in models.items()}
     words = {name: chosen_by(probes, choices[name]) for name, probes in models.items()}

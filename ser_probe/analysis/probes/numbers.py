@@ -128,13 +128,12 @@ def count_part(probes: Regressions, part: int) -> np.ndarray:
     ])  # fmt: skip
 
 
-def number_table(probes: Regressions, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> pd.DataFrame:
+def number_table(probes: Regressions, *, n_resamples: int = N_RESAMPLES) -> pd.DataFrame:
     """Return the scores on validation and test with 95 % intervals over speakers.
 
     Args:
         probes: The regressions.
         n_resamples: Resamples of the speakers.
-        seed: Seed of the resamples.
 
     Returns:
         A row per representation, target, split and measure of `FIT_MEASURES`. `strength` is the median over folds.
@@ -143,7 +142,7 @@ def number_table(probes: Regressions, *, n_resamples: int = N_RESAMPLES, seed: i
     for part in SCORED_PARTS:
         sums = count_part(probes, part)
         n_groups = sums.shape[2]
-        draws = bootstrap_counts(n_groups, n_resamples=n_resamples, seed=seed).astype(float)
+        draws = bootstrap_counts(n_groups, n_resamples=n_resamples).astype(float)
         values = agreement_scores(sums.sum(axis=2))
         n_clips = int(sums[0, 0, :, _COUNT].sum())
         for r, name in enumerate(probes.names):

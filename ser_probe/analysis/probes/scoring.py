@@ -126,9 +126,6 @@ def score_probes(probes: Probes, scores: Mapping[int, PartScores] | None = None)
 def summarise_probes(
     probes: Probes,
     scores: Mapping[int, PartScores] | None = None,
-    *,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Return the mean over probe seeds with its 95 % interval over speakers.
 
@@ -139,13 +136,11 @@ def summarise_probes(
     Args:
         probes: The probes.
         scores: Their scores by part, where they are known; computed by default.
-        n_resamples: Resamples of the speakers.
-        seed: Seed of the resamples.
 
     Returns:
         A row per representation, split and measure.
     """
-    scores = scores or {part: score_part(probes, part, n_resamples=n_resamples, seed=seed) for part in SCORED_PARTS}
+    scores = scores or {part: score_part(probes, part) for part in SCORED_PARTS}
     n_seeds = len(probes.seeds)
     rows = {**_keys(probes.names, 1), "n_epochs": probes.n_epochs.mean(axis=(1, 2))}
 

@@ -4,7 +4,7 @@ Source: Kornblith et al. 2019 (CKA); Song et al. 2007, equation 4 (unbiased HSIC
 product of Szekely & Rizzo 2014. With K = XX', L = YY' and CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)):
 
 - biased HSIC is the inner product of the doubly centred K and L. It is positive for independent data, the more so
-  the fewer clips there are against dimensions; `CkaPairs.baseline` says by how much.
+  the fewer clips there are against dimensions; its baseline says by how much.
 - unbiased HSIC leaves out what a clip has in common with itself (the diagonal). Its expectation on independent
   clips is 0, and its CKA lies in [-1, 1], at most a little below 0 in practice.
 
@@ -14,39 +14,15 @@ Invariant to shift, rotation and isotropic scaling of either side; not to other 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ser_probe.analysis.similarity.kernels import linear
 from ser_probe.analysis.similarity.options import MEMORY_BYTES, Options, PairValues
-from ser_probe.analysis.similarity.pair_statistics import Statistic, compare_by_kernel, measure_by_kernel
+from ser_probe.analysis.similarity.pair_statistics import Statistic, measure_by_kernel
 from ser_probe.analysis.similarity.sources import Sides, Source
 
-
-@dataclass(frozen=True)
-class Estimates:
-    """Values [R, S] and their 95 % intervals over speakers, NaN where none can be given."""
-
-    value: np.ndarray
-    ci_low: np.ndarray
-    ci_high: np.ndarray
-
-
-@dataclass(frozen=True)
-class CkaPairs:
-    """All pairwise CKAs.
-
-    Args:
-        debiased: By unbiased HSIC.
-        biased: By biased HSIC.
-        baseline: [R, S], the biased CKA to expect if the clips of the two had nothing to do with each other: its exact
-            mean over all permutations of the clips. That of the debiased one is 0.
-    """
-
-    debiased: Estimates
-    biased: Estimates
-    baseline: np.ndarray
+_STATISTICS: dict[str, Statistic] = {"cka_debiased": "u", "cka": "double"}
 
 
 def cka_pairs(
@@ -57,7 +33,7 @@ def cka_pairs(
     names: Sequence[str] | None = None,
     other_names: Sequence[str] | None = None,
     memory_bytes: int = MEMORY_BYTES,
-) -> CkaPairs:
+) -> dict[str, PairValues]:
     """Compute the linear CKA of every representation with every other one.
 
     Each Gram matrix is computed once, in blocks of rows right of the diagonal; a block of all of them times a block
@@ -78,23 +54,20 @@ def cka_pairs(
         other_names: What messages call the others.
         memory_bytes: Memory for one block of rows of all Gram matrices.
 
+    Returns:
+        `cka_debiased` by unbiased HSIC and `cka` by biased HSIC. Their baseline, the value to expect if the clips of
+        the two had nothing to do with each other, is 0 and the exact mean over all permutations of the clips.
+
     Raises:
         AnalysisError: If there are fewer than 4 clips, NaN, or features that do not vary.
     """
     sides = Sides(representations, others, names, other_names)
-    first, second = sides.prepare(groups)
-    values = compare_by_kernel(
-        first, second, linear(), ("u", "double"), memory_bytes=memory_bytes, intervals=groups is not None
-    )
-    debiased, biased = (
-        Estimates(values[key].value, values[key].ci_low, values[key].ci_high) for key in _STATISTICS.values()
-    )
-    return CkaPairs(debiased, biased, values["double"].baseline)
-
-
-_STATISTICS: dict[str, Statistic] = {"cka_debiased": "u", "cka": "double"}
+    options = Options(groups=groups, intervals=groups is not None, memory_bytes=memory_bytes)
+    return cka_measures(list(_STATISTICS), sides, options)
 
 
 def cka_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[str, PairValues]:
     """Compute `cka_debiased` and `cka` of all pairs, as `cka_pairs` does."""
-    return measure_by_kernel(linear(), {name: _STATISTICS[name] for name in names}, sides, options)
+    return measure_by_kernel(
+        linear(), {name: _STATISTICS[name] for name in names}, sides.prepare(options.groups), options
+    )

@@ -28,7 +28,9 @@ _STATISTICS: dict[str, Statistic] = {"distance_correlation": "double", "distance
 def distance_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[str, PairValues]:
     """Compute distance correlations of all pairs at once."""
     statistics = {name: _STATISTICS[name] for name in names}
-    return measure_by_kernel(distance(), statistics, sides, options, transforms={"double": _root})
+    return measure_by_kernel(
+        distance(), statistics, sides.prepare(options.groups), options, transforms={"double": _root}
+    )
 
 
 def _root(squared: np.ndarray) -> np.ndarray:

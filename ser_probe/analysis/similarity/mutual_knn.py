@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import scipy.sparse
 
+from ser_probe.analysis.inputs import vector_lengths
 from ser_probe.analysis.resampling import MIN_SPEAKERS, jackknife_interval
 from ser_probe.analysis.similarity.options import Options, PairValues, pair_values
 from ser_probe.analysis.similarity.sources import Prepared, Sides
@@ -95,15 +96,7 @@ def nearest_neighbours(features: np.ndarray, k: int, nearness: str, name: str = 
     """
     wide = features.astype(np.float64)
     if nearness == "cosine":
-        norms = np.linalg.norm(wide, axis=1, keepdims=True)
-        if not norms.all():
-            raise AnalysisError(
-                "A vector of zeros has no direction, so its cosine is not defined",
-                where=f"{name}, clip {int(np.argmin(norms))}",
-                found=f"{int((norms == 0).sum())} of {len(norms)} clips",
-                fix="leave these clips out, or find neighbours by distance: nearness euclidean",
-            )
-        wide /= norms
+        wide /= vector_lengths(wide, name, otherwise="find neighbours by distance: nearness euclidean")[:, None]
     wide -= wide.mean(axis=0)  # of equal norms or not, distances keep their order and lose less to rounding
     squared = np.einsum("nd,nd->n", wide, wide)
     nearest = np.empty((len(wide), k), int)

@@ -25,9 +25,8 @@ from ser_probe.analysis.similarity.options import Options, PairValues, pair_valu
 from ser_probe.analysis.similarity.pair_matrices import PairMatrices
 from ser_probe.analysis.similarity.pair_products import PairProducts, pair_products
 from ser_probe.analysis.similarity.side_by_side import in_order
-from ser_probe.analysis.similarity.sources import MIN_CLIPS, Prepared, Sides
+from ser_probe.analysis.similarity.sources import MIN_CLIPS, Prepared
 from ser_probe.errors import AnalysisError
-from ser_probe.runtime import SILENT, Progress
 
 Statistic = Literal["u", "double", "mean"]
 Transform = Callable[[np.ndarray], np.ndarray]
@@ -35,62 +34,36 @@ Transform = Callable[[np.ndarray], np.ndarray]
 _LEFT_OUT_BYTES = 2**27
 
 
-def compare_by_kernel(
-    first: Prepared,
-    second: Prepared,
-    kernel: Kernel,
-    statistics: tuple[Statistic, ...],
-    *,
-    memory_bytes: int,
-    intervals: bool = True,
-    transforms: Mapping[Statistic, Transform] | None = None,
-    progress: Progress = SILENT,
-) -> dict[Statistic, PairValues]:
-    """Compute statistics of all pairs of representations from one pass over their pair matrices.
-
-    Args:
-        first: R representations.
-        second: S of the same clips, sorted by the same speakers; may be `first`.
-        kernel: What the entries are.
-        statistics: Which; "mean" cannot be had together with the others.
-        memory_bytes: For one block of rows of all matrices.
-        intervals: Leave each speaker out, where there are three or more.
-        transforms: What to make of a statistic; intervals are those of what is made.
-        progress: Told of the pairs of clips that are done.
-
-    Raises:
-        AnalysisError: If a representation's pairs do not vary.
-    """
-    centring: Literal["u", "mean"] = "mean" if "mean" in statistics else "u"
-    matrices = PairMatrices(first, kernel, centring, progress)
-    others = matrices if second is first else PairMatrices(second, kernel, centring, progress)
-    products = pair_products(matrices, others, memory_bytes, progress)
-    pairs = Pairs(matrices, others, products)
-    transforms = transforms or {}
-    return {statistic: pairs.values(statistic, intervals, transforms.get(statistic)) for statistic in statistics}
-
-
 def measure_by_kernel(
     kernel: Kernel,
     statistics: Mapping[str, Statistic],
-    sides: Sides,
+    sides: tuple[Prepared, Prepared],
     options: Options,
     *,
     transforms: Mapping[Statistic, Transform] | None = None,
 ) -> dict[str, PairValues]:
-    """Compute measures that are statistics of one kernel's matrices: `statistics`, by the measures' names."""
-    first, second = sides.prepare(options.groups)
-    values = compare_by_kernel(
-        first,
-        second,
-        kernel,
-        tuple(statistics.values()),
-        memory_bytes=options.memory_bytes,
-        intervals=options.intervals,
-        transforms=transforms,
-        progress=options.progress,
-    )
-    return {name: values[statistic] for name, statistic in statistics.items()}
+    """Compute measures of all pairs of representations from one pass over their pair matrices.
+
+    Args:
+        kernel: What the entries are.
+        statistics: What each measure is a statistic of, by its name; "mean" cannot be had together with the others.
+        sides: R and S representations of the same clips, sorted by the same speakers; may be the same.
+        options: Memory, and whether to leave each speaker out, where there are three or more.
+        transforms: What to make of a statistic; intervals are those of what is made.
+
+    Raises:
+        AnalysisError: If a representation's pairs do not vary.
+    """
+    first, second = sides
+    centring: Literal["u", "mean"] = "mean" if "mean" in statistics.values() else "u"
+    matrices = PairMatrices(first, kernel, centring, options.progress)
+    others = matrices if second is first else PairMatrices(second, kernel, centring, options.progress)
+    products = pair_products(matrices, others, options.memory_bytes, options.progress)
+    pairs, transforms = Pairs(matrices, others, products), transforms or {}
+    return {
+        name: pairs.values(statistic, options.intervals, transforms.get(statistic))
+        for name, statistic in statistics.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -117,7 +90,7 @@ class Pairs:
         _check_own(own_b, self.second)
         norms = np.sqrt(np.outer(own_a, own_b))
         cross = _corrected(self.products.total, a, b, statistic, _all_with_all)
-        change = transform or _as_it_is
+        change = transform or (lambda value: value)
         value = change(np.clip(cross / norms, -1, 1))  # rounding may pass the bound of Cauchy and Schwarz
         interval = self._interval(value, statistic, change) if intervals else None
         baseline = np.zeros(value.shape)
@@ -191,10 +164,6 @@ def _corrected(
     if statistic == "mean":
         return product - totals / (n * (n - 1))
     return product + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * times(a.sums, b.sums)
-
-
-def _as_it_is(value: np.ndarray) -> np.ndarray:
-    return value
 
 
 def _all_with_all(a: np.ndarray, b: np.ndarray) -> np.ndarray:

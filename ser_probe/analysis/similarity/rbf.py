@@ -25,4 +25,4 @@ _STATISTICS: dict[str, Statistic] = {"cka_rbf": "double", "cka_rbf_debiased": "u
 def rbf_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[str, PairValues]:
     """Compute RBF CKA of all pairs at once; `options.rbf_fraction` is the bandwidth."""
     statistics = {name: _STATISTICS[name] for name in names}
-    return measure_by_kernel(rbf(options.rbf_fraction), statistics, sides, options)
+    return measure_by_kernel(rbf(options.rbf_fraction), statistics, sides.prepare(options.groups), options)

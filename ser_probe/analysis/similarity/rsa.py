@@ -22,7 +22,7 @@ from ser_probe.analysis.similarity.kernels import Kernel, correlation_distance, 
 from ser_probe.analysis.similarity.options import Options, PairValues
 from ser_probe.analysis.similarity.pair_matrices import PairMatrices
 from ser_probe.analysis.similarity.pair_products import pair_products
-from ser_probe.analysis.similarity.pair_statistics import Pairs, compare_by_kernel
+from ser_probe.analysis.similarity.pair_statistics import Pairs, measure_by_kernel
 from ser_probe.analysis.similarity.sources import Prepared, Sides
 from ser_probe.errors import AnalysisError
 
@@ -42,10 +42,7 @@ def rsa_measures(names: Sequence[str], sides: Sides, options: Options) -> dict[s
         pairs = Pairs(ranked, others, pair_products(ranked, others, options.memory_bytes, options.progress))
         values["rsa"] = pairs.values("mean", options.intervals)
     if "rsa_pearson" in names:
-        values["rsa_pearson"] = compare_by_kernel(
-            first, second, kernel, ("mean",), memory_bytes=options.memory_bytes, intervals=options.intervals,
-            progress=options.progress,
-        )["mean"]  # fmt: skip
+        values |= measure_by_kernel(kernel, {"rsa_pearson": "mean"}, (first, second), options)
     return {name: values[name] for name in names}
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ser_probe.analysis.inputs import RepresentationKey, check_features
+from ser_probe.analysis.inputs import RepresentationKey, check_features, title
 from ser_probe.analysis.resampling import group_codes
 from ser_probe.analysis.similarity.leave_out import add_intervals
 from ser_probe.analysis.similarity.measures import DEFAULT, MEASURES, measure_pairs
@@ -104,11 +104,6 @@ def standardised(x: np.ndarray) -> np.ndarray:
     centred, deviation = wide - wide.mean(axis=0), wide.std(axis=0)
     constant = deviation <= np.finfo(np.float32).eps * np.abs(wide).max(axis=0)
     return np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation))
-
-
-def title(key: RepresentationKey) -> str:
-    """Return what a message calls a representation."""
-    return " ".join(part for part in (key.model, key.checkpoint, f"layer {key.layer}") if part)
 
 
 def _find_nulls(

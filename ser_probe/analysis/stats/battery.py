@@ -118,7 +118,7 @@ def analyse(observations: Observations, options: StatsOptions, *, group: str | N
         try:
             tables["mixed"] = fit_mixed(observations, order=options.order).table()
         except AnalysisError as error:
-            left_out.append(f"mixed model: {error.what}" + (f" ({error.found})" if error.found else ""))
+            left_out.append(f"mixed model: {error.brief()}")
     return Statistics(observations, {name: tables[name] for name in TABLES if name in tables}, tuple(left_out))
 
 

@@ -7,6 +7,7 @@ comparisons are made must be decided before looking at the data, or be all of th
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -172,10 +173,11 @@ def adjust(p: np.ndarray, method: Literal["holm", "bh"]) -> np.ndarray:
     Returns:
         Corrected p-values [N], in [0, 1], none below its own p.
     """
-    corrected = np.full(len(p), np.nan)
-    known = ~np.isnan(p)
+    if method == "holm":
+        return holm(p)
+    corrected, known = np.full(len(p), np.nan), ~np.isnan(p)
     if known.any():
-        corrected[known] = holm(p[known]) if method == "holm" else scipy.stats.false_discovery_control(p[known])
+        corrected[known] = scipy.stats.false_discovery_control(p[known])
     return corrected
 
 
@@ -247,14 +249,6 @@ def _independent(a: Sample, b: Sample, alpha: float, *, pooled: bool) -> Result:
     return Result(*n, *map(float, numbers))
 
 
-def _welch(a: Sample, b: Sample, alpha: float) -> Result:
-    return _independent(a, b, alpha, pooled=False)
-
-
-def _pooled(a: Sample, b: Sample, alpha: float) -> Result:
-    return _independent(a, b, alpha, pooled=True)
-
-
 def _mann_whitney(a: Sample, b: Sample, alpha: float) -> Result:
     means = _independent(a, b, alpha, pooled=False)
     if min(means.n_a, means.n_b) < 2 or np.ptp([*a.values, *b.values]) == 0:
@@ -324,8 +318,8 @@ def _no_test(a: np.ndarray, b: np.ndarray) -> Result:
 
 
 _TESTS: dict[str, Callable[[Sample, Sample, float], Result]] = {
-    "welch": _welch,
-    "pooled": _pooled,
+    "welch": functools.partial(_independent, pooled=False),
+    "pooled": functools.partial(_independent, pooled=True),
     "mann-whitney": _mann_whitney,
     "paired": _paired,
 }

@@ -58,7 +58,7 @@ class MixedFit:
         return whole.assign(converged=self.converged, singular=self.singular)[list(COLUMNS)]
 
 
-def fit_mixed(observations: Observations, *, order: int | None = None, alpha: float = 0.05) -> MixedFit:
+def fit_mixed(observations: Observations, *, order: int | None = None) -> MixedFit:
     """Fit response ~ factors + (1 | group) by restricted maximum likelihood.
 
     Each term has a Wald F with between-within degrees of freedom (Schluchter and Elashoff 1990): those within groups
@@ -68,7 +68,6 @@ def fit_mixed(observations: Observations, *, order: int | None = None, alpha: fl
     Args:
         observations: The data, with groups.
         order: Highest order of interaction; None for all.
-        alpha: Level of the intervals.
 
     Raises:
         AnalysisError: If there are no groups, fewer than 3, or no group repeats; or as `check_cells` does.

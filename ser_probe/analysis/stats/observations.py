@@ -109,7 +109,6 @@ def make_observations(
     response: str,
     factors: Sequence[str],
     *,
-    where: Mapping[str, Wanted] | None = None,
     unit: str | None = None,
     random: str | None = None,
 ) -> Observations:
@@ -119,7 +118,6 @@ def make_observations(
         table: One row a result.
         response: The numeric column that is explained.
         factors: The columns that explain it; numbers are levels too.
-        where: Rows to take: value, or several values, by column.
         unit: The column of what counts as one observation (a run, a seed). Rows of one cell and unit are averaged, so
             that several results of one run do not pass for several runs.
         random: The column of a random effect (speaker, seed).
@@ -129,12 +127,11 @@ def make_observations(
             one level, or a column has two parts.
     """
     wanted = [response, *factors, *([unit] if unit else []), *([random] if random else [])]
-    _check_columns(table, [*wanted, *(where or {})], response, factors)
-    rows = pick_rows(table, where or {})
-    values = _numbers(rows[response], response)
-    complete = np.isfinite(values) & rows[[c for c in wanted if c != response]].notna().all(axis=1).to_numpy()
-    notes = _dropped(rows, wanted, values, complete)
-    rows, values = rows[complete], values[complete]
+    _check_columns(table, wanted, response, factors)
+    values = _numbers(table[response], response)
+    complete = np.isfinite(values) & table[[c for c in wanted if c != response]].notna().all(axis=1).to_numpy()
+    notes = _dropped(table, wanted, values, complete)
+    rows, values = table[complete], values[complete]
     if not len(rows):
         raise AnalysisError(
             "No observation is left", found=notes[0] if notes else "no rows", fix="check the response and the filters"

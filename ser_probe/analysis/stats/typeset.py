@@ -104,9 +104,7 @@ def markdown_table(table: pd.DataFrame, columns: Mapping[str, str], *, most: int
     return "\n".join(lines)
 
 
-def latex_table(
-    table: pd.DataFrame, columns: Mapping[str, str], *, caption: str, label: str, most: int = MOST_ROWS
-) -> str:
+def latex_table(table: pd.DataFrame, columns: Mapping[str, str], *, caption: str, label: str) -> str:
     """Return a table in LaTeX, with the rules of booktabs.
 
     Args:
@@ -114,9 +112,8 @@ def latex_table(
         columns: What each column that is shown is called.
         caption: Its caption, plain text.
         label: Its label, letters, digits and colons.
-        most: Rows at most; the caption says how many there are.
     """
-    shown = table.head(most)
+    shown = table.head(MOST_ROWS)
     names = [name for name in columns if name in shown]
     alignment = "".join("r" if pd.api.types.is_numeric_dtype(shown[name]) else "l" for name in names)
     cut = "" if len(shown) == len(table) else f" The first {len(shown)} of {len(table)} rows."

@@ -23,7 +23,7 @@ from ser_probe.report.acoustics.plots import (
 from ser_probe.report.canvas import add_colour_key, heading, name_places, new_figure, new_panels
 from ser_probe.report.corpora.figures import CORPORA_CAPTION, draw_acoustics_corpora
 from ser_probe.report.figure_specs import FigureSpec
-from ser_probe.report.layer_lines import encoder_layers, encoder_steps, plot_lines_by_layer
+from ser_probe.report.layer_lines import encoder_layers, plot_lines_by_layer, require_steps
 from ser_probe.report.measures import measure_name, short_measure_name
 from ser_probe.report.style import CHANGE_COLOURS, HEAT_COLOURS, PAGE_WIDTH_IN, STEP_COLOURS, styled
 from ser_probe.report.tables import at_step, first_and_last, need, pick, step_name
@@ -31,6 +31,7 @@ from ser_probe.report.tables import at_step, first_and_last, need, pick, step_na
 _ROW_IN = 0.098
 _MEAN_LAYER = "mean"
 _SMALLEST_CHANGE = 0.05  # the colours of a figure without changes must not magnify rounding
+_TABLE = "The table of acoustics"
 _CONTROLS = ("clips shuffled", "random weights", "gender alone")
 
 
@@ -46,7 +47,7 @@ def draw_acoustics_map(table: pd.DataFrame, *, measure: str = "r2") -> Figure:
         AnalysisError: If the table holds no checkpoint or not this measure.
     """
     rows = pick(table, "acoustics", measure=measure, control="none")
-    layers, steps = encoder_layers(rows), first_and_last(_checked_steps(rows))
+    layers, steps = encoder_layers(rows), first_and_last(require_steps(rows, _TABLE))
     functionals = functional_order(table[table["feature"].notna()])
     grids = [_grid(rows[rows["step"] == step], functionals, layers) for step in steps]
     figure, axes = new_panels(PAGE_WIDTH_IN, max(3.0, 1.3 + _ROW_IN * len(functionals)), 3 if len(steps) > 1 else 1)
@@ -105,7 +106,7 @@ def draw_acoustics_groups(table: pd.DataFrame) -> Figure:
         AnalysisError: If the table holds no checkpoint.
     """
     need(table, ["step", "layer", "group", "control", "measure", "value"], "acoustics_groups")
-    layers, steps = encoder_layers(table), _checked_steps(table)
+    layers, steps = encoder_layers(table), require_steps(table, _TABLE)
     groups = group_order(table["group"], first="all")
     measures = [name for name in ("r2", "r2_within", "cka_debiased") if name in set(table["measure"])]
     figure = new_figure(PAGE_WIDTH_IN, 1.1 + 1.55 * len(measures))
@@ -151,13 +152,6 @@ def _add_group_key(figure: Figure, functionals: pd.DataFrame) -> None:
     if "flag" in functionals and (functionals["flag"] != "").any():
         handles.append(Line2D([], [], linestyle="none", label="† few clips decide, or constant"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=1.4, columnspacing=1.4)
-
-
-def _checked_steps(table: pd.DataFrame) -> list[int]:
-    steps = encoder_steps(table)
-    if not steps:
-        raise AnalysisError("The table of acoustics holds no checkpoint", expected="rows with a step")
-    return steps
 
 
 _MAP = """

@@ -12,18 +12,17 @@ _MEAN_LAYER = "mean"
 _SHOWN = 3  # functionals on each side
 
 
-def acoustics_headline(changes: pd.DataFrame, *, measure: str = "r2") -> pd.DataFrame:
+def acoustics_headline(changes: pd.DataFrame) -> pd.DataFrame:
     """Return per model the functionals that the last checkpoint lost and gained most, on the mean over layers.
 
     Args:
         changes: The table of changes.
-        measure: `r2` or `r2_within`.
 
     Returns:
         A row per model and functional, the largest losses first, then the largest gains.
     """
     need(changes, ["model", "step", "layer", "feature", "flag", "measure", "value", "p_holm"], "acoustics_changes")
-    rows = changes[(changes["layer"] == _MEAN_LAYER) & (changes["measure"] == measure) & (changes["flag"] == "")]
+    rows = changes[(changes["layer"] == _MEAN_LAYER) & (changes["measure"] == "r2") & (changes["flag"] == "")]
     lines: list[dict[str, object]] = []
     for corpus, (model,), part in by_corpus(rows, ["model"]):
         last = part[part["step"] == part["step"].max()].sort_values("value", kind="stable")

@@ -10,12 +10,13 @@ from ser_probe.report.canvas import add_colour_key, grid_shape, heading, legend_
 from ser_probe.report.corpora.figures import CORPORA_CAPTION, draw_geometry_corpora
 from ser_probe.report.figure_specs import FigureSpec
 from ser_probe.report.geometry.plots import plot_geometry, plot_spectrum, plot_variance_shares
-from ser_probe.report.layer_lines import encoder_layers, encoder_steps
+from ser_probe.report.layer_lines import encoder_layers, encoder_steps, require_steps
 from ser_probe.report.style import LAYER_COLOURS, LEGEND_CHARACTERS, PAGE_WIDTH_IN, STEP_COLOURS, short, styled
 from ser_probe.report.tables import at_step, first_and_last, need, step_name
 
 _SHAPE_MEASURES = ("rankme", "effective_rank", "participation_ratio_unbiased", "two_nn", "two_nn_mle", "anisotropy")
 _PANEL_HEIGHT_IN = 1.95
+_TABLE = "The geometry table"
 _COLUMNS = ["step", "layer", "measure", "factor", "value", "baseline"]
 
 
@@ -81,7 +82,7 @@ def draw_geometry_spectrum(table: pd.DataFrame) -> Figure:
         AnalysisError: If the table of spectra holds no checkpoint.
     """
     need(table, ["step", "layer", "component", "value"], "geometry_spectrum")
-    layers, steps = encoder_layers(table), first_and_last(_checked_steps(table))
+    layers, steps = encoder_layers(table), first_and_last(require_steps(table, _TABLE))
     figure, axes = new_panels(PAGE_WIDTH_IN, 3.2, len(steps), sharex=True, sharey=True)
     for ax, step in zip(axes, steps, strict=True):
         plot_spectrum(table, ax, layers=layers, step=step)
@@ -108,15 +109,8 @@ def _small_multiples(table: pd.DataFrame, panels: list[tuple[str, str]], title: 
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
-    _checked_steps(need(table, _COLUMNS, "geometry"))
+    require_steps(need(table, _COLUMNS, "geometry"), _TABLE)
     return table
-
-
-def _checked_steps(table: pd.DataFrame) -> list[int]:
-    steps = encoder_steps(table)
-    if not steps:
-        raise AnalysisError("The geometry table holds no checkpoint", expected="rows with a step")
-    return steps
 
 
 def _factors_of(table: pd.DataFrame, measure: str) -> list[str]:

@@ -10,6 +10,7 @@ from ser_probe.report.headline import Headline, interval_text
 from ser_probe.report.measures import measure_name, short_measure_name
 from ser_probe.report.tables import FUNCTIONALS, best_layers, need, step_order, variants
 
+_MEASURE = "uar"
 _PROBE_KEYS = ("corpus", "model", "target", "family", "pooling")
 
 
@@ -18,7 +19,6 @@ def probe_headline(
     *,
     summary: pd.DataFrame | None = None,
     best: pd.DataFrame | None = None,
-    measure: str = "uar",
 ) -> pd.DataFrame:
     """Return per checkpoint the layer chosen on validation, its test score, and the controls beside it.
 
@@ -27,26 +27,25 @@ def probe_headline(
         summary: The probe summary table, whose intervals over speakers are shown.
         best: The table of chosen layers. Where folds rotate, each chooses a layer of its own, and only this table has
             the score of that.
-        measure: Which measure chooses and is shown.
 
     Returns:
         A row per checkpoint. Scores are means over probe seeds, `SD over seeds` their standard deviation.
     """
     need(probe, ["step", "layer", "control", "split", "measure", "value"], "probe")
-    name = short_measure_name(measure)
+    name = short_measure_name(_MEASURE)
     rows: list[dict[str, object]] = []
     for values, part in variants(probe, _PROBE_KEYS):
-        test = part[(part["split"] == "test") & (part["measure"] == measure)]
+        test = part[(part["split"] == "test") & (part["measure"] == _MEASURE)]
         real = test[test["control"] == "none"]
-        for step, layer in best_layers(part, measure).items():
+        for step, layer in best_layers(part, _MEASURE).items():
             of_layer = test[(test["step"] == step) & (test["layer"] == layer)]
             scores = of_layer[of_layer["control"] == "none"]
             row: dict[str, object] = {**values, "step": step, "layer chosen on validation": layer}
             row[f"test {name}"] = scores["value"].mean()
             row["SD over seeds"] = scores["value"].std()
             if summary is not None:
-                row["95 % over speakers"] = _interval(summary, measure, values, step, layer)
-            row |= _chosen_layer(best, measure, values, step)
+                row["95 % over speakers"] = _interval(summary, values, step, layer)
+            row |= _chosen_layer(best, values, step)
             row["eGeMAPS"] = real.loc[real["layer"] == FUNCTIONALS, "value"].mean()
             random = test[(test["control"] == "random_weights") & (test["layer"] == row["layer chosen on validation"])]
             row["random weights"] = random["value"].mean()
@@ -56,39 +55,38 @@ def probe_headline(
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
-def _interval(summary: pd.DataFrame, measure: str, values: Mapping[str, str], step: int, layer: str) -> str | None:
+def _interval(summary: pd.DataFrame, values: Mapping[str, str], step: int, layer: str) -> str | None:
     """Return a test score's interval over speakers as text; None where there is none (too few speakers)."""
-    wanted = {**values, "control": "none", "split": "test", "measure": measure, "layer": layer}
+    wanted = {**values, "control": "none", "split": "test", "measure": _MEASURE, "layer": layer}
     rows = summary[(summary["step"] == step) & (summary[list(wanted)] == pd.Series(wanted)).all(axis="columns")]
     rows = rows.dropna(subset=["ci_low", "ci_high"])
     return None if len(rows) != 1 else interval_text(rows["ci_low"].iloc[0], rows["ci_high"].iloc[0])
 
 
-def _chosen_layer(best: pd.DataFrame | None, measure: str, values: Mapping[str, str], step: int) -> dict[str, object]:
+def _chosen_layer(best: pd.DataFrame | None, values: Mapping[str, str], step: int) -> dict[str, object]:
     """Return the chosen layer, its score and its interval as the table of chosen layers has them."""
     if best is None:
         return {}
-    wanted = {**values, "measure": measure}
+    wanted = {**values, "measure": _MEASURE}
     rows = best[(best["step"] == step) & (best[list(wanted)].astype(str) == pd.Series(wanted)).all(axis="columns")]
     if len(rows) != 1:
         return {}
-    row, score = rows.iloc[0], f"test {short_measure_name(measure)}"
+    row, score = rows.iloc[0], f"test {short_measure_name(_MEASURE)}"
     cells: dict[str, object] = {"layer chosen on validation": row["layer"], score: row["test_value"]}
     if "ci_low" in rows and pd.notna(row["ci_low"]):
         cells["95 % over speakers"] = interval_text(row["ci_low"], row["ci_high"])
     return cells
 
 
-def changes_headline(changes: pd.DataFrame, *, measure: str = "uar") -> pd.DataFrame:
+def changes_headline(changes: pd.DataFrame) -> pd.DataFrame:
     """Return the layer that the last checkpoint changed most, and how many layers' changes are significant.
 
     Args:
         changes: The table of changes.
-        measure: Which measure.
     """
     need(changes, ["step", "layer", "measure", "value", "ci_low", "ci_high", "p_holm"], "probe changes")
     rows: list[dict[str, object]] = []
-    for values, part in variants(changes[changes["measure"] == measure], _PROBE_KEYS):
+    for values, part in variants(changes[changes["measure"] == _MEASURE], _PROBE_KEYS):
         last_step = step_order(part["step"])[-1]
         last = part[part["step"] == last_step]
         most = last.iloc[int(last["value"].abs().to_numpy().argmax())]
@@ -101,39 +99,37 @@ def changes_headline(changes: pd.DataFrame, *, measure: str = "uar") -> pd.DataF
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
-def numbers_headline(numbers: pd.DataFrame, *, measure: str = "r2") -> pd.DataFrame:
+def numbers_headline(numbers: pd.DataFrame) -> pd.DataFrame:
     """Return per target and checkpoint the layer chosen on validation, and its test score with the interval.
 
     Args:
         numbers: The table of probes of numeric targets.
-        measure: Which measure chooses and is shown.
     """
     need(numbers, ["step", "layer", "control", "split", "measure", "value", "ci_low", "ci_high"], "probe_numbers")
     rows: list[dict[str, object]] = []
     layers = numbers[(numbers["control"] == "none") & (numbers["layer"] != FUNCTIONALS)]
     for values, part in variants(layers, _PROBE_KEYS):
-        for step, layer in best_layers(part, measure).items():
+        for step, layer in best_layers(part, "r2").items():
             test = part[(part["step"] == step) & (part["layer"] == layer) & (part["split"] == "test")]
             means = test.groupby("measure")[["value", "ci_low", "ci_high"]].mean()
             row: dict[str, object] = {**values, "step": step, "layer chosen on validation": layer}
-            row[f"test {measure_name(measure)}"] = means["value"].get(measure)
-            row["95 % over speakers"] = interval_text(means["ci_low"].get(measure), means["ci_high"].get(measure))
+            row[f"test {measure_name('r2')}"] = means["value"].get("r2")
+            row["95 % over speakers"] = interval_text(means["ci_low"].get("r2"), means["ci_high"].get("r2"))
             row["test CCC"] = means["value"].get("ccc")
             rows.append(row)
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
-def models_headline(models: pd.DataFrame, *, measure: str = "uar") -> pd.DataFrame:
+def models_headline(models: pd.DataFrame) -> pd.DataFrame:
     """Return a row per pair of models: both layers with their scores, and the test of the difference.
 
     Args:
         models: The table of models compared.
-        measure: Which measure.
     """
     need(models, ["model_a", "model_b", "layer_a", "layer_b", "measure", "value", "p_holm"], "probe_models")
-    name = short_measure_name(measure)
+    name = short_measure_name(_MEASURE)
     rows: list[dict[str, object]] = []
-    for values, part in variants(models[models["measure"] == measure], ("corpus", "target", "family")):
+    for values, part in variants(models[models["measure"] == _MEASURE], ("corpus", "target", "family")):
         rows += [
             {
                 **values, "A": row["model_a"], "B": row["model_b"], "layer of A": row["layer_a"],

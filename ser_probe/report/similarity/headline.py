@@ -11,14 +11,13 @@ from ser_probe.report.style import short
 from ser_probe.report.tables import FUNCTIONALS, by_corpus, with_acoustics
 
 
-def similarity_headline(similarity: pd.DataFrame, *, measure: str | None = None) -> pd.DataFrame:
+def similarity_headline(similarity: pd.DataFrame) -> pd.DataFrame:
     """Return per checkpoint the layers most and least similar to the acoustic features.
 
     Args:
         similarity: The similarity table.
-        measure: Which measure; the main one by default.
     """
-    measure = measure or main_measure(similarity)
+    measure = main_measure(similarity)
     rows = with_acoustics(similarity)
     name = "CKA" if measure.startswith("cka") else measure_name(measure)
     most, least = ("lowest", "highest") if measure in DISTANCES else ("highest", "lowest")
@@ -47,16 +46,15 @@ def _nearest_and_farthest(rows: pd.DataFrame, measure: str) -> tuple[pd.Series, 
     return ranked.iloc[-1], ranked.iloc[0]
 
 
-def layers_headline(similarity: pd.DataFrame, *, measure: str | None = None) -> pd.DataFrame:
+def layers_headline(similarity: pd.DataFrame) -> pd.DataFrame:
     """Return for each two files whose layers were compared the pairs of layers that are most and least alike.
 
     Pairs within a file are shown only where no two files were compared, without those of a layer with itself.
 
     Args:
         similarity: The similarity table.
-        measure: Which measure; the main one by default.
     """
-    measure = measure or main_measure(similarity)
+    measure = main_measure(similarity)
     acoustic = pd.concat([similarity[f"layer_{side}"].astype(str).str.startswith(FUNCTIONALS) for side in "ab"], axis=1)
     rows = similarity[(similarity["measure"] == measure) & ~acoustic.any(axis=1) & similarity["value"].notna()]
     same_file = (rows["model_a"] == rows["model_b"]) & (rows["checkpoint_a"] == rows["checkpoint_b"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -78,7 +77,9 @@ def draw_effects(table: pd.DataFrame) -> Figure:
     table = table[table["effect_size"].notna()]
     if table.empty:
         raise AnalysisError("No comparison has an effect size", found="observations without spread")
-    table = table.assign(pair=[_pair(row) for row in table.to_dict("records")])
+    table = table.assign(
+        pair=[f"{row['factor']} {row['level_a']} – {row['level_b']}" for row in table.to_dict("records")]
+    )
     if len(table) <= _MOST_ROWS:
         figure, (ax,) = new_panels(PAGE_WIDTH_IN, 1.2 + _ROW_IN * max(len(table), 3))
         places = (f" ({within})" if within else "" for within in table["within"])
@@ -141,10 +142,6 @@ def _panels_of_pairs(table: pd.DataFrame) -> Figure:
         if i // columns < n_rows - 1:
             ax.set_xlabel("")
     return figure
-
-
-def _pair(row: dict[Any, Any]) -> str:
-    return f"{row['factor']} {row['level_a']} – {row['level_b']}"
 
 
 def _level(table: pd.DataFrame) -> str:

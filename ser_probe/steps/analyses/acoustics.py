@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ from ser_probe.report.tables import POOLED
 from ser_probe.runtime import Progress
 from ser_probe.steps.analyses.corpora import Part, corpus_counts, corpus_parts, in_context, join_parts, of_each
 from ser_probe.steps.analyses.inputs import Inputs
-from ser_probe.steps.analyses.representations import FEATURE_LAYER, CacheFile, Joined, Representation, path_of
+from ser_probe.steps.analyses.representations import FEATURE_LAYER, Joined, Representation
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import write_table
 
@@ -76,7 +76,7 @@ def run(inputs: Inputs, config: AcousticsConfig) -> Outcome:
     if features is None:
         raise AnalysisError("There are no acoustic features to predict", fix="give the file of eGeMAPS")
     looked_at = replace(inputs, splits=config.splits or inputs.splits)
-    joined, random = _apart(looked_at.join(with_control=True), inputs.control)
+    joined, random = looked_at.join(with_control=True).without_control(inputs.control)
     parts = corpus_parts(joined, "acoustics", progress, apart=inputs.by_corpus)
     represented = [*joined.checkpoints, *([] if random is None else [random])]
     progress.start("acoustics", len(parts) * sum(len(one.layer_names) for one in represented), "layers")
@@ -133,21 +133,6 @@ def _tables(material: _Material, config: AcousticsConfig, progress: Progress) ->
     }
 
 
-def _apart(joined: Joined, random_cache: CacheFile | None) -> tuple[Joined, Representation | None]:
-    """Return the checkpoints, and the file with random weights apart from them."""
-    if random_cache is None:
-        return joined, None
-    own = [one for one in joined.checkpoints if one.path == path_of(random_cache)]
-    models = tuple(one for one in joined.checkpoints if one.path != path_of(random_cache))
-    if not models:
-        raise AnalysisError(
-            "The control with random weights is the only file",
-            where=path_of(random_cache),
-            fix="give the files of the model's checkpoints, and this one with --random",
-        )
-    return replace(joined, checkpoints=models), own[0]
-
-
 def _prepare(
     part: Part,
     random: Representation | None,
@@ -193,7 +178,7 @@ def _genders(joined: Joined, config: AcousticsConfig, where: str, progress: Prog
         AnalysisError: If the control that needs it is asked for, beyond the defaults, and the clips have no such
             column.
     """
-    if _varies(joined, "gender"):
+    if joined.varies("gender"):
         return joined.column("gender")
     if "gender_only" in config.controls:
         if "gender" not in joined.clips and config.controls != AcousticsConfig().controls:
@@ -225,7 +210,7 @@ def _score(
                 if shuffles and not is_random:
                     scored[key, "shuffled_clips"] = control
                 progress.advance()
-    if "gender_only" in config.controls and _varies(joined, "gender"):
+    if "gender_only" in config.controls and joined.varies("gender"):
         guessed = group_means(targets.y, joined.column("gender"), targets.folds)
         sums = speaker_sums(targets.y, guessed, training_means(targets.y, targets.folds), targets.speakers)
         for model in dict.fromkeys(one.model for one in joined.checkpoints):
@@ -251,12 +236,12 @@ def _group_similarity(material: _Material) -> pd.DataFrame:
     for one in joined.checkpoints:
         layers = list(one.layer_names)
         found = cka_pairs(
-            [_reader(one, name) for name in layers],
+            [partial(one.layer, name) for name in layers],
             others,
             groups=material.targets.speakers,
             names=[f"{one.model} {one.checkpoint} layer {name}" for name in layers],
             other_names=[f"functionals of group {group}" for group in chosen],
-        ).debiased
+        )["cka_debiased"]
         for row, name in enumerate(layers):
             for column, (group, columns) in enumerate(chosen.items()):
                 rows.append({
@@ -268,13 +253,9 @@ def _group_similarity(material: _Material) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _reader(one: Representation, layer: str) -> Any:
-    return lambda: one.layer(layer)
-
-
 def _description(material: _Material) -> pd.DataFrame:
     joined, functionals = material.joined, material.functionals
-    factors = {name: joined.column(name) for name in _FACTORS if _varies(joined, name)}
+    factors = {name: joined.column(name) for name in _FACTORS if joined.varies(name)}
     return describe_functionals(
         material.raw,
         functionals.names,
@@ -282,7 +263,3 @@ def _description(material: _Material) -> pd.DataFrame:
         predicted=material.predicted,
         factors=factors,
     )
-
-
-def _varies(joined: Joined, name: str) -> bool:
-    return name in joined.clips and bool(joined.clips[name].notna().all()) and joined.clips[name].nunique() > 1

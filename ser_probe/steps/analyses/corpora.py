@@ -89,7 +89,7 @@ def corpus_parts(joined: Joined, what: str, progress: Progress, *, apart: bool =
     if n_unnamed:
         progress.say(f"{what} by corpus is without {n_unnamed} clips that name no corpus")
     names = joined.clips["corpus"].astype(str).to_numpy()
-    return [replace(everything, corpus=POOLED), *(_part(joined, np.flatnonzero(names == name), name) for name in large)]
+    return [replace(everything, corpus=POOLED), *(_part(joined, names == name, name) for name in large)]
 
 
 def corpus_counts(parts: Sequence[Part]) -> dict[str, object]:
@@ -142,12 +142,6 @@ def corpus_sizes(joined: Joined) -> dict[str, int]:
     return {str(name): int(counts[name]) for name in sorted(counts.index)}
 
 
-def _part(joined: Joined, places: np.ndarray, name: str) -> Part:
-    features = joined.features
-    own = Joined(
-        clips=joined.clips.iloc[places].reset_index(drop=True),
-        checkpoints=tuple(replace(one, rows=one.rows[places]) for one in joined.checkpoints),
-        features=None if features is None else replace(features, rows=features.rows[places]),
-        n_dropped=0,
-    )
-    return Part(name, places, own)
+def _part(joined: Joined, chosen: np.ndarray, name: str) -> Part:
+    places = np.flatnonzero(chosen)
+    return Part(name, places, joined.of_clips(places))

@@ -66,7 +66,7 @@ def _describe(part: Part, config: GeometryConfig, seed: int, progress: Progress)
     joined = part.joined
     factors = _factors(part, config, progress)
     speakers = factors.get("speaker")
-    if speakers is None and _is_complete(joined, "speaker"):
+    if speakers is None and joined.is_complete("speaker"):
         speakers = joined.column("speaker")
     geometry = Geometry(
         len(joined.clips),
@@ -100,10 +100,6 @@ def _standardised(one: Representation) -> Iterator[tuple[RepresentationKey, np.n
         spread = x.std(axis=0)
         varying = spread > 4 * np.finfo(np.float32).eps * np.abs(x).max(axis=0)
         yield one.key(layer), (x[:, varying] - x[:, varying].mean(axis=0)) / spread[varying]
-
-
-def _is_complete(joined: Joined, name: str) -> bool:
-    return name in joined.clips and bool(joined.clips[name].notna().all())
 
 
 def _factors(part: Part, config: GeometryConfig, progress: Progress) -> dict[str, np.ndarray]:

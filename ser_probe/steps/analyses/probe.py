@@ -23,7 +23,7 @@ from ser_probe.steps.analyses.probe_extras import wants_extras, write_probe_extr
 from ser_probe.steps.analyses.probe_tables import ProbeTables
 from ser_probe.steps.analyses.probe_targets import Task, probed_splits, settle_tasks
 from ser_probe.steps.analyses.probe_training import NUMBER_FAMILY, class_families, train_majority, train_task
-from ser_probe.steps.analyses.representations import Joined, Representation, path_of
+from ser_probe.steps.analyses.representations import Joined, Representation
 from ser_probe.steps.outcome import Outcome
 
 _SIGNIFICANT = 0.05
@@ -132,27 +132,19 @@ def check_families(probe: ProbeConfig, tasks: Sequence[Task]) -> None:
 
 def _join(inputs: Inputs, probe: ProbeConfig) -> tuple[Joined, Representation | None]:
     """Return the joined caches, and the one with random weights apart from them."""
-    random, splits = inputs.control, probed_splits(probe, inputs.caches, inputs.clips)
+    splits = probed_splits(probe, inputs.caches, inputs.clips)
     joined = replace(inputs, splits="all" if splits is None else splits).join(with_control=True)
-    if random is None:
-        return joined, None
-    own = [one for one in joined.checkpoints if one.path == path_of(random)]
-    models = tuple(one for one in joined.checkpoints if one.path != path_of(random))
-    if not models:
-        raise AnalysisError(
-            "The control with random weights is the only file",
-            where=path_of(random),
-            fix="give the files of the model's checkpoints, and this one with --random",
-        )
-    if own[0].layer_names != models[0].layer_names:
+    joined, random = joined.without_control(inputs.control)
+    models = joined.checkpoints
+    if random is not None and random.layer_names != models[0].layer_names:
         raise AnalysisError(
             "The control with random weights has other layers than the model",
-            where=path_of(random),
+            where=random.path,
             expected=", ".join(models[0].layer_names),
-            found=", ".join(own[0].layer_names),
+            found=", ".join(random.layer_names),
             fix="extract the same architecture with --random-weights",
         )
-    return replace(joined, checkpoints=models), own[0]
+    return joined, random
 
 
 def _extras(

@@ -3,8 +3,9 @@ and directions. Called by the analysis `probe`, which has joined the caches and 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +16,20 @@ from ser_probe.analysis.inputs import RepresentationKey
 from ser_probe.analysis.probes.controls import shuffle_values
 from ser_probe.analysis.probes.description_length import describe_labels
 from ser_probe.analysis.probes.directions import direction_cosines
-from ser_probe.analysis.probes.families import ClassProbes, Folds
+from ser_probe.analysis.probes.families import Folds
 from ser_probe.analysis.probes.family_table import FAMILIES, train_classes
 from ser_probe.analysis.probes.learning_curve import learning_curve
-from ser_probe.analysis.probes.logistic import fit_logistic
-from ser_probe.analysis.probes.training import ProbeOptions
 from ser_probe.analysis.probes.transfer import checkpoint_transfer, corpus_transfer
 from ser_probe.analysis.resampling import group_codes
 from ser_probe.config import ProbeConfig
 from ser_probe.errors import AnalysisError
 from ser_probe.runtime import SILENT, Progress
+from ser_probe.steps.analyses.probe_training import family_options
 from ser_probe.steps.analyses.representations import Joined, Representation
 from ser_probe.steps.tables import write_table
 
 # Enough to tell the noise of a seed from a difference between checkpoints; more cost as much again each.
 _MOST_SEEDS = 3
-
-
-@dataclass(eq=False)
-class _Found:
-    """Rows by table."""
-
-    parts: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
-
-    def add(self, name: str, table: pd.DataFrame) -> None:
-        self.parts.setdefault(name, []).append(table)
-
-
-@dataclass(frozen=True)
-class _Trainer:
-    """The linear family with a study's options: `Fit` of the analyses."""
-
-    options: ProbeOptions
-    seeds: Sequence[int]
-
-    def __call__(
-        self, x: np.ndarray, labels: np.ndarray, folds: Folds, *, groups: np.ndarray, n_classes: int
-    ) -> ClassProbes:
-        return train_classes(
-            FAMILIES["linear"], x, labels, folds, groups=groups, n_classes=n_classes, seeds=self.seeds,
-            options={"options": self.options},
-        )  # fmt: skip
-
-
-def _fit_regularised(
-    x: np.ndarray, labels: np.ndarray, folds: Folds, *, groups: np.ndarray, n_classes: int
-) -> ClassProbes:
-    return fit_logistic(x, np.asarray(labels)[None], folds, groups=groups, n_classes=n_classes)
 
 
 def wants_extras(probe: ProbeConfig) -> bool:
@@ -98,10 +66,7 @@ def write_probe_extras(
     Returns:
         The files written.
     """
-    options = ProbeOptions(
-        probe.learning_rate, probe.batch_size, probe.max_epochs, min_delta=probe.min_delta, patience=probe.patience
-    )
-    found, remarks = _Found(), dict[str, None]()
+    parts, remarks = defaultdict[str, list[pd.DataFrame]](list), dict[str, None]()
     series = _checkpoints_by_model(joined)
     progress.start("probe extras", sum(len(_shared_layers(states)) for states in series), "layers")
     for states in series:
@@ -109,18 +74,17 @@ def write_probe_extras(
         for layer in _shared_layers(states):
             x = np.stack([state.layer(layer) for state in states])
             names = [state.key(layer) for state in states]
-            tables = _of_layer(x, names, joined, probe, options, labels, groups, folds, remarks)
-            for name, table in tables:
-                found.add(name, table.assign(pooling=states[0].pooling))
+            for name, table in _of_layer(x, names, joined, probe, labels, groups, folds, remarks):
+                parts[name].append(table.assign(pooling=states[0].pooling))
             progress.advance()
     progress.finish()
     for remark in remarks:
         progress.say(remark)
     extra = {"feature": "embedding", "target": "label", **(context or {})}
     files: list[Path] = []
-    for name, parts in found.parts.items():
+    for name, tables in parts.items():
         family = "logistic" if name == "probe_description_length" else "linear"
-        files += write_table(pd.concat(parts, ignore_index=True).assign(**extra, family=family), output, name)
+        files += write_table(pd.concat(tables, ignore_index=True).assign(**extra, family=family), output, name)
     return files
 
 
@@ -129,38 +93,35 @@ def _of_layer(
     names: Sequence[RepresentationKey],
     joined: Joined,
     probe: ProbeConfig,
-    options: ProbeOptions,
     labels: np.ndarray,
     groups: np.ndarray,
     folds: Folds,
     remarks: dict[str, None],
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the tables of one layer at all its checkpoints; what cannot be done is noted in `remarks`."""
-    single, several = _Trainer(options, range(1)), _Trainer(options, range(min(probe.initialisations, _MOST_SEEDS)))
+    seeds = range(min(probe.initialisations, _MOST_SEEDS))
+    linear = partial(train_classes, FAMILIES["linear"], options=family_options("linear", probe))
+    single, several = partial(linear, seeds=range(1)), partial(linear, seeds=seeds)
+    regularised = partial(train_classes, FAMILIES["logistic"], seeds=range(1))
     used = (folds.parts >= 0).any(axis=0)
     if probe.description_length:
         yield from _attempt(
             "probe_description_length",
-            lambda: describe_labels(x[:, used], labels[used], groups[used], fit=_fit_regularised, names=names),
+            lambda: describe_labels(x[:, used], labels[used], groups[used], fit=regularised, names=names),
             remarks,
         )
     if probe.learning_curve:
-        yield (
-            "probe_curve",
-            learning_curve(x, labels, groups, folds, fit=single, names=names),
-        )
+        yield "probe_curve", learning_curve(x, labels, groups, folds, fit=single, names=names)
     if (probe.transfer or probe.directions) and len(x) > 1:
         classes, codes = group_codes(labels)
         trained = several(x, codes, folds, groups=groups, n_classes=len(classes))
         if probe.transfer:
             yield "probe_transfer", checkpoint_transfer(x, labels, groups, folds, trained, names=names)
         if probe.directions:
-            given = np.stack([shuffle_values(codes, groups, seed, folds) for seed in several.seeds])
+            given = np.stack([shuffle_values(codes, groups, seed, folds) for seed in seeds])
             shuffled = several(x, given, folds, groups=groups, n_classes=len(classes))
-            yield (
-                "probe_directions",
-                direction_cosines(x, folds, trained, classes=list(classes), names=names, shuffled=shuffled),
-            )
+            cosines = direction_cosines(x, folds, trained, classes=list(classes), names=names, shuffled=shuffled)
+            yield "probe_directions", cosines
     if probe.transfer and "corpus" in joined.clips and joined.clips["corpus"].nunique() > 1:
         corpora = joined.column("corpus")
         yield from _attempt(

@@ -88,12 +88,12 @@ def settle_tasks(joined: Joined, probe: ProbeConfig, split: SplitConfig, *, feat
                 acoustic = name == EGEMAPS or name.startswith(f"{EGEMAPS}:")
                 numbers.setdefault((acoustic, target.clips.tobytes()), []).append(target)
                 continue
-            own = restrict(joined, target.clips)
+            own = joined.of_clips(target.clips)
             folds = _divide(target, own, probe, split)
             check_folds(target.classes[target.values], folds, target.groups, shares_groups=published)
             tasks.append(Task((target,), own, folds, target.group_name, shares or published, remarks))
     for (acoustic, _), targets in numbers.items():
-        own = restrict(joined, targets[0].clips)
+        own = joined.of_clips(targets[0].clips)
         folds = _divide(targets[0], own, probe, split)
         check_folds(None, folds, targets[0].groups, shares_groups=published)
         own = replace(own, features=None) if acoustic else own
@@ -102,18 +102,6 @@ def settle_tasks(joined: Joined, probe: ProbeConfig, split: SplitConfig, *, feat
         remark = "clips are divided at random, as Study E published it: training and test share speakers"
         tasks = [replace(task, divided_by="clip", remarks=(*task.remarks, remark)) for task in tasks]
     return tasks
-
-
-def restrict(joined: Joined, clips: np.ndarray) -> Joined:
-    """Return the join with these clips only, by their positions."""
-    if len(clips) == len(joined.clips):
-        return joined
-    return Joined(
-        joined.clips.iloc[clips].reset_index(drop=True),
-        tuple(replace(one, rows=one.rows[clips]) for one in joined.checkpoints),
-        None if joined.features is None else replace(joined.features, rows=joined.features.rows[clips]),
-        joined.n_dropped,
-    )
 
 
 def _targets(

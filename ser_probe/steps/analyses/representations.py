@@ -7,7 +7,7 @@ else from the columns that the caches carry.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +107,44 @@ class Joined:
     checkpoints: tuple[Representation, ...]
     features: Representation | None
     n_dropped: int
+
+    def of_clips(self, places: np.ndarray) -> Joined:
+        """Return the join with some clips only, by their positions."""
+        if len(places) == len(self.clips):
+            return self
+        features = self.features
+        return replace(
+            self,
+            clips=self.clips.iloc[places].reset_index(drop=True),
+            checkpoints=tuple(replace(cache, rows=cache.rows[places]) for cache in self.checkpoints),
+            features=None if features is None else replace(features, rows=features.rows[places]),
+        )
+
+    def without_control(self, control: CacheFile | None) -> tuple[Joined, Representation | None]:
+        """Return the checkpoints, and the file with random weights apart from them.
+
+        Raises:
+            AnalysisError: If there is no other file.
+        """
+        if control is None:
+            return self, None
+        path = path_of(control)
+        models = tuple(cache for cache in self.checkpoints if cache.path != path)
+        if not models:
+            raise AnalysisError(
+                "The control with random weights is the only file",
+                where=path,
+                fix="give the files of the model's checkpoints, and this one with --random",
+            )
+        return replace(self, checkpoints=models), next(cache for cache in self.checkpoints if cache.path == path)
+
+    def is_complete(self, name: str) -> bool:
+        """Return whether all clips have a value of a column."""
+        return name in self.clips and bool(self.clips[name].notna().all())
+
+    def varies(self, name: str) -> bool:
+        """Return whether all clips have a value of a column, and not all the same."""
+        return self.is_complete(name) and self.clips[name].nunique() > 1
 
     def counts(self) -> dict[str, object]:
         """Return how many clips there are, and how many were left out, as a summary has it."""

@@ -28,7 +28,7 @@ from ser_probe.steps.analyses.stats_remarks import opposite_answers, refuse_pool
 from ser_probe.steps.analyses.stats_units import seed_warnings, unit_column, what_repeats
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.results_file import read_results
-from ser_probe.steps.tables import read_table, write_table
+from ser_probe.steps.tables import read_table, replace_tables, replace_text
 
 _LATEX = ("descriptives.tex", "anova.tex", "contrasts.tex")
 
@@ -130,8 +130,7 @@ def _study_statistics(inputs: Inputs, tables_folder: Path, stats: StatsConfig) -
         try:
             found.append(_analyse_rows(part, stats))
         except AnalysisError as error:
-            why = f"{error.what}" + (f" ({error.found})" if error.found else "")
-            remarks.append(f"{part.label}: {why}" if part.label else why)
+            remarks.append(f"{part.label}: {error.brief()}" if part.label else error.brief())
         progress.advance()
     progress.finish()
     for line in remarks:
@@ -189,20 +188,10 @@ def _analyse(
 
 
 def _options(stats: StatsConfig, test: Test) -> StatsOptions:
+    same = {field.name for field in dataclasses.fields(StatsOptions)} & {*StatsConfig.model_fields}
+    given = {name: getattr(stats, name) for name in same} | {"kind": stats.type, "test": test}
     bound = stats.equivalence
-    return StatsOptions(
-        contrasts=stats.contrasts,
-        order=stats.order,
-        kind=stats.type,
-        test=test,
-        pairs=stats.pairs,
-        correct=stats.correct,
-        equivalence=None if bound is None else str(bound),
-        effects=stats.effects,
-        power=stats.power,
-        alpha=stats.alpha,
-        sd=stats.sd,
-    )
+    return StatsOptions(**given | {"equivalence": None if bound is None else str(bound)})
 
 
 def _parts(rows: pd.DataFrame, stats: StatsConfig) -> Iterator[_Part]:
@@ -273,20 +262,10 @@ def _write(
     tables = {
         name: _join(name, found, context) for name in TABLES if any(name in each.statistics.tables for each in found)
     }
-    files: list[Path] = []
-    for name in TABLES:
-        if name in tables:
-            files += write_table(tables[name], output, name)
-        else:
-            for suffix in (".parquet", ".csv"):
-                (output / f"{name}{suffix}").unlink(missing_ok=True)
+    files = replace_tables(tables, output, TABLES)
     printed = latex_files(tables, found[0].statistics.observations.response) if found else {}
     for name in _LATEX:
-        if name in printed:
-            write_text(output / name, printed[name])
-            files.append(output / name)
-        else:
-            (output / name).unlink(missing_ok=True)
+        files += replace_text(output / name, printed.get(name))
     lines = [f"# {markdown(title)}", "", *(f"{line}\n" for line in words)]
     if stats.where:
         lines += [f"Rows: {', '.join(f'{markdown(k)} = {markdown(_shown(v))}' for k, v in stats.where.items())}.", ""]

@@ -66,7 +66,9 @@ def plan_export(
             with `force`, something else than an earlier export.
     """
     if kind not in FORMATS:
-        raise CacheError("The format is not known", expected=", ".join(FORMATS), found=kind, fix=_suggest(kind))
+        raise CacheError(
+            "The format is not known", expected=", ".join(FORMATS), found=kind, fix=did_you_mean(kind, FORMATS)
+        )
     _check_output(output, kind, force)
     with EmbeddingCache.open(cache) as opened:
         chosen = tuple(dict.fromkeys(layers)) if layers else tuple(opened.layer_names)
@@ -101,7 +103,8 @@ def write_export(plan: ExportPlan, *, progress: Progress = SILENT) -> Path:
         with EmbeddingCache.open(plan.cache) as cache:
             FORMATS[plan.kind](cache, plan, temporary, progress)
         if temporary.is_dir():
-            _list_files(temporary)
+            names = sorted(path.name for path in temporary.iterdir() if path.name != MARKER)
+            write_json(temporary / MARKER, {**read_json(temporary / MARKER), "files": names})
         _replace(temporary, plan.output)
     except OSError as error:
         if error.errno is None:
@@ -111,10 +114,6 @@ def write_export(plan: ExportPlan, *, progress: Progress = SILENT) -> Path:
         _remove(temporary)
     progress.finish()
     return plan.output
-
-
-def _suggest(kind: str) -> str:
-    return did_you_mean(kind, FORMATS)
 
 
 def _check_output(output: Path, kind: str, force: bool) -> None:
@@ -155,11 +154,6 @@ def _foreign_in_file(output: Path) -> str | None:
     return None if {"clip_ids", "cache", "key"} <= known.keys() else "tensors of something else"
 
 
-def _list_files(folder: Path) -> None:
-    names = sorted(path.name for path in folder.iterdir() if path.name != MARKER)
-    write_json(folder / MARKER, {**read_json(folder / MARKER), "files": names})
-
-
 def _replace(temporary: Path, output: Path) -> None:
     inside = sorted(temporary.iterdir()) if temporary.is_dir() else []
     for path in [*inside, temporary]:
@@ -188,7 +182,9 @@ def _remove(path: Path) -> None:
 def _write_npy(cache: EmbeddingCache, plan: ExportPlan, folder: Path, progress: Progress) -> None:
     """One array a layer in the type of storage, and the clips in their order."""
     _open_folder(cache, plan, folder)
-    _clip_table(cache).to_csv(folder / "clips.csv", index=False)
+    # Of a ragged cache with the place of each clip's first frame.
+    clips = cache.clips.assign(first_frame=cache.offsets[:-1]) if cache.ragged else cache.clips
+    clips.to_csv(folder / "clips.csv", index=False)
     for name in plan.layers:
         with (folder / f"layer-{slug(name)}.npy").open("wb") as stream:
             header = {"descr": cache.key.dtype.str, "fortran_order": False, "shape": cache.array.shape[1:]}
@@ -274,11 +270,6 @@ def _open_folder(cache: EmbeddingCache, plan: ExportPlan, folder: Path) -> None:
 def _origin(cache: EmbeddingCache) -> dict[str, object]:
     origin: dict[str, object] = {"cache": cache.path.name, "key": cache.key.digest, "pooling": cache.key.pooling}
     return origin | {name: cache.attributes[name] for name in ("model", "checkpoint") if name in cache.attributes}
-
-
-def _clip_table(cache: EmbeddingCache) -> pd.DataFrame:
-    """Return the clips in order, of a ragged cache with the place of each one's first frame."""
-    return cache.clips.assign(first_frame=cache.offsets[:-1]) if cache.ragged else cache.clips
 
 
 def _tables(cache: EmbeddingCache, name: str, most: int | None = None) -> Iterator[pd.DataFrame]:

@@ -19,7 +19,6 @@ from ser_probe.data.label_map import check_label_map
 from ser_probe.data.manifest import Manifest, read_manifest
 from ser_probe.embeddings.passes import ClipList
 from ser_probe.errors import AnalysisError, CheckpointError, did_you_mean
-from ser_probe.files import write_text
 from ser_probe.models.catalogue import model_name
 from ser_probe.models.checkpoint import load_classifier, read_targets
 from ser_probe.models.checkpoint_folders import CHECKPOINTS, list_checkpoints
@@ -32,7 +31,7 @@ from ser_probe.steps.evaluation_latex import latex_scores
 from ser_probe.steps.evaluation_tables import agreement_rows
 from ser_probe.steps.study.extractions import folder_state
 from ser_probe.steps.study.stages import file_states
-from ser_probe.steps.tables import read_table, write_table
+from ser_probe.steps.tables import read_table, replace_tables, replace_text
 from ser_probe.steps.trained_runs import TrainedRun, find_runs
 
 TABLES = {
@@ -263,24 +262,8 @@ def evaluate_study(clips: StudyClips, tables: Path, *, progress: Progress = SILE
     }
     if "rejects" in joined:
         joined["rejects"] = joined["rejects"].drop_duplicates(["evaluated_on", "path"])
-    return _write(joined, tables)
-
-
-def _write(joined: dict[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Write the tables, and remove those of a run before that this one does not make."""
-    files: list[Path] = []
-    for kind, name in TABLES.items():
-        if kind in joined:
-            files += write_table(joined[kind], folder, name)
-            continue
-        for suffix in (".parquet", ".csv"):
-            (folder / f"{name}{suffix}").unlink(missing_ok=True)
-    if "scores" in joined:
-        write_text(folder / LATEX, latex_scores(joined["scores"]))
-        files.append(folder / LATEX)
-    else:
-        (folder / LATEX).unlink(missing_ok=True)
-    return files
+    files = replace_tables({TABLES[kind]: table for kind, table in joined.items()}, tables, TABLES.values())
+    return files + replace_text(tables / LATEX, latex_scores(joined["scores"]) if "scores" in joined else None)
 
 
 def read_scores(tables: Path) -> pd.DataFrame | None:

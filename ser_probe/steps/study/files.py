@@ -72,7 +72,7 @@ class StudyFiles:
                 return reading(path)
             fault = "it is not what the study wrote"
         except SerProbeError as error:
-            fault = error.what if error.found is None else f"{error.what} ({error.found})"
+            fault = error.brief()
         except (OSError, ValueError) as error:
             fault = error
         again = "; run the study again: only what is damaged is made anew" if name in self._contents else ""

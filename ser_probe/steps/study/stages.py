@@ -21,7 +21,7 @@ from typing import Any
 from ser_probe import __version__
 from ser_probe.config.renamed import with_new_names
 from ser_probe.errors import DamagedFileError
-from ser_probe.files import content_id, fingerprint, read_json, write_json
+from ser_probe.files import content_id, fingerprint, flatten, read_json, write_json
 from ser_probe.runtime import Progress
 
 _STAMP_FOLDER = ".stages"
@@ -189,7 +189,7 @@ def _read_stamp(path: Path) -> dict[str, Any]:
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Return the keys whose values differ, with both values where they are short and say something."""
-    old, new = _flat(before), _flat(now)
+    old, new = ({".".join(names): value for names, value in flatten(inputs)} for inputs in (before, now))
     changed = []
     for key in sorted({*old, *new}):
         then, is_now = old.get(key), new.get(key)
@@ -198,11 +198,3 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
             short = all(len(value) <= _SHOWN_LETTERS for value in values)
             changed.append(f"{key} ({values[0]} -> {values[1]})" if short else key)
     return changed
-
-
-def _flat(inputs: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in inputs.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return flat

@@ -34,7 +34,7 @@ def test_every_pair_has_its_own_value(rng: np.random.Generator) -> None:
         b = layers[RepresentationKey(row.model_b, row.checkpoint_b, row.step_b, row.layer_b)]
         debiased = row.measure == "cka_debiased"
         assert row.value == pytest.approx(linear_cka(a, b, debiased=debiased), abs=1e-10)
-        assert row.baseline == pytest.approx(0 if debiased else cka_pairs([a], [b]).baseline[0, 0], abs=1e-10)
+        assert row.baseline == pytest.approx(0 if debiased else cka_pairs([a], [b])["cka"].baseline[0, 0], abs=1e-10)
         assert row.ci_low <= row.value <= row.ci_high
         assert (row.n, row.n_speakers) == (40, 5)
 

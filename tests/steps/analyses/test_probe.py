@@ -18,7 +18,7 @@ from ser_probe.steps.analyses import probe_training
 from ser_probe.steps.analyses.entries import run_analysis
 from ser_probe.steps.analyses.inputs import Inputs
 from ser_probe.steps.analyses.probe import check_probes
-from ser_probe.steps.analyses.probe_targets import restrict, settle_tasks
+from ser_probe.steps.analyses.probe_targets import settle_tasks
 from ser_probe.steps.analyses.representations import Representation, join_caches
 from ser_probe.steps.outcome import Outcome
 from ser_probe.steps.tables import KEY_COLUMNS, read_table
@@ -396,14 +396,14 @@ def test_what_would_fail_after_hours_fails_before(clips: pd.DataFrame) -> None:
 
 def test_a_join_is_restricted_to_some_clips(caches: list[Path], features: Path) -> None:
     joined = join_caches(caches, features=features)
-    assert restrict(joined, np.arange(72)) is joined
-    some = restrict(joined, np.array([5, 70]))
+    assert joined.of_clips(np.arange(72)) is joined
+    some = joined.of_clips(np.array([5, 70]))
     assert some.clips["clip_id"].tolist() == joined.clips["clip_id"].iloc[[5, 70]].tolist()
     for one, whole in zip([*some.checkpoints, some.features], [*joined.checkpoints, joined.features], strict=True):
         assert one is not None
         assert whole is not None
         np.testing.assert_array_equal(one.layers()[0], whole.layers()[0][[5, 70]])
-    assert restrict(replace(joined, features=None), np.array([0])).features is None
+    assert replace(joined, features=None).of_clips(np.array([0])).features is None
 
 
 def test_numbers_with_other_missing_clips_are_tasks_of_their_own(caches: list[Path], clips: pd.DataFrame) -> None:
