@@ -38,7 +38,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # where `benchmarks` is found
 
 RESULT = REPOSITORY / "benchmarks" / "results" / "audit_shortcuts.md"
-N_CORPORA, N_PLANTED = 200, 50
+N_CORPORA, N_OTHERS, N_PLANTED = 200, 100, 20
 LEVEL = 0.05
 
 
@@ -164,6 +164,8 @@ def any_found_freely(seed: int, **drawn: float) -> tuple[bool, bool, bool]:
     return bool(table["alarm"].any()), bool(table["significant"].any()), bool(table["significant"].any())
 
 
+PROMISED = ("habits of speakers", "nothing")
+"""The designs in which alarms are counted over all corpora; the others make do with half of them."""
 PLANTED: dict[str, tuple[Callable[[Corpus, float], Corpus], float, str, str]] = {
     "another rate in 5 % of the clips, all of one label": (plant_rate, 0.05, "label", "rate and container"),
     "another rate in 3 % of the clips, all of one label": (plant_rate, 0.03, "label", "rate and container"),
@@ -236,7 +238,8 @@ def main() -> None:
     }
     with ProcessPoolExecutor(options.workers) as pool:
         for name, run in designs.items():
-            found = np.array(list(pool.map(run, range(1000, 1000 + options.corpora))))
+            count = options.corpora if name in PROMISED else options.corpora * N_OTHERS // N_CORPORA
+            found = np.array(list(pool.map(run, range(1000, 1000 + count))))
             lines.append(f"| {name} | {len(found)} | " + " | ".join(interval(column) for column in found.T) + " |")
             print(lines[-1], flush=True)
         lines += ["", "| planted among habits | corpora | skill, mean | significant | alarm |", "|---|--:|--:|--:|--:|"]

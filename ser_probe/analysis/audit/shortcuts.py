@@ -102,7 +102,8 @@ def baseline(properties: pd.DataFrame, clips: pd.DataFrame, *, seed: int = 0) ->
     """
     rows = []
     for trial in _trials(properties, clips, seed):
-        uar, low, high = _scores(trial.target, trial.fit.predict(trial.target.codes)[-1])
+        answers = trial.fit.predict(trial.target.codes)[-1]
+        uar, low, high = _scores(trial.target, answers, _resamples(trial.target))
         rows.append((trial.target.name, uar, 1 / len(trial.target.classes), low, high))
     return pd.DataFrame(rows, columns=["target", "uar", "chance", "low", "high"])
 
@@ -185,10 +186,10 @@ def _p_values(trial: _Trial, seed: int, permutations: int, advance: Callable[[fl
 
 def _rows_of(trial: _Trial, p: np.ndarray, can_be_tested: bool) -> list[dict[str, Any]]:
     target = trial.target
-    answers = trial.fit.predict(target.codes)
+    answers, drawn = trial.fit.predict(target.codes), _resamples(target)
     rows = []
     for place, group in enumerate(trial.groups):
-        uar, low, high = _scores(target, answers[place])
+        uar, low, high = _scores(target, answers[place], drawn)
         if np.isnan(p[place]):  # nothing was predicted, and nothing can vary
             low = high = np.nan
         bins = [(column, trial.bins[column]) for column in group.columns]
@@ -226,15 +227,20 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
     return table[list(SHORTCUT_COLUMNS)]
 
 
-def _scores(target: Target, answers: np.ndarray) -> tuple[float, float, float]:
+def _resamples(target: Target) -> np.ndarray:
+    """Return how often each speaker is drawn in each resample, [B, G]; as floats, whose products are fast."""
+    seed = derive_seed("shortcut intervals", target.name)
+    return bootstrap_counts(int(target.speakers.max()) + 1, seed=seed).astype(float)
+
+
+def _scores(target: Target, answers: np.ndarray, drawn: np.ndarray) -> tuple[float, float, float]:
     """Return the UAR of one group's answers, and its interval over speakers."""
     n_classes = len(target.classes)
-    n_groups = int(target.speakers.max()) + 1
+    n_groups = drawn.shape[1]
     counts = count_answers(target.codes, answers, target.speakers, n_groups=n_groups, n_classes=n_classes)
     uar = answer_scores(counts.sum(axis=0))["uar"]
     if not target.has_speakers:
         return float(uar), np.nan, np.nan
-    drawn = bootstrap_counts(n_groups, seed=derive_seed("shortcut intervals", target.name))
     if target.name == "speaker":  # a speaker is a class: the UAR is the mean of the speakers' recalls
         recalls = np.diagonal(counts[:, 0]) / np.diagonal(counts[:, 1])
         resampled = drawn @ recalls / n_groups
