@@ -18,7 +18,7 @@ import pandas as pd
 from ser_probe.analysis.audit.giveaways import find_giveaway
 from ser_probe.analysis.audit.naive_bayes import BinnedBayes
 from ser_probe.analysis.audit.permutation_test import permutation_p_values
-from ser_probe.analysis.audit.property_bins import Bins, bin_values
+from ser_probe.analysis.audit.property_bins import TO_LEARN, TO_TELL, Bins, bin_values
 from ser_probe.analysis.audit.property_groups import PROPERTY_NAMES, PropertyGroup, groups_of
 from ser_probe.analysis.audit.shortcut_targets import TARGETS, Target, count_arrangements, make_target, permuted_targets
 from ser_probe.analysis.audit.verdicts import LEVEL, Found, is_alarm, skill, verdict_of, words_of
@@ -110,11 +110,12 @@ def baseline(properties: pd.DataFrame, clips: pd.DataFrame, *, seed: int = 0) ->
 
 @dataclass(frozen=True)
 class _Trial:
-    """A target, the groups of properties in bins, and the fit."""
+    """A target, the groups of properties in bins to learn from and in finer ones to tell of, and the fit."""
 
     target: Target
     groups: list[PropertyGroup]
     bins: dict[str, Bins]
+    fine_bins: dict[str, Bins]
     fit: BinnedBayes
 
     @property
@@ -141,13 +142,18 @@ def _trials(properties: pd.DataFrame, clips: pd.DataFrame, seed: int) -> list[_T
         target = make_target(name, clips, seed=seed)
         if target is not None:
             columns = list(groups[-1].columns)
-            bins = {
-                column: bin_values(properties[column].iloc[target.rows], PROPERTY_NAMES[column].resolution)
-                for column in columns
-            }
+            bins, fine = (
+                {
+                    column: bin_values(
+                        properties[column].iloc[target.rows], PROPERTY_NAMES[column].resolution, fineness
+                    )
+                    for column in columns
+                }
+                for fineness in (TO_LEARN, TO_TELL)
+            )
             members = [[columns.index(column) for column in group.columns] for group in groups]
             fit = BinnedBayes(list(bins.values()), target.folds, len(target.classes), members)
-            trials.append(_Trial(target, groups, bins, fit))
+            trials.append(_Trial(target, groups, bins, fine, fit))
     return trials
 
 
@@ -192,7 +198,7 @@ def _rows_of(trial: _Trial, p: np.ndarray, can_be_tested: bool) -> list[dict[str
         uar, low, high = _scores(target, answers[place], drawn)
         if np.isnan(p[place]):  # nothing was predicted, and nothing can vary
             low = high = np.nan
-        bins = [(column, trial.bins[column]) for column in group.columns]
+        bins = [(column, trial.fine_bins[column]) for column in group.columns]
         giveaway = find_giveaway(bins, target.codes, target.classes, target=target.name)
         chance = 1 / len(target.classes)
         rows.append(

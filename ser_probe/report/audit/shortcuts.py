@@ -45,6 +45,7 @@ def plot_shortcuts(table: pd.DataFrame, ax: Axes, *, target: str, groups: list[s
     ax.set_yticks(range(len(groups)), [short(name, 24) for name in groups])
     ax.set_ylim(len(groups) - 0.4, -0.6)
     ax.set_xlim(0, 1)
+    ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     ax.grid(axis="y", visible=False)
     return ax
 
@@ -92,10 +93,10 @@ def _handles(table: pd.DataFrame) -> list[Line2D]:
 _CAPTION = """
 Label, speaker and corpus predicted from properties of the files alone, by a fit that is tested on other speakers than
 it learns from (the speaker: on other clips). Bars: 95 % intervals over speakers; dotted: guessing. Filled: significant
-after correction for all rows (permutation test); red: an alarm. Significance sees more than the UAR shows: a few
-clips that are named for certain hardly move it. Length, silence, level, bandwidth and clipping are the voice's doing too, and
-tell the label a little in most corpora; people and rooms differ in level and noise, which tells speakers apart. All
-together is what a probe has to beat.
+after correction for all rows (permutation test); red: an alarm. Significance sees more than the UAR shows: a few clips
+that are named for certain hardly move it. Length, silence, level, noise floor, bandwidth and clipping are the voice's
+doing too, and tell the label a little in most corpora; people and rooms differ in level and noise, which tells speakers
+apart. All together is what a probe has to beat.
 """
 
 SHORTCUT_FIGURES: dict[str, FigureSpec] = {
