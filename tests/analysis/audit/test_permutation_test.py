@@ -45,7 +45,7 @@ def test_no_more_are_drawn_than_asked_for() -> None:
         np.array([1.0, 0.0]), lambda arranged, needed: np.zeros((len(arranged), len(needed))), draw,
         n_permutations=250, batch=100, advance=done.append,
     )  # fmt: skip
-    assert drawn == [100, 100, 50]
+    assert drawn == [25, 25, 50, 100, 50]
     assert sum(done) == pytest.approx(1.0)
     np.testing.assert_allclose(p, [1 / 251, 1.0])
 
