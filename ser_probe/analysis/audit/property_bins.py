@@ -18,6 +18,9 @@ MOST_VALUES = 16
 """With more shared values than this they are the grid that lengths were measured on, and only the most common of them
 are bins of their own."""
 
+FEWEST_RANGES = 3
+"""In small corpora, as far as each holds enough clips: one range would show no trend."""
+
 
 @dataclass(frozen=True)
 class Fineness:
@@ -105,7 +108,8 @@ def _range_starts(numbers: np.ndarray, fineness: Fineness) -> np.ndarray:
     starts[1:] |= shared[:-1]  # what follows a shared value is a bin again
     starts[0] = True
     if rest:
-        n_ranges = int(np.clip(rest // fineness.clips, 1, fineness.ranges))
+        least = min(FEWEST_RANGES, max(1, rest // LEAST_CLIPS))
+        n_ranges = int(np.clip(rest // fineness.clips, least, fineness.ranges))
         before = np.cumsum(np.where(shared, 0, counts)) - np.where(shared, 0, counts)
         place = np.minimum(before * n_ranges // rest, n_ranges - 1)
         free = np.flatnonzero(~shared)

@@ -67,7 +67,8 @@ def test_groups() -> None:
     assert groups_of(["path"]) == []
 
 
-@pytest.mark.parametrize("count", [1, 2, 9, 59])
-def test_few_clips(count: int) -> None:
-    bins = bin_values(pd.Series(np.arange(float(count))))
-    assert bins.codes.tolist() == [0] * count
+@pytest.mark.parametrize(("count", "ranges"), [(1, 1), (9, 1), (25, 2), (59, 3), (100, 3), (300, 5), (5000, 10)])
+def test_few_clips_make_few_ranges(count: int, ranges: int) -> None:
+    sizes = np.bincount(bin_values(pd.Series(np.arange(float(count)))).codes)
+    assert len(sizes) == ranges
+    assert sizes.max() - sizes.min() <= 1

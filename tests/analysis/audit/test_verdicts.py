@@ -74,4 +74,4 @@ def test_words() -> None:
     assert words_of(found(0.25)).startswith("Rate and container tells part of the label")
     assert words_of(found(0.9, 0.5)).startswith("No sign that rate and container tells the label")
     assert words_of(found(0.9, 0.5, can_be_tested=False)).startswith("There are too few speakers")
-    assert words_of(found(0.2, np.nan)) == "All clips are alike in rate and container."
+    assert words_of(found(0.2, np.nan)) == "No clips, or too few, differ in rate and container."
