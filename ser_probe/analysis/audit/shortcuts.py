@@ -160,7 +160,7 @@ def _trials(properties: pd.DataFrame, clips: pd.DataFrame, seed: int) -> list[_T
 def _aligned(properties: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     """Return the properties in the order of the clips."""
     if not ("clip_id" in properties and "clip_id" in clips):
-        check_lengths(properties=properties, clips=clips)
+        check_lengths(properties=properties.index.to_numpy(), clips=clips.index.to_numpy())
         return properties
     by_clip = properties.set_index("clip_id")
     missing = clips.loc[~clips["clip_id"].isin(by_clip.index), "clip_id"]
