@@ -5,9 +5,7 @@
 Hard links of the clips below some folders become a corpus of so many clips; both commands run on it in turn, each in a
 process of its own. Links are copies of each other, which a real corpus has few of.
 
-Last result, 2000 links of EMOVO on two cores beside other work (load of 10): prepare 9 processor seconds, audit 24, that
-is 2.8 times as much; peak memory of the largest process 261 MiB for 500 clips and 283 MiB for 2000. Processor time of a
-clip alone: 2.5 to 2.9 ms in prepare, 5.6 to 7.4 ms in the audit, half of it for the fingerprint.
+Result: benchmarks/results/audit_speed.md
 """
 
 from __future__ import annotations
