@@ -5,6 +5,8 @@ Clips of real corpora are compared with themselves at a tenth of the level, with
 copy.
 
     python benchmarks/audit_copies.py EMOVO/ EMODB/
+
+Result: benchmarks/results/audit_copies.md
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Frames of `FRAME_S` decide what is silent. All levels are in dB of full scale (d
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -72,7 +73,7 @@ def measure_sound(samples: np.ndarray, sample_rate_hz: int, subtype: str = "PCM_
         "dc_offset": offset,
         "clipped_share": _clipped_share(samples) if peak >= FULL_SCALE else 0.0,
         "bandwidth_hz": find_bandwidth(mix, sample_rate_hz, subtype),
-        "noise_floor_dbfs": float(np.percentile(heard, 10)) if len(heard) else math.nan,
+        "noise_floor_dbfs": _at_share(np.sort(heard), 0.1) if len(heard) else math.nan,
         **_compare_channels(samples, mix),
     }
 
@@ -102,7 +103,8 @@ def sounding(levels: np.ndarray) -> np.ndarray:
     heard = levels[np.isfinite(levels)]
     if not len(heard):
         return np.zeros(len(levels), dtype=bool)
-    noise, loud = np.percentile(heard, [10, 95])
+    ordered = np.sort(heard)
+    noise, loud = _at_share(ordered, 0.1), _at_share(ordered, 0.95)
     threshold = min(max(loud - SILENCE_DB, noise + ABOVE_NOISE_DB), loud - LEAST_CONTRAST_DB)
     above = levels >= threshold
     if len(above) < SOUND_FRAMES:
@@ -154,7 +156,7 @@ def _band_power(mix: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     n_frames = max(1, len(mix) // size)
     framed = np.zeros((n_frames, size), dtype=np.float32)
     framed.ravel()[: min(len(mix), framed.size)] = mix[: framed.size]
-    window = np.hanning(size + 1)[:-1].astype(np.float32)
+    window = _window(size)
     spectrum = scipy.fft.rfft(framed * window, axis=1)
     density = (np.square(spectrum.real) + np.square(spectrum.imag)).mean(axis=0, dtype=np.float64)
     density *= 2 / (sample_rate_hz * float(np.square(window).sum()))
@@ -162,6 +164,16 @@ def _band_power(mix: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     edges = np.round(np.arange(n_bands + 1) * BAND_HZ * size / sample_rate_hz).astype(int)
     edges = np.minimum(edges, len(density) - 1)
     return np.add.reduceat(density, edges[:-1]) / np.maximum(np.diff(np.append(edges[:-1], len(density))), 1)
+
+
+@functools.lru_cache(maxsize=8)
+def _window(size: int) -> np.ndarray:
+    return np.hanning(size + 1)[:-1].astype(np.float32)
+
+
+def _at_share(ordered: np.ndarray, share: float) -> float:
+    """Return the value that this share of sorted values is below: a percentile, nearest rank."""
+    return float(ordered[round(share * (len(ordered) - 1))])
 
 
 def _zeros(samples: np.ndarray, sample_rate_hz: int) -> tuple[float, float]:

@@ -42,7 +42,7 @@ class MeasuredClips:
     Attributes:
         properties: A row a clip in the manifest's order: path, `PROPERTIES` (NaN where the clip cannot be read), notes,
             fault and unreadable (texts, empty for none).
-        clip_ids: Hash of each file's bytes, its path where it cannot be read.
+        clip_ids: Hash of each file's bytes, a text of its own where it cannot be read.
         audio_ids: Hash of each clip's samples, likewise.
         fingerprints: Of each clip, uint32 `[T]`.
     """
@@ -72,11 +72,11 @@ def measure_clips(
     rows, clip_ids, audio_ids, fingerprints = [], [], [], []
     with counting(progress, "measuring clips", len(written), "clips") as advance:
         for place, result in enumerate(_results(targets, max_duration_s, workers)):
-            measured = isinstance(result, MeasuredClip)
             rows.append(_row(written[place], result))
-            clip_ids.append(result.clip_id if measured else f"unreadable {place}")
-            audio_ids.append(result.audio_id if measured else f"unreadable {place}")
-            fingerprints.append(result.fingerprint if measured else NO_FRAMES)
+            nothing = f"unreadable {place}"
+            clip_ids.append(nothing if isinstance(result, str) else result.clip_id)
+            audio_ids.append(nothing if isinstance(result, str) else result.audio_id)
+            fingerprints.append(NO_FRAMES if isinstance(result, str) else result.fingerprint)
             advance()
     columns = ["path", *PROPERTIES, "notes", "fault", "unreadable"]
     properties = pd.DataFrame(rows, columns=columns, index=manifest.table.index)

@@ -62,7 +62,7 @@ def test_a_clean_corpus_raises_no_alarm(corpus: pd.DataFrame, audit: Callable[..
     properties = pd.read_parquet(tmp_path / "out" / "tables" / "audit_properties.parquet")
     assert {*PROPERTIES, "path", "label", "speaker"} <= set(properties)
     assert {path.name for path in (tmp_path / "out" / "figures").glob("*.png")} == {
-        "audit_counts.png", "audit_properties.png",
+        "audit_counts.png", "audit_properties.png", "audit_shortcuts.png",
     }  # fmt: skip
     assert "Nothing was found." in (tmp_path / "out" / "audit.md").read_text()
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ser_probe.analysis.audit.findings import Finding, count, listed
+from ser_probe.analysis.audit.findings import MOST_SHOWN, Finding, count
 from ser_probe.analysis.audit.near_copies import find_near_copies
 
 BYTES, SAMPLES, SOUND = "bytes", "samples", "sound"
@@ -129,8 +129,11 @@ def _finding(rows: pd.DataFrame, check: str, severity: str, what: str, factor: s
     counts = " and ".join(
         f"{count(int(number), 'group')} of clips with {_WHAT[str(kind)]}" for kind, number in by_kind.items()
     )
-    shown = [_group_words(group, factor) for _, group in rows.groupby("group", sort=False)]
-    words = f"{counts} {'is' if by_kind.sum() == 1 else 'are'} {what}. {listed(shown, separator='; ')}"
+    first = rows["group"].drop_duplicates().head(MOST_SHOWN)
+    shown = [_group_words(rows[rows["group"] == number], factor) for number in first]
+    more = by_kind.sum() - len(shown)
+    words = f"{counts} {'is' if by_kind.sum() == 1 else 'are'} {what}. {'; '.join(shown)}"
+    words += f"; and {more} more" if more else ""
     return Finding("leak", check, severity, words, tuple(rows["path"]))
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 KINDS = ("leak", "shortcut", "health")
 SEVERITIES = ("error", "warning", "note")
 """`error` makes results false, `warning` may, `note` is worth knowing: what is usual in acted corpora."""
-_MOST_SHOWN = 4
+MOST_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
 
 
-def listed(names: Iterable[object], most: int = _MOST_SHOWN, separator: str = ", ") -> str:
+def listed(names: Iterable[object], most: int = MOST_SHOWN, separator: str = ", ") -> str:
     """Return the first of several names, and how many more there are."""
     texts = [str(name) for name in names]
     more = f"{separator}and {len(texts) - most} more" if len(texts) > most else ""

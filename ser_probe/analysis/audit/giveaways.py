@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.special
 
 from ser_probe.analysis.audit.property_bins import Bins
 from ser_probe.analysis.audit.property_groups import PROPERTY_NAMES, PropertyName
@@ -48,67 +49,68 @@ def find_giveaway(
         target: `label`, `speaker` or `corpus`.
     """
     share = np.bincount(codes, minlength=len(classes)) / len(codes)
-    best: tuple[float, Callable[[], str]] = (0.0, lambda: "")
+    most, sentence = 0.0, ""
     named, largest = 0, 0.0
     for column, bins in properties:
+        if bins.count < 2:
+            continue
         counts = np.bincount(bins.codes * len(classes) + codes, minlength=bins.count * len(classes))
         counts = counts.reshape(bins.count, len(classes))
         pure = (counts.max(axis=1) >= PURE * counts.sum(axis=1)) & (counts.sum(axis=1) >= LEAST_NAMED)
-        if counts[pure].sum() > named and bins.count > 1:
+        if counts[pure].sum() > named:
             named = int(counts[pure].max(axis=1).sum())
             of_class = np.bincount(counts[pure].argmax(axis=1), counts[pure].max(axis=1), len(classes))
             largest = float((of_class / (share * len(codes))).max())
-        for rule, inside in _rules(bins, counts):
-            evidence = _evidence(inside, share)
-            if evidence.max() > best[0]:
-                place = int(evidence.argmax())
-                best = (
-                    float(evidence.max()),
-                    lambda column=column, bins=bins, rule=rule, inside=inside, place=place: _sentence(  # type: ignore[misc]
-                        column, bins, rule, inside, place, classes[place], share[place], target
-                    ),
-                )
-    return Giveaway(best[1](), named, largest)
+        rules, inside = _rules(bins, counts)
+        evidence = _evidence(inside, share)
+        if evidence.max() > most:
+            most = float(evidence.max())
+            rule, place = np.unravel_index(evidence.argmax(), evidence.shape)
+            sentence = _sentence(column, bins, rules[rule], inside[rule], int(place), classes, share, target)
+    return Giveaway(sentence, named, largest)
 
 
 Rule = tuple[str, int, int]
 """How: `is`, `below`, `above`; the first and the last bin."""
 
 
-def _rules(bins: Bins, counts: np.ndarray) -> list[tuple[Rule, np.ndarray]]:
-    """Return the rules and the clips of each class that each covers, [C]; none covers all clips."""
-    if bins.count < 2:
-        return []
-    rules: list[tuple[Rule, np.ndarray]] = [(("is", place, place), counts[place]) for place in range(bins.count)]
+def _rules(bins: Bins, counts: np.ndarray) -> tuple[list[Rule], np.ndarray]:
+    """Return the rules, none of which covers all clips, and the clips of each class in each, [rules, C]."""
+    rules: list[Rule] = [("is", place, place) for place in range(bins.count)]
     places = np.flatnonzero(bins.ordered)
     sums = np.cumsum(counts[places], axis=0)
-    for position in range(len(places) - 1):
-        rules.append((("below", 0, int(places[position])), sums[position]))
-        rules.append((("above", int(places[position + 1]), int(places[-1])), sums[-1] - sums[position]))
-    return rules
+    rules += [("below", int(places[0]), int(place)) for place in places[:-1]]
+    rules += [("above", int(place), int(places[-1])) for place in places[1:]]
+    return rules, np.concatenate([counts, sums[:-1], sums[-1:] - sums[:-1]])
 
 
 def _evidence(inside: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Return, per class, the log likelihood ratio of its clips in a rule against its share; 0 where there are fewer."""
-    total = inside.sum()
-    if total < LEAST_NAMED:
-        return np.zeros(len(share))
-    rate = inside / total
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inner = np.where(rate > 0, rate * np.log(rate / share), 0)
-        outer = np.where(rate < 1, (1 - rate) * np.log((1 - rate) / (1 - share)), 0)
-    return np.where(rate > share, total * (inner + outer), 0)
+    """Return the log likelihood ratio of each class in each rule against its share of all clips, [rules, C].
+
+    0 where a class has less than its share, and in rules of few clips.
+    """
+    total = inside.sum(axis=1, keepdims=True)
+    rate = inside / np.maximum(total, 1)
+    ratio = total * (scipy.special.rel_entr(rate, share) + scipy.special.rel_entr(1 - rate, 1 - share))
+    return np.where((rate > share) & (total >= LEAST_NAMED), ratio, 0)
 
 
 def _sentence(
-    column: str, bins: Bins, rule: Rule, inside: np.ndarray, place: int, name: str, share: float, target: str
+    column: str,
+    bins: Bins,
+    rule: Rule,
+    inside: np.ndarray,
+    place: int,
+    classes: Sequence[str],
+    share: np.ndarray,
+    target: str,
 ) -> str:
     words = PROPERTY_NAMES.get(column, PropertyName(f"a {column}"))
+    name = classes[place]
     whose = {"label": "are", "speaker": "are speaker", "corpus": "are of"}[target]
     name = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
     here, total = int(inside[place]), int(inside.sum())
-    plural = "clip" if total == 1 else "clips"
-    return f"{here} of {total} {plural} with {_values(words, bins, rule)} {whose} {name} ({share:.0%} of all clips)"
+    return f"{here} of {total} clips with {_values(words, bins, rule)} {whose} {name} ({share[place]:.0%} of all clips)"
 
 
 def _values(words: PropertyName, bins: Bins, rule: Rule) -> str:

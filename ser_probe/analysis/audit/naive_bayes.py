@@ -19,7 +19,7 @@ from ser_probe.analysis.audit.property_bins import Bins
 SMOOTHING = 5.0
 """So many clips are added to what a class has in a bin and to what it would have by chance: few clips say little, and a
 bin that training never saw says nothing."""
-MOST_POSTERIORS = 1_000_000
+MOST_POSTERIORS = 2_000_000
 """So many are held at a time, clips x classes x arrangements: what fits into a processor's cache."""
 
 
@@ -56,9 +56,8 @@ class BinnedBayes:
         """
         tables, _ = self._learn(classes[None], range(len(self._cells)))
         # Rounding must not decide between equals.
-        return np.stack(
-            [np.round(rows.scores(tables, 1)[:, :, 0], 4).argmax(axis=1)[rows.of_clip] for rows in self._groups]
-        )
+        scores = [np.round(rows.scores(tables)[:, :, 0], 4) for rows in self._groups]
+        return np.stack([each.argmax(axis=0)[rows.of_clip] for each, rows in zip(scores, self._groups, strict=True)])
 
     def certainty(self, arrangements: np.ndarray, needed: Sequence[int]) -> np.ndarray:
         """Return how probable the true class is held to be, on average within each class and then over the classes.
@@ -73,55 +72,52 @@ class BinnedBayes:
         Returns:
             [P, R], a column per group that is needed.
         """
-        count, n_classes = len(arrangements), self._n_classes
         members = {member for row in needed for member in self._groups[row].members}
         tables, counts = self._learn(arrangements, sorted(members))
-        column, width = self._columns(arrangements), count * n_classes
-        of_class = np.bincount(column.ravel(), minlength=width).reshape(n_classes, count)
+        of_class = self._count(arrangements, np.zeros(len(self._folds), np.int64), 1)[:, 0]
         answers = []
         for row in needed:
             rows = self._groups[row]
             if len(rows.members) == 1:  # its rows are the bins, of which the clips are counted already
-                scores = tables[rows.members[0]].reshape(-1, n_classes, count)
-                there = counts[rows.members[0]].reshape(scores.shape)
+                scores, there = tables[rows.members[0]], counts[rows.members[0]]
             else:
-                scores = rows.scores(tables, count)
-                scores -= scores.max(axis=1, keepdims=True)
-                there = np.bincount((rows.of_clip * width + column).ravel(), minlength=scores.size)
-                there = there.astype(np.float32).reshape(scores.shape)
+                scores = rows.scores(tables)
+                scores -= scores.max(axis=0)
+                there = self._count(arrangements, rows.of_clip, scores.shape[1])
             scores = np.exp(scores)
-            there = there / scores.sum(axis=1, keepdims=True)
-            recall = np.einsum("ucp,ucp->cp", there, scores, dtype=float) / np.maximum(of_class, 1)
+            scores *= there / scores.sum(axis=0)
+            recall = scores.sum(axis=1, dtype=float) / np.maximum(of_class, 1)
             answers.append(recall.sum(axis=0) / (of_class > 0).sum(axis=0))
         return np.stack(answers, axis=1)
 
-    def _columns(self, arrangements: np.ndarray) -> np.ndarray:
-        """Return where a clip's class is counted, int [P, N]: the arrangements of a class lie side by side."""
-        return arrangements.astype(np.int64) * len(arrangements) + np.arange(len(arrangements))[:, None]
+    def _count(self, arrangements: np.ndarray, cells: np.ndarray, size: int) -> np.ndarray:
+        """Return the clips of each class in each cell, float32 [C, size, P]: classes first, which are summed over."""
+        count = len(arrangements)
+        place = arrangements.astype(np.int64) * (size * count) + cells * count + np.arange(count)[:, None]
+        counted = np.bincount(place.ravel(), minlength=self._n_classes * size * count)
+        return counted.astype(np.float32).reshape(self._n_classes, size, count)
 
     def _learn(
         self, arrangements: np.ndarray, members: Sequence[int]
     ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-        """Return, by property, what is learnt and what there is to be predicted, both float32 [F * B, C * P].
+        """Return, by property, what is learnt and what there is to be predicted, both float32 [C, F * B, P].
 
         The first is the logarithm of how much more often each class is in each bin than by chance, without the clips
         of one fold in turn; the second the number of that fold's clips.
         """
-        count, n_classes, n_folds = len(arrangements), self._n_classes, self._n_folds
-        column, width = self._columns(arrangements), count * n_classes
-        in_fold = np.bincount((self._folds * width + column).ravel(), minlength=n_folds * width)
-        in_fold = in_fold.reshape(n_folds, 1, n_classes, count)
-        of_class = (in_fold.sum(axis=0) - in_fold).astype(np.float32)
+        in_fold = self._count(arrangements, self._folds, self._n_folds)[:, :, None]
+        of_class = in_fold.sum(axis=1, keepdims=True) - in_fold
         tables, there = {}, {}
         for member in members:
-            size = n_folds * self._n_bins[member]
-            counted = np.bincount((self._cells[member] * width + column).ravel(), minlength=size * width)
-            counts = counted.astype(np.float32).reshape(n_folds, self._n_bins[member], n_classes, count)
-            learnt = counts.sum(axis=0) - counts
-            in_bin = learnt.sum(axis=2, keepdims=True)
+            size = self._n_folds * self._n_bins[member]
+            counts = self._count(arrangements, self._cells[member], size)
+            there[member] = counts
+            counts = counts.reshape(self._n_classes, self._n_folds, self._n_bins[member], -1)
+            learnt = counts.sum(axis=1, keepdims=True) - counts
+            in_bin = learnt.sum(axis=0)
             by_chance = of_class * (in_bin / np.maximum(in_bin.sum(axis=1, keepdims=True), 1))
-            tables[member] = np.log((learnt + SMOOTHING) / (by_chance + SMOOTHING)).reshape(size, width)
-            there[member] = counts.reshape(size, width)
+            table = np.log((learnt + SMOOTHING) / (by_chance + SMOOTHING))
+            tables[member] = table.reshape(there[member].shape)
         return tables, there
 
 
@@ -143,7 +139,7 @@ class _Rows:
             shape=(len(first), starts[-1]),
         )
 
-    def scores(self, tables: dict[int, np.ndarray], count: int) -> np.ndarray:
-        """Return the log odds of each class, float32 [U, C, P]."""
-        scores = self._picked @ np.concatenate([tables[member] for member in self.members])
-        return np.asarray(scores).reshape(scores.shape[0], -1, count)
+    def scores(self, tables: dict[int, np.ndarray]) -> np.ndarray:
+        """Return the log odds of each class, float32 [C, U, P]."""
+        stacked = np.concatenate([tables[member] for member in self.members], axis=1)
+        return np.stack([self._picked @ of_class for of_class in stacked])

@@ -10,6 +10,8 @@ ENOUGH = 20
 """After so many arrangements that score as high, the p-value is known well enough: Besag and Clifford 1991,
 Biometrika 78: this many by the number drawn is a valid p-value."""
 
+FIRST = 25
+
 
 class PermutationCount:
     """Counts how often permuted classes score at least as high as the true ones.
@@ -69,7 +71,8 @@ def permutation_p_values(
     counts = [PermutationCount(value, n_permutations) for value in observed]
     done = 0
     while needed := [row for row, count in enumerate(counts) if count.is_open]:
-        size = min(batch, n_permutations - done)
+        # Few at first: where nothing is found, a few dozen are enough.
+        size = min(batch, max(FIRST, done), n_permutations - done)
         for row, scores in zip(needed, score(draw(size), needed).T, strict=True):
             counts[row].add(scores)
         done += size

@@ -17,8 +17,28 @@ LEAST_SHARE, LEAST_SHARE_OF_MANY = 0.01, 0.05
 MOST_VALUES = 16
 """With more shared values than this they are the grid that lengths were measured on, and only the most common of them
 are bins of their own."""
-CLIPS_A_RANGE, MOST_RANGES = 60, 10
+
+FEWEST_RANGES = 3
+"""In small corpora, as far as each holds enough clips: one range would show no trend."""
+
+
+@dataclass(frozen=True)
+class Fineness:
+    """How finely the values that few clips share are cut into ranges of equally many clips.
+
+    Args:
+        clips: Of a range, at least.
+        ranges: At most.
+    """
+
+    clips: int
+    ranges: int
+
+
+TO_LEARN = Fineness(60, 10)
 """Few and full ranges: in simulated corpora of 300 to 800 clips, ranges of 25 clips see trends a third less clearly."""
+TO_TELL = Fineness(10, 50)
+"""For the sentence that says which values give a class away."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +63,13 @@ class Bins:
         return len(self.low)
 
 
-def bin_values(values: pd.Series, resolution: float = 0.0) -> Bins:
+def bin_values(values: pd.Series, resolution: float = 0.0, fineness: Fineness = TO_LEARN) -> Bins:
     """Put values into bins.
 
     Args:
         values: Of each clip [N]; text, or numbers with missing ones and infinities.
         resolution: Numbers are rounded to multiples of it; 0 leaves them as they are.
+        fineness: Of the ranges.
     """
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         return _bin_text(values)
@@ -57,7 +78,7 @@ def bin_values(values: pd.Series, resolution: float = 0.0) -> Bins:
         # Rounded again: equal multiples must be equal numbers, and read like what they are.
         numbers = np.round(np.round(numbers / resolution) * resolution, 6)
     missing = np.isnan(numbers)
-    starts = _range_starts(numbers[~missing])
+    starts = _range_starts(numbers[~missing], fineness)
     codes = np.searchsorted(starts, numbers, side="right") - 1
     codes[missing] = len(starts)
     used, codes = np.unique(codes, return_inverse=True)
@@ -74,7 +95,7 @@ def _bin_text(values: pd.Series) -> Bins:
     return Bins(codes, tuple(names), tuple(names), np.zeros(len(names), bool))
 
 
-def _range_starts(numbers: np.ndarray) -> np.ndarray:
+def _range_starts(numbers: np.ndarray, fineness: Fineness) -> np.ndarray:
     """Return the smallest value of each bin, ascending: shared values alone, ranges of equally many clips between."""
     if not len(numbers):
         return np.empty(0)
@@ -87,7 +108,8 @@ def _range_starts(numbers: np.ndarray) -> np.ndarray:
     starts[1:] |= shared[:-1]  # what follows a shared value is a bin again
     starts[0] = True
     if rest:
-        n_ranges = int(np.clip(rest // CLIPS_A_RANGE, 1, MOST_RANGES))
+        least = min(FEWEST_RANGES, max(1, rest // LEAST_CLIPS))
+        n_ranges = int(np.clip(rest // fineness.clips, least, fineness.ranges))
         before = np.cumsum(np.where(shared, 0, counts)) - np.where(shared, 0, counts)
         place = np.minimum(before * n_ranges // rest, n_ranges - 1)
         free = np.flatnonzero(~shared)

@@ -86,7 +86,7 @@ def make_target(name: str, clips: pd.DataFrame, *, seed: int = 0) -> Target | No
     classes, codes = group_codes(names[rows])
     _, group = group_codes(speakers[rows])
     n_speakers = group.max() + 1
-    what = f"{name}s dealt to whole speakers" if name == "corpus" else "labels permuted within each speaker"
+    what = "corpora dealt to whole speakers" if name == "corpus" else "labels permuted within each speaker"
     if n_speakers == 1:
         folds = _dealt_clips(group, CLIP_FOLDS, derive_seed("audit folds", seed))
         scheme = f"one speaker, {CLIP_FOLDS} folds of clips; {what}"
@@ -97,7 +97,7 @@ def make_target(name: str, clips: pd.DataFrame, *, seed: int = 0) -> Target | No
         scheme = f"{n_speakers} speakers {who}; {what}"
     if not has_speakers:
         folds = _dealt_clips(np.zeros(len(rows), int), CLIP_FOLDS, derive_seed("audit folds", seed))
-        scheme = f"speakers unknown, {CLIP_FOLDS} folds of clips; {name}s permuted among all clips"
+        scheme = f"speakers unknown, {CLIP_FOLDS} folds of clips; permuted among all clips"
     return Target(
         name, rows, tuple(classes), codes, group, folds, _label_strata(codes, group), scheme, has_speakers
     )  # fmt: skip

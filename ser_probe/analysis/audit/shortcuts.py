@@ -18,7 +18,7 @@ import pandas as pd
 from ser_probe.analysis.audit.giveaways import find_giveaway
 from ser_probe.analysis.audit.naive_bayes import BinnedBayes
 from ser_probe.analysis.audit.permutation_test import permutation_p_values
-from ser_probe.analysis.audit.property_bins import Bins, bin_values
+from ser_probe.analysis.audit.property_bins import TO_LEARN, TO_TELL, Bins, bin_values
 from ser_probe.analysis.audit.property_groups import PROPERTY_NAMES, PropertyGroup, groups_of
 from ser_probe.analysis.audit.shortcut_targets import TARGETS, Target, count_arrangements, make_target, permuted_targets
 from ser_probe.analysis.audit.verdicts import LEVEL, Found, is_alarm, skill, verdict_of, words_of
@@ -102,18 +102,20 @@ def baseline(properties: pd.DataFrame, clips: pd.DataFrame, *, seed: int = 0) ->
     """
     rows = []
     for trial in _trials(properties, clips, seed):
-        uar, low, high = _scores(trial.target, trial.fit.predict(trial.target.codes)[-1])
+        answers = trial.fit.predict(trial.target.codes)[-1]
+        uar, low, high = _scores(trial.target, answers, _resamples(trial.target))
         rows.append((trial.target.name, uar, 1 / len(trial.target.classes), low, high))
     return pd.DataFrame(rows, columns=["target", "uar", "chance", "low", "high"])
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """A target, the groups of properties in bins, and the fit."""
+    """A target, the groups of properties in bins to learn from and in finer ones to tell of, and the fit."""
 
     target: Target
     groups: list[PropertyGroup]
     bins: dict[str, Bins]
+    fine_bins: dict[str, Bins]
     fit: BinnedBayes
 
     @property
@@ -140,20 +142,25 @@ def _trials(properties: pd.DataFrame, clips: pd.DataFrame, seed: int) -> list[_T
         target = make_target(name, clips, seed=seed)
         if target is not None:
             columns = list(groups[-1].columns)
-            bins = {
-                column: bin_values(properties[column].iloc[target.rows], PROPERTY_NAMES[column].resolution)
-                for column in columns
-            }
+            bins, fine = (
+                {
+                    column: bin_values(
+                        properties[column].iloc[target.rows], PROPERTY_NAMES[column].resolution, fineness
+                    )
+                    for column in columns
+                }
+                for fineness in (TO_LEARN, TO_TELL)
+            )
             members = [[columns.index(column) for column in group.columns] for group in groups]
             fit = BinnedBayes(list(bins.values()), target.folds, len(target.classes), members)
-            trials.append(_Trial(target, groups, bins, fit))
+            trials.append(_Trial(target, groups, bins, fine, fit))
     return trials
 
 
 def _aligned(properties: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
     """Return the properties in the order of the clips."""
     if not ("clip_id" in properties and "clip_id" in clips):
-        check_lengths(properties=properties, clips=clips)
+        check_lengths(properties=properties.index.to_numpy(), clips=clips.index.to_numpy())
         return properties
     by_clip = properties.set_index("clip_id")
     missing = clips.loc[~clips["clip_id"].isin(by_clip.index), "clip_id"]
@@ -185,13 +192,13 @@ def _p_values(trial: _Trial, seed: int, permutations: int, advance: Callable[[fl
 
 def _rows_of(trial: _Trial, p: np.ndarray, can_be_tested: bool) -> list[dict[str, Any]]:
     target = trial.target
-    answers = trial.fit.predict(target.codes)
+    answers, drawn = trial.fit.predict(target.codes), _resamples(target)
     rows = []
     for place, group in enumerate(trial.groups):
-        uar, low, high = _scores(target, answers[place])
+        uar, low, high = _scores(target, answers[place], drawn)
         if np.isnan(p[place]):  # nothing was predicted, and nothing can vary
             low = high = np.nan
-        bins = [(column, trial.bins[column]) for column in group.columns]
+        bins = [(column, trial.fine_bins[column]) for column in group.columns]
         giveaway = find_giveaway(bins, target.codes, target.classes, target=target.name)
         chance = 1 / len(target.classes)
         rows.append(
@@ -226,15 +233,20 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
     return table[list(SHORTCUT_COLUMNS)]
 
 
-def _scores(target: Target, answers: np.ndarray) -> tuple[float, float, float]:
+def _resamples(target: Target) -> np.ndarray:
+    """Return how often each speaker is drawn in each resample, [B, G]; as floats, whose products are fast."""
+    seed = derive_seed("shortcut intervals", target.name)
+    return bootstrap_counts(int(target.speakers.max()) + 1, seed=seed).astype(float)
+
+
+def _scores(target: Target, answers: np.ndarray, drawn: np.ndarray) -> tuple[float, float, float]:
     """Return the UAR of one group's answers, and its interval over speakers."""
     n_classes = len(target.classes)
-    n_groups = int(target.speakers.max()) + 1
+    n_groups = drawn.shape[1]
     counts = count_answers(target.codes, answers, target.speakers, n_groups=n_groups, n_classes=n_classes)
     uar = answer_scores(counts.sum(axis=0))["uar"]
     if not target.has_speakers:
         return float(uar), np.nan, np.nan
-    drawn = bootstrap_counts(n_groups, seed=derive_seed("shortcut intervals", target.name))
     if target.name == "speaker":  # a speaker is a class: the UAR is the mean of the speakers' recalls
         recalls = np.diagonal(counts[:, 0]) / np.diagonal(counts[:, 1])
         resampled = drawn @ recalls / n_groups

@@ -34,7 +34,7 @@ class Found:
         group: The properties.
         uar: Of clips held out, in [0, 1].
         chance: Of guessing.
-        p_adjusted: Corrected for all rows; NaN where all clips are alike.
+        p_adjusted: Corrected for all rows; NaN where no clips, or too few, differ.
         named_share: Share of all clips whose class a value names.
         named_of_class: Share of one class's clips that are named, of the class that has most.
         sentence: What gives most away.
@@ -90,7 +90,7 @@ def words_of(found: Found) -> str:
     verdict, name = verdict_of(found), found.group.name
     score = f"UAR {found.uar:.2f}, chance {found.chance:.2f}"
     if verdict == "constant":
-        return f"All clips are alike in {name}."
+        return f"No clips, or too few, differ in {name}."
     if verdict == "untested":
         return f"There are too few speakers to tell what {name} says of the {found.target} from chance ({score})."
     if verdict == "none":

@@ -1,1 +1,1 @@
-"""Figures of the audit: durations and levels by label, copies, and how many clips there are of what."""
+"""Figures of the audit: durations and levels by label, copies, counts of clips, and the scores of shortcuts."""

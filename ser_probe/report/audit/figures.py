@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ser_probe.errors import NothingToDrawError
 from ser_probe.report.audit.plots import SAME, plot_copies, plot_counts, plot_distribution, plot_speakers
+from ser_probe.report.audit.shortcuts import SHORTCUT_FIGURES
 from ser_probe.report.canvas import legend_below, new_panels
 from ser_probe.report.figure_specs import FigureSpec
 from ser_probe.report.style import PAGE_WIDTH_IN, styled
@@ -138,5 +140,7 @@ FIGURES: Mapping[str, FigureSpec] = {
         """,
         apart=("corpus",),
     ),
+    # Without labels and speakers there is nothing to tell.
+    **{name: dataclasses.replace(spec, optional=True) for name, spec in SHORTCUT_FIGURES.items()},
 }
 """The figures of an audit by name, in their order."""

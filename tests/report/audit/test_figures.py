@@ -65,7 +65,8 @@ def test_counts_add_up_to_the_clips() -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_to_draw_is_said(name: str) -> None:
-    empty = pd.DataFrame(columns=["group", "same", "breaks", "n_clips", "label"])
+    scores = ["target", "properties", "uar", "chance", "low", "high", "p_adjusted", "verdict", "alarm"]
+    empty = pd.DataFrame(columns=["group", "same", "breaks", "n_clips", "label", *scores])
     with pytest.raises(NothingToDrawError):
         FIGURES[name].draw(empty)
 
