@@ -16,6 +16,8 @@ import platform
 import random
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,6 +40,7 @@ LARGEST_NUMBER = 1e30
 """Numbers to learn, predict or test must be smaller: otherwise their squares and sums overflow, and every score of them
 is NaN."""
 
+_SECONDS_BETWEEN_LOOKS = 1.0
 _CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _CONTAINER_USE = (
     (_CONTAINER_LIMITS[0], Path("/sys/fs/cgroup/memory.current"), "inactive_file"),
@@ -170,6 +173,21 @@ def usable_cpus() -> int:
     except (OSError, ValueError, ZeroDivisionError):  # no such file; "max" for no limit
         pass
     return max(1, min(counts))
+
+
+def end_with_parent(parent: int) -> None:
+    """Let this process end when the one that started it is gone, so that a killed run leaves no workers behind.
+
+    Args:
+        parent: Process id of the one that started it.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="ser-probe-parent-watch", daemon=True).start()
 
 
 def memory_bytes() -> int | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ser_probe.embeddings.clock import PassClock
 from ser_probe.errors import AudioError, PackageError
 from ser_probe.files import content_id
 from ser_probe.packages import import_fault
-from ser_probe.runtime import usable_cpus
+from ser_probe.runtime import end_with_parent, usable_cpus
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +26,6 @@ ClipWork = Callable[[Path], tuple[Any, tuple[str, ...]]]
 """Computes a picklable result from a file, and notes on its preparation for the user."""
 
 
-_SECONDS_BETWEEN_LOOKS = 1.0
 _MOST_WORKERS = 8
 # With fewer processors a model on the CPU keeps all of them busy, and a worker would only compete with it.
 _CPUS_TO_SPARE = 5
@@ -123,19 +121,9 @@ def _portable(error: AudioError) -> AudioError:
     return AudioError(error.what, where=error.where, expected=error.expected, found=text, fix=error.fix)
 
 
-def _end_with_parent(_worker: int, *, parent: int) -> None:
-    """Let a worker process end when the one that started it is gone.
-
-    torch's workers notice that too, but then wait forever for their results to be read, so that each killed run would
-    leave its workers behind.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="ser-probe-parent-watch", daemon=True).start()
+def _start_worker(_worker: int, *, parent: int) -> None:
+    # torch's workers notice that the parent is gone, but then wait forever for their results to be read.
+    end_with_parent(parent)
 
 
 def feed_batches(
@@ -169,7 +157,7 @@ def feed_batches(
         num_workers=workers,
         collate_fn=list,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=functools.partial(_end_with_parent, parent=os.getpid()),
+        worker_init_fn=functools.partial(_start_worker, parent=os.getpid()),
     )
     items = iter(loader)
     for number, _ in plan:

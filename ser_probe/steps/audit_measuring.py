@@ -1,16 +1,8 @@
-"""Measures the clips of a manifest for the audit, on all processors: each file is opened and decoded once.
-
-Processes, not threads: a clip takes some hundred short numpy calls, between which threads wait for each other.
-"""
+"""Measures the clips of a manifest for the audit, on all processors: each file is opened and decoded once."""
 
 from __future__ import annotations
 
 import functools
-import multiprocessing
-import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +11,10 @@ import pandas as pd
 
 from ser_probe.audio.measured_clip import MeasuredClip, try_clip
 from ser_probe.data.manifest import Manifest
-from ser_probe.errors import ManifestError, SerProbeError
-from ser_probe.runtime import SILENT, Progress, counting, usable_cpus
+from ser_probe.errors import ManifestError
+from ser_probe.runtime import SILENT, Progress, counting
+from ser_probe.steps.clip_pool import work_on_clips
 
-# Starting processes takes as long as measuring so many clips.
-_FEW_CLIPS = 150
-_CHUNK = 8
 NO_FRAMES = np.zeros(0, dtype=np.uint32)
 
 PROPERTIES = (
@@ -69,9 +59,10 @@ def measure_clips(
     """
     written = manifest.table["path"].tolist()
     targets = [_resolve(manifest, path) for path in written]
+    measure = functools.partial(try_clip, max_duration_s=max_duration_s)
     rows, clip_ids, audio_ids, fingerprints = [], [], [], []
     with counting(progress, "measuring clips", len(written), "clips") as advance:
-        for place, result in enumerate(_results(targets, max_duration_s, workers)):
+        for place, result in enumerate(work_on_clips(measure, targets, workers=workers)):
             rows.append(_row(written[place], result))
             nothing = f"unreadable {place}"
             clip_ids.append(nothing if isinstance(result, str) else result.clip_id)
@@ -81,31 +72,6 @@ def measure_clips(
     columns = ["path", *PROPERTIES, "notes", "fault", "unreadable"]
     properties = pd.DataFrame(rows, columns=columns, index=manifest.table.index)
     return MeasuredClips(properties, clip_ids, audio_ids, fingerprints)
-
-
-def _results(targets: Sequence[Path | str], max_duration_s: float, workers: int | None) -> Iterator[MeasuredClip | str]:
-    """Yield what each file is, or why it cannot be read, in order."""
-    measure = functools.partial(try_clip, max_duration_s=max_duration_s)
-    if workers is None:
-        workers = usable_cpus() if len(targets) > _FEW_CLIPS else 0
-    if workers < 1:
-        yield from map(measure, targets)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts)
-    try:
-        yield from pool.map(measure, targets, chunksize=_CHUNK)
-    except BrokenProcessPool as error:
-        raise SerProbeError(
-            "A process that measures clips has ended", found="most often, memory has run out", fix="use --workers 0"
-        ) from error
-    finally:
-        # After Ctrl-C the files not yet begun are not waited for.
-        pool.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts() -> None:
-    """Let Ctrl-C end the main process, which ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _resolve(manifest: Manifest, written: str) -> Path | str:

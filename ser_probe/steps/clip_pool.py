@@ -6,6 +6,7 @@ Processes, not threads: a clip takes some hundred short numpy calls, between whi
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,11 +14,11 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from ser_probe.errors import SerProbeError
-from ser_probe.runtime import usable_cpus
+from ser_probe.runtime import end_with_parent, usable_cpus
 
 # Starting processes takes as long as some hundred clips.
 _FEW_CLIPS = 150
-_CHUNK = 16
+_CHUNK = 8
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -41,7 +42,9 @@ def work_on_clips(
     if workers < 1:
         yield from map(work, tasks)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
+    )
     try:
         yield from pool.map(work, tasks, chunksize=_CHUNK)
     except BrokenProcessPool as error:
@@ -53,6 +56,7 @@ def work_on_clips(
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts() -> None:
-    """Let Ctrl-C end the main process, which ends the others."""
+def _start_worker(parent: int) -> None:
+    # Ctrl-C ends the main process, which ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent)

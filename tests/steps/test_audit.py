@@ -168,7 +168,7 @@ def test_a_process_that_ends_is_named(corpus: pd.DataFrame, tmp_path: Path, monk
     from concurrent.futures.process import BrokenProcessPool
 
     from ser_probe.data.manifest import Manifest
-    from ser_probe.steps import audit_measuring
+    from ser_probe.steps import clip_pool
 
     class Broken:
         def __init__(self, *given: object, **named: object) -> None:
@@ -180,6 +180,6 @@ def test_a_process_that_ends_is_named(corpus: pd.DataFrame, tmp_path: Path, monk
         def shutdown(self, **named: object) -> None:
             pass
 
-    monkeypatch.setattr(audit_measuring, "ProcessPoolExecutor", Broken)
-    with pytest.raises(SerProbeError, match="A process that measures clips has ended"):
+    monkeypatch.setattr(clip_pool, "ProcessPoolExecutor", Broken)
+    with pytest.raises(SerProbeError, match="A process that works on clips has ended"):
         measure_clips(Manifest(corpus, tmp_path), max_duration_s=60, workers=2)
