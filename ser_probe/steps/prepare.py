@@ -319,7 +319,7 @@ def prepare_table(
         columns = " and no ".join(map(repr, lacking))
         options = " and ".join(f"--{name}-column" for name in lacking)
         progress.say(f"no column {columns} (name it with {options}): clips are checked for extraction alone")
-    chosen = split
+    chosen: SplitConfig | None = split
     if keep_splits:
         kept = "the table's own splits are kept; --scheme study_e splits the speakers anew"
         chosen = _kept_split(manifest, split, kept, progress)
