@@ -98,7 +98,7 @@ def try_clip(target: Path | str, *, max_duration_s: float) -> MeasuredClip | str
 def _without_silence(mix: np.ndarray, rate_hz: int, sound: dict[str, float]) -> np.ndarray:
     """Return a clip from its first to its last sound, without its offset; the silence has no bits to trust."""
     begin, end = (round(sound[f"{side}_silence_s"] * rate_hz) for side in ("leading", "trailing"))
-    return (mix[begin : len(mix) - end] - sound["dc_offset"]).astype(np.float32)
+    return (mix[begin : len(mix) - end] - sound["dc_offset"]).astype(np.float32, copy=False)
 
 
 def _header_bytes(path: Path, layout: AudioLayout | None) -> float:

@@ -50,7 +50,7 @@ def measure_sound(samples: np.ndarray, sample_rate_hz: int, subtype: str = "PCM_
         of the difference of two channels against that of their mean, NaN where they are equal; silent_channel: how
         many channels hold one value only, of several.
     """
-    mix = mean_of_channels(samples).astype(np.float32)
+    mix = mean_of_channels(samples).astype(np.float32, copy=False)
     offset = float(mix.mean(dtype=np.float64))
     centred = mix - np.float32(offset)
     levels = frame_levels(centred, sample_rate_hz)
@@ -79,8 +79,8 @@ def measure_sound(samples: np.ndarray, sample_rate_hz: int, subtype: str = "PCM_
 
 
 def mean_of_channels(samples: np.ndarray) -> np.ndarray:
-    """Return the mean of the channels, float64 `[n, channels] -> [n]`."""
-    return samples[:, 0].astype(np.float64) if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float64)
+    """Return the mean of the channels, `[n, channels] -> [n]`: float64, and of one channel that as it is."""
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float64)
 
 
 def frame_levels(mix: np.ndarray, sample_rate_hz: int) -> np.ndarray:

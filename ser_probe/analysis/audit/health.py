@@ -49,7 +49,8 @@ def _with_reason(table: pd.DataFrame, column: str, check: str, severity: str, wo
     rows = table[table[column] != ""]
     if rows.empty:
         return []
-    reasons = [f"{row['path']} ({row[column]})" for row in rows.to_dict("records")]
+    by_reason = rows.groupby(column, sort=False)["path"]
+    reasons = [f"{reason} ({listed(paths)})" for reason, paths in by_reason]
     verb = ("is" if len(rows) == 1 else "are") if check == "unreadable" else ("s" if len(rows) == 1 else "")
     sentence = words.format(count(len(rows), "clip"), verb, listed(reasons, separator="; "))
     return [Finding("health", check, severity, sentence, tuple(rows["path"]))]

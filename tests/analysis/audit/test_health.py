@@ -49,8 +49,9 @@ def test_each_fault_is_named() -> None:
 
 
 def test_the_reason_stands_in_the_words() -> None:
-    (finding,) = judge_health(properties({"fault": "The clip is silent"}), min_duration_s=0.1)
-    assert "0.wav (The clip is silent)" in finding.words
+    silent = {"fault": "The clip is silent"}
+    (finding,) = judge_health(properties(silent, silent), min_duration_s=0.1)
+    assert "2 clips hold nothing for a model to hear: The clip is silent (0.wav, 1.wav)" in finding.words
 
 
 def test_counts_are_of_what_there_is() -> None:
