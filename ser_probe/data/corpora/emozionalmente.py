@@ -65,12 +65,12 @@ def rows(clips: FoundClips, *, labels: str, votes: bool, split: str) -> CorpusRo
     table = table.assign(intended=table["label"], language="it", corpus="emozionalmente")
     whole, rule = table, "intended emotion"
     if votes or labels == "perceived":
-        table, vote_notes = _use_votes(table, clips.home, labels, votes)
+        table, vote_notes = _use_votes(table, clips, labels, votes)
         notes += vote_notes
     if labels == "perceived":
         rule = "what most of five listeners heard"
     if split == "official":
-        table, split_notes = _add_splits(table, clips.home)
+        table, split_notes = _add_splits(table, clips)
         notes += split_notes
     return CorpusRows(table.drop(columns="file").reset_index(drop=True), rule, tuple(notes), whole=whole)
 
@@ -97,8 +97,8 @@ def _rows_of_tables(clips: FoundClips) -> tuple[pd.DataFrame, list[str]]:
     from ser_probe.data.corpora.matching import match_rows
     from ser_probe.data.corpora.own_tables import settle_numbers
 
-    samples, path = _read(clips.home, "samples.csv", ["file_name", "actor", "emotion_expressed", "sentence"])
-    users, users_path = _read(clips.home, "users.csv", ["username", "gender"])
+    samples, path = _read(clips, "samples.csv", ["file_name", "actor", "emotion_expressed", "sentence"])
+    users, users_path = _read(clips, "users.csv", ["username", "gender"])
     matched = match_rows(clips, [f"{file}.wav" for file in clips.part("file")], samples, "file_name", path)
     found = matched.rows
     users = users.drop_duplicates("username").set_index("username")
@@ -119,10 +119,10 @@ def _rows_of_tables(clips: FoundClips) -> tuple[pd.DataFrame, list[str]]:
     return table, [*matched.notes, *_say_genders(people["gender"])]
 
 
-def _read(home: Path, name: str, columns: list[str]) -> tuple[pd.DataFrame, Path]:
+def _read(clips: FoundClips, name: str, columns: list[str]) -> tuple[pd.DataFrame, Path]:
     from ser_probe.data.corpora.own_tables import find_own_file, read_own_table
 
-    path = find_own_file(home, [name], "Emozionalmente", folders=_FOLDERS, fix=_FIX)
+    path = find_own_file(clips, [name], folders=_FOLDERS, fix=_FIX)
     return read_own_table(path, columns, "Emozionalmente"), path
 
 
@@ -131,11 +131,11 @@ def _say_genders(genders: Iterable[str]) -> list[str]:
     return [f"genders that are left empty: {shorten(map(repr, strange))}"] if strange else []
 
 
-def _use_votes(table: pd.DataFrame, home: Path, labels: str, votes: bool) -> tuple[pd.DataFrame, list[str]]:
+def _use_votes(table: pd.DataFrame, clips: FoundClips, labels: str, votes: bool) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows with the listeners' votes, as labels or as columns."""
     from ser_probe.data.corpora.votes import count_votes, name_winners
 
-    heard, path = _read(home, "evaluations.csv", ["file_name", "emotion_recognized"])
+    heard, path = _read(clips, "evaluations.csv", ["file_name", "emotion_recognized"])
     emotions = name_emotions(heard["emotion_recognized"].str.lower(), CODES, where=path)
     counts = count_votes(list(table["file"]), zip(heard["file_name"], emotions, strict=True), list(CODES.values()))
     counts.index = table.index
@@ -158,11 +158,11 @@ def _use_votes(table: pd.DataFrame, home: Path, labels: str, votes: bool) -> tup
     return table[decided], notes
 
 
-def _add_splits(table: pd.DataFrame, home: Path) -> tuple[pd.DataFrame, list[str]]:
+def _add_splits(table: pd.DataFrame, clips: FoundClips) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows with the splits of release 1.1, without the clips that are in none."""
     split_of: dict[str, str] = {}
     for name, split in SPLITS.items():
-        found, path = _read(home, f"split/{name}.csv", ["file_name"])
+        found, path = _read(clips, f"split/{name}.csv", ["file_name"])
         if twice := sorted({*found["file_name"]} & {*split_of}):
             raise CorpusError("Emozionalmente's splits share clips", where=path, found=shorten(twice, 3))
         split_of |= dict.fromkeys(found["file_name"], split)

@@ -119,9 +119,7 @@ def _read_labels(clips: FoundClips, parts: list[str]) -> pd.DataFrame:
 
     tables = []
     for part in parts:
-        path = find_own_file(
-            clips.home, [f"{part}_sent_emo.csv"], "MELD", folders=(".", part, "MELD", "data/MELD", "..")
-        )
+        path = find_own_file(clips, [f"{part}_sent_emo.csv"], folders=(".", part, "MELD", "data/MELD", ".."))
         table = read_own_table(path, _COLUMNS, "MELD")
         if not (table["Dialogue_ID"].str.isdecimal() & table["Utterance_ID"].str.isdecimal()).all():
             raise CorpusError(f"MELD's {path.name} holds numbers of dialogues that are not whole numbers", where=path)

@@ -65,9 +65,7 @@ def rows(clips: FoundClips, *, labels: int | str, split: str) -> CorpusRows:
     from ser_probe.data.corpora.matching import match_rows
     from ser_probe.data.corpora.own_tables import find_own_file
 
-    path = find_own_file(
-        clips.home, FILES, "MSP-Podcast", folders=_FOLDERS, fix="give the folder that holds Audios and Labels"
-    )
+    path = find_own_file(clips, FILES, folders=_FOLDERS, fix="give the folder that holds Audios and Labels")
     found = _read_labels(path)
     keys = [f"{stem.upper()}.wav" for stem in clips.stems()]
     matched = match_rows(clips, keys, found, "FileName", path)

@@ -34,7 +34,7 @@ def rows(clips: FoundClips) -> CorpusRows:
     from ser_probe.data.corpora.own_tables import find_own_file, read_own_table, settle_numbers
 
     path = find_own_file(
-        clips.home, ["data.tsv"], "nEMO", folders=(".", ".."), fix="give the folder that holds samples and data.tsv"
+        clips, ["data.tsv"], folders=(".", ".."), fix="give the folder that holds samples and data.tsv"
     )
     columns = ["file_id", "emotion", "raw_text", "speaker_id", "gender"]
     found = read_own_table(path, columns, "nEMO", separator="\t", quoted=False)

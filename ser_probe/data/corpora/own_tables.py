@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from ser_probe.data.columns import name_columns, settle_cells
+from ser_probe.data.corpora.clips import FoundClips
 from ser_probe.data.identities import settle_identities
 from ser_probe.errors import CorpusError, shorten
 
@@ -16,29 +18,32 @@ _WHOLE = "give the whole corpus as it was unpacked, not its audio folder alone"
 
 
 def find_own_file(
-    home: Path, names: Sequence[str], title: str, *, folders: Iterable[str] = (".",), fix: str = _WHOLE
+    clips: FoundClips, names: Sequence[str], *, folders: Iterable[str] = (".",), fix: str = _WHOLE
 ) -> Path:
-    """Return the first of some files that is there.
+    """Return the first of some files that is there, in the folder that the user gave or below it.
 
     Args:
-        home: The corpus's folder.
+        clips: The clips that were found.
         names: What the file may be called.
-        title: The corpus's name.
         folders: Where it may lie, from the corpus's folder.
         fix: What to do where there is none.
 
     Raises:
         CorpusError: If there is none.
     """
-    folders = tuple(folders)
-    for folder in folders:
+    home, root = Path(os.path.abspath(clips.home)), Path(os.path.abspath(clips.root))
+    places = [Path(os.path.normpath(home / folder)) for folder in folders]
+    # Where the folder of the clips alone was given, what lies beside it is none of ours.
+    places = [place for place in places if place.is_relative_to(root)]
+    for place in places:
         for name in names:
-            if (home / folder / name).is_file():
-                return home / folder / name
+            if (place / name).is_file():
+                return place / name
+    listed = [(place / name).relative_to(root).as_posix() for place in places for name in names]
     raise CorpusError(
-        f"{title}'s {names[0]} is missing",
-        where=home / folders[0] / names[0],
-        expected=" or ".join(f"{folder}/{name}".removeprefix("./") for folder in folders for name in names),
+        f"{clips.importer.title}'s {names[0]} is missing",
+        where=places[0] / names[0] if places else root,
+        expected=" or ".join(listed),
         fix=fix,
     )
 

@@ -72,7 +72,7 @@ def _read_json(clips: FoundClips, *, needed: bool) -> dict[str, Mapping[str, Any
     from ser_probe.data.corpora.own_tables import find_own_file
 
     try:
-        path = find_own_file(clips.home, [_JSON], "ShEMO", folders=(".", ".."))
+        path = find_own_file(clips, [_JSON], folders=(".", ".."))
     except CorpusError:
         if needed:
             raise

@@ -88,3 +88,11 @@ def test_the_corpus_twice_in_one_folder_is_refused(name: str, tmp_path: Path) ->
         TREES_OF_TABLES[name](tmp_path / copy)
     with pytest.raises(CorpusError, match=r"more than once(.|\n)*give one of them as the folder, such as"):
         rows_of(name, tmp_path)
+
+
+def test_tables_beside_the_folder_that_was_given_are_not_read(tmp_path: Path) -> None:
+    """No file outside the folder that the user named is opened, though the corpus has it there."""
+    root = TREES_OF_TABLES["nemo"](tmp_path / "corpus")
+    assert len(rows_of("nemo", root))
+    with pytest.raises(CorpusError, match=r"nEMO's data\.tsv is missing(.|\n)*give the folder that holds samples"):
+        rows_of("nemo", root / "samples")

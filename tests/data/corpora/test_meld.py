@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,9 @@ def test_video_alone(tree: Path) -> None:
 
 
 def test_one_part_alone(tree: Path) -> None:
+    with pytest.raises(CorpusError, match=r"dev_sent_emo\.csv is missing"):
+        rows_of("meld", tree / "dev")
+    shutil.copy(tree / "dev_sent_emo.csv", tree / "dev")
     assert set(rows_of("meld", tree / "dev")["label"]) == {"sadness", "surprise"}
 
 
