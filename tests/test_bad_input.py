@@ -111,7 +111,7 @@ def test_missing_root(corpus: str, tmp_path: Path, fail: Fail) -> None:
 
 @pytest.mark.parametrize("corpus", ["emovo", "emodb", "crema_d"])
 def test_empty_folder(corpus: str, tmp_path: Path, fail: Fail) -> None:
-    assert "holds no WAV file" in fail("prepare", corpus, tmp_path, "-o", tmp_path / "m.csv")
+    assert "holds no audio file" in fail("prepare", corpus, tmp_path, "-o", tmp_path / "m.csv")
     assert files(tmp_path) == set()
 
 

@@ -265,7 +265,8 @@ def join_caches(
         for cache in opened:
             cache.close()
     models = sorted(represented[: len(caches)], key=lambda model: (model.model, model.step))
-    if features is not None and represented[-1].model in {model.model for model in models}:
+    called = [(model.model, model.checkpoint) for model in represented]
+    if features is not None and called[-1] in called[:-1]:
         raise AnalysisError(
             "The embeddings and the features beside them are both called by one name, by which tables tell them apart",
             where=features,
