@@ -208,7 +208,10 @@ def test_the_message_names_the_file_and_counts(write: Write) -> None:
             "data.manifest (line 2): give data.manifest, or data.corpus with data.root",
         ),
         (["data.root=null"], "data.root (--set): data.corpus 'emovo' needs the folder of the corpus"),
-        (["data.corpus=emov"], "data.corpus (--set): there is no importer 'emov'; did you mean 'emovo' or 'nemo' or 'emov_db'?"),
+        (
+            ["data.corpus=emov"],
+            "data.corpus (--set): there is no importer 'emov'; did you mean 'emovo' or 'nemo' or 'emov_db'?",
+        ),
         (["data.options.x=1"], "data.options.x (--set): no option of the importer; it has none"),
         (
             ["data.corpus=crema_d", "data.options.lables=intended"],
