@@ -101,12 +101,12 @@ class Stages:
 
     def _write_stamp(self, path: Path, inputs: dict[str, Any], outputs: list[Path]) -> None:
         """Write down what the stage was made from and what it wrote, of files in the study's folder their content."""
-        inside = [each for each in outputs if each.is_relative_to(self.folder) and each.is_file()]
-        small = [each for each in inside if each.stat().st_size <= _LARGEST_HASHED_BYTES]
+        inside = [path for path in outputs if path.is_relative_to(self.folder) and path.is_file()]
+        small = [path for path in inside if path.stat().st_size <= _LARGEST_HASHED_BYTES]
         stamp = {
             "inputs": inputs,
-            "outputs": {self._name(each): file_state(each) for each in outputs},
-            "contents": {each.relative_to(self.folder).as_posix(): content_id(each) for each in small},
+            "outputs": {self._name(path): file_state(path) for path in outputs},
+            "contents": {path.relative_to(self.folder).as_posix(): content_id(path) for path in small},
             "paths": _PATHS,
         }
         write_json(path, {**stamp, "checksum": fingerprint(stamp)})
