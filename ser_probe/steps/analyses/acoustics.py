@@ -79,7 +79,7 @@ def run(inputs: Inputs, config: AcousticsConfig) -> Outcome:
     joined, random = looked_at.join(with_control=True).without_control(inputs.control)
     parts = corpus_parts(joined, "acoustics", progress, apart=inputs.by_corpus)
     represented = [*joined.checkpoints, *([] if random is None else [random])]
-    progress.start("acoustics", len(parts) * sum(len(one.layer_names) for one in represented), "layers")
+    progress.start("acoustics", len(parts) * sum(len(state.layer_names) for state in represented), "layers")
 
     def predict(part: Part, counted: Progress) -> tuple[_Material, dict[str, pd.DataFrame]]:
         own_random = None if random is None else replace(random, rows=random.rows[part.places])
@@ -150,9 +150,9 @@ def _prepare(
     predicted = transform_targets(raw, config.transform)
     functionals = Functionals(names, [functional_group(name) for name in names], flag_targets(predicted))
     for flag in dict.fromkeys(flag for flag in functionals.flags if flag):
-        own = [name for name, each in zip(names, functionals.flags, strict=True) if each == flag]
+        flagged = [name for name, its_flag in zip(names, functionals.flags, strict=True) if its_flag == flag]
         remedy = " (the transform `rank` removes their influence)" if flag == FEW_CLIPS else ""
-        progress.say(f"acoustics: {len(own)} functionals are left out of means and rankings{where}: {flag}{remedy}")
+        progress.say(f"acoustics: {len(flagged)} functionals are left out of means and rankings{where}: {flag}{remedy}")
     if not len(functionals.scored):
         raise AnalysisError("No acoustic feature varies over these clips", where=features, found=f"{len(raw)} clips")
     speakers = joined.column("speaker")
@@ -199,11 +199,11 @@ def _score(
     shuffles = "shuffled_clips" in config.controls
     random = [] if material.random is None else [material.random]
     represented = [*joined.checkpoints, *random]
-    for one in represented:
-        is_random = one is material.random
-        for names, x in _chunks(one):
+    for state in represented:
+        is_random = state is material.random
+        for names, x in _chunks(state):
             for name, (real, control) in zip(names, score_layers(x, targets, control=shuffles), strict=True):
-                key = one.key(name)
+                key = state.key(name)
                 if is_random:
                     key = RepresentationKey(joined.checkpoints[0].model, "", float("nan"), name)
                 scored[key, "random_weights" if is_random else "none"] = real
@@ -213,15 +213,15 @@ def _score(
     if "gender_only" in config.controls and joined.varies("gender"):
         guessed = group_means(targets.y, joined.column("gender"), targets.folds)
         sums = speaker_sums(targets.y, guessed, training_means(targets.y, targets.folds), targets.speakers)
-        for model in dict.fromkeys(one.model for one in joined.checkpoints):
+        for model in dict.fromkeys(state.model for state in joined.checkpoints):
             scored[RepresentationKey(model, "", float("nan"), ""), "gender_only"] = sums
     return scored
 
 
-def _chunks(one: Representation) -> Iterator[tuple[Sequence[str], np.ndarray]]:
-    for start in range(0, len(one.layer_names), _LAYERS_AT_ONCE):
-        names = one.layer_names[start : start + _LAYERS_AT_ONCE]
-        yield names, np.stack([one.layer(name) for name in names])
+def _chunks(state: Representation) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+    for start in range(0, len(state.layer_names), _LAYERS_AT_ONCE):
+        names = state.layer_names[start : start + _LAYERS_AT_ONCE]
+        yield names, np.stack([state.layer(name) for name in names])
 
 
 def _group_similarity(material: _Material) -> pd.DataFrame:
@@ -233,21 +233,21 @@ def _group_similarity(material: _Material) -> pd.DataFrame:
     chosen = {group: columns for group, columns in chosen.items() if columns.any()}
     others = [standardised(material.predicted[:, columns]) for columns in chosen.values()]
     rows = []
-    for one in joined.checkpoints:
-        layers = list(one.layer_names)
-        found = cka_pairs(
-            [partial(one.layer, name) for name in layers],
+    for state in joined.checkpoints:
+        layers = list(state.layer_names)
+        cka = cka_pairs(
+            [partial(state.layer, name) for name in layers],
             others,
             groups=material.targets.speakers,
-            names=[f"{one.model} {one.checkpoint} layer {name}" for name in layers],
+            names=[f"{state.model} {state.checkpoint} layer {name}" for name in layers],
             other_names=[f"functionals of group {group}" for group in chosen],
         )["cka_debiased"]
         for row, name in enumerate(layers):
             for column, (group, columns) in enumerate(chosen.items()):
                 rows.append({
-                    **one.key(name)._asdict(), "group": group, "control": "none", "measure": "cka_debiased",
-                    "value": found.value[row, column], "ci_low": found.ci_low[row, column],
-                    "ci_high": found.ci_high[row, column], "n": len(joined.clips),
+                    **state.key(name)._asdict(), "group": group, "control": "none", "measure": "cka_debiased",
+                    "value": cka.value[row, column], "ci_low": cka.ci_low[row, column],
+                    "ci_high": cka.ci_high[row, column], "n": len(joined.clips),
                     "n_speakers": len(np.unique(material.targets.speakers)), "n_features": int(columns.sum()),
                 })  # fmt: skip
     return pd.DataFrame(rows)

@@ -36,13 +36,13 @@ def name_caches(caches: Sequence[Path], names: Sequence[str] | None) -> list[Cac
         if what is None:
             chosen[place] = name
             continue
-        found = [row for row, path in enumerate(caches) if _is_named(path, facts[row], what)]
-        if not found:
+        rows = [row for row, path in enumerate(caches) if _is_named(path, facts[row], what)]
+        if not rows:
             known = [*map(str, caches), *(_model(each) for each in facts)]
             raise AnalysisError(
                 f"No file and no model of the files is called {what!r}", where="--name", fix=did_you_mean(what, known)
             )
-        chosen |= dict.fromkeys(found, name)
+        chosen |= dict.fromkeys(rows, name)
     return [
         NamedCache(path, chosen[row], str(facts[row].get("checkpoint", "")), facts[row].get("step"))  # type: ignore[arg-type]
         if row in chosen
@@ -57,11 +57,11 @@ def named_like(path: Path, named: Sequence[CacheFile]) -> CacheFile:
     same = [each for each in renamed if each.path.resolve() == path.resolve()]
     if same or not renamed:
         return same[0] if same else path
-    own = _facts(path)
-    alike = {each.model for each in renamed if _model(_facts(each.path)) == _model(own)}
+    facts_of_file = _facts(path)
+    alike = {each.model for each in renamed if _model(_facts(each.path)) == _model(facts_of_file)}
     if len(alike) != 1:
         return path
-    return NamedCache(path, alike.pop(), str(own.get("checkpoint", "")), own.get("step"))  # type: ignore[arg-type]
+    return NamedCache(path, alike.pop(), str(facts_of_file.get("checkpoint", "")), facts_of_file.get("step"))  # type: ignore[arg-type]
 
 
 def _check(split: Sequence[tuple[str, str | None]], names: Sequence[str], caches: Sequence[Path]) -> None:

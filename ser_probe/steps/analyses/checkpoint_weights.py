@@ -51,7 +51,7 @@ def find_checkpoints(places: Sequence[Path]) -> dict[str, Path]:
     Raises:
         CheckpointError: If a folder is neither, or two checkpoints have one name.
     """
-    found: list[tuple[int, str, Path]] = []
+    checkpoints: list[tuple[int, str, Path]] = []
     for place in places:
         folder = place.expanduser()
         refuse_non_folder(folder, CheckpointError)
@@ -67,17 +67,17 @@ def find_checkpoints(places: Sequence[Path]) -> dict[str, Path]:
             )
         for path in listed:
             step = checkpoint_step(path.name)
-            found.append((-1, path.name, path) if step is None else (step, f"step-{step}", path))
-    found.sort(key=lambda one: one[0])
-    names = [name for _, name, _ in found]
+            checkpoints.append((-1, path.name, path) if step is None else (step, f"step-{step}", path))
+    checkpoints.sort(key=lambda checkpoint: checkpoint[0])
+    names = [name for _, name, _ in checkpoints]
     for name in names:
         if names.count(name) > 1:
             raise CheckpointError(
                 f"Two checkpoints are called {name}",
-                found=", ".join(str(path) for _, other, path in found if other == name),
+                found=", ".join(str(path) for _, other, path in checkpoints if other == name),
                 fix="give the checkpoints of one run at a time",
             )
-    return {name: path for _, name, path in found}
+    return {name: path for _, name, path in checkpoints}
 
 
 def part_of(name: str) -> str | None:
@@ -139,7 +139,9 @@ class _Weights:
                 where=folder,
                 expected="names such as encoder.layers.0.attention.k_proj.weight",
             )
-        self.shapes = {name: tuple(file.get_slice(own).get_shape()) for name, (file, own) in self.places.items()}
+        self.shapes = {
+            name: tuple(file.get_slice(stored_name).get_shape()) for name, (file, stored_name) in self.places.items()
+        }
 
     def read(self, weight: str) -> np.ndarray:
         """Return a weight, float32; of a pair of length and direction, named by the length, what they make."""
@@ -151,9 +153,9 @@ class _Weights:
         return values * direction / np.sqrt((direction.astype(np.float64) ** 2).sum(axis=over, keepdims=True))
 
     def _tensor(self, weight: str) -> np.ndarray:
-        file, own = self.places[weight]
-        tensor = file.get_tensor(own).float()
-        refuse_non_finite({own: tensor}, self.folder, CheckpointError)
+        file, stored_name = self.places[weight]
+        tensor = file.get_tensor(stored_name).float()
+        refuse_non_finite({stored_name: tensor}, self.folder, CheckpointError)
         return tensor.numpy()
 
 
@@ -193,8 +195,8 @@ def _today(name: str) -> str:
 
 
 def _without_prefix(name: str) -> str:
-    found = re.search(r"(?:^|\.)((?:feature_extractor|feature_projection|encoder)\..*)", name)
-    return found[1] if found else name
+    match = re.search(r"(?:^|\.)((?:feature_extractor|feature_projection|encoder)\..*)", name)
+    return match[1] if match else name
 
 
 def _refuse_other_architecture(first_name: str, first: _Weights, name: str, other: _Weights) -> None:

@@ -42,14 +42,14 @@ class ComparedLayers:
     def pairs(self, kinds: Sequence[str]) -> np.ndarray:
         """Return which pairs are asked for [R, R]: `within`, `across`, `models`, `all`, and always with features."""
         asked = np.zeros((len(self.checkpoints),) * 2, bool)
-        for i, one in enumerate(self.checkpoints):
+        for i, state in enumerate(self.checkpoints):
             for j, other in enumerate(self.checkpoints):
                 asked[i, j] = "all" in kinds or any(
                     kind in kinds
                     for kind, fits in (
                         ("within", i == j),
-                        ("across", one.model == other.model and i == self._first(one.model) and i < j),
-                        ("models", one.model != other.model and i < j and self._comparable(one, other)),
+                        ("across", state.model == other.model and i == self._first(state.model) and i < j),
+                        ("models", state.model != other.model and i < j and self._comparable(state, other)),
                     )
                     if fits
                 )
@@ -79,17 +79,20 @@ class ComparedLayers:
         )
 
     def _first(self, model: str) -> int:
-        return next(i for i, one in enumerate(self.checkpoints) if one.model == model)
+        return next(i for i, state in enumerate(self.checkpoints) if state.model == model)
 
-    def _comparable(self, one: Representation, other: Representation) -> bool:
+    def _comparable(self, state: Representation, other: Representation) -> bool:
         """Say whether files of two models belong together: equal steps, or nothing better to compare with."""
-        steps = [{each.step for each in self.checkpoints if each.model == model} for model in (one.model, other.model)]
+        steps = [
+            {checkpoint.step for checkpoint in self.checkpoints if checkpoint.model == model}
+            for model in (state.model, other.model)
+        ]
         if len(steps[0]) == 1 or len(steps[1]) == 1:
             return True
         if shared := steps[0] & steps[1]:
-            return one.step == other.step and one.step in shared
-        firsts = [self.checkpoints[self._first(each.model)] for each in (one, other)]
-        return one is firsts[0] and other is firsts[1]
+            return state.step == other.step and state.step in shared
+        firsts = [self.checkpoints[self._first(checkpoint.model)] for checkpoint in (state, other)]
+        return state is firsts[0] and other is firsts[1]
 
 
 def collect_layers(joined: Joined) -> ComparedLayers:
@@ -105,48 +108,48 @@ def collect_layers(joined: Joined) -> ComparedLayers:
     keys: list[RepresentationKey] = []
     sources: list[Source] = []
     files: list[int] = []
-    held = sum(_size(one) for one in checkpoints) <= HELD_BYTES
-    for number, one in enumerate(checkpoints):
-        keys += [one.key(name) for name in one.layer_names]
-        files += [number] * len(one.layer_names)
-        sources += one.layers() if held else _mapped(one)
+    held = sum(_size(state) for state in checkpoints) <= HELD_BYTES
+    for number, state in enumerate(checkpoints):
+        keys += [state.key(name) for name in state.layer_names]
+        files += [number] * len(state.layer_names)
+        sources += state.layers() if held else _mapped(state)
     return ComparedLayers(keys, sources, np.array(files), checkpoints)
 
 
-def _size(one: Representation) -> int:
-    with EmbeddingCache.open(one.path) as cache:
-        return len(one.layer_names) * len(one.rows) * cache.width * 4
+def _size(state: Representation) -> int:
+    with EmbeddingCache.open(state.path) as cache:
+        return len(state.layer_names) * len(state.rows) * cache.width * 4
 
 
-def _mapped(one: Representation) -> list[Source]:
+def _mapped(state: Representation) -> list[Source]:
     """Return a function per layer that reads it through a memory map of the file."""
-    with EmbeddingCache.open(one.path) as cache:
-        for name in one.layer_names:
+    with EmbeddingCache.open(state.path) as cache:
+        for name in state.layer_names:
             cache.check_layer(name)  # once, since a map is read many times
         stored = cache.array
 
     def read(place: int) -> np.ndarray:
-        return stored[place][one.rows].astype(np.float32, copy=False)
+        return stored[place][state.rows].astype(np.float32, copy=False)
 
-    return [functools.partial(read, place) for place in range(len(one.layer_names))]
+    return [functools.partial(read, place) for place in range(len(state.layer_names))]
 
 
 def _tell_apart(checkpoints: tuple[Representation, ...]) -> tuple[Representation, ...]:
     """Return the files with names of their own: several poolings of one checkpoint are named by them."""
 
     def names(files: Sequence[Representation]) -> list[tuple[str, str, str]]:
-        return [(one.model, one.checkpoint, str(one.step)) for one in files]
+        return [(state.model, state.checkpoint, str(state.step)) for state in files]
 
     def twice(files: Sequence[Representation]) -> list[Representation]:
-        found = names(files)
-        return [one for one, name in zip(files, found, strict=True) if found.count(name) > 1]
+        named = names(files)
+        return [state for state, name in zip(files, named, strict=True) if named.count(name) > 1]
 
-    if twice(checkpoints) and len({one.pooling for one in checkpoints}) > 1:
-        checkpoints = tuple(replace(one, model=f"{one.model} ({one.pooling})") for one in checkpoints)
+    if twice(checkpoints) and len({state.pooling for state in checkpoints}) > 1:
+        checkpoints = tuple(replace(state, model=f"{state.model} ({state.pooling})") for state in checkpoints)
     if alike := twice(checkpoints):
         raise AnalysisError(
             "Two files hold the same checkpoint of the same model, so their rows could not be told apart",
-            where=", ".join(str(one.path) for one in alike[:2]),
+            where=", ".join(str(state.path) for state in alike[:2]),
             found=" ".join(part for part in (alike[0].model, alike[0].checkpoint, alike[0].pooling) if part),
             fix="give each file once; extractions of one checkpoint are compared by analyze drift --floor",
         )
@@ -156,15 +159,15 @@ def _tell_apart(checkpoints: tuple[Representation, ...]) -> tuple[Representation
 def _acoustic(features: Representation, groups: bool) -> list[tuple[str, np.ndarray]]:
     """Return the acoustic features, and their groups where all names are known, each standardised."""
     values = standardised(features.layer(FEATURE_LAYER))
-    found = [(FEATURE_LAYER, values)]
+    layers = [(FEATURE_LAYER, values)]
     with EmbeddingCache.open(features.path) as cache:
         names = list(cache.attributes.get("feature_names") or [])
     columns = group_columns(names) if groups and len(names) == values.shape[1] else {}
     if OTHER in columns:
-        return found
+        return layers
     for group, places in columns.items():
         if values[:, places].any():
-            found.append((f"{FEATURE_LAYER}:{group}", values[:, places]))
+            layers.append((f"{FEATURE_LAYER}:{group}", values[:, places]))
         else:
             logger.warning("the %s functionals are the same for all clips and are left out", group)
-    return found
+    return layers

@@ -94,8 +94,8 @@ def corpus_parts(joined: Joined, what: str, progress: Progress, *, apart: bool =
 
 def corpus_counts(parts: Sequence[Part]) -> dict[str, object]:
     """Return how many clips of each corpus are analysed by themselves, as a summary has it."""
-    own = [f"{part.corpus} {len(part.places)}" for part in parts if part.corpus not in ("", POOLED)]
-    return {"by corpus": ", ".join(own)} if own else {}
+    counts = [f"{part.corpus} {len(part.places)}" for part in parts if part.corpus not in ("", POOLED)]
+    return {"by corpus": ", ".join(counts)} if counts else {}
 
 
 def in_context(table: pd.DataFrame, context: Mapping[str, Any] | None) -> pd.DataFrame:

@@ -58,7 +58,7 @@ def run(inputs: Inputs, config: DriftConfig) -> Outcome:
 
     parts, made = of_each(parts, measure, "drift", progress)
     progress.finish()
-    tables = {name: join_parts(parts, [one[name] for one in made]) for name in made[0]}
+    tables = {name: join_parts(parts, [made_tables[name] for made_tables in made]) for name in made[0]}
     if weights is not None:
         tables["weight_drift"] = weights
     files = [
@@ -109,9 +109,9 @@ def _measure_layers(
 
     def work(layer: str) -> pd.DataFrame:
         table = layer_drift(
-            [one.layer(layer)[places] for one in states.all],
+            [state.layer(layer)[places] for state in states.all],
             [(pair.before, pair.after) for pair in pairs],
-            names=[f"layer {layer} of {one.checkpoint} ({one.path.name})" for one in states.all],
+            names=[f"layer {layer} of {state.checkpoint} ({state.path.name})" for state in states.all],
             speakers=None if states.speakers is None else states.speakers[places],
             groupings=of_part,
             measures=config.measures,
@@ -125,11 +125,11 @@ def _measure_layers(
             step=np.array([states.all[pair.after].step for pair in pairs])[of_pair],
         )
 
-    found = {}
+    tables_of = {}
     for layer, table in run_side_by_side(work, names):
-        found[layer] = table
+        tables_of[layer] = table
         progress.advance(**part.beside)
-    return pd.concat([found[layer] for layer in names], ignore_index=True)
+    return pd.concat([tables_of[layer] for layer in names], ignore_index=True)
 
 
 def _named(table: pd.DataFrame, states: DriftStates, pairs: Sequence[Pair]) -> pd.DataFrame:
@@ -137,10 +137,10 @@ def _named(table: pd.DataFrame, states: DriftStates, pairs: Sequence[Pair]) -> p
     before = [states.all[pairs[place].before] for place in table["pair"]]
     after = [states.all[pairs[place].after] for place in table["pair"]]
     named = table.assign(
-        model=[one.model for one in after],
-        checkpoint=[one.checkpoint for one in after],
-        pooling=[one.pooling for one in after],
-        reference=[one.checkpoint for one in before],
+        model=[state.model for state in after],
+        checkpoint=[state.checkpoint for state in after],
+        pooling=[state.pooling for state in after],
+        reference=[state.checkpoint for state in before],
         against=table["kind"],
     )
     return named.sort_values("pair", kind="stable").drop(columns=["pair", "kind"]).reset_index(drop=True)
@@ -149,15 +149,15 @@ def _named(table: pd.DataFrame, states: DriftStates, pairs: Sequence[Pair]) -> p
 def _weights(checkpoints: Mapping[str, Path], states: DriftStates) -> pd.DataFrame:
     """Return the drift of weights, named as the caches are; checkpoints without a cache are measured too."""
     names = list(checkpoints)
-    steps = {one.checkpoint: (one.model, one.step) for one in states.all[: states.n_checkpoints]}
+    steps = {state.checkpoint: (state.model, state.step) for state in states.all[: states.n_checkpoints]}
     model = states.reference.model
     table = weight_drift(read_parts(checkpoints), len(names))
     named = [steps.get(name, (model, _step_of(name))) for name in names]
     place = table["state"].to_numpy()
     earlier = np.where(table["against"] == FIRST, 0, np.maximum(place - 1, 0))
     return table.assign(
-        model=np.array([one[0] for one in named])[place],
-        step=np.array([one[1] for one in named])[place],
+        model=np.array([model for model, _ in named])[place],
+        step=np.array([step for _, step in named])[place],
         checkpoint=np.array(names)[place],
         reference=np.array(names)[earlier],
     ).drop(columns="state")

@@ -67,13 +67,13 @@ def join_states(
     joined = join_caches([*checkpoints, *repeats, *seeds], clips=clips, splits=splits)
     of_file = [_find(joined, cache) for cache in (*checkpoints, *repeats, *seeds)]
     origin, (first_repeat, first_seed) = of_file[0], (len(checkpoints), len(checkpoints) + len(repeats))
-    for one in of_file:
-        _refuse_other_layers(origin, one)
-    for one in of_file[first_repeat:first_seed]:
-        _refuse_other_weights(origin, one)
-    ordered = sorted(of_file[:first_repeat], key=lambda one: (one.model, one.step))
+    for state in of_file:
+        _refuse_other_layers(origin, state)
+    for state in of_file[first_repeat:first_seed]:
+        _refuse_other_weights(origin, state)
+    ordered = sorted(of_file[:first_repeat], key=lambda state: (state.model, state.step))
     states = (*ordered, *of_file[first_repeat:])
-    start = next(place for place, one in enumerate(ordered) if one is origin)
+    start = next(place for place, state in enumerate(ordered) if state is origin)
     pairs = [*_over_time(ordered, start)]
     pairs += [Pair(start, place, REPEAT) for place in range(first_repeat, first_seed)]
     for place in range(first_seed, len(states)):
@@ -84,60 +84,60 @@ def join_states(
 
 def _over_time(ordered: Sequence[Representation], start: int) -> list[Pair]:
     pairs = []
-    for place, one in enumerate(ordered):
+    for place, state in enumerate(ordered):
         pairs.append(Pair(start, place, "first"))
-        if place > 0 and ordered[place - 1].model == one.model:
+        if place > 0 and ordered[place - 1].model == state.model:
             pairs.append(Pair(place - 1, place, "previous"))
-        elif place != start and not one.step <= ordered[start].step:
+        elif place != start and not state.step <= ordered[start].step:
             pairs.append(Pair(start, place, "previous"))
     return pairs
 
 
-def _same_step(ordered: Sequence[Representation], one: Representation) -> int:
-    found = [place for place, other in enumerate(ordered) if other.step == one.step and other.path != one.path]
-    if not found:
+def _same_step(ordered: Sequence[Representation], state: Representation) -> int:
+    places = [place for place, other in enumerate(ordered) if other.step == state.step and other.path != state.path]
+    if not places:
         raise AnalysisError(
             "A checkpoint of another seed has none of the same step to be compared with",
-            where=one.path,
+            where=state.path,
             expected=f"one of the steps {', '.join(f'{other.step:g}' for other in ordered)}, in another file",
-            found=f"step {one.step:g}",
+            found=f"step {state.step:g}",
             fix="give the caches of that step of both seeds",
         )
-    return found[0]
+    return places[0]
 
 
 def _find(joined: Joined, cache: CacheFile) -> Representation:
     name = cache.checkpoint if isinstance(cache, NamedCache) else None
     path = path_of(cache)
-    return next(one for one in joined.checkpoints if one.path == path and name in (None, one.checkpoint))
+    return next(state for state in joined.checkpoints if state.path == path and name in (None, state.checkpoint))
 
 
-def _same(one: CacheFile, other: CacheFile) -> bool:
+def _same(state: CacheFile, other: CacheFile) -> bool:
     """Tell whether two caches are one file under one name."""
-    named = (cache.checkpoint if isinstance(cache, NamedCache) else None for cache in (one, other))
-    return path_of(one).resolve() == path_of(other).resolve() and len(set(named)) == 1
+    named = (cache.checkpoint if isinstance(cache, NamedCache) else None for cache in (state, other))
+    return path_of(state).resolve() == path_of(other).resolve() and len(set(named)) == 1
 
 
-def _refuse_other_layers(origin: Representation, one: Representation) -> None:
-    if one.layer_names != origin.layer_names:
+def _refuse_other_layers(origin: Representation, state: Representation) -> None:
+    if state.layer_names != origin.layer_names:
         raise AnalysisError(
             "Drift needs the same layers in both files",
-            where=one.path,
+            where=state.path,
             expected=f"{', '.join(origin.layer_names)} (as in {origin.path})",
-            found=", ".join(one.layer_names),
+            found=", ".join(state.layer_names),
         )
 
 
-def _refuse_other_weights(origin: Representation, one: Representation) -> None:
+def _refuse_other_weights(origin: Representation, state: Representation) -> None:
     """Raise where what should be a repeat of the reference is of another model: no floor, but drift."""
     keys = []
-    for state in (origin, one):
-        with EmbeddingCache.open(state.path) as cache:
+    for compared in (origin, state):
+        with EmbeddingCache.open(compared.path) as cache:
             keys.append(cache.key)
     if keys[0].weights != keys[1].weights:
         raise AnalysisError(
             "A repeat of the reference is of other weights, so their difference is no floor",
-            where=one.path,
+            where=state.path,
             expected=f"the weights of {origin.path}: {keys[0].weights[:12]}",
             found=keys[1].weights[:12],
             fix="extract the reference again, with another precision or batch size",

@@ -41,7 +41,7 @@ def run(inputs: Inputs, config: GeometryConfig) -> Outcome:
     say_without_intervals("geometry", joined.clips, progress)
     parts = corpus_parts(joined, "geometry", progress, apart=inputs.by_corpus)
     represented = [*joined.checkpoints, *([joined.features] if joined.features is not None else [])]
-    n_layers = sum(len(one.layer_names) for one in represented)
+    n_layers = sum(len(state.layer_names) for state in represented)
     progress.start("geometry", len(parts) * n_layers, "representations")
 
     def describe(part: Part, counted: Progress) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -49,14 +49,14 @@ def run(inputs: Inputs, config: GeometryConfig) -> Outcome:
 
     parts, made = of_each(parts, describe, "geometry", progress)
     progress.finish()
-    pooling = {(one.model, one.checkpoint): one.pooling for one in represented}
+    pooling = {(state.model, state.checkpoint): state.pooling for state in represented}
     files = []
     for name, tables in (("geometry_spectrum", [spectrum for _, spectrum in made]),
                          ("geometry", [table for table, _ in made])):  # fmt: skip
-        own = join_parts(parts, tables)
-        places = zip(own["model"], own["checkpoint"], strict=True)
-        own = own.assign(pooling=[pooling[place] for place in places])
-        files += write_table(in_context(own, inputs.context), inputs.output, name)
+        joined_tables = join_parts(parts, tables)
+        places = zip(joined_tables["model"], joined_tables["checkpoint"], strict=True)
+        joined_tables = joined_tables.assign(pooling=[pooling[place] for place in places])
+        files += write_table(in_context(joined_tables, inputs.context), inputs.output, name)
     facts = joined.counts() | corpus_counts(parts) | {"representations": n_layers}
     return Outcome(tuple(files), facts)
 
@@ -87,19 +87,19 @@ def _describe(part: Part, config: GeometryConfig, seed: int, progress: Progress)
 
 
 def _representations(joined: Joined) -> Iterator[tuple[RepresentationKey, np.ndarray]]:
-    for one in joined.checkpoints:
-        yield from ((one.key(layer), one.layer(layer)) for layer in one.layer_names)
+    for state in joined.checkpoints:
+        yield from ((state.key(layer), state.layer(layer)) for layer in state.layer_names)
     if joined.features is not None:
         yield from _standardised(joined.features)
 
 
-def _standardised(one: Representation) -> Iterator[tuple[RepresentationKey, np.ndarray]]:
+def _standardised(state: Representation) -> Iterator[tuple[RepresentationKey, np.ndarray]]:
     """Yield features in units of their standard deviation: in their own, those in Hz would be all there is."""
-    for layer in one.layer_names:
-        x = one.layer(layer).astype(np.float64)
+    for layer in state.layer_names:
+        x = state.layer(layer).astype(np.float64)
         spread = x.std(axis=0)
         varying = spread > 4 * np.finfo(np.float32).eps * np.abs(x).max(axis=0)
-        yield one.key(layer), (x[:, varying] - x[:, varying].mean(axis=0)) / spread[varying]
+        yield state.key(layer), (x[:, varying] - x[:, varying].mean(axis=0)) / spread[varying]
 
 
 def _factors(part: Part, config: GeometryConfig, progress: Progress) -> dict[str, np.ndarray]:
@@ -111,7 +111,7 @@ def _factors(part: Part, config: GeometryConfig, progress: Progress) -> dict[str
     joined, where = part.joined, f" in {part.corpus}" if part.corpus not in ("", POOLED) else ""
     for key in ("factors", "by"):
         named_columns(joined.clips, config, f"analyze.geometry.{key}")
-    found, missing = {}, []
+    columns, missing = {}, []
     for name in dict.fromkeys([*config.factors, *config.by]):
         if name not in joined.clips:
             missing.append(name)
@@ -123,9 +123,9 @@ def _factors(part: Part, config: GeometryConfig, progress: Progress) -> dict[str
         elif n_values > _MOST_VALUES * len(joined.clips):
             reason = f"it has {n_values} values for {len(joined.clips)} clips"
         else:
-            found[name] = joined.column(name)
+            columns[name] = joined.column(name)
             continue
         progress.say(f"geometry without {name}{where}: {reason}")
     if not where:  # said of all clips
         say_without("geometry", missing, progress)
-    return found
+    return columns

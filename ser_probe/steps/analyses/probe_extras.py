@@ -142,8 +142,8 @@ def _attempt(
 
 
 def _checkpoints_by_model(joined: Joined) -> list[list[Representation]]:
-    models = list(dict.fromkeys(one.model for one in joined.checkpoints))
-    return [[one for one in joined.checkpoints if one.model == model] for model in models]
+    models = list(dict.fromkeys(state.model for state in joined.checkpoints))
+    return [[state for state in joined.checkpoints if state.model == model] for model in models]
 
 
 def _shared_layers(states: Sequence[Representation]) -> list[str]:

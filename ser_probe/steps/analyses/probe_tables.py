@@ -80,45 +80,45 @@ class ProbeTables:
             majority: The control that reads nothing, None without.
         """
         states: list[tuple[Trained, PartScores, PartScores | None]] = []
-        for one in trained:
-            scores = _score(one.probes)
-            control = None if one.control is None else _score(one.control)
+        for member in trained:
+            scores = _score(member.probes)
+            control = None if member.control is None else _score(member.control)
             if control is not None:
-                self._add_scores(task, family, one.source, one.control, control)
+                self._add_scores(task, family, member.source, member.control, control)
                 scores = {part: with_selectivity(scores[part], control[part]) for part in SCORED_PARTS}
-            self._add_scores(task, family, one.source, one.probes, scores)
-            best = self._add_best(task, family, one, scores[TEST])
-            self.add("probe_classes", class_table(one.probes, scores[TEST]), task, family, one.source)
-            self.add("probe_confusion", confusion_table(one.probes, best), task, family, one.source)
-            self.add("probe_layer_weights", _layer_weights(one), task, family, one.source)
-            states.append((one, scores[TEST], None if control is None else control[TEST]))
+            self._add_scores(task, family, member.source, member.probes, scores)
+            best = self._add_best(task, family, member, scores[TEST])
+            self.add("probe_classes", class_table(member.probes, scores[TEST]), task, family, member.source)
+            self.add("probe_confusion", confusion_table(member.probes, best), task, family, member.source)
+            self.add("probe_layer_weights", _layer_weights(member), task, family, member.source)
+            states.append((member, scores[TEST], None if control is None else control[TEST]))
         if absent := absent_classes(trained[0].probes):
             self.remarks.append(f"{task.name}: no test clip is {', '.join(absent)}; scores are means over the others")
         if majority is not None:
             self._add_scores(task, family, trained[0].source, majority, _score(majority))
         for model_states in _series(states):
-            for one, test, test_control in model_states:
-                self.add("probe_centre", centre_table(one.probes, test, test_control), task, family, one.source)
+            for member, test, test_control in model_states:
+                self.add("probe_centre", centre_table(member.probes, test, test_control), task, family, member.source)
             first, first_scores, _ = model_states[0]
-            for one, test, _ in model_states[1:]:
-                self._say_different_layers(first.probes, one.probes)
-                table = change_table(first.probes, one.probes, first_scores, test)
-                self.add("probe_changes", table, task, family, one.source)
-        self._add_models(task, family, [one for one, *_ in states])
+            for member, test, _ in model_states[1:]:
+                self._say_different_layers(first.probes, member.probes)
+                table = change_table(first.probes, member.probes, first_scores, test)
+                self.add("probe_changes", table, task, family, member.source)
+        self._add_models(task, family, [member for member, *_ in states])
 
     def add_numbers(self, task: Task, family: str, trained: Sequence[Trained]) -> None:
         """Add everything about the regressions of one family; as `add_classes`."""
-        for one in trained:
-            for probes in (one.probes, one.control):
+        for member in trained:
+            for probes in (member.probes, member.control):
                 if probes is not None:
-                    self.add("probe_numbers", number_table(probes), task, family, one.source)
-            if one.probes.control == "none":
-                table = best_number_layers(one.probes, range(len(one.probes.names)))
-                self.add("best_layers", table, task, family, one.source)
-        for states in _series([(one, None, None) for one in trained]):
-            for one, *_ in states[1:]:
-                table = number_change_table(states[0][0].probes, one.probes)
-                self.add("probe_number_changes", table, task, family, one.source)
+                    self.add("probe_numbers", number_table(probes), task, family, member.source)
+            if member.probes.control == "none":
+                table = best_number_layers(member.probes, range(len(member.probes.names)))
+                self.add("best_layers", table, task, family, member.source)
+        for states in _series([(member, None, None) for member in trained]):
+            for member, *_ in states[1:]:
+                table = number_change_table(states[0][0].probes, member.probes)
+                self.add("probe_number_changes", table, task, family, member.source)
 
     def _add_scores(
         self,
@@ -131,21 +131,21 @@ class ProbeTables:
         self.add("probe", score_probes(probes, scores), task, family, source)
         self.add("probe_summary", summarise_probes(probes, scores), task, family, source)
 
-    def _add_best(self, task: Task, family: str, one: Trained, test: PartScores) -> list[int]:
+    def _add_best(self, task: Task, family: str, member: Trained, test: PartScores) -> list[int]:
         """Add the chosen layer of a file; return its position, or none for a control."""
-        if one.probes.control != "none":
+        if member.probes.control != "none":
             return []
-        best = best_layers(one.probes, test, measure=HEADLINE_MEASURE)
-        self.add("best_layers", best, task, family, one.source)
-        layers = [name.layer for name in one.probes.names]
+        best = best_layers(member.probes, test, measure=HEADLINE_MEASURE)
+        self.add("best_layers", best, task, family, member.source)
+        layers = [name.layer for name in member.probes.names]
         return [layers.index(layer) for layer in best["layer"]]
 
     def _add_models(self, task: Task, family: str, trained: Sequence[Trained]) -> None:
         """Add comparisons of the models, each at its last checkpoint, and of the acoustic features with them."""
         last = _last_of_each(trained)
-        table = model_table({name: one.probes for name, one in last.items()}, measure=HEADLINE_MEASURE)
+        table = model_table({name: member.probes for name, member in last.items()}, measure=HEADLINE_MEASURE)
         if not table.empty:
-            poolings = {name: one.source.pooling for name, one in last.items()}
+            poolings = {name: member.source.pooling for name, member in last.items()}
             table = table.assign(
                 target=task.targets[0].name, family=family, pooling_a=table["model_a"].map(poolings),
                 pooling_b=table["model_b"].map(poolings), divided_by=task.divided_by,
@@ -168,35 +168,36 @@ def _series(states: Sequence[tuple[Trained, Any, Any]]) -> list[list[tuple[Train
     """Return the checkpoints of each model in the order of their steps, controls and acoustic features left out."""
     models: dict[str, list[tuple[Trained, Any, Any]]] = {}
     for state in states:
-        one = state[0]
-        if one.probes.control == "none" and not np.isnan(one.source.step):
-            models.setdefault(one.source.model, []).append(state)
+        member = state[0]
+        if member.probes.control == "none" and not np.isnan(member.source.step):
+            models.setdefault(member.source.model, []).append(state)
     return [sorted(series, key=lambda state: state[0].source.step) for series in models.values()]
 
 
 def _last_of_each(trained: Sequence[Trained]) -> dict[str, Trained]:
     """Return the last checkpoint of each model, controls left out; a model of several poolings is as many models."""
     last: dict[tuple[str, str], Trained] = {}
-    for one in trained:
-        key = (one.source.model, one.source.pooling)
-        if one.probes.control == "none" and not (key in last and one.source.step <= last[key].source.step):
-            last[key] = one
+    for member in trained:
+        key = (member.source.model, member.source.pooling)
+        if member.probes.control == "none" and not (key in last and member.source.step <= last[key].source.step):
+            last[key] = member
     models = [model for model, _ in last]
     return {
-        model if models.count(model) == 1 else f"{model} ({pooling})": one for (model, pooling), one in last.items()
+        model if models.count(model) == 1 else f"{model} ({pooling})": member
+        for (model, pooling), member in last.items()
     }
 
 
-def _layer_weights(one: Trained) -> pd.DataFrame:
+def _layer_weights(member: Trained) -> pd.DataFrame:
     """Return what a learned sum of layers weighs each by: means over folds and seeds."""
-    probes = one.probes
+    probes = member.probes
     if isinstance(probes, Regressions) or probes.layer_weights is None:
         return pd.DataFrame()
     weights = probes.layer_weights[0].reshape(-1, probes.layer_weights.shape[-1])
     name = probes.names[0]
     assert isinstance(name, RepresentationKey)
     return pd.DataFrame({
-        "model": name.model, "checkpoint": name.checkpoint, "step": name.step, "layer": list(one.source.layer_names),
+        "model": name.model, "checkpoint": name.checkpoint, "step": name.step, "layer": list(member.source.layer_names),
         "control": probes.control, "measure": "layer_weight", "value": weights.mean(axis=0),
         "std_over_seeds": weights.std(axis=0, ddof=1) if len(weights) > 1 else np.nan, "n_seeds": len(weights),
     })  # fmt: skip

@@ -88,16 +88,16 @@ def settle_tasks(joined: Joined, probe: ProbeConfig, split: SplitConfig, *, feat
                 acoustic = name == EGEMAPS or name.startswith(f"{EGEMAPS}:")
                 numbers.setdefault((acoustic, target.clips.tobytes()), []).append(target)
                 continue
-            own = joined.of_clips(target.clips)
-            folds = _divide(target, own, probe, split)
+            clips_of_task = joined.of_clips(target.clips)
+            folds = _divide(target, clips_of_task, probe, split)
             check_folds(target.classes[target.values], folds, target.groups, shares_groups=published)
-            tasks.append(Task((target,), own, folds, target.group_name, shares or published, remarks))
+            tasks.append(Task((target,), clips_of_task, folds, target.group_name, shares or published, remarks))
     for (acoustic, _), targets in numbers.items():
-        own = joined.of_clips(targets[0].clips)
-        folds = _divide(targets[0], own, probe, split)
+        clips_of_task = joined.of_clips(targets[0].clips)
+        folds = _divide(targets[0], clips_of_task, probe, split)
         check_folds(None, folds, targets[0].groups, shares_groups=published)
-        own = replace(own, features=None) if acoustic else own
-        tasks.append(Task(tuple(targets), own, folds, targets[0].group_name, published))
+        clips_of_task = replace(clips_of_task, features=None) if acoustic else clips_of_task
+        tasks.append(Task(tuple(targets), clips_of_task, folds, targets[0].group_name, published))
     if published:
         remark = "clips are divided at random, as Study E published it: training and test share speakers"
         tasks = [replace(task, divided_by="clip", remarks=(*task.remarks, remark)) for task in tasks]
@@ -186,7 +186,7 @@ def _divide(target: Target, joined: Joined, probe: ProbeConfig, split: SplitConf
         return random_fold(len(target.clips), seed=split.seed)
     if probe.division == "study" and own_groups:
         return single_fold(joined.column("split"))
-    found = sorted(set(target.groups))
+    groups = sorted(set(target.groups))
     table = joined.clips.assign(speaker=target.groups)
     if target.kind == "classes":
         table["label"] = target.classes[target.values]
@@ -195,14 +195,14 @@ def _divide(target: Target, joined: Joined, probe: ProbeConfig, split: SplitConf
         table = table.drop(columns="gender", errors="ignore")
     if probe.division in _ROTATED:
         whole = probe.division == "loso" and own_groups
-        _require(len(found) >= (3 if whole else probe.folds), probe, found)
+        _require(len(groups) >= (3 if whole else probe.folds), probe, groups)
         codes = speaker_folds(table, None if whole else probe.folds, split.seed).to_numpy()
-        return rotated_folds(codes, [f"without {name}" for name in found] if whole else None)
-    if len(found) < 3:
+        return rotated_folds(codes, [f"without {name}" for name in groups] if whole else None)
+    if len(groups) < 3:
         raise AnalysisError(
             "There are too few held-out speakers to divide them for probes",
             expected="3 or more: one each to train, stop and test",
-            found=f"{len(found)}: {', '.join(found)}",
+            found=f"{len(groups)}: {', '.join(groups)}",
             fix="set analyze.probe.division to study, which probes on the study's own splits, or to auto",
         )
     scheme = split.fractions.model_dump() if split.fractions is not None else split.scheme
@@ -211,7 +211,7 @@ def _divide(target: Target, joined: Joined, probe: ProbeConfig, split: SplitConf
     return single_fold(split_speakers(table, scheme=scheme, seed=split.seed).to_numpy(), "heldout")
 
 
-def _require(enough: bool, probe: ProbeConfig, found: Sequence[str]) -> None:
+def _require(enough: bool, probe: ProbeConfig, groups: Sequence[str]) -> None:
     if enough:
         return
     folds = probe.folds if probe.division == "kfold" else 3
@@ -219,6 +219,6 @@ def _require(enough: bool, probe: ProbeConfig, found: Sequence[str]) -> None:
     raise AnalysisError(
         "There are fewer speakers than folds",
         expected=f"{folds} or more",
-        found=f"{len(found)}: {', '.join(found[:8])}",
+        found=f"{len(groups)}: {', '.join(groups[:8])}",
         fix=f"take fewer folds (analyze.probe.folds), or set analyze.probe.division to study{among}",
     )

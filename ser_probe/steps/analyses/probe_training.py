@@ -127,7 +127,7 @@ def _train(
                 fitted = fit_numbers(x, task.targets, task.folds, shuffled_labels=shuffled, **common)
             parts[shuffled].append(fitted)
     progress.finish()
-    joined = {shuffled: _join(each) for shuffled, each in parts.items()}
+    joined = {shuffled: _join(part_probes) for shuffled, part_probes in parts.items()}
     return Trained(name, source, joined[False], joined.get(True))
 
 
@@ -136,9 +136,11 @@ def _join(parts: Sequence[Any]) -> Any:
         return join_probes(parts)
     return replace(
         parts[0],
-        names=[name for each in parts for name in each.names],
-        answers={part: np.concatenate([each.answers[part] for each in parts]) for part in parts[0].answers},
-        strength=np.concatenate([each.strength for each in parts]),
+        names=[name for part_probes in parts for name in part_probes.names],
+        answers={
+            part: np.concatenate([part_probes.answers[part] for part_probes in parts]) for part in parts[0].answers
+        },
+        strength=np.concatenate([part_probes.strength for part_probes in parts]),
     )
 
 

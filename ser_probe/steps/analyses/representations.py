@@ -157,11 +157,11 @@ class Joined:
         Raises:
             AnalysisError: If there is no such column.
         """
-        found = find_column(name, self.clips.columns)
-        if found is None:
+        column = find_column(name, self.clips.columns)
+        if column is None:
             known = [str(column) for column in self.clips.columns]
             raise AnalysisError(f"The clips have no column {name!r}", fix=did_you_mean(name, known))
-        return found
+        return column
 
     def known_names(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the columns that names and aliases stand for, each once; a name that is no column stays as it is."""

@@ -49,7 +49,7 @@ class _Part:
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
+class _PartResult:
     """What was found in a part, how, and with which random effect."""
 
     part: _Part
@@ -90,24 +90,28 @@ def _analyze_table(inputs: Inputs, table: Path, stats: StatsConfig) -> Outcome:
     stats = resolve_columns(stats, rows.columns)
     rows = pick_rows(rows, stats.where)
     refuse_pooled_beside_corpora(rows, stats)
-    found: list[_Found] = []
+    results: list[_PartResult] = []
     for part in _parts(rows, stats):
         if part.label:
             inputs.progress.say(f"statistics: {part.label}")
         if inputs.from_moments:
             observations = observations_from_moments(part.table, stats.factors, response=stats.response, sd=stats.sd)
-            found.append(_analyse(part, observations, None, stats))
+            results.append(_analyse(part, observations, None, stats))
         else:
-            found.append(_analyse_rows(part, stats))
+            results.append(_analyse_rows(part, stats))
     facts: dict[str, object] = {}
-    for one in found:
-        facts |= _facts(one.part.label, one.statistics, stats.alpha)
-    title = f"Statistics of {found[0].statistics.observations.response}"
+    for result in results:
+        facts |= _facts(result.part.label, result.statistics, stats.alpha)
+    title = f"Statistics of {results[0].statistics.observations.response}"
     words = () if inputs.from_moments else (what_repeats(rows, stats),)
-    files = _write(found, inputs.output, "summary.md", title, stats, context={}, remarks=(), words=words)
+    files = _write(results, inputs.output, "summary.md", title, stats, context={}, remarks=(), words=words)
     warnings = [
         *([] if inputs.from_moments else seed_warnings(rows, stats)),
-        *(line for one in found for line in opposite_answers(one.part.label, one.statistics, one.options)),
+        *(
+            line
+            for result in results
+            for line in opposite_answers(result.part.label, result.statistics, result.options)
+        ),
     ]
     return Outcome(tuple(files), facts, warnings=tuple(warnings))
 
@@ -122,13 +126,13 @@ def _study_statistics(inputs: Inputs, tables_folder: Path, stats: StatsConfig) -
     stats = resolve_columns(stats, rows.columns)
     rows = pick_rows(rows, stats.where)
     refuse_pooled_beside_corpora(rows, stats)
-    found: list[_Found] = []
+    results: list[_PartResult] = []
     rows, remarks = _with_factors(rows, stats)
     parts = list(_parts(rows, stats)) if len(rows) else []
     progress.start("statistics", len(parts), "tables")
     for part in parts:
         try:
-            found.append(_analyse_rows(part, stats))
+            results.append(_analyse_rows(part, stats))
         except AnalysisError as error:
             remarks.append(f"{part.label}: {error.brief()}" if part.label else error.brief())
         progress.advance()
@@ -138,9 +142,9 @@ def _study_statistics(inputs: Inputs, tables_folder: Path, stats: StatsConfig) -
     title = f"Statistics of the table {stats.table}"
     words = (what_repeats(rows, stats),)
     files = _write(
-        found, inputs.output, "stats_summary.md", title, stats, context=inputs.context, remarks=remarks, words=words
+        results, inputs.output, "stats_summary.md", title, stats, context=inputs.context, remarks=remarks, words=words
     )
-    facts: dict[str, object] = {"tests": f"{len(found)} of {len(parts)} parts of the table {stats.table}"}
+    facts: dict[str, object] = {"tests": f"{len(results)} of {len(parts)} parts of the table {stats.table}"}
     return Outcome(tuple(files), facts)
 
 
@@ -148,26 +152,26 @@ def resolve_columns(stats: StatsConfig, columns: Iterable[object]) -> StatsConfi
     """Return the options with the table's own name for each column that they name by an alias (`emotion`, `actor`)."""
     known = [str(column) for column in columns]
 
-    def own(name: str) -> str:
+    def own_name(name: str) -> str:
         return find_column(name, known) or name
 
     def own_all(names: Iterable[str]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(map(own, names)))
+        return tuple(dict.fromkeys(map(own_name, names)))
 
     chosen = {key: getattr(stats, key) for key in ("unit", "random")}
     return stats.model_copy(
         update={
-            "response": own(stats.response),
-            "where": {own(name): wanted for name, wanted in stats.where.items()},
+            "response": own_name(stats.response),
+            "where": {own_name(name): wanted for name, wanted in stats.where.items()},
             "factors": own_all(stats.factors),
             "apart": own_all(stats.apart),
-            "contrasts": tuple(":".join(map(own, text.split(":"))) for text in stats.contrasts),
-            **{key: name if name in (None, "auto") else own(name) for key, name in chosen.items()},
+            "contrasts": tuple(":".join(map(own_name, text.split(":"))) for text in stats.contrasts),
+            **{key: name if name in (None, "auto") else own_name(name) for key, name in chosen.items()},
         }
     )
 
 
-def _analyse_rows(part: _Part, stats: StatsConfig) -> _Found:
+def _analyse_rows(part: _Part, stats: StatsConfig) -> _PartResult:
     """Analyse a part whose rows are single results."""
     unit = unit_column(part.table, stats)
     random = unit if stats.random == "auto" else stats.random
@@ -182,9 +186,9 @@ def _analyse_rows(part: _Part, stats: StatsConfig) -> _Found:
 
 def _analyse(
     part: _Part, observations: Observations, random: str | None, stats: StatsConfig, test: Test = "welch"
-) -> _Found:
+) -> _PartResult:
     options = _options(stats, test if stats.test == "auto" else stats.test)
-    return _Found(part, analyse(_named(observations, stats), options, group=random), options, random)
+    return _PartResult(part, analyse(_named(observations, stats), options, group=random), options, random)
 
 
 def _options(stats: StatsConfig, test: Test) -> StatsOptions:
@@ -248,7 +252,7 @@ def _facts(label: str, statistics: Statistics, alpha: float) -> dict[str, object
 
 
 def _write(
-    found: Sequence[_Found],
+    results: Sequence[_PartResult],
     output: Path,
     summary: str,
     title: str,
@@ -260,35 +264,37 @@ def _write(
 ) -> list[Path]:
     """Write tables, LaTeX and the page of words; what an earlier run wrote and this one did not is removed."""
     tables = {
-        name: _join(name, found, context) for name in TABLES if any(name in each.statistics.tables for each in found)
+        name: _join(name, results, context)
+        for name in TABLES
+        if any(name in result.statistics.tables for result in results)
     }
     files = replace_tables(tables, output, TABLES)
-    printed = latex_files(tables, found[0].statistics.observations.response) if found else {}
+    printed = latex_files(tables, results[0].statistics.observations.response) if results else {}
     for name in _LATEX:
         files += replace_text(output / name, printed.get(name))
     lines = [f"# {markdown(title)}", "", *(f"{line}\n" for line in words)]
     if stats.where:
         lines += [f"Rows: {', '.join(f'{markdown(k)} = {markdown(_shown(v))}' for k, v in stats.where.items())}.", ""]
-    for one in found:
-        heading = one.part.label or f"{one.statistics.observations.response} by {', '.join(stats.factors)}"
-        lines.append(markdown_section(one.statistics, one.options, title=heading, group=one.random, level=2))
+    for result in results:
+        heading = result.part.label or f"{result.statistics.observations.response} by {', '.join(stats.factors)}"
+        lines.append(markdown_section(result.statistics, result.options, title=heading, group=result.random, level=2))
     if remarks:
         lines += ["## Not tested", "", *(f"- {markdown(line)}" for line in remarks), ""]
     write_text(output / summary, "\n".join(lines))
     return [*files, output / summary]
 
 
-def _join(name: str, found: Sequence[_Found], context: Mapping[str, Any]) -> pd.DataFrame:
+def _join(name: str, results: Sequence[_PartResult], context: Mapping[str, Any]) -> pd.DataFrame:
     """Return a table of all parts, with the columns that tell them apart and those of the study."""
     pieces = []
-    for one in found:
-        if name in one.statistics.tables:
-            table = one.statistics.tables[name]
-            extra = {"analysis": one.part.label, **context, **one.part.names}
+    for result in results:
+        if name in result.statistics.tables:
+            table = result.statistics.tables[name]
+            extra = {"analysis": result.part.label, **context, **result.part.names}
             pieces.append(table.assign(**{key: value for key, value in extra.items() if key not in table.columns}))
     return pd.concat(pieces, ignore_index=True)
 
 
 def _shown(value: Any) -> str:
     listed = list(value) if isinstance(value, tuple | list) else [value]
-    return " or ".join(natural_order([str(each) for each in listed]))
+    return " or ".join(natural_order([str(level) for level in listed]))

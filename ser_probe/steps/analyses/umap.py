@@ -48,7 +48,7 @@ def run(inputs: Inputs, config: UmapConfig) -> Outcome:
     seeds = [seed, *(derive_seed("umap stability", seed, k) % 2**31 for k in range(1, config.stability_seeds))]
     progress.start("umap", len(layers) * len(seeds), "maps")
     for layer in layers:
-        states = [one.layer(layer) for one in joined.checkpoints]
+        states = [state.layer(layer) for state in joined.checkpoints]
         maps = []
         for each in seeds:
             maps.append(_map(states, config, each))
@@ -72,7 +72,7 @@ def run(inputs: Inputs, config: UmapConfig) -> Outcome:
 
 def _check(joined: Joined, config: UmapConfig) -> list[str]:
     """Return the layers to map, after raising what would be found out only when other layers have been mapped."""
-    models = list(dict.fromkeys(one.model for one in joined.checkpoints))
+    models = list(dict.fromkeys(state.model for state in joined.checkpoints))
     if len(models) > 1:
         raise AnalysisError(
             "Maps of different models cannot share a layout",
@@ -117,12 +117,12 @@ def _tabulate(
     joined: Joined, layer: str, panels: UmapPanels, stability: Sequence[float], columns: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
     tables = []
-    for index, one in enumerate(joined.checkpoints):
+    for index, state in enumerate(joined.checkpoints):
         points = panels.coordinates[index]
         table = pd.DataFrame({"clip_id": joined.clips["clip_id"], "x": points[:, 0], "y": points[:, 1], **columns})
         tables.append(
             table.assign(
-                model=one.model, checkpoint=one.checkpoint, step=one.step, layer=layer, pooling=one.pooling,
+                model=state.model, checkpoint=state.checkpoint, step=state.step, layer=layer, pooling=state.pooling,
                 trustworthiness=panels.trustworthiness[index], seed_stability=stability[index], fit=panels.fit,
             )
         )  # fmt: skip

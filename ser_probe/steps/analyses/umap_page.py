@@ -55,8 +55,8 @@ def write_page(
             facts[name] = table[name].to_numpy()[: len(clips)]
     shown = [name for name in _FIRST if name in facts]
     shown += [name for name in map(str, facts) if name not in (*shown, *_LEFT_OUT)]
-    found = find_audio(clips, audio_root)
-    audio = _embed(found, clips, path, config, progress) if config.embed_audio else _link(found, path)
+    files = find_audio(clips, audio_root)
+    audio = _embed(files, clips, path, config, progress) if config.embed_audio else _link(files, path)
     model, fit = str(table["model"].iloc[0]), str(table["fit"].iloc[0])
     how = {
         "joint": "All checkpoints of a layer are laid out together, so that a clip can be followed.",
@@ -71,14 +71,14 @@ def find_audio(clips: pd.DataFrame, audio_root: Path | None) -> list[Path | None
     """Return the clips' files; None for one that is not there, or whose path climbs out of the audio root."""
     if audio_root is None or "path" not in clips:
         return [None] * len(clips)
-    found: list[Path | None] = []
+    files: list[Path | None] = []
     for written in clips["path"]:
         try:
             place = resolve_path(audio_root, str(written))
-            found.append(place if place.is_file() else None)
+            files.append(place if place.is_file() else None)
         except (ManifestError, OSError, ValueError):
-            found.append(None)
-    return found
+            files.append(None)
+    return files
 
 
 def link_to(place: Path, page: Path) -> str:
@@ -88,23 +88,23 @@ def link_to(place: Path, page: Path) -> str:
     return quote(relative if relative.startswith("../") else f"./{relative}")
 
 
-def _link(found: Sequence[Path | None], page: Path) -> PageAudio:
-    sources = [None if place is None else link_to(place, page) for place in found]
-    return PageAudio(sources, _say(found, "linked: the page plays the files where they lie now"))
+def _link(files: Sequence[Path | None], page: Path) -> PageAudio:
+    sources = [None if place is None else link_to(place, page) for place in files]
+    return PageAudio(sources, _say(files, "linked: the page plays the files where they lie now"))
 
 
 def _embed(
-    found: Sequence[Path | None], clips: pd.DataFrame, page: Path, config: UmapConfig, progress: Progress
+    files: Sequence[Path | None], clips: pd.DataFrame, page: Path, config: UmapConfig, progress: Progress
 ) -> PageAudio:
     """Return as many clips as data as the limit allows, and links for the rest."""
     limit, used, n_embedded = config.embed_mb * _BYTES_PER_MB, 0, 0
-    sources = [None if place is None else link_to(place, page) for place in found]
+    sources = [None if place is None else link_to(place, page) for place in files]
     # In the order of a hash, so that those that fit are of all speakers and labels, and the same each time.
     ids = clips["clip_id"].astype(str).tolist()
     order = sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode()).hexdigest())
     progress.start("embedding audio", len(order), "clips")
     for i in order:
-        place = found[i]
+        place = files[i]
         progress.advance()
         if place is None:
             continue
@@ -119,12 +119,12 @@ def _embed(
         used, n_embedded = used + len(text), n_embedded + 1
     progress.finish()
     rest = "" if n_embedded == len(ids) else f" ({n_embedded} of {len(ids)}; the others are linked)"
-    return PageAudio(sources, _say(found, f"in the page{rest}, at 8 kHz"))
+    return PageAudio(sources, _say(files, f"in the page{rest}, at 8 kHz"))
 
 
-def _say(found: Sequence[Path | None], how: str) -> str:
-    n_found = sum(place is not None for place in found)
+def _say(files: Sequence[Path | None], how: str) -> str:
+    n_found = sum(place is not None for place in files)
     if not n_found:
         return "No audio was found: give the manifest with --clips, or the folder of its paths with --audio-root."
-    missing = "" if n_found == len(found) else f" {len(found) - n_found} of {len(found)} files were not found."
+    missing = "" if n_found == len(files) else f" {len(files) - n_found} of {len(files)} files were not found."
     return f"Audio is {how}.{missing}"

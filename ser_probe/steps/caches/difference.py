@@ -30,35 +30,35 @@ def compare_caches(first: Path, second: Path) -> dict[str, Any]:
     Raises:
         CacheError: If one cannot be read.
     """
-    with EmbeddingCache.open(first) as one, EmbeddingCache.open(second) as other:
+    with EmbeddingCache.open(first) as first_cache, EmbeddingCache.open(second) as second_cache:
         return {
             "first": str(first),
             "second": str(second),
-            "same_key": one.key == other.key,
-            "key": explain_difference(one.key, other.key),
-            "clips": _compare_clips(one, other),
-            "made": _compare_records(one.attributes, other.attributes),
+            "same_key": first_cache.key == second_cache.key,
+            "key": explain_difference(first_cache.key, second_cache.key),
+            "clips": _compare_clips(first_cache, second_cache),
+            "made": _compare_records(first_cache.attributes, second_cache.attributes),
         }
 
 
-def _compare_clips(one: EmbeddingCache, other: EmbeddingCache) -> list[str]:
-    ours, theirs = set(one.clip_ids), set(other.clip_ids)
+def _compare_clips(first_cache: EmbeddingCache, second_cache: EmbeddingCache) -> list[str]:
+    ours, theirs = set(first_cache.clip_ids), set(second_cache.clip_ids)
     lines = []
-    for name, cache, only in (("first", one, ours - theirs), ("second", other, theirs - ours)):
+    for name, cache, only in (("first", first_cache, ours - theirs), ("second", second_cache, theirs - ours)):
         if only:
             named = cache.clips.loc[cache.clips["clip_id"].isin(only), "path"].head(_LISTED_CLIPS).tolist()
             more = ", ..." if len(only) > _LISTED_CLIPS else ""
             lines.append(f"{len(only)} clips only in the {name}: {', '.join(map(str, named))}{more}")
     if not lines:
-        same = one.clip_ids == other.clip_ids
+        same = first_cache.clip_ids == second_cache.clip_ids
         lines.append(f"both hold the same {len(ours)} clips" + ("" if same else ", in another order"))
     else:
         lines.append(f"{len(ours & theirs)} clips in both")
     return lines
 
 
-def _compare_records(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    ours, theirs = _flatten(one), _flatten(other)
+def _compare_records(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    ours, theirs = _flatten(first), _flatten(second)
     return [
         f"{name}: {ours.get(name, 'not recorded')} against {theirs.get(name, 'not recorded')}"
         for name in dict.fromkeys([*ours, *theirs])

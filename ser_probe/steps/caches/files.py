@@ -19,10 +19,10 @@ def find_caches(paths: Sequence[Path]) -> list[Path]:
     """
     listed = []
     for path in paths:
-        found = files_in(path) if path.is_dir() else [path]
-        if not found:
+        files = files_in(path) if path.is_dir() else [path]
+        if not files:
             raise CacheError("The folder holds no embedding file", where=path, expected="*.h5")
-        listed += found
+        listed += files
     return listed
 
 
@@ -33,16 +33,16 @@ def files_in(folder: Path) -> list[Path]:
 
 def find_unfinished(paths: Sequence[Path]) -> list[Path]:
     """Return the finished files to be of unfinished extractions: those named, and those in the folders named."""
-    found = []
+    finished = []
     for path in paths:
         if path.name.endswith(SHARDS_SUFFIX):
-            found.append(path.with_name(path.name.removesuffix(".shards")))
+            finished.append(path.with_name(path.name.removesuffix(".shards")))
         elif path.is_dir():
             folders = sorted(folder for folder in path.glob(f"*{SHARDS_SUFFIX}") if folder.is_dir())
-            found += [folder.with_name(folder.name.removesuffix(".shards")) for folder in folders]
+            finished += [folder.with_name(folder.name.removesuffix(".shards")) for folder in folders]
         elif shards_folder(path).is_dir():
-            found.append(path)
-    return list(dict.fromkeys(found))
+            finished.append(path)
+    return list(dict.fromkeys(finished))
 
 
 def size_of(path: Path) -> int:

@@ -93,21 +93,21 @@ def plan_prune(
 def remove(planned: list[Removable]) -> tuple[int, list[Path]]:
     """Remove what was planned, and return the bytes freed and what was left because it changed meanwhile."""
     freed, left = 0, []
-    for each in planned:
-        if each.path.is_symlink() or _find_what(each.path) != each.what:
-            left.append(each.path)
+    for entry in planned:
+        if entry.path.is_symlink() or _find_what(entry.path) != entry.what:
+            left.append(entry.path)
             continue
-        if each.path.is_dir():
-            for inside in each.path.iterdir():
-                if _is_ours(inside, each.what):
+        if entry.path.is_dir():
+            for inside in entry.path.iterdir():
+                if _is_ours(inside, entry.what):
                     inside.unlink()
-            if any(each.path.iterdir()):
-                left.append(each.path)
+            if any(entry.path.iterdir()):
+                left.append(entry.path)
             else:
-                each.path.rmdir()
+                entry.path.rmdir()
         else:
-            each.path.unlink()
-        freed += each.size_bytes
+            entry.path.unlink()
+        freed += entry.size_bytes
     return freed, left
 
 
@@ -165,7 +165,7 @@ def _is_written(folder: Path) -> bool:
 
 def _last_written(path: Path) -> float:
     inside = path.iterdir() if path.is_dir() else ()
-    return max(each.stat().st_mtime for each in (path, *inside))
+    return max(entry.stat().st_mtime for entry in (path, *inside))
 
 
 def _is_of(path: Path, model: str | None, checkpoint: str | None) -> bool:

@@ -84,14 +84,17 @@ class StudyClips:
 
     def inputs(self) -> dict[str, Any]:
         """Return what makes the scores stale."""
-        further = [(one, read_manifest(one.manifest, audio_root=one.audio_root)) for one in self.config.test_sets]
+        further = [
+            (clip_set, read_manifest(clip_set.manifest, audio_root=clip_set.audio_root))
+            for clip_set in self.config.test_sets
+        ]
         return {
             "evaluate": self.config.model_dump(exclude=_SPEED_KEYS),
             "checkpoints": [[run.step, run.is_best, folder_state(str(run.checkpoint))] for run in self.runs()],
             "clips and splits": self.manifest.fingerprint(),
             "test sets": [
-                [one.name, file_states([one.manifest]), file_states(manifest.reachable_paths())]
-                for one, manifest in further
+                [clip_set.name, file_states([clip_set.manifest]), file_states(manifest.reachable_paths())]
+                for clip_set, manifest in further
             ],
         }
 
@@ -104,7 +107,7 @@ class StudyClips:
         study = self.study
         (best,), _ = find_runs(self.folder)
         saved = dict(list_checkpoints(self.folder / CHECKPOINTS))
-        asked = {best.step if each == "best" else each for each in self.config.checkpoints}
+        asked = {best.step if chosen_step == "best" else chosen_step for chosen_step in self.config.checkpoints}
         wanted = sorted(step for step in asked if step is not None)
         if missing := [step for step in wanted if step not in saved]:
             raise CheckpointError(
@@ -129,14 +132,14 @@ class StudyClips:
                 continue
             found.append((split, self._own(split, targets, progress)))
         limits = limit_lengths(audio, self.settings(()))
-        for one in self.config.test_sets:
-            progress.say(f"evaluate: the test set {one.name}")
-            columns = read_manifest(one.manifest, audio_root=one.audio_root).table.columns
-            config = self.settings(columns, one)
+        for clip_set in self.config.test_sets:
+            progress.say(f"evaluate: the test set {clip_set.name}")
+            columns = read_manifest(clip_set.manifest, audio_root=clip_set.audio_root).table.columns
+            config = self.settings(columns, clip_set)
             clips = read_evaluated_clips(
-                [one.manifest], targets, config, limits, audio_root=one.audio_root, progress=progress
+                [clip_set.manifest], targets, config, limits, audio_root=clip_set.audio_root, progress=progress
             )
-            found.append((one.name, clips))
+            found.append((clip_set.name, clips))
         return found
 
     def _own(self, split: str, targets: Targets, progress: Progress) -> EvaluatedClips:
@@ -148,15 +151,15 @@ class StudyClips:
             progress.say(f"evaluate: {int(long.sum())} clips of {split} are over {limit_s:g} s and are not scored")
         # Named as the user's file: the study's own copy is called `manifest.csv` in every study.
         source = self.study.data.manifest or self.manifest.source
-        own = Manifest(table[chosen & ~long].reset_index(drop=True), self.manifest.audio_root, source)
-        settled, by, left_out = settle_clips([own], targets, self.settings(table.columns), progress=progress)
+        of_study = Manifest(table[chosen & ~long].reset_index(drop=True), self.manifest.audio_root, source)
+        settled, by, left_out = settle_clips([of_study], targets, self.settings(table.columns), progress=progress)
         if long.any():  # nor does training take them, so that they are no rejects
             row = {"corpus": "", "label": "", "n": int(long.sum()), "reason": f"longer than {limit_s:g} s"}
             left_out = pd.concat([left_out, pd.DataFrame([row])], ignore_index=True)
         clips = ClipList(settled[0].table, settled[0].audio_paths())
         return EvaluatedClips(clips, by, left_out, pd.DataFrame(columns=["path", "reason"], dtype=str))
 
-    def settings(self, known: Iterable[str], one: ClipSetConfig | None = None) -> EvaluateConfig:
+    def settings(self, known: Iterable[str], clip_set: ClipSetConfig | None = None) -> EvaluateConfig:
         """Return how the study's own clips, or those of a test set, are scored.
 
         Args:
@@ -170,11 +173,11 @@ class StudyClips:
         if config.by != "auto":
             known = {*map(str, known), "corpus"}
             options["by"] = tuple(name for name in config.by if find_column(name, known) is not None)
-        if one is None:
+        if clip_set is None:
             named = columns if isinstance(columns, dict) else {name: name for name in columns}
             return EvaluateConfig(**options, target_columns=named)
         return EvaluateConfig(
-            **options, splits=one.splits, label_map=one.label_map, target_columns=one.target_columns,
+            **options, splits=clip_set.splits, label_map=clip_set.label_map, target_columns=clip_set.target_columns,
             min_duration_s=self.study.audio.min_duration_s,
         )  # fmt: skip
 
@@ -194,7 +197,7 @@ def check_evaluation(study: StudyConfig, clips: Manifest) -> None:
     config = study.evaluate
     if config is None or not study.finetune.enabled:
         return
-    further = [read_manifest(one.manifest, audio_root=one.audio_root) for one in config.test_sets]
+    further = [read_manifest(clip_set.manifest, audio_root=clip_set.audio_root) for clip_set in config.test_sets]
     columns = {str(name) for manifest in (clips, *further) for name in manifest.table.columns} | {"corpus", "split"}
     for name in config.by if config.by != "auto" else ():
         if find_column(name, columns) is None:
@@ -203,8 +206,8 @@ def check_evaluation(study: StudyConfig, clips: Manifest) -> None:
             )
     if study.finetune.targets == CLASSES and "label" in clips.table:
         classes = sorted(set(clips.table["label"].astype(str)))
-        for one in config.test_sets:
-            check_label_map(one.label_map, classes)
+        for clip_set in config.test_sets:
+            check_label_map(clip_set.label_map, classes)
 
 
 def evaluate_study(clips: StudyClips, tables: Path, *, progress: Progress = SILENT) -> list[Path]:
@@ -225,9 +228,9 @@ def evaluate_study(clips: StudyClips, tables: Path, *, progress: Progress = SILE
         progress.say(f"evaluate: the test clips are those of fold {split.fold} alone; each other fold is another study")
     audio = hear_as_trained(runs[0], clips.settings(()), progress)
     sets = clips.sets(targets, audio, progress)
-    for name, one in sets:
+    for name, clip_set in sets:
         if name not in clips.config.splits:
-            count_heard(runs[:1], one.clips, progress)
+            count_heard(runs[:1], clip_set.clips, progress)
     chosen = next((run for run in runs if run.is_best), runs[-1])
     made: dict[str, list[pd.DataFrame]] = {}
 
@@ -237,9 +240,9 @@ def evaluate_study(clips: StudyClips, tables: Path, *, progress: Progress = SILE
 
     for run in runs:
         classifier = load_classifier(run.checkpoint, device=device)
-        for name, one in sets:
+        for name, clip_set in sets:
             what = f"evaluate {run.name} on {name}"
-            scores = score_run(run, classifier, one, audio, clips.settings(()), what=what, progress=progress)
+            scores = score_run(run, classifier, clip_set, audio, clips.settings(()), what=what, progress=progress)
             if "scores" not in scores.tables and run is runs[0]:
                 progress.say(f"evaluate: {name} has no true values to score against; its predictions are written")
             for kind, table in scores.tables.items():
@@ -248,11 +251,11 @@ def evaluate_study(clips: StudyClips, tables: Path, *, progress: Progress = SILE
                 keep("predictions", scores.predictions, name, best=run.is_best)
             keep("rejects", scores.rejects, name)
             if targets.is_numeric and "scores" in scores.tables:
-                keep("agreement", agreement_rows(scores.predictions, targets, one.by), name, best=run.is_best)
+                keep("agreement", agreement_rows(scores.predictions, targets, clip_set.by), name, best=run.is_best)
         del classifier  # before the next one is loaded
-    for name, one in sets:
-        keep("left_out", one.left_out, name)
-        keep("rejects", one.rejects, name)
+    for name, clip_set in sets:
+        keep("left_out", clip_set.left_out, name)
+        keep("rejects", clip_set.rejects, name)
     order = {name: place for place, (name, _) in enumerate(sets)}
     joined = {
         kind: pd.concat(parts, ignore_index=True).sort_values(

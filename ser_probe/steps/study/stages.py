@@ -101,12 +101,12 @@ class Stages:
 
     def _write_stamp(self, path: Path, inputs: dict[str, Any], outputs: list[Path]) -> None:
         """Write down what the stage was made from and what it wrote, of files in the study's folder their content."""
-        inside = [each for each in outputs if each.is_relative_to(self.folder) and each.is_file()]
-        small = [each for each in inside if each.stat().st_size <= _LARGEST_HASHED_BYTES]
+        inside = [output for output in outputs if output.is_relative_to(self.folder) and output.is_file()]
+        small = [output for output in inside if output.stat().st_size <= _LARGEST_HASHED_BYTES]
         stamp = {
             "inputs": inputs,
-            "outputs": {self._name(each): file_state(each) for each in outputs},
-            "contents": {each.relative_to(self.folder).as_posix(): content_id(each) for each in small},
+            "outputs": {self._name(output): file_state(output) for output in outputs},
+            "contents": {output.relative_to(self.folder).as_posix(): content_id(output) for output in small},
             "paths": _PATHS,
         }
         write_json(path, {**stamp, "checksum": fingerprint(stamp)})
