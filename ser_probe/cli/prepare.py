@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ser_probe.cli import flags
-from ser_probe.cli.options import Offer, offer, offers
+from ser_probe.cli.options import Flag, Offer, offer, offers
 from ser_probe.cli.terminal import finish, print_result
 from ser_probe.cli.words import checked, typed_keys
 
@@ -17,7 +17,8 @@ from ser_probe.cli.words import checked, typed_keys
 def _offers() -> Iterator[Offer]:
     from ser_probe.config.sections import AudioConfig, DataConfig, SplitConfig
 
-    yield offer(SplitConfig, "split", "scheme fold folds seed")
+    seed = Flag(help="Random seed of the draw of speakers.")
+    yield offer(SplitConfig, "split", "scheme fold folds seed", flags={"seed": seed})
     yield offer(DataConfig, "data", "labels strict")
     yield offer(AudioConfig, "audio", "min_duration_s max_duration_s")
 
