@@ -12,9 +12,8 @@ import soundfile
 from ser_probe.audio.load import AudioSpec, Preparation, load_clip
 from ser_probe.audio.loudness import measure_loudness
 from ser_probe.files import atomic_path
+from ser_probe.names.sample_formats import SAMPLE_FORMATS
 
-SAMPLE_FORMATS = {"float32": "FLOAT", "pcm24": "PCM_24", "pcm16": "PCM_16"}
-"""Formats of samples in a WAV file, and libsndfile's name of each. `float32` keeps every sample as it is."""
 _BITS = {"pcm24": 24, "pcm16": 16}
 
 

@@ -23,12 +23,7 @@ def _offers() -> Iterator[Offer]:
 @offers(_offers)
 def audit(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest of the clips: CSV, TSV or Parquet.")],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder of the tables and figures.", callback=flags.new_folder
-        ),
-    ],
+    output: Annotated[Path, flags.output("DIR", "Folder of the tables and figures.")],
     audio_root: flags.AudioRoot = None,
     splits: Annotated[
         str | None,

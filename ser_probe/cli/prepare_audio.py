@@ -11,8 +11,7 @@ import typer
 from ser_probe.cli.options import Offer, offer, offers
 from ser_probe.cli.terminal import finish
 from ser_probe.cli.words import checked
-
-_FORMATS = ("float32", "pcm24", "pcm16")
+from ser_probe.names.sample_formats import SAMPLE_FORMATS
 
 
 def _offers() -> Iterator[Offer]:
@@ -34,7 +33,7 @@ def prepare_audio(
     sample_format: Annotated[
         str,
         typer.Option(
-            metavar="|".join(_FORMATS), help="Samples in the files; float32 keeps them as extraction hears them."
+            metavar="|".join(SAMPLE_FORMATS), help="Samples in the files; float32 keeps them as extraction hears them."
         ),
     ] = "float32",
     audio_root: Annotated[
@@ -55,8 +54,8 @@ def prepare_audio(
     from ser_probe.config import AudioConfig
     from ser_probe.steps.prepare_audio import prepare_audio as prepare
 
-    if sample_format not in _FORMATS:
-        expected = " or ".join(_FORMATS)
+    if sample_format not in SAMPLE_FORMATS:
+        expected = " or ".join(SAMPLE_FORMATS)
         raise typer.BadParameter(f"expected {expected}, found {sample_format!r}", param_hint="--sample-format")
     audio = checked(AudioConfig, section="audio")
     with open_progress() as progress:

@@ -15,12 +15,7 @@ _SPLITS = ("auto", "keep", "drop")
 
 def join(
     files: Annotated[list[Path], typer.Argument(metavar="MANIFEST...", help="Manifests, two or more.")],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Manifest to write: CSV, TSV or Parquet.", callback=flags.new_file
-        ),
-    ],
+    output: Annotated[Path, flags.output("FILE", "Manifest to write: CSV, TSV or Parquet.", flags.new_file)],
     labels: Annotated[
         str,
         typer.Option(metavar="common|all|LIST", help="Labels to keep: those of every corpus (common), all, or a list."),

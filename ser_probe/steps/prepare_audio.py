@@ -120,10 +120,13 @@ def _claim(output: Path) -> Iterator[None]:
     path = output / ".preparation.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        lock(descriptor, path, wait=False)
+        try:
+            lock(descriptor, path, wait=False)
+        except BlockingIOError as error:
+            raise ConfigError(
+                "Another process prepares clips into this folder", where=output, fix="wait for it"
+            ) from error
         yield
-    except BlockingIOError as error:
-        raise ConfigError("Another process prepares clips into this folder", where=output, fix="wait for it") from error
     finally:
         os.close(descriptor)
 

@@ -165,3 +165,10 @@ def test_outputs_among_the_originals_and_clips_outside_the_root(corpus: Path, tm
         prepare_audio(away, tmp_path / "out", AudioConfig(), audio_root=tmp_path / "elsewhere", workers=0)
     with pytest.raises(ConfigError, match="would replace an original"):
         module._plan(module.read_manifest(away), tmp_path)
+
+
+def test_one_process_at_a_time_in_a_folder(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with module._claim(tmp_path / "out"), pytest.raises(ConfigError, match="Another process prepares clips"):
+        prepare_audio(corpus, tmp_path / "out", AudioConfig(), workers=0)
+    prepare_audio(corpus, tmp_path / "out", AudioConfig(), workers=0)
